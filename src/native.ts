@@ -1,0 +1,154 @@
+// Finds and loads the native addon; the types of its whole surface. Everything here is thin: the library's faces
+// (model.ts, gguf.ts, tokenizer.ts) are what callers use.
+
+export interface NativeTensorInfo {
+  name: string;
+  type: string;
+  shape: number[]; // ne order: fastest dimension first
+  offset: number; // bytes from the start of the file
+  bytes: number;
+}
+
+/** A metadata value: scalars as they are (64-bit integers beyond 2^53 as bigint), arrays summarized. */
+export type NativeMetadataValue = string | number | bigint | boolean | { arrayOf: string; length: number };
+
+export interface NativeGguf {
+  readonly path: string;
+  readonly version: number;
+  readonly fileSize: number;
+  readonly dataOffset: number;
+  metadata(): Record<string, NativeMetadataValue>; // in file order
+  /** Elements [start, start + count) of an array value, clamped to its length. */
+  metadataArray(key: string, start: number, count: number): (string | number | bigint | boolean)[];
+  tensors(): NativeTensorInfo[];
+}
+
+export interface NativeTokenizerInfo {
+  model: string; // "gpt2" | "llama"
+  pre: string;
+  vocabSize: number;
+  bos: number; // -1 if none; likewise below
+  eos: number;
+  eot: number;
+  pad: number;
+  unk: number;
+  addBos: boolean;
+  addEos: boolean;
+  eog: number[]; // every end-of-generation token
+}
+
+export interface NativeTokenizer {
+  readonly info: NativeTokenizerInfo;
+  encode(text: string | Uint8Array, addSpecial: boolean, parseSpecial: boolean): Int32Array;
+  decode(ids: Int32Array, special: boolean): string; // invalid UTF-8 as U+FFFD
+  piece(id: number, special: boolean): string; // one token's bytes as text; parts of characters as U+FFFD
+  token(id: number): string; // the vocabulary entry itself
+  createDecoder(special: boolean): NativeDecoder;
+}
+
+export interface NativeDecoder {
+  push(id: number): string; // only whole characters; "" while one is unfinished
+  flush(): string;
+}
+
+export interface NativeModelInfo {
+  architecture: string;
+  name: string | null;
+  chatTemplate: string | null;
+  contextLength: number; // trained context
+  embeddingLength: number;
+  blockCount: number;
+  feedForwardLength: number;
+  headCount: number;
+  headCountKv: number;
+  headDim: number;
+  vocabSize: number;
+  parameterCount: number;
+  weightType: string; // of the ternary (or, if none, the linear) matrices: "I2_S"
+  embeddingType: string;
+  fileSize: number;
+  copiedBytes: number; // memory for weights that could not be used in place
+  kernel: string; // "avx2"
+  threads: number;
+}
+
+export interface NativeLoadOptions {
+  threads?: number; // default: physical cores the process may use
+  kernel?: string; // default: BITNET_KERNEL, else the best this CPU has
+  tokenizerPre?: string; // overrides the file's pre-tokenizer
+  kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
+}
+
+export interface NativeModel {
+  readonly info: NativeModelInfo;
+  readonly gguf: NativeGguf;
+  readonly tokenizer: NativeTokenizer;
+  createSession(options: { contextSize: number }): NativeSession; // throws NO_MEMORY, USAGE
+  close(): void; // frees the weights once no session is left; idempotent
+}
+
+export interface NativeSampling {
+  temperature?: number; // default 0.8; <= 0 is greedy
+  topK?: number; // 40
+  topP?: number; // 0.95
+  minP?: number; // 0.05
+  typicalP?: number; // 1
+  repeatLastN?: number; // 64
+  repeatPenalty?: number; // 1
+  presencePenalty?: number; // 0
+  frequencyPenalty?: number; // 0
+  seed?: number; // 0 .. 2^53 - 1; default 0
+  logitBias?: [id: number, bias: number][];
+  nProbs?: number; // 0
+}
+
+export interface NativeTokenProb {
+  id: number;
+  logprob: number;
+}
+
+export interface NativeStep {
+  id: number;
+  logprob?: number; // with nProbs >= 1
+  top?: NativeTokenProb[];
+}
+
+/** One sequence of tokens with its KV cache. One operation at a time; several sessions of a model take turns. */
+export interface NativeSession {
+  readonly contextSize: number;
+  readonly kvBytes: number;
+  /** The tokens whose keys and values are in the cache. */
+  tokens(): Int32Array;
+  /**
+   * Makes `tokens` the session's sequence: keeps the longest common prefix that is in the cache, evaluates the rest in
+   * batches off the main thread. At least the last token is always evaluated. `logits`: which positions to keep.
+   * Rejects USAGE if empty, too long for the context or with an id outside the vocabulary; ABORTED after abort().
+   */
+  prefill(tokens: Int32Array, logits: "last" | "all"): Promise<{ reused: number; evaluated: number }>;
+  /** float32 [positions, vocabSize] of the last prefill ("all": the evaluated positions only) or step. */
+  logits(): Float32Array;
+  /** New sampler; the tokens of the sequence so far count for the penalties. */
+  setSampling(options: NativeSampling): void;
+  /**
+   * Samples the next token from the last logits. The token of the previous step (if any) is evaluated first, so a
+   * finished generation never pays for a token that nobody reads; that last token is not in the cache yet.
+   * Rejects USAGE when the context is full.
+   */
+  step(): Promise<NativeStep>;
+  /** Ends a running prefill or step at the next layer; its promise rejects with ABORTED. The cache stays consistent. */
+  abort(): void;
+  close(): void; // frees the cache (after a running operation); idempotent
+}
+
+export interface NativeAddon {
+  loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
+  /** Metadata and tensor list only; the tokenizer alone for `bitnet tokenize` on a vocabulary-only file. */
+  openGguf(path: string): NativeGguf;
+  openTokenizer(path: string, options: { tokenizerPre?: string }): NativeTokenizer;
+  /** Kernel names this build has, best first, and whether this CPU can run each. */
+  kernels(): { name: string; supported: boolean }[];
+  /** Cores this process may use, without hyper-threads. */
+  physicalCores(): number;
+}
+
+// Errors thrown or rejected by the addon are Error objects with a string `code` of errors.ts.
