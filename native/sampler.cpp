@@ -20,7 +20,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 [[noreturn]] void fail_usage(const char* option, const char* expected, double got) {
   char text[32];
   std::snprintf(text, sizeof text, "%g", got);
-  throw Error(ErrorCode::kUsage, std::string(option) + " must be " + expected + ", but got " + text);
+  throw Error(ErrorCode::kUsage,
+              std::string(option) + " must be " + expected + ", but got " + text);
 }
 
 void check_unit(const char* option, float value) {
@@ -70,11 +71,11 @@ double portable_exp(double x) {
   const double shifted = x * kLog2E + kRound;
   const double n = shifted - kRound;
   const double r = (x - n * kLn2High) - n * kLn2Low;  // |r| <= ln(2) / 2
-  double sum = 1.0 / 39916800;                        // Taylor coefficients 1/11! ... 1/0!
-  for (const double c : {1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120,
-                         1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0}) {
-    sum = sum * r + c;
-  }
+  constexpr double kTaylor[] = {1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+                                1.0 / 720,     1.0 / 120,    1.0 / 24,    1.0 / 6,
+                                0.5,           1.0,          1.0};
+  double sum = 1.0 / 39916800;  // 1 / 11!, then 1 / 10! ... 1 / 0!
+  for (const double coefficient : kTaylor) sum = sum * r + coefficient;
   return sum * std::bit_cast<double>((std::bit_cast<uint64_t>(shifted) + 1023) << 52);
 }
 
@@ -151,10 +152,9 @@ int32_t likeliest(std::span<const float> logits) {
   int32_t id = -1;
   float best = -kInfinity;
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > best) {
-      best = logits[i];
-      id = static_cast<int32_t>(i);
-    }
+    if (!(logits[i] > best)) continue;
+    best = logits[i];
+    id = static_cast<int32_t>(i);
   }
   return id;
 }
