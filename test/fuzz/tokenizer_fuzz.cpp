@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -102,12 +103,12 @@ Parts spm_parts() {
   return parts;
 }
 
-const std::vector<const Tokenizer*>& built_in() {
-  static const std::vector<const Tokenizer*> tokenizers = [] {
-    std::vector<const Tokenizer*> list;
+const std::vector<std::unique_ptr<Built>>& built_in() {
+  static const auto tokenizers = [] {
+    std::vector<std::unique_ptr<Built>> list;
     for (const char* pre : {"default", "gpt-2", "llama-bpe", "qwen2", "falcon", "falcon3", "falcon_e"})
-      list.push_back(&(new Built("gpt2", pre, bpe_parts()))->tokenizer);
-    list.push_back(&(new Built("llama", "", spm_parts()))->tokenizer);
+      list.push_back(std::make_unique<Built>("gpt2", pre, bpe_parts()));
+    list.push_back(std::make_unique<Built>("llama", "", spm_parts()));
     return list;
   }();
   return tokenizers;
@@ -141,9 +142,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
   const size_t choice = data[0] % (built_in().size() + 1);
   if (choice > 0) {
-    const Tokenizer& tokenizer = *built_in()[choice - 1];
-    const bool has_mark = rest.find("\xE2\x96\x81") != std::string_view::npos;  // SPM reads it as a space
-    exercise(tokenizer, rest, tokenizer.model() == "gpt2" || !has_mark);
+    const Tokenizer& tokenizer = built_in()[choice - 1]->tokenizer;
+    // SPM reads its own mark as a space, and puts one more space behind a special token.
+    const auto has = [&](std::string_view part) { return rest.find(part) != std::string_view::npos; };
+    exercise(tokenizer, rest, tokenizer.model() == "gpt2" || (!has("\xE2\x96\x81") && !has("<u>")));
     return 0;
   }
   try {
