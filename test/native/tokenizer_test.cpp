@@ -446,8 +446,9 @@ TEST("plain text never becomes a control token") {
 }
 
 TEST("user-defined tokens are always recognized, the longest first, then the leftmost") {
-  VocabFile file = bpe_file({"<x>", "<x><y>", "<y>", "<c>", "y><c"}, {});
-  file.types(bpe_types({kUserDefined, kUserDefined, kUserDefined, kControl, kUserDefined}));
+  VocabFile file = bpe_file({"<x>", "<x><y>", "<y>", "<c>", "y><c", "zz"}, {});
+  file.types(
+      bpe_types({kUserDefined, kUserDefined, kUserDefined, kControl, kUserDefined, kUserDefined}));
   const Loaded loaded(file);
   const auto encode = [&](const char* text, bool special) {
     return loaded.tokenizer.encode(text, false, special);
@@ -459,6 +460,7 @@ TEST("user-defined tokens are always recognized, the longest first, then the lef
   // The longest wins wherever it stands: <x><y> before y><c, which comes too late to match.
   CHECK_EQ(encode("<x><y><c>", true), (Ids{257, 259}));
   CHECK_EQ(encode("<y><c>", true), (Ids{'<', 260, '>'}));
+  CHECK_EQ(encode("zzz", false), (Ids{261, 'z'}));
   CHECK_EQ(loaded.tokenizer.decode(Ids{256, 259, 'a'}, false), "<x>a");
   CHECK_EQ(loaded.tokenizer.decode(Ids{256, 259, 'a'}, true), "<x><c>a");
 }
@@ -589,6 +591,9 @@ TEST("odd but harmless vocabularies work") {
   CHECK_EQ(loaded.tokenizer.encode("abxabc", false, false), (Ids{257, 'x', 259}));
   CHECK_EQ(loaded.tokenizer.piece(256, true), "");
   CHECK_EQ(loaded.tokenizer.decode(Ids{258, 260}, true), "ab");
+  // Of equal texts it is always the first that takes part in merges.
+  const Loaded twice(bpe_file({"ab", "bb", "ab", "abc"}, {"b b", "a b", "ab c"}));
+  CHECK_EQ(twice.tokenizer.encode("abc", false, false), Ids{259});
 }
 
 TEST("SPM merges by score, puts a space in front, and spells unknown characters as bytes") {
