@@ -1,7 +1,7 @@
 // From a prompt to a stream of text pieces: options and their checks, sampling, stop strings, abort, timings.
 
 import { randomInt } from "node:crypto";
-import { abortedError, BitnetError, convertingAsync, throwIfAborted } from "./errors.js";
+import { abortedError, BitnetError, converting, convertingAsync, throwIfAborted } from "./errors.js";
 import type { NativeSampling, NativeSession, NativeStep, NativeTokenProb } from "./native.js";
 import { StopMatcher } from "./stop-strings.js";
 import { checkTokens, type Tokenizer } from "./tokenizer.js";
@@ -96,27 +96,28 @@ interface Plan {
   signal?: AbortSignal;
 }
 
-/** Evaluates the prompt and samples token by token; one piece per token. */
+export function newTimings(): GenerateTimings {
+  return { promptTokens: 0, reusedTokens: 0, promptMs: 0, generatedTokens: 0, generateMs: 0 };
+}
+
+/** Evaluates the prompt and samples token by token; one piece per token. `timings` is kept up to date on the way. */
 export async function* generateText(
   session: NativeSession,
   tokenizer: Tokenizer,
   prompt: Prompt,
-  options: GenerateOptions = {},
+  options: GenerateOptions,
+  timings: GenerateTimings,
 ): AsyncGenerator<Piece, GenerateResult, undefined> {
   const plan = planGeneration(tokenizer, options);
   const tokens = encodePrompt(tokenizer, prompt, options, session.contextSize);
 
   const promptStart = performance.now();
   const { reused } = await runAbortable(session, plan.signal, () => session.prefill(tokens, "last"));
-  const timings: GenerateTimings = {
-    promptTokens: tokens.length,
-    reusedTokens: reused,
-    promptMs: performance.now() - promptStart,
-    generatedTokens: 0,
-    generateMs: 0,
-  };
+  timings.promptMs = performance.now() - promptStart;
+  timings.promptTokens = tokens.length;
+  timings.reusedTokens = reused;
   const result: GenerateResult = { finishReason: "length", tokens: [], seed: plan.sampling.seed, timings };
-  session.setSampling(plan.sampling);
+  converting(() => session.setSampling(plan.sampling));
 
   // A token is evaluated only when the next one is sampled, so the last one needs no place in the context.
   const room = session.contextSize - tokens.length + 1;

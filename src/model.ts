@@ -6,7 +6,9 @@ import {
   checkPromptTokens,
   type GenerateOptions,
   type GenerateResult,
+  type GenerateTimings,
   generateText,
+  newTimings,
   type Piece,
   type Prompt,
   runAbortable,
@@ -101,6 +103,7 @@ export class Session {
   readonly kvBytes: number;
   #busy = false;
   #closed = false;
+  #timings = newTimings();
 
   constructor(native: NativeSession, tokenizer: Tokenizer) {
     this.#native = native;
@@ -140,8 +143,9 @@ export class Session {
    */
   async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, GenerateResult, undefined> {
     this.#begin();
+    this.#timings = newTimings();
     try {
-      return yield* generateText(this.#native, this.tokenizer, prompt, options);
+      return yield* generateText(this.#native, this.tokenizer, prompt, options, this.#timings);
     } finally {
       this.#busy = false;
     }
@@ -158,6 +162,11 @@ export class Session {
       }
       text += next.value.text;
     }
+  }
+
+  /** Of the last generation, also of one that is running or was stopped. */
+  get timings(): Readonly<GenerateTimings> {
+    return this.#timings;
   }
 
   /** float32 [positions, vocabulary] of the last prefill or generated token. */
