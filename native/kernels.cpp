@@ -1,0 +1,156 @@
+// Which kernel runs: a list in priority order, checked against the CPU once. Compiled without any -m flags.
+#include "kernels.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <set>
+
+#include "error.h"
+#include "formats/ternary.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace bitnet {
+
+extern const Kernels kScalar;
+#if defined(__x86_64__) || defined(_M_X64)
+extern const Kernels kAvx2, kAvxVnni, kAvx512Vnni;
+#elif defined(__aarch64__)
+extern const Kernels kNeon, kNeonDotprod;
+#endif
+
+namespace {
+
+#if defined(__x86_64__) || defined(_M_X64)
+uint64_t xgetbv0() {
+  uint32_t low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+uint32_t detect() {
+  uint32_t a, b, c, d, features = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+  const bool osxsave = c & (1u << 27), fma = c & (1u << 12), f16c = c & (1u << 29);
+  if (!osxsave) return 0;
+  const uint64_t saved = xgetbv0();  // which registers the OS saves: 6 = xmm, ymm; 0xe6 adds zmm and masks
+  if ((saved & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+  if ((b & (1u << 5)) && fma && f16c) features |= kCpuAvx2;
+  const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
+  if ((saved & 0xe6) == 0xe6 && (b & avx512) == avx512) {
+    features |= kCpuAvx512;
+    if (c & (1u << 11)) features |= kCpuAvx512Vnni;
+  }
+  if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4))) features |= kCpuAvxVnni;
+  return features;
+}
+#elif defined(__aarch64__)
+uint32_t detect() {
+  uint32_t features = kCpuNeon;
+#if defined(__linux__)
+  const unsigned long caps = getauxval(AT_HWCAP), caps2 = getauxval(AT_HWCAP2);
+  if (caps & (1ul << 20)) features |= kCpuDotprod;
+  if (caps2 & (1ul << 13)) features |= kCpuI8mm;
+#elif defined(__APPLE__)
+  int value = 0;
+  size_t size = sizeof value;
+  if (sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &size, nullptr, 0) == 0 && value) features |= kCpuDotprod;
+  size = sizeof value;
+  if (sysctlbyname("hw.optional.arm.FEAT_I8MM", &value, &size, nullptr, 0) == 0 && value) features |= kCpuI8mm;
+#endif
+  return features;
+}
+#else
+uint32_t detect() { return 0; }
+#endif
+
+// A small matrix of odd shape through `kernels` and through scalar: the results must be the same bits.
+bool self_test(const Kernels& kernels) {
+  constexpr int kRows = 9, kCols = 424, kTokens = 7;
+  const int64_t row_bytes = (kCols + 127) / 128 * 32, stride = 512;
+  std::vector<uint8_t> codes(kCols), weights(kRows * row_bytes), scratch(kMatmulScratch);
+  uint32_t random = 1;
+  auto next = [&random] { return (random = random * 1664525u + 1013904223u) >> 8; };
+  for (int r = 0; r < kRows; ++r) {
+    for (auto& code : codes) code = static_cast<uint8_t>(next() % 3);
+    pack_i2_s_row(codes.data(), kCols, weights.data() + r * row_bytes);
+  }
+  std::vector<float> x(kTokens * kCols);
+  for (auto& value : x) value = static_cast<float>(next() % 2001) / 1000.0f - 1.0f;
+  TernaryMatrix w{weights.data(), kRows, kCols, row_bytes, 0.75f, nullptr};
+  auto run = [&](const Kernels& k, int n_tokens) {
+    std::vector<int8_t> q(kTokens * stride);
+    std::vector<float> scale(kTokens), out(kTokens * kRows);
+    std::vector<int32_t> sum(kTokens);
+    for (int t = 0; t < n_tokens; ++t) k.quantize(&x[t * kCols], kCols, stride, &q[t * stride], &scale[t], &sum[t]);
+    k.ternary_matmul(w, {n_tokens, stride, q.data(), scale.data(), sum.data()}, out.data(), kRows, 0, kRows,
+                     scratch.data());
+    return out;
+  };
+  return run(kernels, 1) == run(kScalar, 1) && run(kernels, kTokens) == run(kScalar, kTokens);
+}
+
+std::string supported_names() {
+  std::string names;
+  for (const Kernels* k : all_kernels())
+    if (supported(*k)) names += (names.empty() ? "" : ", ") + std::string(k->name);
+  return names;
+}
+
+const Kernels& find(const std::string& name) {
+  for (const Kernels* k : all_kernels()) {
+    if (!name.empty() && name != k->name) continue;
+    if (supported(*k)) return *k;
+    if (!name.empty()) {
+      throw Error(ErrorCode::kUsage, "this CPU cannot run the kernel '" + name + "'; it can run: " + supported_names());
+    }
+  }
+  throw Error(ErrorCode::kUsage, "no kernel is named '" + name + "'; this CPU can run: " + supported_names());
+}
+
+}  // namespace
+
+uint32_t cpu_features() {
+  static const uint32_t features = detect();
+  return features;
+}
+
+const std::vector<const Kernels*>& all_kernels() {
+  static const std::vector<const Kernels*> list = {
+#if defined(__x86_64__) || defined(_M_X64)
+      &kAvx512Vnni, &kAvxVnni, &kAvx2,
+#elif defined(__aarch64__)
+      &kNeonDotprod, &kNeon,
+#endif
+      &kScalar,
+  };
+  return list;
+}
+
+bool supported(const Kernels& kernels) { return (cpu_features() & kernels.needs) == kernels.needs; }
+
+const Kernels& select_kernels(const std::string& name) {
+  const char* forced = std::getenv("BITNET_KERNEL");
+  const Kernels& chosen = find(!name.empty() ? name : forced ? forced : "");
+  static std::mutex mutex;
+  static std::set<const Kernels*> tested;
+  std::lock_guard<std::mutex> lock(mutex);
+  if (!tested.count(&chosen)) {
+    if (&chosen != &kScalar && !self_test(chosen)) {
+      throw Error(ErrorCode::kInternal, std::string("the kernel '") + chosen.name +
+                                            "' does not compute what scalar does on this CPU; please report it, and "
+                                            "set BITNET_KERNEL=scalar meanwhile");
+    }
+    tested.insert(&chosen);
+  }
+  return chosen;
+}
+
+}  // namespace bitnet

@@ -1,0 +1,62 @@
+// Portable C++ for any CPU, and the definition of correct for every other kernel. No intrinsics, no tricks.
+#include "kernels.h"
+
+namespace bitnet {
+namespace {
+
+using vf = float;
+constexpr int kWidth = 1;
+constexpr bool kPairBlocks = false;
+
+inline vf load(const float* p) { return *p; }
+inline void store(float* p, vf v) { *p = v; }
+inline vf set1(float x) { return x; }
+inline vf fma(vf a, vf b, vf c) { return a * b + c; }
+inline float fma1(float a, float b, float c) { return a * b + c; }
+inline vf vmin(vf a, vf b) { return a < b ? a : b; }
+inline vf vmax(vf a, vf b) { return a > b ? a : b; }
+inline vf round_vf(vf x) { return __builtin_rintf(x); }
+inline vf zero_below(vf x, vf limit, vf v) { return x < limit ? 0.0f : v; }
+inline vf scale_by_pow2(vf p, vf n) {
+  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+  float power;
+  __builtin_memcpy(&power, &bits, 4);
+  return p * power;
+}
+float half_to_float(uint16_t h);
+inline vf load_f16(const uint16_t* p) { return half_to_float(*p); }
+inline vf load_bf16(const uint16_t* p) {
+  const uint32_t bits = static_cast<uint32_t>(*p) << 16;
+  float x;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+
+#include "kernels/float_ops.inl"
+
+void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride, int64_t begin,
+                    int64_t end, uint8_t* codes) {
+  for (int64_t row = begin; row < end; ++row) {
+    const uint8_t* packed = w.data + row * w.row_bytes;
+    for (int64_t i = 0; i < w.row_bytes; ++i) {
+      uint8_t* block = codes + i / 32 * 128 + i % 32;
+      for (int group = 0; group < 4; ++group) block[32 * group] = (packed[i] >> (6 - 2 * group)) & 3;
+    }
+    const float scale = w.row_scales ? w.row_scales[row] : w.scale;
+    for (int64_t t = 0; t < x.n_tokens; ++t) {
+      const int8_t* q = x.q + t * x.stride;
+      int32_t acc = 0;
+      for (int64_t c = 0; c < w.cols; ++c) acc += codes[c] * q[c];
+      // The contract of the format: exact int to float, then subtract, divide, multiply, in this order.
+      out[t * out_stride + row] =
+          (static_cast<float>(acc) - static_cast<float>(x.sum[t])) / x.scale[t] * scale;
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernels kScalar = {"scalar",     0,   quantize,  ternary_matmul, float_matmul, dot,
+                                attention,    rms_norm, silu_mul, relu2_mul,      add};
+
+}  // namespace bitnet

@@ -1,0 +1,56 @@
+// Vectors of 8 floats and the unpacking of I2_S rows, shared by the kernels that use 256-bit registers.
+
+using vf = __m256;
+constexpr int kWidth = 8;
+constexpr bool kPairBlocks = false;
+
+inline vf load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
+inline vf set1(float x) { return _mm256_set1_ps(x); }
+inline vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+inline float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline vf vmin(vf a, vf b) { return _mm256_min_ps(a, b); }
+inline vf vmax(vf a, vf b) { return _mm256_max_ps(a, b); }
+inline vf round_vf(vf x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline vf zero_below(vf x, vf limit, vf v) { return _mm256_andnot_ps(_mm256_cmp_ps(x, limit, _CMP_LT_OQ), v); }
+inline vf scale_by_pow2(vf p, vf n) {
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+  return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
+}
+inline vf load_f16(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline vf load_bf16(const uint16_t* p) {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+
+inline __m256i load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+inline int32_t sum_lanes_i32(__m256i v) {
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+  return _mm_cvtsi128_si32(s);
+}
+
+// The sums of four vectors at once.
+inline __m128i sum_lanes_i32(__m256i a, __m256i b, __m256i c, __m256i d) {
+  const __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+  return _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+}
+
+inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {
+  const __m256i mask = _mm256_set1_epi8(3);
+  __m256i* to = reinterpret_cast<__m256i*>(codes);
+  for (int64_t b = 0; b < n_blocks; ++b, to += 4) {
+    const __m256i packed = load_bytes(w + 32 * b);
+    _mm256_storeu_si256(to + 0, _mm256_and_si256(_mm256_srli_epi16(packed, 6), mask));
+    _mm256_storeu_si256(to + 1, _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask));
+    _mm256_storeu_si256(to + 2, _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask));
+    _mm256_storeu_si256(to + 3, _mm256_and_si256(packed, mask));
+  }
+  if (n_blocks % 2) {  // rows of activations are padded to 256 columns; their padding is zero, so any code will do
+    for (int i = 0; i < 4; ++i) _mm256_storeu_si256(to + i, _mm256_setzero_si256());
+  }
+}
