@@ -44,11 +44,10 @@ export function renderParts(
   if (joinParts(spaced) === rendered) {
     return spaced;
   }
-  // The template rewrites contents (it may cut out an earlier answer's reasoning). Its own text is right where nobody
-  // can have smuggled in a control token; where someone may have, contents stay untouched.
-  return contents.some((content) => holdsSpecialToken(content, tokenizer))
-    ? spaced
-    : [{ text: rendered, content: false }];
+  // The template rewrites contents (it may cut out an earlier answer's reasoning), so its output is all there is. The
+  // names of special tokens in contents are broken up first.
+  const harmless = messages.map((message) => ({ ...message, content: breakSpecialTokens(message.content, tokenizer) }));
+  return [{ text: format.render(harmless, addGenerationPrompt), content: false }];
 }
 
 /** Renders with marks for the contents; the result fills in texts for them. */
@@ -59,7 +58,7 @@ function renderMarked(
   addGenerationPrompt: boolean,
 ): (texts: readonly string[]) => ChatPart[] {
   // Private-use characters around a random number: no content can contain a mark on purpose.
-  const key = randomBytes(12).toString("hex");
+  const key = randomBytes(8).readBigUInt64LE();
   const marked = messages.map((message, index) => {
     const [before, after] = around[index] ?? ["", ""];
     return { ...message, content: `${before}\uE000${key}:${index}\uE001${after}` };
@@ -85,8 +84,16 @@ function joinParts(parts: readonly ChatPart[]): string {
   return parts.map((part) => part.text).join("");
 }
 
-function holdsSpecialToken(text: string, tokenizer: ChatTokenizer): boolean {
-  return encodePlain(text, tokenizer, true).some((id) => isControl(id, tokenizer) || isMarker(id, tokenizer));
+/** With an invisible space inside the name of every special token. */
+function breakSpecialTokens(text: string, tokenizer: ChatTokenizer): string {
+  const zeroWidthSpace = "\u200b";
+  let broken = "";
+  let cursor = 0;
+  for (const { start } of findTokens(text, tokenizer, (id) => isControl(id, tokenizer) || isMarker(id, tokenizer))) {
+    broken += text.slice(cursor, start + 1) + zeroWidthSpace;
+    cursor = start + 1;
+  }
+  return broken + text.slice(cursor);
 }
 
 /** Token ids of a whole chat, for callers that keep no state. */
@@ -122,7 +129,7 @@ function encodeParts(parts: readonly ChatPart[], tokenizer: ChatTokenizer, marke
       continue;
     }
     let cursor = 0;
-    for (const { id, start, end } of findControlTokens(part.text, tokenizer)) {
+    for (const { id, start, end } of findTokens(part.text, tokenizer, (id) => isControl(id, tokenizer))) {
       plain += part.text.slice(cursor, start);
       flush();
       ids.push(id);
@@ -140,12 +147,16 @@ function addBos(ids: number[], tokenizer: ChatTokenizer): number[] {
   return addBos && bos >= 0 && ids[0] !== bos ? [bos, ...ids] : ids;
 }
 
-/** Where control tokens stand in template text. */
-function findControlTokens(text: string, tokenizer: ChatTokenizer): { id: number; start: number; end: number }[] {
+/** Where the special tokens that are `wanted` stand in a text. */
+function findTokens(
+  text: string,
+  tokenizer: ChatTokenizer,
+  wanted: (id: number) => boolean,
+): { id: number; start: number; end: number }[] {
   const found: { id: number; start: number; end: number }[] = [];
   let cursor = 0;
   for (const id of encodePlain(text, tokenizer, true)) {
-    if (!isControl(id, tokenizer)) {
+    if (!wanted(id)) {
       continue;
     }
     const name = tokenizer.piece(id, { special: true });

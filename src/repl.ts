@@ -63,10 +63,12 @@ export class Repl {
   interrupt(): void {
     const empty = this.#lines.line === "";
     if (this.isInteractive) {
+      this.#options.output.write("^C\n");
+    }
+    if (this.isInteractive && !empty) {
       // To the end of the line, then delete all before it.
       this.#lines.write(null, { ctrl: true, name: "e" });
       this.#lines.write(null, { ctrl: true, name: "u" });
-      this.#options.output.write("^C\n");
     }
     this.#receive({ kind: "interrupt", empty });
   }
