@@ -263,7 +263,7 @@ class GgufObject : public Wrapped<GgufObject> {
       tensor.Set("name", js_string(env, t.name));
       tensor.Set("type", bitnet::tensor_type_name(t.type));
       tensor.Set("shape", shape);
-      tensor.Set("offset", Napi::Number::New(env, static_cast<double>(t.file_offset)));
+      tensor.Set("offset", Napi::Number::New(env, static_cast<double>(gguf_->offset_of(t))));
       tensor.Set("bytes", Napi::Number::New(env, static_cast<double>(t.n_bytes)));
       out.Set(i++, tensor);
     }
