@@ -202,7 +202,7 @@ describe("a full context", () => {
       return prompt.includes("go") ? long.slice(said.length) : "ok<|eot_id|>";
     };
     // Every size, so that the cut falls on every byte, halves of characters included.
-    for (let contextSize = 215; contextSize < 225; contextSize++) {
+    for (let contextSize = 230; contextSize < 240; contextSize++) {
       const model = new FakeModel(script);
       const { out } = await talk(model, "one one one one one one\ntwo\ngo\n", {
         systemPrompt: "S",
