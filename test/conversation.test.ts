@@ -197,10 +197,7 @@ describe("a full context", () => {
   test("in the middle of an answer: the answer goes on after the oldest turns are gone", async () => {
     const long = `${Array.from({ length: 40 }, (_, i) => `é${i}`).join(" ")}.<|eot_id|>`;
     const plain = long.replace("<|eot_id|>", "");
-    const script: Script = (prompt) => {
-      const said = prompt.split("Assistant: ").at(-1) ?? "";
-      return prompt.includes("go") ? long.slice(said.length) : "ok<|eot_id|>";
-    };
+    const script: Script = (prompt) => (prompt.includes("go<") ? long : "ok<|eot_id|>");
     // Every size, so that the cut falls on every byte, halves of characters included.
     for (let contextSize = 230; contextSize < 240; contextSize++) {
       const model = new FakeModel(script);
@@ -225,11 +222,9 @@ describe("a full context", () => {
 
   test("a stop string may span the place where turns were forgotten", async () => {
     const text = `${"x".repeat(60)}STOP`;
-    const script: Script = (prompt) => text.slice((prompt.split("Assistant: ").at(-1) ?? "").length) || "never";
+    const script: Script = (prompt) => (prompt.endsWith("one<|eot_id|>Assistant: ") ? "ok<|eot_id|>" : text);
     for (let contextSize = 108; contextSize < 118; contextSize++) {
-      const model = new FakeModel((prompt) =>
-        prompt.endsWith("one<|eot_id|>Assistant: ") ? "ok<|eot_id|>" : script(prompt),
-      );
+      const model = new FakeModel(script);
       const options = { contextSize, generate: { stop: ["STOP"] }, json: true };
       const { out } = await talk(model, "one\ntwo\n", options);
       expect(JSON.parse(out.trim().split("\n").at(-1) ?? "")).toMatchObject({
