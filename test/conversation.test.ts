@@ -1,7 +1,7 @@
 // The loop of a conversation: turns, commands, Ctrl-C, a context that fills up, terminals and pipes.
 
-import { execFile, spawnSync } from "node:child_process";
-import { EventEmitter } from "node:events";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { EventEmitter, once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -493,7 +493,7 @@ describe("on a terminal", () => {
     await conversation.end;
   });
 
-  test("a pasted text is a message per line", async () => {
+  test("lines typed ahead are answered one by one", async () => {
     const conversation = new Talk(new FakeModel(echo), {}, true);
     await conversation.until("> ");
     conversation.type("one\rtwo\r");
@@ -501,6 +501,25 @@ describe("on a terminal", () => {
     conversation.type(key.ctrlD);
     await conversation.end;
     expect(conversation.out.indexOf("re: one")).toBeLessThan(conversation.out.indexOf("re: two"));
+  });
+
+  test("a pasted text is one message, sent by Enter", async () => {
+    const model = new FakeModel(echo);
+    const conversation = new Talk(model, {}, true);
+    const start = await conversation.until("> ");
+    conversation.type("\u001b[200~one \\\rtwo\r\r three\r\u001b[201~");
+    await conversation.until(" three", "out", start);
+    expect(model.session.prompts).toEqual([]);
+    conversation.type("\r");
+    const first = await conversation.until("re: one \\\ntwo\n\n three\n");
+    await conversation.until("> ", "out", first);
+    conversation.type(`\u001b[200~gone\rg\u001b[201~${key.ctrlC}`);
+    await conversation.until("^C", "out", first);
+    conversation.type("four\r");
+    await conversation.until("re: four\n", "out", first);
+    conversation.type(key.ctrlD);
+    await conversation.end;
+    expect(model.session.prompts).toHaveLength(2);
   });
 
   test("lines are kept in the history file for the next conversation", async () => {
@@ -618,9 +637,30 @@ describe.runIf(existsSync(tinyModel))("the bundled model", () => {
   });
 });
 
-const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
 const talkScript = join(root, "test", "support", "talk.mjs");
-const canPlay = python !== undefined && existsSync(tinyModel) && existsSync(join(root, "dist", "model.js"));
+const canTalk = existsSync(tinyModel) && existsSync(join(root, "dist", "commands", "conversation.js"));
+
+describe.runIf(canTalk)("a process", () => {
+  test("ends at /exit although its input stays open", async () => {
+    const child = spawn(process.execPath, [talkScript, tinyModel, "{}"], { stdio: ["pipe", "ignore", "ignore"] });
+    child.stdin.write("/exit\n");
+    expect(await once(child, "exit")).toEqual([0, null]);
+  });
+
+  test("ends with 130 at SIGINT although its input stays open", async () => {
+    const config = JSON.stringify({ generate: { temperature: 0 } });
+    const child = spawn(process.execPath, [talkScript, tinyModel, config], { stdio: ["pipe", "pipe", "ignore"] });
+    child.stdin.write("What is BitNet?\n");
+    await once(child.stdout, "data");
+    child.kill("SIGINT");
+    await sleep(200);
+    child.kill("SIGINT");
+    expect(await once(child, "exit")).toEqual([130, null]);
+  });
+});
+
+const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
+const canPlay = canTalk && python !== undefined;
 if (!canPlay) {
   process.stderr.write("skipped: the tests on a pseudo-terminal need python3, the bundled model and a build\n");
 }

@@ -116,7 +116,7 @@ function startChat(format: ChatFormat, model: ConversationModel, session: Conver
   chat.system = system;
   chat.addUser("Hi");
   const length = chat.promptIds().length;
-  if (length > session.contextSize / 2 && length > session.contextSize - minTurnLength) {
+  if (system !== "" && length > session.contextSize - minTurnLength) {
     throw new BitnetError(
       "USAGE",
       `the system prompt is too long: it leaves no room for a chat in the context of ${session.contextSize} tokens`,
@@ -232,7 +232,7 @@ const prompt = "> ";
 const continuedPrompt = ". ";
 // Two Ctrl-C within this time leave the conversation.
 const doubleInterruptMs = 2000;
-// A chat needs room for this many tokens beside the system prompt.
+// A system prompt must leave room for this many tokens beside the shortest of messages.
 const minTurnLength = 16;
 
 interface CommandEntry {
