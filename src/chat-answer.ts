@@ -1,6 +1,7 @@
 // One answer of a chat: makes room in the context, streams the text, goes on when the context fills up on the way.
 
-import type { Chat, ChatTokenizer } from "./chat.js";
+import type { Chat } from "./chat.js";
+import type { ChatTokenizer } from "./chat-encode.js";
 import { BitnetError } from "./errors.js";
 import type { FinishReason, GenerateOptions, GenerateResult, GenerateTimings } from "./generate.js";
 import type { Session } from "./model.js";

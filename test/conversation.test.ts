@@ -9,11 +9,13 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Chat } from "../src/chat.js";
 import { answerChat } from "../src/chat-answer.js";
+import { encodeChat } from "../src/chat-encode.js";
 import { saveChat } from "../src/chat-file.js";
-import { builtinFormat } from "../src/chat-format.js";
+import { builtinFormat, modelFormat } from "../src/chat-format.js";
 import { type ConversationModel, type ConversationOptions, runConversation } from "../src/commands/conversation.js";
 import { loadModel, type Model } from "../src/model.js";
 import { defaultHistoryFile, HistoryFile } from "../src/repl.js";
@@ -597,6 +599,12 @@ describe.runIf(existsSync(tinyModel))("the bundled model", () => {
     ],
   ])("%s has the reference's ids and answer", async (name, messages) => {
     const ids = reference.prompts.find((prompt) => prompt.name === name)?.ids;
+    for (const format of [
+      modelFormat(model.info.chatTemplate, model.tokenizer),
+      builtinFormat("bitnet", model.tokenizer),
+    ]) {
+      expect(encodeChat(format, model.tokenizer, messages)).toEqual(ids);
+    }
     const path = join(folder, `${name}.json`);
     const history = messages.slice(0, -1);
     await saveChat(path, { system: "", messages: history });
@@ -613,6 +621,26 @@ describe.runIf(existsSync(tinyModel))("the bundled model", () => {
       .map((line) => JSON.parse(line));
     expect(second.content).toBe("Your name is Lily.");
     expect(second.timings.reusedTokens).toBe(first.timings.promptTokens + first.timings.generatedTokens - 1);
+  });
+
+  test("a chat is tokenized as its text is", () => {
+    const format = modelFormat(model.info.chatTemplate, model.tokenizer);
+    expect(format.name).toBe("model");
+    const content = fc.oneof(
+      fc.string({ unit: "grapheme" }),
+      fc.lorem(),
+      fc.constantFrom(" x ", "\n\n", "<|eot", "id|>"),
+    );
+    fc.assert(
+      fc.property(fc.array(content, { minLength: 1, maxLength: 5 }), (contents) => {
+        const messages = contents.map((content, i) => ({ role: i % 2 === 0 ? "user" : "assistant", content }));
+        const text = format.render(messages, true);
+        expect(encodeChat(format, model.tokenizer, messages)).toEqual([
+          ...model.tokenizer.encode(text, { addSpecial: false, parseSpecial: true }),
+        ]);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test("a literal end-of-turn in a message is text", async () => {
