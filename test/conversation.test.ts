@@ -19,7 +19,7 @@ import { builtinFormat, modelFormat } from "../src/chat-format.js";
 import { type ConversationModel, type ConversationOptions, runConversation } from "../src/commands/conversation.js";
 import { loadModel, type Model } from "../src/model.js";
 import { defaultHistoryFile, HistoryFile } from "../src/repl.js";
-import { readFixture, root, tinyModel } from "./fixtures.js";
+import { readFixture, root, runBitnet, tinyModel } from "./fixtures.js";
 import { FakeModel, type Script } from "./support/fake-model.js";
 
 let folder: string;
@@ -577,9 +577,10 @@ interface Reference {
   prompts: { name: string; ids: number[]; packed: { greedy_ids: number[]; greedy_text: string } }[];
 }
 
-describe.runIf(existsSync(tinyModel))("the bundled model", () => {
-  const reference = JSON.parse(readFixture("tiny-bitnet", "reference.json").toString()) as Reference;
-  const answerOf = (name: string) => reference.prompts.find((prompt) => prompt.name === name)?.packed.greedy_text;
+const reference = JSON.parse(readFixture("tiny-bitnet", "reference.json").toString()) as Reference;
+const answerOf = (name: string) => reference.prompts.find((prompt) => prompt.name === name)?.packed.greedy_text;
+
+describe("the bundled model", () => {
   const greedy = { temperature: 0, maxTokens: 128 };
   let model: Model;
   beforeAll(async () => {
@@ -665,19 +666,49 @@ describe.runIf(existsSync(tinyModel))("the bundled model", () => {
   });
 });
 
-const talkScript = join(root, "test", "support", "talk.mjs");
-const canTalk = existsSync(tinyModel) && existsSync(join(root, "dist", "commands", "conversation.js"));
+const bin = join(root, "bin", "bitnet.js");
+const isBuilt = existsSync(join(root, "dist", "commands", "conversation.js"));
 
-describe.runIf(canTalk)("a process", () => {
+describe.runIf(isBuilt)("bitnet run -cnv", () => {
+  const args = [bin, "run", "-cnv", "-temp", "0", "--quiet"];
+
+  test("talks through a pipe; -p is the system prompt", async () => {
+    const path = join(folder, "cli.json");
+    const { status, stdout, stderr } = await runBitnet([...args.slice(1), "-p", "Be\\nkind."], {
+      input: `What is BitNet?\n/save ${path}\n`,
+    });
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toBe(`${answerOf("chat_bitnet")}\n`);
+    expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject({ system: "Be\nkind." });
+  });
+
+  test("ends quietly when nobody reads any more", async () => {
+    const { status, stderr } = await runBitnet(args.slice(1), {
+      input: "What is BitNet?\n".repeat(20),
+      onOutput: (_, closeStdout) => closeStdout(),
+    });
+    expect([status, stderr]).toEqual([0, ""]);
+  });
+
+  test.each([
+    [["-p", "-"], 2, "with -cnv the standard input is the conversation"],
+    [["--json", "--logprobs", "3"], 2, "--logprobs cannot be used with -cnv"],
+    [["--chat-template", "no.jinja"], 1, "--chat-template no.jinja is neither a chat format nor a file"],
+    [["-c", "20", "-p", "a system prompt of more tokens than this context has"], 1, "the system prompt is too long"],
+  ])("refuses %j", async (more, expected, message) => {
+    const { status, stdout, stderr } = await runBitnet([...args.slice(1), ...more], { input: "Hi\n" });
+    expect([status, stdout]).toEqual([expected, ""]);
+    expect(stderr).toContain(`error: ${message}`);
+  });
+
   test("ends at /exit although its input stays open", async () => {
-    const child = spawn(process.execPath, [talkScript, tinyModel, "{}"], { stdio: ["pipe", "ignore", "ignore"] });
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "ignore", "ignore"] });
     child.stdin.write("/exit\n");
     expect(await once(child, "exit")).toEqual([0, null]);
   });
 
   test("ends with 130 at SIGINT although its input stays open", async () => {
-    const config = JSON.stringify({ generate: { temperature: 0 } });
-    const child = spawn(process.execPath, [talkScript, tinyModel, config], { stdio: ["pipe", "pipe", "ignore"] });
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "ignore"] });
     child.stdin.write("What is BitNet?\n");
     await once(child.stdout, "data");
     child.kill("SIGINT");
@@ -688,17 +719,16 @@ describe.runIf(canTalk)("a process", () => {
 });
 
 const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
-const canPlay = canTalk && python !== undefined;
+const canPlay = isBuilt && python !== undefined;
 if (!canPlay) {
-  process.stderr.write("skipped: the tests on a pseudo-terminal need python3, the bundled model and a build\n");
+  process.stderr.write("skipped: the tests on a pseudo-terminal need python3 and a build\n");
 }
 
 describe.runIf(canPlay)("on a pseudo-terminal", () => {
   /** Plays the steps of support/play-terminal.py against a real process. */
-  async function play(steps: object[], options: ConversationOptions = {}) {
+  async function play(steps: object[], ...more: string[]) {
     const script = join(root, "test", "support", "play-terminal.py");
-    const config = JSON.stringify({ generate: { temperature: 0, maxTokens: 200 }, ...options });
-    const args = [script, JSON.stringify(steps), process.execPath, talkScript, tinyModel, config];
+    const args = [script, JSON.stringify(steps), process.execPath, bin, "run", "-cnv", "-temp", "0", ...more];
     const env = { ...process.env, HOME: folder, XDG_STATE_HOME: join(folder, "xdg"), TERM: "xterm" };
     const { stdout } = await promisify(execFile)(python ?? "python3", args, { env });
     return JSON.parse(stdout) as { output: string; status: number; missing: string | null };
@@ -738,7 +768,8 @@ describe.runIf(canPlay)("on a pseudo-terminal", () => {
         { wait: "/exit leaves" },
         { wait: prompt, send: "\u0003" },
       ],
-      { generate: { temperature: 0, maxTokens: 400 } },
+      "-n",
+      "400",
     );
     expect(result).toMatchObject({ missing: null, status: 130 });
   });
@@ -750,7 +781,7 @@ describe.runIf(canPlay)("on a pseudo-terminal", () => {
         { wait: "Once upon", send: "\u0003" },
         { pause: 0.3, send: "\u0003" },
       ],
-      { generate: { temperature: 0, ignoreEos: true, maxTokens: 400 } },
+      "--ignore-eos",
     );
     expect(result).toMatchObject({ missing: null, status: 130 });
   });

@@ -35,6 +35,11 @@ export interface RunOptions {
   ignoreEos?: boolean;
   stop?: string[];
 
+  conversation?: boolean;
+  chatTemplate?: string;
+  /** A file, or false for none. */
+  history?: string | false;
+
   escape: boolean;
   displayPrompt: boolean;
   json?: boolean;
@@ -52,6 +57,7 @@ const defaultContextSize = 2048;
 export default function configureRun(command: Command): void {
   addModelOptions(command);
   addSamplingOptions(command);
+  addConversationOptions(command);
   addOutputOptions(command);
   addIgnoredOptions(command);
   command
@@ -61,12 +67,13 @@ export default function configureRun(command: Command): void {
 Examples:
   $ bitnet run -p "Once upon a time"
   $ bitnet run -m model.gguf -p "The capital of France is" -n 32 -temp 0
+  $ bitnet run -m model.gguf -cnv -p "You are a helpful assistant"
   $ bitnet run -m model.gguf -f prompt.txt --json > answer.json
   $ echo "Once upon a time" | bitnet run -m model.gguf --seed 7 --quiet`,
     )
     .action(async (options: RunOptions, command: Command) => {
       checkCombinations(options, command);
-      await run(options);
+      await (options.conversation ? converse(options) : run(options));
     });
 }
 
@@ -114,6 +121,14 @@ function addSamplingOptions(command: Command): void {
     .option("-r, --stop <text>", "end at this text, which is not printed; repeatable", collectText);
 }
 
+function addConversationOptions(command: Command): void {
+  command
+    .option("--conversation", "talk with the model, also -cnv; -p is the system prompt")
+    .option("--chat-template <name|file>", "a chat format or a Jinja file (default: the model's own)")
+    .option("--history <file>", "where typed lines are kept (default: ~/.bitnet/history)")
+    .option("--no-history", "keep no typed lines");
+}
+
 function addOutputOptions(command: Command): void {
   command
     .option("--no-display-prompt", "do not print the prompt before the text")
@@ -140,27 +155,29 @@ function checkCombinations(options: RunOptions, command: Command): void {
   if (options.logprobs !== undefined && !options.json) {
     command.error("--logprobs needs --json", { exitCode: 2 });
   }
+  if (options.conversation && options.logprobs !== undefined) {
+    command.error("--logprobs cannot be used with -cnv", { exitCode: 2 });
+  }
+  if (options.conversation && [options.prompt, options.file].includes("-")) {
+    command.error("with -cnv the standard input is the conversation: give the system prompt with -p TEXT or -f FILE", {
+      exitCode: 2,
+    });
+  }
 }
 
 async function run(options: RunOptions): Promise<void> {
-  const say = options.quiet ? () => {} : note;
-  noteIgnored(options, say);
-  if (options.model === undefined) {
-    say(bundledModel.note);
-  }
+  const say = noteUnusual(options);
   const signal = interruptSignal();
   const prompt = await readPrompt(options);
   const loadStart = performance.now();
-  const { threads, kernel, kernelConfig, tokenizerPre } = options;
-  const path = options.model ?? bundledModel.path;
-  await using model = await loadModel(path, { threads, kernel, kernelConfig, tokenizerPre, signal });
+  await using model = await loadChosenModel(options, signal);
   const loadMs = performance.now() - loadStart;
   await using session = model.createSession({ contextSize: chooseContextSize(model, options, say) });
 
   const generation = session.generate(prompt, { ...toGenerateOptions(options), signal });
   try {
     if (options.json) {
-      writeJson(await collect(generation, { model, path, prompt, loadMs }));
+      writeJson(await collect(generation, { model, path: pathOf(options), prompt, loadMs }));
     } else {
       const finishReason = await stream(generation, options.displayPrompt ? prompt : "");
       if (finishReason === "context") {
@@ -172,6 +189,42 @@ async function run(options: RunOptions): Promise<void> {
       logTimings(loadMs, session.timings);
     }
   }
+}
+
+async function converse(options: RunOptions): Promise<void> {
+  const say = noteUnusual(options);
+  const asked = options.prompt !== undefined || options.file !== undefined;
+  const systemPrompt = asked ? await readPrompt(options) : undefined;
+  const { runConversation } = await import("./conversation.js");
+  await using model = await loadChosenModel(options, interruptSignal());
+  await runConversation(model, {
+    systemPrompt,
+    contextSize: chooseContextSize(model, options, say),
+    chatTemplate: options.chatTemplate,
+    historyFile: options.history,
+    generate: toGenerateOptions(options),
+    json: options.json,
+    quiet: options.quiet,
+  });
+}
+
+/** Notes on what the user may not expect; returns how to say more of them. */
+function noteUnusual(options: RunOptions): (text: string) => void {
+  const say = options.quiet ? () => {} : note;
+  noteIgnored(options, say);
+  if (options.model === undefined) {
+    say(bundledModel.note);
+  }
+  return say;
+}
+
+function pathOf(options: RunOptions): string {
+  return options.model ?? bundledModel.path;
+}
+
+function loadChosenModel(options: RunOptions, signal: AbortSignal): Promise<Model> {
+  const { threads, kernel, kernelConfig, tokenizerPre } = options;
+  return loadModel(pathOf(options), { threads, kernel, kernelConfig, tokenizerPre, signal });
 }
 
 function noteIgnored(options: RunOptions, say: (text: string) => void): void {
