@@ -103,14 +103,15 @@ export class Chat {
     }
   }
 
-  /** Forgets the oldest message and its answer; false if only the last message is left. */
-  dropOldestTurn(): boolean {
-    if (this.turnCount <= 1) {
-      return false;
-    }
-    this.#messages.splice(0, 2);
+  /** Forgets the oldest turns: messages with their answers. */
+  dropOldestTurns(count: number): void {
+    this.#messages.splice(0, 2 * count);
     this.#forgetIds();
-    return true;
+  }
+
+  /** Tokens that the prompt would have without the oldest turns. */
+  lengthWithout(turns: number): number {
+    return this.#render(this.#messages.slice(2 * turns)).ids.length;
   }
 
   /** Forgets all turns; the system message stays. */
@@ -130,7 +131,7 @@ export class Chat {
     if (!this.isUnanswered) {
       throw new BitnetError("INTERNAL", "nothing to answer");
     }
-    this.#prompt ??= this.#render();
+    this.#prompt ??= this.#render(this.#messages);
     return this.#prompt.ids;
   }
 
@@ -141,23 +142,23 @@ export class Chat {
     this.#before = undefined;
   }
 
-  #parts(): ChatPart[] {
+  #parts(messages: readonly ChatMessage[]): ChatPart[] {
     const system = this.#system === "" ? [] : [{ role: "system", content: this.#system }];
-    return renderParts(this.format, this.#tokenizer, [...system, ...this.#messages], true);
+    return renderParts(this.format, this.#tokenizer, [...system, ...messages], true);
   }
 
   #encode(parts: readonly ChatPart[]): number[] {
     return encodeParts(parts, this.#tokenizer, this.#markers);
   }
 
-  #render(): Prompt {
-    const parts = this.#parts();
+  #render(messages: readonly ChatMessage[]): Prompt {
+    const parts = this.#parts(messages);
     return { parts, ids: addBos(this.#encode(parts), this.#tokenizer) };
   }
 
   /** The prompt after `answerIds` answered `before`: appended where the template only appends, else rendered anew. */
   #extend(before: Prompt, answerIds: readonly number[]): Prompt {
-    const parts = this.#parts();
+    const parts = this.#parts(this.#messages);
     const answer = parts[before.parts.length];
     const appends = before.parts.every((part, i) => part.text === parts[i]?.text && part.content === parts[i]?.content);
     if (!appends || answer === undefined || !answer.content) {

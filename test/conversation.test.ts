@@ -196,6 +196,34 @@ describe("a full context", () => {
     expect(Math.max(...lengths)).toBeLessThanOrEqual(130);
   });
 
+  test("costs no more turns than it takes to free a quarter of it", async () => {
+    const model = new FakeModel(echo);
+    const contextSize = 400;
+    await talk(model, Array.from({ length: 30 }, (_, i) => `message ${i}\n`).join(""), { contextSize });
+    const lengths = model.session.prompts.map(
+      (prompt) => model.tokenizer.encode(prompt, { parseSpecial: true }).length,
+    );
+    const afterDrop = lengths.filter((length, i) => length < (lengths[i - 1] ?? 0));
+    expect(afterDrop.length).toBeGreaterThan(2);
+    for (const length of afterDrop) {
+      expect(length).toBeLessThanOrEqual(0.75 * contextSize + 1); // the test counts BOS twice
+      expect(length).toBeGreaterThan(0.6 * contextSize); // one turn more would be less
+    }
+  });
+
+  test("a saved chat of very many messages is cut to size at once", async () => {
+    const path = join(folder, "huge.json");
+    const messages = Array.from({ length: 20_001 }, (_, i) => ({
+      role: i % 2 === 0 ? "user" : "assistant",
+      content: `message ${i}`,
+    }));
+    await saveChat(path, { system: "S", messages: messages.slice(0, -1) });
+    const model = new FakeModel(echo);
+    const { out } = await talk(model, `/load ${path}\nhi\n`, { json: true });
+    expect(JSON.parse(out)).toMatchObject({ content: "re: hi", droppedTurns: expect.any(Number) });
+    expect(model.session.prompts[0]).toContain("message 19999");
+  });
+
   test("in the middle of an answer: the answer goes on after the oldest turns are gone", async () => {
     const long = `${Array.from({ length: 40 }, (_, i) => `é${i}`).join(" ")}.<|eot_id|>`;
     const plain = long.replace("<|eot_id|>", "");
@@ -241,6 +269,7 @@ describe("a full context", () => {
     const model = new FakeModel(echo);
     const { out, err } = await talk(model, `one\n${"x".repeat(200)}\ntwo\n`, { contextSize: 150 });
     expect(out).toBe("re: one\nre: two\n");
+    expect(model.session.prompts[1]).toContain("User: one<|eot_id|>Assistant: re: one<|eot_id|>User: two");
     expect(err).toMatch(/error: the message is too long: .* takes \d+ of the context's 150 tokens\nhint: .*-c/);
   });
 
