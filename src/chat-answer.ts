@@ -1,6 +1,8 @@
 // One answer of a chat: makes room in the context, streams the text, goes on when the context fills up on the way.
 
-import type { Chat, ChatTokenizer } from "./chat.js";
+import { randomInt } from "node:crypto";
+import type { Chat } from "./chat.js";
+import type { ChatTokenizer } from "./chat-encode.js";
 import { BitnetError } from "./errors.js";
 import type { FinishReason, GenerateOptions, GenerateResult, GenerateTimings } from "./generate.js";
 import type { Session } from "./model.js";
@@ -14,6 +16,7 @@ export interface AnswerResult {
   text: string;
   finishReason: FinishReason | "aborted";
   stopString?: string;
+  seed: number;
   /** Turns that were forgotten to make room. */
   droppedTurns: number;
   timings: GenerateTimings;
@@ -35,10 +38,12 @@ export async function* answerChat(
   tokenizer: AnswerTokenizer,
   options: GenerateOptions = {},
 ): AsyncGenerator<string, AnswerResult, undefined> {
-  const { stop = [], maxTokens = -1, ...generation } = options;
+  const { stop = [], maxTokens = -1, seed = randomInt(2 ** 32), ...sampling } = options;
+  const generation = { ...sampling, seed };
   const answer = new AnswerText(tokenizer, stop);
   const timings = { promptTokens: 0, reusedTokens: 0, promptMs: 0, generatedTokens: 0, generateMs: 0 };
-  const result: AnswerResult = { text: "", finishReason: "aborted", droppedTurns: fitPrompt(chat, session), timings };
+  const droppedTurns = fitPrompt(chat, session);
+  const result: AnswerResult = { text: "", finishReason: "aborted", seed, droppedTurns, timings };
   try {
     for (;;) {
       const prompt = [...chat.promptIds(), ...answer.ids];
@@ -99,28 +104,41 @@ async function* streamPart(
   }
 }
 
-/** Drops turns until the prompt leaves room for an answer; returns how many. */
+/** Makes the prompt leave room for an answer; returns how many turns that cost. */
 function fitPrompt(chat: Chat, session: AnswerSession): number {
   const limit = session.contextSize - minAnswerRoom;
-  const dropped = chat.promptIds().length > limit ? dropTurns(chat, session, 0) : 0;
-  const length = chat.promptIds().length;
-  if (length > limit) {
-    chat.dropUnanswered();
-    throw new BitnetError(
-      "USAGE",
-      `the message is too long: with the system prompt it takes ${length} of the context's ${session.contextSize} tokens`,
-      { hint: `at most ${limit} fit; shorten it or use a larger context (-c)` },
-    );
+  if (chat.promptIds().length <= limit) {
+    return 0;
   }
-  return dropped;
+  const length = chat.lengthWithout(chat.turnCount - 1);
+  if (length <= limit) {
+    return dropTurns(chat, session, 0);
+  }
+  chat.dropUnanswered();
+  throw new BitnetError(
+    "USAGE",
+    `the message is too long: with the system prompt it takes ${length} of the context's ${session.contextSize} tokens`,
+    { hint: `at most ${limit} fit; shorten it or use a larger context (-c)` },
+  );
 }
 
+/** Forgets as few turns as it takes to free a part of the context, or all but the last; returns how many. */
 function dropTurns(chat: Chat, session: AnswerSession, answerLength: number): number {
-  let dropped = 0;
-  while (chat.promptIds().length + answerLength > session.contextSize * keptShare && chat.dropOldestTurn()) {
-    dropped++;
+  const limit = session.contextSize * keptShare - answerLength;
+  let tooFew = 0;
+  let enough = chat.turnCount - 1;
+  while (tooFew + 1 < enough) {
+    const middle = (tooFew + enough) >> 1;
+    if (chat.lengthWithout(middle) <= limit) {
+      enough = middle;
+    } else {
+      tooFew = middle;
+    }
   }
-  return dropped;
+  if (enough > 0) {
+    chat.dropOldestTurns(enough);
+  }
+  return enough;
 }
 
 /** The text of an answer as its tokens come; holds back unfinished characters and beginnings of stop strings. */

@@ -5,7 +5,11 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 
-export type ReplInput = NodeJS.ReadableStream & { isTTY?: boolean; setRawMode?(mode: boolean): unknown };
+export type ReplInput = NodeJS.ReadableStream & {
+  isTTY?: boolean;
+  setRawMode?(mode: boolean): unknown;
+  unref?(): unknown;
+};
 export type ReplOutput = NodeJS.WritableStream & { isTTY?: boolean };
 
 export type ReplEvent =
@@ -14,7 +18,7 @@ export type ReplEvent =
   | { kind: "interrupt"; empty: boolean }
   | { kind: "end" };
 
-type LineEvent = { kind: "line"; text: string } | Exclude<ReplEvent, { kind: "message" }>;
+type LineEvent = { kind: "line"; text: string; pasted: boolean } | Exclude<ReplEvent, { kind: "message" }>;
 
 export interface ReplOptions {
   input: ReplInput;
@@ -28,9 +32,13 @@ export interface ReplOptions {
 
 const blockMark = '"""';
 
+// Terminals mark pasted text on request, so that its line breaks do not send it piece by piece.
+const markPastes = "\u001b[?2004h";
+const dontMarkPastes = "\u001b[?2004l";
+
 /**
  * A message is a line; a backslash at its end joins the next line to it, and everything between """ and """ is one
- * message. Prompts are written to terminals only.
+ * message, as is a text pasted into a terminal. Prompts are written to terminals only.
  */
 export class Repl {
   readonly #options: ReplOptions;
@@ -38,6 +46,9 @@ export class Repl {
   readonly #queue: LineEvent[] = []; // read ahead, as from a pasted text
   #waiting: ((event: LineEvent) => void) | undefined;
   #ended = false;
+  #isReading = false; // line editing is on
+  #isPasting = false;
+  #pasted: string[] = []; // whole lines, to be sent with the line that ends them
   readonly isInteractive: boolean;
 
   constructor(options: ReplOptions) {
@@ -53,15 +64,24 @@ export class Repl {
       removeHistoryDuplicates: true,
       crlfDelay: Number.POSITIVE_INFINITY,
     });
-    this.#lines.on("line", (text) => this.#receive({ kind: "line", text }));
+    this.#lines.on("line", (text) => this.#receiveLine(text));
     this.#lines.on("close", () => this.#receive({ kind: "end" }));
     this.#lines.on("SIGINT", () => this.interrupt());
-    this.suspend();
+    if (this.isInteractive) {
+      input.on("keypress", (_, key?: { name?: string }) => {
+        if (key?.name === "paste-start" || key?.name === "paste-end") {
+          this.#isPasting = key.name === "paste-start";
+        }
+      });
+    }
+    this.#lines.pause();
+    this.#setEditing(false);
   }
 
   /** What Ctrl-C does while a message is read; also for a signal from outside. */
   interrupt(): void {
-    const empty = this.#lines.line === "";
+    const empty = this.#lines.line === "" && this.#pasted.length === 0;
+    this.#pasted = [];
     if (this.isInteractive) {
       this.#options.output.write("^C\n");
     }
@@ -78,6 +98,9 @@ export class Repl {
     const first = await this.#readLine(prompt);
     if (first.kind !== "line") {
       return first;
+    }
+    if (first.pasted) {
+      return { kind: "message", text: first.text };
     }
     if (first.text.trimStart().startsWith(blockMark)) {
       return this.#readBlock(first.text.trimStart().slice(blockMark.length), continuedPrompt);
@@ -96,18 +119,11 @@ export class Repl {
     return { kind: "message", text };
   }
 
-  /** Gives the terminal back its own line mode, in which Ctrl-C is a signal, until the next read. */
-  suspend(): void {
-    if (!this.#ended) {
-      this.#lines.pause();
-      this.#setRawMode(false);
-    }
-  }
-
   close(): void {
     this.#ended = true;
     this.#lines.close();
-    this.#setRawMode(false);
+    this.#setEditing(false);
+    this.#options.input.unref?.(); // a pipe that stays open must not keep the process
   }
 
   async #readBlock(first: string, prompt: string): Promise<ReplEvent> {
@@ -142,11 +158,14 @@ export class Repl {
     return new Promise((resolve) => {
       this.#waiting = (event) => {
         this.#waiting = undefined;
-        this.suspend();
+        if (!this.#ended) {
+          this.#lines.pause();
+        }
+        this.#setEditing(false);
         resolve(event);
       };
       if (this.isInteractive) {
-        this.#setRawMode(true);
+        this.#setEditing(true);
         this.#lines.setPrompt(prompt);
         this.#lines.prompt();
       } else {
@@ -155,12 +174,23 @@ export class Repl {
     });
   }
 
+  #receiveLine(text: string): void {
+    if (this.isInteractive && text.trim() !== "") {
+      this.#options.onLine?.(text);
+    }
+    if (this.#isPasting) {
+      this.#pasted.push(text);
+      return;
+    }
+    const pasted = this.#pasted.length > 0;
+    const whole = [...this.#pasted, text].join("\n");
+    this.#pasted = [];
+    this.#receive({ kind: "line", text: pasted ? whole.replace(/\n$/, "") : whole, pasted });
+  }
+
   #receive(event: LineEvent): void {
     if (event.kind === "end") {
       this.#ended = true;
-    }
-    if (event.kind === "line" && this.isInteractive && event.text.trim() !== "") {
-      this.#options.onLine?.(event.text);
     }
     if (this.#waiting !== undefined) {
       this.#waiting(event);
@@ -169,10 +199,16 @@ export class Repl {
     }
   }
 
-  #setRawMode(mode: boolean): void {
-    if (this.isInteractive) {
-      this.#options.input.setRawMode?.(mode);
+  /** Without it the terminal is in its own line mode, in which Ctrl-C is a signal. */
+  #setEditing(on: boolean): void {
+    if (!this.isInteractive) {
+      return;
     }
+    this.#options.input.setRawMode?.(on);
+    if (on !== this.#isReading && process.env.TERM !== "dumb") {
+      this.#options.output.write(on ? markPastes : dontMarkPastes);
+    }
+    this.#isReading = on;
   }
 }
 

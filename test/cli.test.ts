@@ -383,7 +383,7 @@ describe("bitnet run -cnv", () => {
 
   test.each([
     [["--chat-template", "no-such-format"], 1, /no-such-format is neither a chat format nor a file/],
-    [["-p", "-"], 2, /stdin is the conversation/],
+    [["-p", "-"], 2, /the standard input is the conversation/],
   ])("refuses %j", async (args, status, message) => {
     expectError(await converse(args, "Hello\n"), status, message);
   });

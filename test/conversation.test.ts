@@ -1,7 +1,7 @@
 // The loop of a conversation: turns, commands, Ctrl-C, a context that fills up, terminals and pipes.
 
-import { execFile, spawnSync } from "node:child_process";
-import { EventEmitter } from "node:events";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { EventEmitter, once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,15 +9,17 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Chat } from "../src/chat.js";
 import { answerChat } from "../src/chat-answer.js";
+import { encodeChat } from "../src/chat-encode.js";
 import { saveChat } from "../src/chat-file.js";
-import { builtinFormat } from "../src/chat-format.js";
+import { builtinFormat, modelFormat } from "../src/chat-format.js";
 import { type ConversationModel, type ConversationOptions, runConversation } from "../src/commands/conversation.js";
 import { loadModel, type Model } from "../src/model.js";
 import { defaultHistoryFile, HistoryFile } from "../src/repl.js";
-import { readFixture, root, tinyModel } from "./fixtures.js";
+import { readFixture, root, runBitnet, tinyModel } from "./fixtures.js";
 import { FakeModel, type Script } from "./support/fake-model.js";
 
 let folder: string;
@@ -194,13 +196,38 @@ describe("a full context", () => {
     expect(Math.max(...lengths)).toBeLessThanOrEqual(130);
   });
 
+  test("costs no more turns than it takes to free a quarter of it", async () => {
+    const model = new FakeModel(echo);
+    const contextSize = 400;
+    await talk(model, Array.from({ length: 30 }, (_, i) => `message ${i}\n`).join(""), { contextSize });
+    const lengths = model.session.prompts.map(
+      (prompt) => model.tokenizer.encode(prompt, { parseSpecial: true }).length,
+    );
+    const afterDrop = lengths.filter((length, i) => length < (lengths[i - 1] ?? 0));
+    expect(afterDrop.length).toBeGreaterThan(2);
+    for (const length of afterDrop) {
+      expect(length).toBeLessThanOrEqual(0.75 * contextSize + 1); // the test counts BOS twice
+      expect(length).toBeGreaterThan(0.6 * contextSize); // one turn more would be less
+    }
+  });
+
+  test("a saved chat of very many messages is cut to size at once", async () => {
+    const path = join(folder, "huge.json");
+    const messages = Array.from({ length: 20_001 }, (_, i) => ({
+      role: i % 2 === 0 ? "user" : "assistant",
+      content: `message ${i}`,
+    }));
+    await saveChat(path, { system: "S", messages: messages.slice(0, -1) });
+    const model = new FakeModel(echo);
+    const { out } = await talk(model, `/load ${path}\nhi\n`, { json: true });
+    expect(JSON.parse(out)).toMatchObject({ content: "re: hi", droppedTurns: expect.any(Number) });
+    expect(model.session.prompts[0]).toContain("message 19999");
+  });
+
   test("in the middle of an answer: the answer goes on after the oldest turns are gone", async () => {
     const long = `${Array.from({ length: 40 }, (_, i) => `é${i}`).join(" ")}.<|eot_id|>`;
     const plain = long.replace("<|eot_id|>", "");
-    const script: Script = (prompt) => {
-      const said = prompt.split("Assistant: ").at(-1) ?? "";
-      return prompt.includes("go") ? long.slice(said.length) : "ok<|eot_id|>";
-    };
+    const script: Script = (prompt) => (prompt.includes("go<") ? long : "ok<|eot_id|>");
     // Every size, so that the cut falls on every byte, halves of characters included.
     for (let contextSize = 230; contextSize < 240; contextSize++) {
       const model = new FakeModel(script);
@@ -225,11 +252,9 @@ describe("a full context", () => {
 
   test("a stop string may span the place where turns were forgotten", async () => {
     const text = `${"x".repeat(60)}STOP`;
-    const script: Script = (prompt) => text.slice((prompt.split("Assistant: ").at(-1) ?? "").length) || "never";
+    const script: Script = (prompt) => (prompt.endsWith("one<|eot_id|>Assistant: ") ? "ok<|eot_id|>" : text);
     for (let contextSize = 108; contextSize < 118; contextSize++) {
-      const model = new FakeModel((prompt) =>
-        prompt.endsWith("one<|eot_id|>Assistant: ") ? "ok<|eot_id|>" : script(prompt),
-      );
+      const model = new FakeModel(script);
       const options = { contextSize, generate: { stop: ["STOP"] }, json: true };
       const { out } = await talk(model, "one\ntwo\n", options);
       expect(JSON.parse(out.trim().split("\n").at(-1) ?? "")).toMatchObject({
@@ -244,6 +269,7 @@ describe("a full context", () => {
     const model = new FakeModel(echo);
     const { out, err } = await talk(model, `one\n${"x".repeat(200)}\ntwo\n`, { contextSize: 150 });
     expect(out).toBe("re: one\nre: two\n");
+    expect(model.session.prompts[1]).toContain("User: one<|eot_id|>Assistant: re: one<|eot_id|>User: two");
     expect(err).toMatch(/error: the message is too long: .* takes \d+ of the context's 150 tokens\nhint: .*-c/);
   });
 
@@ -498,7 +524,7 @@ describe("on a terminal", () => {
     await conversation.end;
   });
 
-  test("a pasted text is a message per line", async () => {
+  test("lines typed ahead are answered one by one", async () => {
     const conversation = new Talk(new FakeModel(echo), {}, true);
     await conversation.until("> ");
     conversation.type("one\rtwo\r");
@@ -506,6 +532,25 @@ describe("on a terminal", () => {
     conversation.type(key.ctrlD);
     await conversation.end;
     expect(conversation.out.indexOf("re: one")).toBeLessThan(conversation.out.indexOf("re: two"));
+  });
+
+  test("a pasted text is one message, sent by Enter", async () => {
+    const model = new FakeModel(echo);
+    const conversation = new Talk(model, {}, true);
+    const start = await conversation.until("> ");
+    conversation.type("\u001b[200~one \\\rtwo\r\r three\r\u001b[201~");
+    await conversation.until(" three", "out", start);
+    expect(model.session.prompts).toEqual([]);
+    conversation.type("\r");
+    const first = await conversation.until("re: one \\\ntwo\n\n three\n");
+    await conversation.until("> ", "out", first);
+    conversation.type(`\u001b[200~gone\rg\u001b[201~${key.ctrlC}`);
+    await conversation.until("^C", "out", first);
+    conversation.type("four\r");
+    await conversation.until("re: four\n", "out", first);
+    conversation.type(key.ctrlD);
+    await conversation.end;
+    expect(model.session.prompts).toHaveLength(2);
   });
 
   test("lines are kept in the history file for the next conversation", async () => {
@@ -561,9 +606,10 @@ interface Reference {
   prompts: { name: string; ids: number[]; packed: { greedy_ids: number[]; greedy_text: string } }[];
 }
 
-describe.runIf(existsSync(tinyModel))("the bundled model", () => {
-  const reference = JSON.parse(readFixture("tiny-bitnet", "reference.json").toString()) as Reference;
-  const answerOf = (name: string) => reference.prompts.find((prompt) => prompt.name === name)?.packed.greedy_text;
+const reference = JSON.parse(readFixture("tiny-bitnet", "reference.json").toString()) as Reference;
+const answerOf = (name: string) => reference.prompts.find((prompt) => prompt.name === name)?.packed.greedy_text;
+
+describe("the bundled model", () => {
   const greedy = { temperature: 0, maxTokens: 128 };
   let model: Model;
   beforeAll(async () => {
@@ -583,6 +629,12 @@ describe.runIf(existsSync(tinyModel))("the bundled model", () => {
     ],
   ])("%s has the reference's ids and answer", async (name, messages) => {
     const ids = reference.prompts.find((prompt) => prompt.name === name)?.ids;
+    for (const format of [
+      modelFormat(model.info.chatTemplate, model.tokenizer),
+      builtinFormat("bitnet", model.tokenizer),
+    ]) {
+      expect(encodeChat(format, model.tokenizer, messages)).toEqual(ids);
+    }
     const path = join(folder, `${name}.json`);
     const history = messages.slice(0, -1);
     await saveChat(path, { system: "", messages: history });
@@ -599,6 +651,26 @@ describe.runIf(existsSync(tinyModel))("the bundled model", () => {
       .map((line) => JSON.parse(line));
     expect(second.content).toBe("Your name is Lily.");
     expect(second.timings.reusedTokens).toBe(first.timings.promptTokens + first.timings.generatedTokens - 1);
+  });
+
+  test("a chat is tokenized as its text is", () => {
+    const format = modelFormat(model.info.chatTemplate, model.tokenizer);
+    expect(format.name).toBe("model");
+    const content = fc.oneof(
+      fc.string({ unit: "grapheme" }),
+      fc.lorem(),
+      fc.constantFrom(" x ", "\n\n", "<|eot", "id|>"),
+    );
+    fc.assert(
+      fc.property(fc.array(content, { minLength: 1, maxLength: 5 }), (contents) => {
+        const messages = contents.map((content, i) => ({ role: i % 2 === 0 ? "user" : "assistant", content }));
+        const text = format.render(messages, true);
+        expect(encodeChat(format, model.tokenizer, messages)).toEqual([
+          ...model.tokenizer.encode(text, { addSpecial: false, parseSpecial: true }),
+        ]);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test("a literal end-of-turn in a message is text", async () => {
@@ -623,19 +695,69 @@ describe.runIf(existsSync(tinyModel))("the bundled model", () => {
   });
 });
 
+const bin = join(root, "bin", "bitnet.js");
+const isBuilt = existsSync(join(root, "dist", "commands", "conversation.js"));
+
+describe.runIf(isBuilt)("bitnet run -cnv", () => {
+  const args = [bin, "run", "-cnv", "-temp", "0", "--quiet"];
+
+  test("talks through a pipe; -p is the system prompt", async () => {
+    const path = join(folder, "cli.json");
+    const { status, stdout, stderr } = await runBitnet([...args.slice(1), "-p", "Be\\nkind."], {
+      input: `What is BitNet?\n/save ${path}\n`,
+    });
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toBe(`${answerOf("chat_bitnet")}\n`);
+    expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject({ system: "Be\nkind." });
+  });
+
+  test("ends quietly when nobody reads any more", async () => {
+    const { status, stderr } = await runBitnet(args.slice(1), {
+      input: "What is BitNet?\n".repeat(20),
+      onOutput: (_, closeStdout) => closeStdout(),
+    });
+    expect([status, stderr]).toEqual([0, ""]);
+  });
+
+  test.each([
+    [["-p", "-"], 2, "with -cnv the standard input is the conversation"],
+    [["--json", "--logprobs", "3"], 2, "--logprobs cannot be used with -cnv"],
+    [["--chat-template", "no.jinja"], 1, "--chat-template no.jinja is neither a chat format nor a file"],
+    [["-c", "20", "-p", "a system prompt of more tokens than this context has"], 1, "the system prompt is too long"],
+  ])("refuses %j", async (more, expected, message) => {
+    const { status, stdout, stderr } = await runBitnet([...args.slice(1), ...more], { input: "Hi\n" });
+    expect([status, stdout]).toEqual([expected, ""]);
+    expect(stderr).toContain(`error: ${message}`);
+  });
+
+  test("ends at /exit although its input stays open", async () => {
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "ignore", "ignore"] });
+    child.stdin.write("/exit\n");
+    expect(await once(child, "exit")).toEqual([0, null]);
+  });
+
+  test("ends with 130 at SIGINT although its input stays open", async () => {
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "ignore"] });
+    child.stdin.write("What is BitNet?\n");
+    await once(child.stdout, "data");
+    child.kill("SIGINT");
+    await sleep(200);
+    child.kill("SIGINT");
+    expect(await once(child, "exit")).toEqual([130, null]);
+  });
+});
+
 const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
-const talkScript = join(root, "test", "support", "talk.mjs");
-const canPlay = python !== undefined && existsSync(tinyModel) && existsSync(join(root, "dist", "model.js"));
+const canPlay = isBuilt && python !== undefined;
 if (!canPlay) {
-  process.stderr.write("skipped: the tests on a pseudo-terminal need python3, the bundled model and a build\n");
+  process.stderr.write("skipped: the tests on a pseudo-terminal need python3 and a build\n");
 }
 
 describe.runIf(canPlay)("on a pseudo-terminal", () => {
   /** Plays the steps of support/play-terminal.py against a real process. */
-  async function play(steps: object[], options: ConversationOptions = {}) {
+  async function play(steps: object[], ...more: string[]) {
     const script = join(root, "test", "support", "play-terminal.py");
-    const config = JSON.stringify({ generate: { temperature: 0, maxTokens: 200 }, ...options });
-    const args = [script, JSON.stringify(steps), process.execPath, talkScript, tinyModel, config];
+    const args = [script, JSON.stringify(steps), process.execPath, bin, "run", "-cnv", "-temp", "0", ...more];
     const env = { ...process.env, HOME: folder, XDG_STATE_HOME: join(folder, "xdg"), TERM: "xterm" };
     const { stdout } = await promisify(execFile)(python ?? "python3", args, { env });
     return JSON.parse(stdout) as { output: string; status: number; missing: string | null };
@@ -675,7 +797,8 @@ describe.runIf(canPlay)("on a pseudo-terminal", () => {
         { wait: "/exit leaves" },
         { wait: prompt, send: "\u0003" },
       ],
-      { generate: { temperature: 0, maxTokens: 400 } },
+      "-n",
+      "400",
     );
     expect(result).toMatchObject({ missing: null, status: 130 });
   });
@@ -687,7 +810,7 @@ describe.runIf(canPlay)("on a pseudo-terminal", () => {
         { wait: "Once upon", send: "\u0003" },
         { pause: 0.3, send: "\u0003" },
       ],
-      { generate: { temperature: 0, ignoreEos: true, maxTokens: 400 } },
+      "--ignore-eos",
     );
     expect(result).toMatchObject({ missing: null, status: 130 });
   });

@@ -2,11 +2,11 @@
 
 import type { EventEmitter } from "node:events";
 import { readFile } from "node:fs/promises";
-import { Chalk } from "chalk";
 import { Chat } from "../chat.js";
 import { type AnswerResult, type AnswerTokenizer, answerChat } from "../chat-answer.js";
 import { loadChat, saveChat } from "../chat-file.js";
 import { builtinFormat, type ChatFormat, chatFormatNames, jinjaFormat, modelFormat } from "../chat-format.js";
+import { describeTimings, Screen } from "../chat-screen.js";
 import { closest } from "../closest.js";
 import { BitnetError, toBitnetError } from "../errors.js";
 import type { GenerateOptions, GenerateTimings } from "../generate.js";
@@ -63,7 +63,7 @@ export async function runConversation(
 ): Promise<void> {
   const format = await chooseFormat(model, options.chatTemplate);
   const session = model.createSession({ contextSize: options.contextSize });
-  const screen = new Screen(io, options);
+  const screen = new Screen(io.stdout, io.stderr, options);
   let conversation: Conversation | undefined;
   try {
     const chat = startChat(format, model, session, options.systemPrompt ?? "");
@@ -116,7 +116,7 @@ function startChat(format: ChatFormat, model: ConversationModel, session: Conver
   chat.system = system;
   chat.addUser("Hi");
   const length = chat.promptIds().length;
-  if (length > session.contextSize / 2 && length > session.contextSize - minTurnLength) {
+  if (system !== "" && length > session.contextSize - minTurnLength) {
     throw new BitnetError(
       "USAGE",
       `the system prompt is too long: it leaves no room for a chat in the context of ${session.contextSize} tokens`,
@@ -158,81 +158,11 @@ function describeStart(
   return lines.join("\n");
 }
 
-/** Where the conversation shows itself: answers on stdout, all else on stderr, hints only on a terminal. */
-class Screen {
-  readonly #stdout: ReplOutput;
-  readonly #stderr: ReplOutput;
-  readonly #quiet: boolean;
-  readonly #chalk: InstanceType<typeof Chalk>;
-  readonly json: boolean;
-  /** The terminal on which lines are edited. */
-  readonly promptOutput: ReplOutput;
-
-  constructor({ stdout, stderr }: ConversationIo, options: ConversationOptions) {
-    this.#stdout = stdout;
-    this.#stderr = stderr;
-    this.#quiet = options.quiet ?? false;
-    this.json = options.json ?? false;
-    this.promptOutput = stdout.isTTY && !this.json ? stdout : stderr;
-    const colored = stderr.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
-    this.#chalk = new Chalk({ level: colored ? 1 : 0 });
-  }
-
-  answer(text: string): void {
-    this.#stdout.write(this.#stdout.isTTY ? withoutControls(text) : text);
-  }
-
-  result(value: unknown): void {
-    this.#stdout.write(`${JSON.stringify(value)}\n`);
-  }
-
-  /** What somebody sitting there wants to know. */
-  hint(text: string): void {
-    if (this.#stderr.isTTY && !this.#quiet) {
-      this.say(text);
-    }
-  }
-
-  /** What was asked for. */
-  say(text: string): void {
-    this.#stderr.write(`${this.#chalk.dim(withoutControls(text))}\n`);
-  }
-
-  error({ message, hint }: BitnetError): void {
-    this.#stderr.write(`${this.#chalk.red("error:")} ${withoutControls(message.replace(/\s*\n\s*/g, " "))}\n`);
-    if (hint !== undefined) {
-      this.#stderr.write(`${this.#chalk.yellow("hint:")} ${withoutControls(hint)}\n`);
-    }
-  }
-
-  reportTotals(totals: GenerateTimings): void {
-    if (!this.#quiet && totals.promptTokens > 0) {
-      this.say(describeTimings(totals));
-    }
-  }
-}
-
-/** Text as a terminal may have it: a model cannot move the cursor or change colours. */
-function withoutControls(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "");
-}
-
-function describeTimings(timings: GenerateTimings): string {
-  const evaluated = timings.promptTokens - timings.reusedTokens;
-  const speed = (tokens: number, ms: number) =>
-    `${tokens} tokens in ${ms.toFixed(0)} ms${ms > 0 ? ` (${((tokens * 1000) / ms).toFixed(1)} tokens/s)` : ""}`;
-  return [
-    `prefill: ${speed(evaluated, timings.promptMs)}, ${timings.reusedTokens} reused`,
-    `decode:  ${speed(timings.generatedTokens, timings.generateMs)}`,
-  ].join("\n");
-}
-
 const prompt = "> ";
 const continuedPrompt = ". ";
 // Two Ctrl-C within this time leave the conversation.
 const doubleInterruptMs = 2000;
-// A chat needs room for this many tokens beside the system prompt.
+// A system prompt must leave room for this many tokens beside the shortest of messages.
 const minTurnLength = 16;
 
 interface CommandEntry {

@@ -141,7 +141,7 @@ function addConversationOptions(command: Command): void {
   command
     .option("--conversation", "talk with the model, also -cnv; -p is the system prompt, -n limits one answer")
     .option("--chat-template <name>", "chat format by name, or a Jinja file (default: the model's own)")
-    .option("--history <file>", "where typed lines are kept (default: in your state directory)")
+    .option("--history <file>", "where typed lines are kept (default: ~/.bitnet/history)")
     .option("--no-history", "keep no typed lines");
 }
 
@@ -159,8 +159,13 @@ function checkCombinations(options: RunOptions, command: Command): void {
   if (options.logprobs !== undefined && !options.json) {
     command.error("--logprobs needs --json", { exitCode: 2 });
   }
+  if (options.conversation && options.logprobs !== undefined) {
+    command.error("--logprobs cannot be used with -cnv", { exitCode: 2 });
+  }
   if (options.conversation && [options.prompt, options.file].includes("-")) {
-    command.error("with -cnv stdin is the conversation: give the system prompt as text or in a file", { exitCode: 2 });
+    command.error("with -cnv the standard input is the conversation: give the system prompt with -p TEXT or -f FILE", {
+      exitCode: 2,
+    });
   }
   if (!options.conversation && (options.chatTemplate ?? options.history) !== undefined) {
     command.error("--chat-template and --history need -cnv", { exitCode: 2 });
@@ -197,7 +202,7 @@ async function converse(options: RunOptions): Promise<void> {
   const { runConversation } = await import("./conversation.js");
   const say = startNotes(options);
   const systemPrompt = await readPrompt(options);
-  await using model = await load(options);
+  await using model = await load(options, interruptSignal());
   await runConversation(model, {
     systemPrompt,
     contextSize: chooseContextSize(model, options, say),
@@ -223,7 +228,7 @@ function pathOf(options: RunOptions): string {
   return options.model ?? bundledModel.path;
 }
 
-function load(options: RunOptions, signal?: AbortSignal): Promise<Model> {
+function load(options: RunOptions, signal: AbortSignal): Promise<Model> {
   const { threads, kernel, kernelConfig, tokenizerPre } = options;
   return loadModel(pathOf(options), { threads, kernel, kernelConfig, tokenizerPre, signal });
 }

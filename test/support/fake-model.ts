@@ -84,7 +84,10 @@ export class FakeTokenizer implements AnswerTokenizer {
   }
 }
 
-/** The answer to a prompt given as text; it ends with the text of an end-of-generation token or goes on for ever. */
+/**
+ * The whole answer to a prompt, given as text up to the last "Assistant: "; what the prompt holds of it already is not
+ * said again. It ends with the text of an end-of-generation token or repeats for ever.
+ */
 export type Script = (prompt: string) => string;
 
 export class FakeSession implements ConversationSession {
@@ -119,7 +122,9 @@ export class FakeSession implements ConversationSession {
     const reused = Math.min(differs < 0 ? ids.length - 1 : differs, this.#cache.length);
     this.timings = { ...newTimings(), promptTokens: ids.length, reusedTokens: reused };
     this.#cache = [...ids];
-    const answer = this.#tokenizer.encode(this.#script(text), { addSpecial: false, parseSpecial: true });
+    const begin = Buffer.from(ids.map((id) => Math.min(id, 255))).lastIndexOf("Assistant: ") + "Assistant: ".length;
+    const asked = this.#tokenizer.decode(ids.slice(0, begin), { special: true });
+    const answer = this.#tokenizer.encode(this.#script(asked), { addSpecial: false, parseSpecial: true });
     const room = this.contextSize - ids.length + 1;
     const maxTokens = options.maxTokens === undefined || options.maxTokens < 0 ? Infinity : options.maxTokens;
     const tokens: number[] = [];
@@ -137,7 +142,7 @@ export class FakeSession implements ConversationSession {
       if (tokens.length > 0) {
         this.#cache.push(tokens.at(-1) ?? 0);
       }
-      const id = answer[tokens.length % answer.length] ?? 0;
+      const id = answer[(ids.length - begin + tokens.length) % answer.length] ?? 0;
       this.timings.generatedTokens = tokens.push(id);
       yield { text: this.#tokenizer.piece(id), id };
       if (this.#tokenizer.isEog(id)) {
