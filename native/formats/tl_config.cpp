@@ -1,0 +1,157 @@
+// The tile sizes of TL1 and TL2: the built-in sets, kernel_config.ini, and what the layouts demand.
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+#include "error.h"
+#include "formats/ternary.h"
+
+namespace bitnet {
+namespace {
+
+// The sets of bitnet.cpp's setup_env.py, for its three models; other models of the same shapes
+// (Falcon3 and Falcon-E among them) share them.
+constexpr TlConfig kTl1Configs[] = {
+    {1536, 4096, 256, 128, 32},  {1536, 1536, 128, 64, 64},  {4096, 1536, 256, 128, 32},
+    {3200, 8640, 160, 64, 32},   {3200, 3200, 320, 128, 64}, {8640, 3200, 320, 64, 32},
+    {14336, 4096, 256, 128, 32}, {4096, 14336, 128, 64, 64}, {1024, 4096, 256, 128, 32},
+    {4096, 4096, 128, 64, 64},
+};
+constexpr TlConfig kTl2Configs[] = {
+    {1536, 4096, 256, 96, 32},  {1536, 1536, 128, 192, 32}, {4096, 1536, 256, 96, 32},
+    {3200, 8640, 160, 96, 32},  {3200, 3200, 320, 96, 32},  {8640, 3200, 320, 96, 32},
+    {14336, 4096, 256, 96, 32}, {4096, 14336, 128, 96, 32}, {1024, 4096, 256, 96, 32},
+    {4096, 4096, 128, 96, 32},
+};
+
+std::string shape_text(uint32_t rows, uint32_t cols) {
+  return std::to_string(rows) + " x " + std::to_string(cols);
+}
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlank = " \t\r\n\v\f";
+  const size_t first = text.find_first_not_of(kBlank);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
+constexpr std::string_view kKeys[] = {"m", "k", "bm", "bk", "bmm"};
+
+// One [section], as far as it has been read. 0: not given.
+struct Section {
+  std::string title;
+  uint32_t values[std::size(kKeys)] = {};
+};
+
+struct IniParser {
+  const std::string& name;
+  int line_number = 0;
+  std::vector<TlConfig> configs;
+  std::optional<Section> section;
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorCode::kBadFile,
+                name + (line_number > 0 ? ":" + std::to_string(line_number) : "") + ": " + what);
+  }
+
+  void finish_section() {
+    if (!section) return;
+    for (size_t i = 0; i < std::size(kKeys); ++i) {
+      if (section->values[i] == 0) {
+        fail("[" + section->title + "] has no value for " + std::string(kKeys[i]));
+      }
+    }
+    const auto& v = section->values;
+    configs.push_back({v[0], v[1], v[2], v[3], v[4]});
+    section.reset();
+  }
+
+  void read_setting(std::string_view line) {
+    const size_t separator = line.find_first_of("=:");
+    if (separator == std::string_view::npos) fail("expected \"key = value\"");
+    if (!section) fail("expected a [section] first");
+    std::string key(trimmed(line.substr(0, separator)));
+    for (char& c : key) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    const auto known = std::find(std::begin(kKeys), std::end(kKeys), key);
+    if (known == std::end(kKeys)) return;  // the file may say more than this project needs
+
+    const std::string_view value = trimmed(line.substr(separator + 1));
+    uint32_t number = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    if (error != std::errc() || end != value.data() + value.size() || number == 0 ||
+        number > uint32_t{1} << 30) {
+      fail("expected a positive number for " + key);
+    }
+    uint32_t& slot = section->values[known - std::begin(kKeys)];
+    if (slot != 0) fail(key + " is given twice");
+    slot = number;
+  }
+
+  void read_line(std::string_view line) {
+    line = trimmed(line);
+    if (line.empty() || line[0] == '#' || line[0] == ';') return;
+    if (line[0] != '[') return read_setting(line);
+    if (line.back() != ']') fail("expected \"]\" at the end of the section title");
+    finish_section();
+    section.emplace();
+    section->title = line.substr(1, line.size() - 2);
+  }
+};
+
+}  // namespace
+
+std::vector<TlConfig> parse_tl_config(const std::string& text, const std::string& name) {
+  IniParser parser{name, 0, {}, std::nullopt};
+  for (std::string_view rest = text; !rest.empty();) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    ++parser.line_number;
+    parser.read_line(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  parser.finish_section();
+  parser.line_number = 0;
+  if (parser.configs.empty()) parser.fail("no [Kernels_...] section in it");
+  return std::move(parser.configs);
+}
+
+TlConfig builtin_tl_config(TensorType type, uint32_t rows, uint32_t cols) {
+  const auto& configs = type == TensorType::kTL1 ? kTl1Configs : kTl2Configs;
+  for (const TlConfig& config : configs) {
+    if (config.rows == rows && config.cols == cols) return config;
+  }
+  throw Error(ErrorCode::kUnsupported,
+              std::string("no built-in ") + tensor_type_name(type) +
+                  " tile sizes for a matrix of " + shape_text(rows, cols) +
+                  "; give the kernel_config.ini that the file was converted with");
+}
+
+void check_tl_config(TensorType type, const TlConfig& config) {
+  const auto [rows, cols, BM, BK, bm] = config;
+  const auto need = [&, m = rows, k = cols](bool condition, const char* what) {
+    if (condition) return;
+    throw Error(ErrorCode::kUnsupported, std::string(tensor_type_name(type)) +
+                                             " tile sizes for a matrix of " + shape_text(m, k) +
+                                             " do not fit: " + what);
+  };
+  need(rows > 0 && cols > 0 && BM > 0 && BK > 0 && bm > 0, "all must be positive");
+  need(rows % BM == 0, "bm must divide the rows");
+  const auto bytes = tensor_bytes(type, cols, rows);
+  if (type == TensorType::kTL1) {
+    need(bm == 32 || bm == 64, "bmm must be 32 or 64");
+    need(BM % bm == 0, "bmm must divide bm");
+    need(cols % BK == 0, "bk must divide the columns");
+    need(BK % (256 / bm) == 0, "256 / bmm must divide bk");
+    need(bytes.has_value(), "TL1 cannot hold this shape");
+    return;
+  }
+  need(bm == 32, "bmm must be 32");
+  need(BM % 32 == 0, "bm must be a multiple of 32");
+  need(BK % 24 == 0, "bk must be a multiple of 24");
+  const uint64_t k2 = cols % BK, k3 = cols - k2, m = rows;
+  need(k2 % 32 == 0, "the columns beyond a multiple of bk must be a multiple of 32");
+  need(bytes.has_value(), "TL2 cannot hold this shape");
+  need(m * k3 / 24 * 5 + m * k2 / 4 <= *bytes - 32, "the tensor has no room for them");
+}
+
+}  // namespace bitnet

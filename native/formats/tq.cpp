@@ -1,0 +1,99 @@
+// TQ1_0 and TQ2_0 of llama.cpp: blocks of 256 weights, each with its own f16 scale at its end.
+// A BitNet tensor has one scale, so all blocks of a row must agree; a block of zeros has scale 0.
+//
+// TQ2_0, 66 bytes: 64 bytes of codes, two halves of 128 codes in 32 bytes; element 32n + m of a
+// half is in byte m, bits (2n + 1, 2n).
+// TQ1_0, 54 bytes: five codes (trits) per byte, the first the most significant, stored as the
+// fraction ceil(256 idx / 243) so that multiplying by 3 brings one trit after the other into the
+// top. Bytes 0-31: element 32n + m is trit n of byte m; bytes 32-47: element 160 + 16n + m; bytes
+// 48-51 with four trits only: element 240 + 4n + m.
+#include <cmath>
+
+#include "formats/dequantize.h"
+#include "formats/layouts.h"
+
+namespace bitnet {
+namespace {
+
+constexpr int kBlock = 256;
+constexpr int kTq1Bytes = 54, kTq2Bytes = 66;
+
+// n_trits trits of n_bytes bytes: trit n of byte m becomes codes[n_bytes * n + m].
+template <int n_bytes, int n_trits>
+void unpack_trits(const uint8_t* bytes, uint8_t* codes) {
+  uint8_t fraction[n_bytes];
+  std::memcpy(fraction, bytes, n_bytes);
+  for (int n = 0; n < n_trits; ++n, codes += n_bytes) {
+    for (int m = 0; m < n_bytes; ++m) {
+      const uint32_t tripled = 3u * fraction[m];
+      codes[m] = static_cast<uint8_t>(tripled >> 8);
+      fraction[m] = static_cast<uint8_t>(tripled);
+    }
+  }
+}
+
+void unpack_tq1_0_block(const uint8_t* block, uint8_t* codes) {
+  unpack_trits<32, 5>(block, codes);
+  unpack_trits<16, 5>(block + 32, codes + 160);
+  unpack_trits<4, 4>(block + 48, codes + 240);
+}
+
+// Returns a value with bit 0 set if there is a code 3.
+uint8_t unpack_tq2_0_block(const uint8_t* block, uint8_t* codes) {
+  uint8_t bad = 0;
+  for (int half = 0; half < 2; ++half) {
+    for (int n = 0; n < 4; ++n, codes += 32) {
+      for (int m = 0; m < 32; ++m) {
+        const uint8_t code = block[32 * half + m] >> 2 * n & 3;
+        bad |= code & code >> 1;
+        codes[m] = code;
+      }
+    }
+  }
+  return bad;
+}
+
+// Keeps the one scale of a row. Returns false for a block of zeros.
+bool merge_scale(const TernaryTensor& tensor, int64_t row, const uint8_t* stored, float& scale) {
+  const float block_scale = f16_to_f32(load_unaligned<uint16_t>(stored));
+  if (block_scale == 0) return false;
+  if (scale != 0 && block_scale != scale && !std::isnan(block_scale)) {
+    throw Error(ErrorCode::kUnsupported,
+                std::string(tensor_type_name(tensor.type)) + " row " + std::to_string(row) +
+                    " has blocks of different scales: this is not a BitNet b1.58 tensor");
+  }
+  scale = block_scale;
+  return true;
+}
+
+}  // namespace
+
+float unpack_tq1_0_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
+  const uint8_t* block = tensor.data + row * (tensor.cols / kBlock) * kTq1Bytes;
+  float scale = 0;
+  for (int64_t col = 0; col < tensor.cols; col += kBlock, block += kTq1Bytes, codes += kBlock) {
+    if (merge_scale(tensor, row, block + kTq1Bytes - 2, scale)) {
+      unpack_tq1_0_block(block, codes);
+    } else {
+      std::memset(codes, 1, kBlock);
+    }
+  }
+  return scale;
+}
+
+float unpack_tq2_0_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
+  const uint8_t* block = tensor.data + row * (tensor.cols / kBlock) * kTq2Bytes;
+  float scale = 0;
+  uint8_t bad = 0;
+  for (int64_t col = 0; col < tensor.cols; col += kBlock, block += kTq2Bytes, codes += kBlock) {
+    if (merge_scale(tensor, row, block + kTq2Bytes - 2, scale)) {
+      bad |= unpack_tq2_0_block(block, codes);
+    } else {
+      std::memset(codes, 1, kBlock);
+    }
+  }
+  if (bad != 0) fail_code("TQ2_0", row);
+  return scale;
+}
+
+}  // namespace bitnet
