@@ -2,8 +2,10 @@
 // logit bias -> penalties -> top-k -> typical -> top-p -> min-p -> temperature -> draw.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -32,7 +34,7 @@ struct TokenLogprob {
 struct Sample {
   int32_t id;
   float logprob;                  // of id, over the raw logits; NaN unless n_probs >= 1
-  std::vector<TokenLogprob> top;  // n_probs entries, likeliest first
+  std::vector<TokenLogprob> top;  // n_probs entries, likeliest first; never a NaN or -inf logit
 };
 
 class Sampler {
@@ -47,11 +49,21 @@ class Sampler {
   const SamplerParams& params() const { return params_; }
 
  private:
-  float uniform();                // [0, 1), 24 bits from a seeded generator with the same stream on every platform
+  struct Candidate { int32_t id; float logit; float p; };
+
+  float uniform();                // [0, 1), 24 bits; the same stream on every platform
+  bool penalizes() const;
+  std::span<const float> adjusted(std::span<const float> logits);  // with bias and penalties
+  void keep_typical();
+  void keep_top_p_and_min_p();
+  int32_t draw();
+
   SamplerParams params_;
   uint64_t state_[4];
-  std::vector<int32_t> accepted_;
-  struct Candidate { int32_t id; float logit; float p; };
+  std::vector<int32_t> accepted_;               // ring of the last repeat_last_n tokens
+  size_t oldest_ = 0;                           // where the full ring is overwritten next
+  std::unordered_map<int32_t, int32_t> counts_; // occurrences in the penalty window
+  std::vector<float> adjusted_;                 // scratch, as the next one
   std::vector<Candidate> candidates_;
 };
 

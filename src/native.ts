@@ -1,6 +1,12 @@
 // Finds and loads the native addon; the types of its whole surface. Everything here is thin: the library's faces
 // (model.ts, gguf.ts, tokenizer.ts) are what callers use.
 
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BitnetError } from "./errors.js";
+
 export interface NativeTensorInfo {
   name: string;
   type: string;
@@ -152,3 +158,32 @@ export interface NativeAddon {
 }
 
 // Errors thrown or rejected by the addon are Error objects with a string `code` of errors.ts.
+
+const require = createRequire(import.meta.url);
+const root = fileURLToPath(new URL("..", import.meta.url));
+let addon: NativeAddon | undefined;
+
+/** The addon, loaded at the first call: a prebuilt one if the package has one for this platform, else the local build. */
+export function loadAddon(): NativeAddon {
+  addon ??= requireAddon([
+    join(root, "prebuilds", `${process.platform}-${process.arch}`, "bitnet.node"),
+    join(root, "build", "Release", "bitnet.node"),
+  ]);
+  return addon;
+}
+
+function requireAddon(candidates: string[]): NativeAddon {
+  const path = candidates.find((candidate) => existsSync(candidate));
+  const hint = `build it: cd ${root} && npm run build:native`;
+  if (path === undefined) {
+    throw new BitnetError("INTERNAL", `the native addon is not built (looked for ${candidates.join(" and ")})`, {
+      hint,
+    });
+  }
+  try {
+    return require(path) as NativeAddon;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new BitnetError("INTERNAL", `cannot load the native addon ${path}: ${reason}`, { hint, cause });
+  }
+}

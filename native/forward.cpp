@@ -1,0 +1,266 @@
+#include "forward.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "error.h"
+#include "formats/dequantize.h"
+
+namespace bitnet {
+
+namespace {
+
+constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+constexpr int64_t kThreadScratch = kMatmulScratch + kAttentionScratch * static_cast<int64_t>(sizeof(float));
+constexpr int64_t kGemmRows = 64;  // rows a thread takes at a time: their packed weights stay in its cache
+
+}  // namespace
+
+KvCache::KvCache(const Config& config, int64_t n_ctx)
+    : n_heads_(config.n_kv_heads),
+      head_dim_(config.head_dim),
+      v_stride_(round_up(config.head_dim, 16)),
+      positions_(round_up(n_ctx, kAttentionChunk)),
+      head_size_(positions_ * (head_dim_ + v_stride_)),
+      n_bytes_(config.n_layers * n_heads_ * head_size_ * static_cast<int64_t>(sizeof(uint16_t))) {
+  // calloc: large blocks come as untouched zero pages.
+  data_ = static_cast<uint16_t*>(std::calloc(static_cast<size_t>(n_bytes_), 1));
+  if (!data_) {
+    throw Error(ErrorCode::kNoMemory, "not enough memory for a context of " + std::to_string(n_ctx) + " tokens (" +
+                                          std::to_string(n_bytes_ >> 20) + " MiB of keys and values)");
+  }
+}
+
+KvCache::~KvCache() { std::free(data_); }
+
+void KvCache::store(int64_t layer, int64_t head, int64_t position, const float* k, const float* v) {
+  uint16_t* key = keys(layer, head) + position / 16 * 16 * head_dim_ + position % 16;
+  for (int64_t d = 0; d < head_dim_; ++d) key[d * 16] = f32_to_f16(k[d]);
+  uint16_t* value = values(layer, head) + position * v_stride_;
+  for (int64_t d = 0; d < head_dim_; ++d) value[d] = f32_to_f16(v[d]);
+}
+
+Forward::Forward(Model& model, int64_t n_ctx)
+    : model_(model), config_(model.config), kernels_(model.kernels), cache_(model.config, n_ctx) {
+  const Config& c = config_;
+  const int64_t batch = n_ctx < kBatchTokens ? n_ctx : kBatchTokens;
+  const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
+  const int64_t widest = std::max({c.n_embd, c.n_ff, width});
+  auto floats = [batch](int64_t n) { return static_cast<size_t>(batch * n); };
+  x_.resize(floats(c.n_embd));
+  normed_.resize(floats(widest));
+  q_.resize(floats(width));
+  k_.resize(floats(kv_width));
+  v_.resize(floats(kv_width));
+  attended_.resize(floats(std::max(width, c.n_embd)));
+  gate_.resize(floats(c.n_ff));
+  up_.resize(floats(c.n_ff));
+  cos_.resize(floats(c.head_dim / 2));
+  sin_.resize(floats(c.head_dim / 2));
+  quantized_.resize(floats(round_up(widest, kActivationPad)));
+  scales_.resize(floats(1));
+  sums_.resize(floats(1));
+  thread_scratch_.reset(new uint8_t[static_cast<size_t>(kThreadScratch * model.pool.size() + 64)]);
+}
+
+uint8_t* Forward::scratch(int thread) const {
+  const uintptr_t base = (reinterpret_cast<uintptr_t>(thread_scratch_.get()) + 63) & ~uintptr_t{63};
+  return reinterpret_cast<uint8_t*>(base) + thread * kThreadScratch;
+}
+
+bool Forward::run(std::span<const int32_t> tokens, int64_t position, Logits wanted, std::vector<float>& out,
+                  const std::atomic<bool>& abort) {
+  std::lock_guard<std::mutex> lock(model_.compute);
+  const int64_t n = static_cast<int64_t>(tokens.size());
+  embed(tokens);
+  rope_tables(n, position);
+  for (int64_t i = 0; i < config_.n_layers; ++i) {
+    if (abort.load(std::memory_order_relaxed)) return false;
+    attention_block(model_.layers[i], i, n, position);
+    ffn_block(model_.layers[i], n);
+  }
+  if (wanted == Logits::kLast) logits(n - 1, 1, out);
+  if (wanted == Logits::kAll) logits(0, n, out);
+  return true;
+}
+
+void Forward::embed(std::span<const int32_t> tokens) {
+  const Linear& embd = model_.token_embd;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    dequantize_row(embd.type, embd.data + tokens[t] * embd.row_bytes, &x_[t * config_.n_embd], config_.n_embd);
+  }
+}
+
+void Forward::rope_tables(int64_t n, int64_t position) {
+  const int64_t half = config_.head_dim / 2;
+  for (int64_t t = 0; t < n; ++t) {
+    for (int64_t i = 0; i < half; ++i) {
+      const double angle = static_cast<double>(position + t) * model_.rope_freqs[i];
+      cos_[t * half + i] = static_cast<float>(std::cos(angle));
+      sin_[t * half + i] = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
+// x += o(sub_norm(attention(q, k, v)))
+void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int64_t position) {
+  const Config& c = config_;
+  const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
+  prepare(x_.data(), layer.attn_norm, c.n_embd, n, layer.q.is_ternary);
+  const Product qkv[] = {{&layer.q, q_.data()}, {&layer.k, k_.data()}, {&layer.v, v_.data()}};
+  multiply(qkv, n);
+  model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t h = 0; h < c.n_heads; ++h) rotate(&q_[t * width + h * c.head_dim], t);
+      for (int64_t h = 0; h < c.n_kv_heads; ++h) {
+        float* k = &k_[t * kv_width + h * c.head_dim];
+        rotate(k, t);
+        cache_.store(index, h, position + t, k, &v_[t * kv_width + h * c.head_dim]);
+      }
+    }
+  });
+  attend(index, n, position);
+  prepare(attended_.data(), layer.attn_sub_norm, width, n, layer.o.is_ternary);
+  const Product o[] = {{&layer.o, attended_.data()}};
+  multiply(o, n);
+  kernels_.add(x_.data(), attended_.data(), n * c.n_embd);
+}
+
+// x += down(sub_norm(act(gate) * up))
+void Forward::ffn_block(const Layer& layer, int64_t n) {
+  const Config& c = config_;
+  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary);
+  const Product gate_up[] = {{&layer.gate, gate_.data()}, {&layer.up, up_.data()}};
+  multiply(gate_up, n);
+  const auto act = c.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.relu2_mul;
+  model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
+    act(&gate_[begin * c.n_ff], &up_[begin * c.n_ff], (end - begin) * c.n_ff);
+  });
+  prepare(gate_.data(), layer.ffn_sub_norm, c.n_ff, n, layer.down.is_ternary);
+  const Product down[] = {{&layer.down, attended_.data()}};
+  multiply(down, n);
+  kernels_.add(x_.data(), attended_.data(), n * c.n_embd);
+}
+
+void Forward::rotate(float* head, int64_t token) const {
+  const int64_t half = config_.head_dim / 2;
+  const float *cos = &cos_[token * half], *sin = &sin_[token * half];
+  const int64_t step = config_.rope_neox ? 1 : 2, other = config_.rope_neox ? half : 1;
+  for (int64_t i = 0; i < half; ++i) {
+    float *a = head + i * step, *b = a + other;
+    const float x = *a, y = *b;
+    *a = x * cos[i] - y * sin[i];
+    *b = x * sin[i] + y * cos[i];
+  }
+}
+
+void Forward::attend(int64_t index, int64_t n, int64_t position) {
+  const Config& c = config_;
+  const int64_t group = c.n_heads / c.n_kv_heads, width = c.n_heads * c.head_dim;
+  // Query rows that share a key/value head, [token, head of the group], in tiles of kAttentionRows.
+  const int64_t rows = n * group, tiles = (rows + kAttentionRows - 1) / kAttentionRows;
+  model_.pool.parallel_for(c.n_kv_heads * tiles, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t item = begin; item < end; ++item) {
+      // The last tiles see the most keys: they go first, so that no thread is left with a long one at the end.
+      const int64_t head = item % c.n_kv_heads, first = (tiles - 1 - item / c.n_kv_heads) * kAttentionRows;
+      const float* q[kAttentionRows];
+      float* out[kAttentionRows];
+      int32_t n_keys[kAttentionRows];
+      const int n_q = static_cast<int>(std::min<int64_t>(kAttentionRows, rows - first));
+      for (int i = 0; i < n_q; ++i) {
+        const int64_t token = (first + i) / group;
+        const int64_t offset = token * width + (head * group + (first + i) % group) * c.head_dim;
+        q[i] = &q_[offset];
+        out[i] = &attended_[offset];
+        n_keys[i] = static_cast<int32_t>(position + token + 1);
+      }
+      const AttentionTile tile{q, out, n_keys, n_q, cache_.keys(index, head), cache_.values(index, head),
+                               static_cast<int>(c.head_dim), static_cast<int>(cache_.v_stride()),
+                               1.0f / std::sqrt(static_cast<float>(c.head_dim))};
+      kernels_.attention(tile, reinterpret_cast<float*>(scratch(thread) + kMatmulScratch));
+    }
+  });
+}
+
+void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized) {
+  normed_stride_ = cols;
+  activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(), sums_.data()};
+  model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* row = &normed_[t * cols];
+      if (weight) {
+        kernels_.rms_norm(x + t * cols, weight, config_.rms_eps, row, cols);
+      } else {
+        std::memcpy(row, x + t * cols, static_cast<size_t>(cols) * sizeof(float));
+      }
+      if (!quantized) continue;
+      kernels_.quantize(row, cols, activations_.stride, activations_.q + t * activations_.stride,
+                        &activations_.scale[t], &activations_.sum[t]);
+    }
+  });
+}
+
+namespace {
+
+// Rows [begin, end) of a float layer for n tokens. Block-quantized rows are dequantized into `row` first.
+void float_multiply(const Kernels& kernels, const Linear& w, const float* x, int64_t x_stride, int64_t n, float* out,
+                    int64_t begin, int64_t end, float* row) {
+  if (w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBF16) {
+    kernels.float_matmul(w.type, w.data, w.row_bytes, w.cols, x, x_stride, n, out, w.rows, begin, end);
+    return;
+  }
+  for (int64_t r = begin; r < end; ++r) {
+    dequantize_row(w.type, w.data + r * w.row_bytes, row, w.cols);
+    for (int64_t t = 0; t < n; ++t) out[t * w.rows + r] = kernels.dot(row, x + t * x_stride, w.cols);
+  }
+}
+
+void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64_t end) {
+  if (w.output_scale == 1 && !w.bias) return;
+  for (int64_t t = 0; t < n; ++t) {
+    for (int64_t r = begin; r < end; ++r) {
+      out[t * w.rows + r] = out[t * w.rows + r] * w.output_scale + (w.bias ? w.bias[r] : 0.0f);
+    }
+  }
+}
+
+}  // namespace
+
+void Forward::multiply(std::span<const Product> products, int64_t n) {
+  // The layers' rows as one range, each layer rounded up so that a chunk lies within one layer.
+  const int64_t grain = n > 1 ? kGemmRows : 32;
+  int64_t total = 0;
+  for (const Product& p : products) total += round_up(p.layer->rows, grain);
+  model_.pool.parallel_for(total / grain, 1, [&](int64_t first, int64_t last, int thread) {
+    for (int64_t chunk = first; chunk < last; ++chunk) {
+      int64_t begin = chunk * grain;
+      const Product* p = products.data();
+      while (begin >= round_up(p->layer->rows, grain)) begin -= round_up((p++)->layer->rows, grain);
+      const Linear& w = *p->layer;
+      const int64_t end = std::min(begin + grain, w.rows);
+      if (w.is_ternary) {
+        kernels_.ternary_matmul(w.ternary, activations_, p->out, w.rows, begin, end, scratch(thread));
+      } else {
+        float_multiply(kernels_, w, normed_.data(), normed_stride_, n, p->out, begin, end,
+                       reinterpret_cast<float*>(scratch(thread)));
+      }
+      scale_and_bias(w, p->out, n, begin, end);
+    }
+  });
+}
+
+void Forward::logits(int64_t first, int64_t n, std::vector<float>& out) {
+  const Config& c = config_;
+  prepare(&x_[first * c.n_embd], model_.output_norm, c.n_embd, n, model_.head.is_ternary);
+  if (model_.head.type == TensorType::kF16) {  // as the peers do: both sides of an F16 product are F16
+    for (int64_t i = 0; i < n * c.n_embd; ++i) normed_[i] = f16_to_f32(f32_to_f16(normed_[i]));
+  }
+  const size_t before = out.size();
+  out.resize(before + static_cast<size_t>(n * c.n_vocab));
+  const Product head[] = {{&model_.head, out.data() + before}};
+  multiply(head, n);
+}
+
+}  // namespace bitnet

@@ -1,0 +1,138 @@
+#include "threads.h"
+
+#include <chrono>
+#include <fstream>
+#include <set>
+#include <string>
+
+#if defined(__linux__)
+#include <sched.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace bitnet {
+
+namespace {
+
+inline void pause_cpu() {
+#if defined(__x86_64__) || defined(_M_X64)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// Spins until `done`, for at most about `limit`. Long enough to bridge the gap between two tokens.
+template <class Done>
+bool spin_until(Done done, std::chrono::microseconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (done()) return true;
+      pause_cpu();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return done();
+}
+
+constexpr std::chrono::microseconds kSpin{300};
+
+#if defined(__linux__)
+// Whole CPUs that the cgroup's quota allows, rounded up; 0 if there is no quota.
+int cgroup_cpus() {
+  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (v2 >> quota >> period && quota != "max" && period > 0) {
+    return static_cast<int>((std::strtod(quota.c_str(), nullptr) + period - 1) / period);
+  }
+  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  double us = 0;
+  if (v1_quota >> us && v1_period >> period && us > 0 && period > 0) return static_cast<int>((us + period - 1) / period);
+  return 0;
+}
+
+int count_cores() {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return static_cast<int>(std::thread::hardware_concurrency());
+  std::set<std::string> cores;  // one entry for the siblings of a core
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::string siblings;
+    if (!std::getline(file, siblings) || siblings.empty()) siblings = "cpu" + std::to_string(cpu);
+    cores.insert(siblings);
+  }
+  const int quota = cgroup_cpus(), n = static_cast<int>(cores.size());
+  return quota > 0 && quota < n ? quota : n;
+}
+#elif defined(__APPLE__)
+int count_cores() {
+  // Performance cores only: a slow core would hold up every step.
+  for (const char* name : {"hw.perflevel0.physicalcpu", "hw.physicalcpu"}) {
+    int n = 0;
+    size_t size = sizeof n;
+    if (sysctlbyname(name, &n, &size, nullptr, 0) == 0 && n > 0) return n;
+  }
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+#else
+int count_cores() { return static_cast<int>(std::thread::hardware_concurrency()); }
+#endif
+
+}  // namespace
+
+int physical_cores() {
+  static const int cores = count_cores();
+  return cores < 1 ? 1 : cores;
+}
+
+ThreadPool::ThreadPool(int n_threads) : spin_(n_threads <= physical_cores()) {
+  for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_ = true;
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::take_chunks(int thread) {
+  for (;;) {
+    const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+    if (begin >= n_) return;
+    function_(context_, begin, begin + grain_ < n_ ? begin + grain_ : n_, thread);
+  }
+}
+
+void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context) {
+  function_ = function;
+  context_ = context;
+  n_ = n;
+  grain_ = grain;
+  next_.store(0, std::memory_order_relaxed);
+  pending_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1);  // publishes the job
+  generation_.notify_all();
+  take_chunks(0);
+  const auto done = [this] { return pending_.load() == 0; };
+  if (spin_ && spin_until(done, kSpin)) return;
+  for (uint32_t left = pending_.load(); left != 0; left = pending_.load()) pending_.wait(left);
+}
+
+void ThreadPool::work(int thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    const auto changed = [this, seen] { return generation_.load() != seen; };
+    if (!spin_ || !spin_until(changed, kSpin)) generation_.wait(seen);
+    if (!changed()) continue;
+    ++seen;  // the caller waits for every worker, so generations are never skipped
+    if (stop_) return;
+    take_chunks(thread);
+    if (pending_.fetch_sub(1) == 1) pending_.notify_all();
+  }
+}
+
+}  // namespace bitnet

@@ -1,0 +1,57 @@
+// A pool of threads for one model. Work is a range of items that the threads take in chunks, so a thread that the OS
+// delays does not hold up the others. Between jobs the threads spin for a moment, then sleep.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace bitnet {
+
+// Cores this process may use, hyper-threads of one core counted once, container CPU quotas respected. At least 1.
+int physical_cores();
+
+class ThreadPool {
+ public:
+  // n_threads includes the calling thread; at least 1.
+  explicit ThreadPool(int n_threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // body(begin, end, thread) for all of [0, n) in chunks of `grain`; thread < size(). Returns when all are done.
+  // One call at a time; body must not throw.
+  template <class Body>
+  void parallel_for(int64_t n, int64_t grain, Body&& body) {
+    if (n <= 0) return;
+    if (workers_.empty() || n <= grain) {
+      body(int64_t{0}, n, 0);
+      return;
+    }
+    run(n, grain, [](void* context, int64_t begin, int64_t end, int thread) {
+      (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end, thread);
+    }, &body);
+  }
+
+ private:
+  using Function = void (*)(void*, int64_t, int64_t, int);
+  void run(int64_t n, int64_t grain, Function function, void* context);
+  void take_chunks(int thread);
+  void work(int thread);
+
+  std::vector<std::thread> workers_;
+  bool spin_;                         // false when there are more threads than cores
+  Function function_ = nullptr;
+  void* context_ = nullptr;
+  int64_t n_ = 0, grain_ = 1;
+  bool stop_ = false;
+  // On cache lines of their own: each is written while others read the neighbours.
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint32_t> generation_{0};  // counts jobs; what workers wait on
+  alignas(64) std::atomic<uint32_t> pending_{0};     // workers that have not finished the job
+};
+
+}  // namespace bitnet

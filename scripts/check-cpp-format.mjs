@@ -1,0 +1,24 @@
+// Checks the format of the C++ sources with clang-format, or rewrites them with --write. Says so if it is not installed.
+
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const files = ["native", "test/native", "test/fuzz"].flatMap((folder) => {
+  try {
+    return readdirSync(join(root, folder), { recursive: true })
+      .filter((name) => /\.(cpp|h|inl)$/.test(name))
+      .map((name) => join(folder, name));
+  } catch {
+    return [];
+  }
+});
+
+if (spawnSync("clang-format", ["--version"]).status !== 0) {
+  console.error("clang-format is not installed: the format of the C++ sources was not checked");
+} else {
+  const mode = process.argv.includes("--write") ? ["-i"] : ["--dry-run", "-Werror"];
+  process.exit(spawnSync("clang-format", [...mode, ...files], { cwd: root, stdio: "inherit" }).status ?? 1);
+}

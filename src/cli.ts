@@ -1,0 +1,119 @@
+// The command table, bitnet.cpp's spellings, errors to exit status. The only place that ends the process.
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { closest } from "./closest.js";
+import { BitnetError, exitStatusOf, toBitnetError } from "./errors.js";
+import { findUnknownSpelling, normalizeArgv } from "./options.js";
+import { reportError } from "./output.js";
+
+interface CommandEntry {
+  name: string;
+  description: string;
+  /** Adds options and the action. Loaded only for the command that runs, so that every start is quick. */
+  load: () => Promise<{ default: (command: Command) => void }>;
+}
+
+const commands: CommandEntry[] = [
+  {
+    name: "run",
+    description: "generate text from a prompt, or talk with -cnv",
+    load: () => import("./commands/run.js"),
+  },
+  {
+    name: "logits",
+    description: "print or save the raw logits of a prompt",
+    load: () => import("./commands/logits.js"),
+  },
+  {
+    name: "tokenize",
+    description: "turn text into token ids, or ids into text",
+    load: () => import("./commands/tokenize.js"),
+  },
+];
+
+const usageStatus = 2; // what cannot even be parsed
+
+/** Runs one command line and sets the exit status. */
+export async function main(args: readonly string[]): Promise<void> {
+  endQuietlyWithoutReader();
+  const normalized = normalizeArgv(args);
+  try {
+    const unknown = findUnknownSpelling(normalized);
+    if (unknown !== undefined) {
+      throw new CommanderError(usageStatus, "bitnet.unknownOption", unknownOptionMessage(unknown));
+    }
+    const program = await createProgram(normalized);
+    await program.parseAsync(normalized, { from: "user" });
+  } catch (error) {
+    process.exitCode = reportFailure(error, args.includes("--verbose"));
+  }
+}
+
+async function createProgram(args: readonly string[]): Promise<Command> {
+  const program = new Command("bitnet")
+    .description("Run 1.58-bit (ternary) language models on the CPU.")
+    .version(packageVersion(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .configureOutput({ outputError: () => {} }) // reportFailure prints
+    .exitOverride()
+    .showSuggestionAfterError()
+    .addHelpText("after", '\nExample:\n  $ bitnet run -p "Once upon a time" -n 100');
+  for (const entry of commands) {
+    const command = program.command(entry.name).description(entry.description).copyInheritedSettings(program);
+    if (args.includes(entry.name)) {
+      (await entry.load()).default(command.option("--verbose", "print the stack of an error"));
+    }
+  }
+  return program;
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function unknownOptionMessage({ arg, suggestion }: { arg: string; suggestion?: string }): string {
+  return `error: unknown option '${arg}'${suggestion === undefined ? "" : `\n(Did you mean ${suggestion}?)`}`;
+}
+
+/** Prints what went wrong; returns the exit status. */
+function reportFailure(thrown: unknown, verbose: boolean): number {
+  if (thrown instanceof CommanderError) {
+    return thrown.exitCode === 0 ? 0 : reportUsage(thrown);
+  }
+  const error = toBitnetError(thrown);
+  if (error.code !== "ABORTED") {
+    reportError(error, verbose || Boolean(process.env.BITNET_DEBUG));
+  }
+  return exitStatusOf(error);
+}
+
+function reportUsage(error: CommanderError): number {
+  if (error.code !== "commander.help") {
+    // commander: "error: what\n(Did you mean --this?)"
+    const [what = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
+    const hint = suggestion?.replace(/^\(Did you mean (.*)\?\)$/, "did you mean $1?");
+    reportError(new BitnetError("USAGE", what, { hint: hint ?? suggestHelp(what) }), false);
+  }
+  return usageStatus;
+}
+
+function suggestHelp(what: string): string {
+  const word = /^unknown command '(.*)'$/.exec(what)?.[1];
+  const meant =
+    word === undefined
+      ? undefined
+      : closest(
+          word,
+          commands.map((entry) => entry.name),
+        );
+  return meant === undefined ? "see bitnet --help" : `did you mean ${meant}?`;
+}
+
+/** A reader that has seen enough (`| head`) is no error. */
+function endQuietlyWithoutReader(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  }
+}

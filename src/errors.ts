@@ -1,0 +1,101 @@
+// The one error class of the library; its code decides the exit status and, for a server, the HTTP status.
+
+const exitStatuses = {
+  INTERNAL: 1, // a fault of this program or of its installation
+  USAGE: 1, // a wrong argument; exit status 2 where the command line itself cannot be parsed (cli.ts)
+  NOT_FOUND: 1, // a file, directory or repository that is not there
+  BAD_FILE: 1, // a file that does not hold what it should
+  UNSUPPORTED: 1, // a valid file or request that this build or CPU cannot serve
+  NETWORK: 1,
+  NO_MEMORY: 1,
+  ABORTED: 130, // by an AbortSignal or Ctrl-C
+} as const;
+
+export type BitnetErrorCode = keyof typeof exitStatuses;
+
+export class BitnetError extends Error {
+  readonly code: BitnetErrorCode;
+  /** What to do next, if there is something; one line. */
+  readonly hint?: string;
+
+  constructor(code: BitnetErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "BitnetError";
+    this.code = code;
+    if (options.hint !== undefined) {
+      this.hint = options.hint;
+    }
+  }
+}
+
+/** Exit status of a process that ends with `error`. */
+export function exitStatusOf(error: BitnetError): number {
+  return exitStatuses[error.code];
+}
+
+/**
+ * Any thrown value as a BitnetError: errors of the native core and of Node's file system keep their meaning, the rest
+ * is INTERNAL. The original is the cause.
+ */
+export function toBitnetError(error: unknown): BitnetError {
+  if (error instanceof BitnetError) {
+    return error;
+  }
+  if (!(error instanceof Error)) {
+    return new BitnetError("INTERNAL", String(error), { cause: error });
+  }
+  return new BitnetError(codeOf(error), error.message, { cause: error });
+}
+
+const systemCodes: Record<string, BitnetErrorCode> = {
+  ENOENT: "NOT_FOUND",
+  ENOTDIR: "NOT_FOUND",
+  EISDIR: "BAD_FILE",
+  EACCES: "NOT_FOUND",
+  EPERM: "NOT_FOUND",
+  ENOMEM: "NO_MEMORY",
+  ABORT_ERR: "ABORTED",
+};
+
+function codeOf(error: Error): BitnetErrorCode {
+  const code: unknown = (error as { code?: unknown }).code;
+  if (typeof code === "string") {
+    if (Object.hasOwn(exitStatuses, code)) {
+      return code as BitnetErrorCode;
+    }
+    const known = systemCodes[code];
+    if (known !== undefined) {
+      return known;
+    }
+  }
+  return error.name === "AbortError" ? "ABORTED" : "INTERNAL";
+}
+
+/** Runs `body`; whatever it throws comes out as a BitnetError. */
+export function converting<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw toBitnetError(error);
+  }
+}
+
+/** The same for a promise. */
+export async function convertingAsync<T>(body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    throw toBitnetError(error);
+  }
+}
+
+/** Throws ABORTED if `signal` has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw abortedError(signal);
+  }
+}
+
+export function abortedError(signal?: AbortSignal): BitnetError {
+  return new BitnetError("ABORTED", "stopped before the end", { cause: signal?.reason });
+}

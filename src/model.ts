@@ -1,0 +1,207 @@
+// The two objects of the library: a model (weights, tokenizer) and its sessions (one sequence with its KV cache each).
+
+import { BitnetError, converting, convertingAsync, throwIfAborted } from "./errors.js";
+import {
+  checkNumber,
+  checkPromptTokens,
+  type GenerateOptions,
+  type GenerateResult,
+  type GenerateTimings,
+  generateText,
+  newTimings,
+  type Piece,
+  type Prompt,
+  runAbortable,
+} from "./generate.js";
+import { Gguf } from "./gguf.js";
+import { loadAddon, type NativeModel, type NativeModelInfo, type NativeSession } from "./native.js";
+import { Tokenizer } from "./tokenizer.js";
+
+export type ModelInfo = NativeModelInfo;
+
+export interface LoadOptions {
+  /** Default: the physical cores that this process may use. */
+  threads?: number;
+  /** Name of the kernels to use. Default: BITNET_KERNEL, else the best that this CPU has. */
+  kernel?: string;
+  /** Pre-tokenizer to use instead of the one that the file names. */
+  tokenizerPre?: string;
+  /** Path of the kernel_config.ini that a TL1 or TL2 file was made with. */
+  kernelConfig?: string;
+  signal?: AbortSignal;
+}
+
+export interface SessionOptions {
+  /** In tokens. Default: the model's trained context, at most 2048. */
+  contextSize?: number;
+}
+
+export interface CompleteResult extends GenerateResult {
+  text: string;
+}
+
+const defaultContextSize = 2048;
+const maxThreads = 1024;
+
+/** Loads a GGUF model. The weights stay in the mapped file where their layout allows. */
+export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+  const { signal, ...native } = options;
+  if (native.threads !== undefined) {
+    checkNumber("threads", native.threads, { min: 1, max: maxThreads, integer: true });
+  }
+  throwIfAborted(signal);
+  const model = new Model(await convertingAsync(async () => loadAddon().loadModel(path, native)));
+  if (signal?.aborted) {
+    model.close();
+    throwIfAborted(signal);
+  }
+  return model;
+}
+
+/** Kernel names that this build has, best first, and whether this CPU can run each. */
+export function listKernels(): { name: string; supported: boolean }[] {
+  return converting(() => loadAddon().kernels());
+}
+
+export class Model {
+  readonly #native: NativeModel;
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  /** The file's metadata and tensor list. */
+  readonly gguf: Gguf;
+
+  constructor(native: NativeModel) {
+    this.#native = native;
+    this.info = native.info;
+    this.tokenizer = new Tokenizer(native.tokenizer);
+    this.gguf = new Gguf(native.gguf);
+  }
+
+  /** A new, empty sequence. Sessions of one model may run at the same time; they take turns on the CPU. */
+  createSession(options: SessionOptions = {}): Session {
+    const contextSize = options.contextSize ?? Math.min(this.info.contextLength, defaultContextSize);
+    checkNumber("contextSize", contextSize, { min: 1, max: 2 ** 31 - 1, integer: true });
+    const native = converting(() => this.#native.createSession({ contextSize }));
+    return new Session(native, this.tokenizer);
+  }
+
+  /** Frees the weights once the last session is closed. May be called again. */
+  close(): void {
+    this.#native.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
+
+export class Session {
+  readonly #native: NativeSession;
+  readonly tokenizer: Tokenizer;
+  readonly contextSize: number;
+  /** Memory of the KV cache, in bytes. */
+  readonly kvBytes: number;
+  #busy = false;
+  #closed = false;
+  #timings = newTimings();
+
+  constructor(native: NativeSession, tokenizer: Tokenizer) {
+    this.#native = native;
+    this.tokenizer = tokenizer;
+    this.contextSize = native.contextSize;
+    this.kvBytes = native.kvBytes;
+  }
+
+  /** The tokens whose keys and values are in the cache. */
+  tokens(): Int32Array {
+    this.#checkOpen();
+    return this.#native.tokens();
+  }
+
+  /**
+   * Makes `tokens` the session's sequence. What its beginning shares with the cache is not evaluated again. With
+   * `logits: "all"` the logits of every evaluated position are kept. Default: "last".
+   */
+  async prefill(
+    tokens: Int32Array | readonly number[],
+    options: { logits?: "last" | "all"; signal?: AbortSignal } = {},
+  ): Promise<{ reused: number; evaluated: number }> {
+    const checked = checkPromptTokens(tokens, this.tokenizer.info.vocabSize, this.contextSize);
+    this.#begin();
+    try {
+      return await runAbortable(this.#native, options.signal, () =>
+        this.#native.prefill(checked, options.logits ?? "last"),
+      );
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /**
+   * Generates text after `prompt`, piece by piece; the generator's return value is the result. A prompt that begins
+   * like the session's sequence reuses its cache. The loop may be left early.
+   */
+  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, GenerateResult, undefined> {
+    this.#begin();
+    this.#timings = newTimings();
+    try {
+      return yield* generateText(this.#native, this.tokenizer, prompt, options, this.#timings);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** The same, all at once. */
+  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<CompleteResult> {
+    const pieces = this.generate(prompt, options);
+    let text = "";
+    for (;;) {
+      const next = await pieces.next();
+      if (next.done) {
+        return { text, ...next.value };
+      }
+      text += next.value.text;
+    }
+  }
+
+  /** Of the last generation, also of one that is running or was stopped. */
+  get timings(): Readonly<GenerateTimings> {
+    return this.#timings;
+  }
+
+  /** float32 [positions, vocabulary] of the last prefill or generated token. */
+  logits(): Float32Array {
+    this.#checkOpen();
+    return converting(() => this.#native.logits());
+  }
+
+  /** Ends a running operation and frees the cache. May be called again. */
+  close(): void {
+    if (this.#closed) {
+      return;
+    }
+    this.#closed = true;
+    if (this.#busy) {
+      this.#native.abort();
+    }
+    this.#native.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) {
+      throw new BitnetError("USAGE", "the session is closed");
+    }
+  }
+
+  #begin(): void {
+    this.#checkOpen();
+    if (this.#busy) {
+      throw new BitnetError("USAGE", "the session is busy: one operation at a time");
+    }
+    this.#busy = true;
+  }
+}
