@@ -1,18 +1,18 @@
-// Baseline ARMv8-A NEON. Sums of products of codes (0..2) and int8 activations are kept in 16 bits as long as they
-// provably fit: a product is at most 2 * 127 = 254, so 128 of them in one lane make 32512.
-#include "kernels.h"
-
+// Baseline ARMv8-A NEON. Sums of products of codes (0..2) and int8 activations are kept in 16 bits
+// as long as they provably fit: a product is at most 2 * 127 = 254, so 128 of them in one lane make
+// 32512.
 #include <arm_neon.h>
+
+#include "kernels.h"
 
 namespace bitnet {
 namespace {
 
 #include "kernels/arm.inl"
-
 #include "kernels/float_ops.inl"
 
-// 16 accumulators, 4 weight vectors and one activation vector stay in the 32 registers; the 32-bit totals may live on
-// the stack, as they are touched once in 1024 columns.
+// 16 accumulators, 4 weight vectors and one activation vector stay in the 32 registers; the 32-bit
+// totals may live on the stack, as they are touched once in 1024 columns.
 constexpr int kTileRows = 4, kTileTokens = 4;
 
 // 16 products, two to a lane.
@@ -22,7 +22,8 @@ inline int16x8_t multiply_add(int16x8_t acc, int8x16_t codes, int8x16_t x) {
 
 // A block of 128 codes adds 16 products to a lane, so 8 blocks fit 16 bits.
 template <int R>
-inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q, int32_t* out) {
+inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
+                 int32_t* out) {
   const uint8x16_t mask = vdupq_n_u8(3);
   int32x4_t total[R];
   for (int r = 0; r < R; ++r) total[r] = vdupq_n_s32(0);
@@ -32,12 +33,15 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
     for (int r = 0; r < R; ++r) acc[r] = vdupq_n_s16(0);
     for (int64_t i = 32 * first; i < 32 * last; i += 16) {  // half a block
       const int8_t* x = q + 4 * (i & ~int64_t{31}) + (i & 31);
-      const int8x16_t x0 = vld1q_s8(x), x1 = vld1q_s8(x + 32), x2 = vld1q_s8(x + 64), x3 = vld1q_s8(x + 96);
+      const int8x16_t x0 = vld1q_s8(x), x1 = vld1q_s8(x + 32), x2 = vld1q_s8(x + 64),
+                      x3 = vld1q_s8(x + 96);
       for (int r = 0; r < R; ++r) {
         const uint8x16_t packed = vld1q_u8(w + r * row_bytes + i);
         acc[r] = multiply_add(acc[r], vreinterpretq_s8_u8(vshrq_n_u8(packed, 6)), x0);
-        acc[r] = multiply_add(acc[r], vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 4), mask)), x1);
-        acc[r] = multiply_add(acc[r], vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 2), mask)), x2);
+        acc[r] =
+            multiply_add(acc[r], vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 4), mask)), x1);
+        acc[r] =
+            multiply_add(acc[r], vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 2), mask)), x2);
         acc[r] = multiply_add(acc[r], vreinterpretq_s8_u8(vandq_u8(packed, mask)), x3);
       }
     }

@@ -1,13 +1,13 @@
-// NEON with dot products and the 8-bit matrix multiplication of ARMv8.6 (Neoverse V1 and later, Apple M2 and later).
-#include "kernels.h"
-
+// NEON with dot products and the 8-bit matrix multiplication of ARMv8.6 (Neoverse V1 and later,
+// Apple M2 and later).
 #include <arm_neon.h>
+
+#include "kernels.h"
 
 namespace bitnet {
 namespace {
 
 #include "kernels/arm.inl"
-
 #include "kernels/float_ops.inl"
 
 constexpr int kTileRows = 8, kTileTokens = 8;
@@ -23,10 +23,12 @@ inline RowPair pair_rows(int8x16_t a, int8x16_t b) {
   return {vreinterpretq_s8_s64(vzip1q_s64(a2, b2)), vreinterpretq_s8_s64(vzip2q_s64(a2, b2))};
 }
 
-// smmla multiplies 2 rows by 2 tokens of 8 columns, twice the work of sdot. Pairing the rows costs an instruction per
-// 16 bytes loaded, which only a large tile repays: 8 by 8 takes 16 of them for 32 smmla, where sdot would take 64.
+// smmla multiplies 2 rows by 2 tokens of 8 columns, twice the work of sdot. Pairing the rows costs
+// an instruction per 16 bytes loaded, which only a large tile repays: 8 by 8 takes 16 of them for
+// 32 smmla, where sdot would take 64.
 template <int R, int T>
-inline void matrix_tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t n, int32_t* out) {
+inline void matrix_tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t n,
+                        int32_t* out) {
   int32x4_t acc[R / 2][T / 2];  // [row 0 token 0, row 0 token 1, row 1 token 0, row 1 token 1]
   for (int r = 0; r < R / 2; ++r)
     for (int t = 0; t < T / 2; ++t) acc[r][t] = vdupq_n_s32(0);
@@ -67,8 +69,11 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 }  // namespace
 
-extern const Kernels kNeonI8mm = {
-    "neon_i8mm", kCpuNeon | kCpuDotprod | kCpuI8mm, quantize, ternary_matmul, float_matmul, dot,
-    attention,   rms_norm,                          silu_mul, relu2_mul,      add};
+extern const Kernels kNeonI8mm = {"neon_i8mm",  kCpuNeon | kCpuDotprod | kCpuI8mm,
+                                  quantize,     ternary_matmul,
+                                  float_matmul, dot,
+                                  attention,    rms_norm,
+                                  silu_mul,     relu2_mul,
+                                  add};
 
 }  // namespace bitnet
