@@ -273,13 +273,18 @@ void rms_norm(const float* x, const float* weight, float eps, float* out, int64_
   for (i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
 }
 
+// Below -87 silu is 0 to within 1.5e-36; the quotient there would grow with the gate, as exp_vf stops growing at 87.
 void silu_mul(float* gate, const float* up, int64_t n) {
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) {
     const vf g = load(gate + i);
-    store(gate + i, g / (set1(1.0f) + exp_vf(set1(0.0f) - g)) * load(up + i));
+    const vf silu = zero_below(g, set1(-87.0f), g / (set1(1.0f) + exp_vf(set1(0.0f) - g)));
+    store(gate + i, silu * load(up + i));
   }
-  for (; i < n; ++i) gate[i] = gate[i] / (1.0f + exp_one(-gate[i])) * up[i];
+  for (; i < n; ++i) {
+    const float silu = gate[i] < -87.0f ? 0.0f : gate[i] / (1.0f + exp_one(-gate[i]));
+    gate[i] = silu * up[i];
+  }
 }
 
 void relu2_mul(float* gate, const float* up, int64_t n) {
