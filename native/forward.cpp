@@ -1,5 +1,7 @@
 #include "forward.h"
 
+#include <algorithm>
+
 #include <cmath>
 #include <cstdlib>
 #include <cstring>

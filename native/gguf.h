@@ -56,6 +56,9 @@ class Gguf {
   uint32_t version() const { return version_; }
   uint64_t file_size() const { return bytes_.size(); }
   uint64_t data_offset() const { return data_offset_; }
+  uint64_t offset_of(const GgufTensor& tensor) const {  // from the start of the file
+    return static_cast<uint64_t>(tensor.data - bytes_.data());
+  }
   const FileMap* map() const { return map_ ? &*map_ : nullptr; }
 
   // In file order.

@@ -61,7 +61,7 @@ uint64_t split_mix(uint64_t& state) {
 }
 
 // exp(x) for x <= 0 to about 1e-14, the same bits everywhere; libm's last bit differs by platform.
-// Below -708 it stays at the smallest normal numbers, which are 0 as a float.
+// Below -708 it stays at the smallest normal numbers, which are 0 as a float; so does NaN.
 double portable_exp(double x) {
   constexpr double kLog2E = 0x1.71547652b82fep+0;
   constexpr double kLn2High = 0x1.62e42fefa0000p-1;  // trailing zeros: n * kLn2High is exact
@@ -165,9 +165,7 @@ class LogSoftmax {
   explicit LogSoftmax(std::span<const float> logits) {
     for (const float logit : logits) best_ = std::max(best_, logit);  // max(a, NaN) is a
     double total = 0.0;
-    for (const float logit : logits) {
-      if (logit > -kInfinity) total += portable_exp(below_best(logit, best_));
-    }
+    for (const float logit : logits) total += portable_exp(below_best(logit, best_));
     log_total_ = std::log(total);
   }
   float operator()(float logit) const {

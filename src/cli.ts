@@ -46,7 +46,7 @@ export async function main(args: readonly string[]): Promise<void> {
     const program = await createProgram(normalized);
     await program.parseAsync(normalized, { from: "user" });
   } catch (error) {
-    process.exitCode = reportFailure(error, args.includes("--verbose"));
+    process.exitCode = reportFailure(error, normalized);
   }
 }
 
@@ -78,37 +78,34 @@ function unknownOptionMessage({ arg, suggestion }: { arg: string; suggestion?: s
 }
 
 /** Prints what went wrong; returns the exit status. */
-function reportFailure(thrown: unknown, verbose: boolean): number {
+function reportFailure(thrown: unknown, args: readonly string[]): number {
   if (thrown instanceof CommanderError) {
-    return thrown.exitCode === 0 ? 0 : reportUsage(thrown);
+    return thrown.exitCode === 0 ? 0 : reportUsage(thrown, args);
   }
   const error = toBitnetError(thrown);
   if (error.code !== "ABORTED") {
-    reportError(error, verbose || Boolean(process.env.BITNET_DEBUG));
+    reportError(error, args.includes("--verbose") || Boolean(process.env.BITNET_DEBUG));
   }
   return exitStatusOf(error);
 }
 
-function reportUsage(error: CommanderError): number {
+function reportUsage(error: CommanderError, args: readonly string[]): number {
   if (error.code !== "commander.help") {
     // commander: "error: what\n(Did you mean --this?)"
     const [what = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
-    const hint = suggestion?.replace(/^\(Did you mean (.*)\?\)$/, "did you mean $1?");
-    reportError(new BitnetError("USAGE", what, { hint: hint ?? suggestHelp(what) }), false);
+    const meant = /^\(Did you mean (.*)\?\)$/.exec(suggestion ?? "")?.[1] ?? closestCommand(what);
+    const name = commands.find((entry) => entry.name === args[0])?.name;
+    const help = name === undefined ? "see bitnet --help" : `see bitnet ${name} --help`;
+    const hint = meant === undefined ? help : `did you mean ${meant}?`;
+    reportError(new BitnetError("USAGE", what, { hint }), false);
   }
   return usageStatus;
 }
 
-function suggestHelp(what: string): string {
+function closestCommand(what: string): string | undefined {
   const word = /^unknown command '(.*)'$/.exec(what)?.[1];
-  const meant =
-    word === undefined
-      ? undefined
-      : closest(
-          word,
-          commands.map((entry) => entry.name),
-        );
-  return meant === undefined ? "see bitnet --help" : `did you mean ${meant}?`;
+  const names = commands.map((entry) => entry.name);
+  return word === undefined ? undefined : closest(word, names);
 }
 
 /** A reader that has seen enough (`| head`) is no error. */

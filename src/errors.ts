@@ -47,15 +47,15 @@ export function toBitnetError(error: unknown): BitnetError {
   return new BitnetError(codeOf(error), error.message, { cause: error });
 }
 
-const systemCodes: Record<string, BitnetErrorCode> = {
-  ENOENT: "NOT_FOUND",
-  ENOTDIR: "NOT_FOUND",
-  EISDIR: "BAD_FILE",
-  EACCES: "NOT_FOUND",
-  EPERM: "NOT_FOUND",
-  ENOMEM: "NO_MEMORY",
-  ABORT_ERR: "ABORTED",
-};
+const systemCodes = new Map<string, BitnetErrorCode>([
+  ["ENOENT", "NOT_FOUND"],
+  ["ENOTDIR", "NOT_FOUND"],
+  ["EISDIR", "BAD_FILE"],
+  ["EACCES", "NOT_FOUND"],
+  ["EPERM", "NOT_FOUND"],
+  ["ENOMEM", "NO_MEMORY"],
+  ["ABORT_ERR", "ABORTED"],
+]);
 
 function codeOf(error: Error): BitnetErrorCode {
   const code: unknown = (error as { code?: unknown }).code;
@@ -63,7 +63,7 @@ function codeOf(error: Error): BitnetErrorCode {
     if (Object.hasOwn(exitStatuses, code)) {
       return code as BitnetErrorCode;
     }
-    const known = systemCodes[code];
+    const known = systemCodes.get(code);
     if (known !== undefined) {
       return known;
     }

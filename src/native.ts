@@ -3,7 +3,7 @@
 
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BitnetError } from "./errors.js";
 
@@ -160,7 +160,7 @@ export interface NativeAddon {
 // Errors thrown or rejected by the addon are Error objects with a string `code` of errors.ts.
 
 const require = createRequire(import.meta.url);
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = resolve(fileURLToPath(new URL("..", import.meta.url)));
 let addon: NativeAddon | undefined;
 
 /** The addon, loaded at the first call: a prebuilt one if the package has one for this platform, else the local build. */

@@ -133,7 +133,10 @@ class Reference {
     for (const auto& [id, count] : counts) {
       if (id >= static_cast<int>(logits.size())) continue;
       float& l = logits[id];
-      if (l > 0) l /= params_.repeat_penalty; else l *= params_.repeat_penalty;
+      if (l > 0)
+        l /= params_.repeat_penalty;
+      else
+        l *= params_.repeat_penalty;
       l -= static_cast<float>(count) * params_.frequency_penalty + params_.presence_penalty;
     }
   }
@@ -260,11 +263,11 @@ TEST("logit bias and penalties also steer greedy") {
   p.repeat_penalty = 2;
   Sampler repeat(p);
   repeat.accept(0);
-  CHECK_EQ(repeat.sample(Logits{2, 1.5f}).id, 1);     // 2 / 2
+  CHECK_EQ(repeat.sample(Logits{2, 1.5f}).id, 1);  // 2 / 2
   CHECK_EQ(repeat.sample(Logits{2, 0.5f}).id, 0);
-  CHECK_EQ(repeat.sample(Logits{-1, -1.5f}).id, 1);   // -1 * 2
+  CHECK_EQ(repeat.sample(Logits{-1, -1.5f}).id, 1);  // -1 * 2
   CHECK_EQ(repeat.sample(Logits{-1, -2.5f}).id, 0);
-  repeat.accept(0);                                   // once per token, however often it came
+  repeat.accept(0);  // once per token, however often it came
   CHECK_EQ(repeat.sample(Logits{-1, -2.5f}).id, 0);
 }
 
@@ -274,7 +277,7 @@ TEST("the presence penalty counts once, the frequency penalty every time") {
   Sampler presence(p);
   presence.accept(0);
   presence.accept(0);
-  CHECK_EQ(presence.sample(Logits{2, 0.9f}).id, 0);   // 2 - 1
+  CHECK_EQ(presence.sample(Logits{2, 0.9f}).id, 0);  // 2 - 1
   CHECK_EQ(presence.sample(Logits{2, 1.1f}).id, 1);
   p = greedy();
   p.frequency_penalty = 0.5f;
@@ -293,16 +296,18 @@ TEST("the presence penalty counts once, the frequency penalty every time") {
 }
 
 TEST("penalties look at the last repeat_last_n tokens") {
-  struct Case { int last_n; int expected; };
+  struct Case {
+    int last_n;
+    int expected;
+  };
   // Accepted: 0 0 0 1 1. Logits 3, 3.5, 0 and a frequency penalty of 1 per occurrence.
-  for (const auto& [last_n, expected] : std::vector<Case>{
-           {0, 1},    // off: 3, 3.5
-           {1, 0},    // 3, 2.5
-           {2, 0},    // 3, 1.5
-           {4, 1},    // 1, 1.5
-           {5, 1},    // 0, 1.5
-           {2000000000, 1},
-           {-1, 1}}) {
+  for (const auto& [last_n, expected] : std::vector<Case>{{0, 1},  // off: 3, 3.5
+                                                          {1, 0},  // 3, 2.5
+                                                          {2, 0},  // 3, 1.5
+                                                          {4, 1},  // 1, 1.5
+                                                          {5, 1},  // 0, 1.5
+                                                          {2000000000, 1},
+                                                          {-1, 1}}) {
     SamplerParams p = greedy();
     p.frequency_penalty = 1;
     p.repeat_last_n = last_n;
@@ -314,6 +319,17 @@ TEST("penalties look at the last repeat_last_n tokens") {
     sampler.accept(1);
     CHECK_EQ(sampler.sample(Logits{3, 3.5f, 0}).id, last_n == 0 ? 1 : 0);
   }
+}
+
+TEST("the penalty window rolls on after a reset") {
+  SamplerParams p = greedy();
+  p.frequency_penalty = 1;
+  p.repeat_last_n = 3;
+  Sampler sampler(p);
+  for (const int id : {0, 1, 2, 0}) sampler.accept(id);
+  sampler.reset();
+  for (const int id : {0, 1, 1, 2}) sampler.accept(id);  // the 0 leaves: 1 1 2 stay
+  CHECK_EQ(sampler.sample(Logits{1, 2.9f, 1.9f}).id, 0);
 }
 
 TEST("accepted tokens beyond the vocabulary change nothing and negative ones are refused") {
@@ -336,8 +352,8 @@ TEST("top-k keeps the k likeliest and lower ids among equals") {
   SamplerParams p = plain();
   const Logits logits{1, 5, 3, 3, 3, 4};
   const std::vector<std::set<int>> expected{
-      {0, 1, 2, 3, 4, 5}, {1}, {1, 5}, {1, 2, 5}, {1, 2, 3, 5}, {1, 2, 3, 4, 5},
-      {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}};
+      {0, 1, 2, 3, 4, 5}, {1}, {1, 5}, {1, 2, 5}, {1, 2, 3, 5}, {1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5},
+      {0, 1, 2, 3, 4, 5}};
   for (size_t k = 0; k < expected.size(); ++k) {
     p.top_k = static_cast<int>(k);
     CHECK_EQ(survivors(p, logits), expected[k]);
@@ -350,9 +366,17 @@ TEST("top-k keeps the k likeliest and lower ids among equals") {
 
 TEST("top-p keeps the smallest set that reaches p and at least one token") {
   SamplerParams p = plain();
-  struct Case { float top_p; std::set<int> expected; };
-  for (const auto& [top_p, expected] : std::vector<Case>{{0, {2}}, {0.39f, {2}}, {0.41f, {2, 0}},
-           {0.69f, {2, 0}}, {0.71f, {2, 0, 3}}, {0.91f, {0, 1, 2, 3}}, {1, {0, 1, 2, 3}}}) {
+  struct Case {
+    float top_p;
+    std::set<int> expected;
+  };
+  for (const auto& [top_p, expected] : std::vector<Case>{{0, {2}},
+                                                         {0.39f, {2}},
+                                                         {0.41f, {2, 0}},
+                                                         {0.69f, {2, 0}},
+                                                         {0.71f, {2, 0, 3}},
+                                                         {0.91f, {0, 1, 2, 3}},
+                                                         {1, {0, 1, 2, 3}}}) {
     p.top_p = top_p;
     CHECK_EQ(survivors(p, logits_of({0.3, 0.1, 0.4, 0.2})), expected);
   }
@@ -362,9 +386,16 @@ TEST("top-p keeps the smallest set that reaches p and at least one token") {
 
 TEST("min-p is relative to the likeliest token") {
   SamplerParams p = plain();
-  struct Case { float min_p; std::set<int> expected; };
-  for (const auto& [min_p, expected] : std::vector<Case>{{0, {0, 1, 2, 3}}, {0.19f, {0, 1, 2, 3}},
-           {0.21f, {0, 2, 3}}, {0.59f, {0, 2, 3}}, {0.61f, {0, 2}}, {1, {0, 2}}}) {
+  struct Case {
+    float min_p;
+    std::set<int> expected;
+  };
+  for (const auto& [min_p, expected] : std::vector<Case>{{0, {0, 1, 2, 3}},
+                                                         {0.19f, {0, 1, 2, 3}},
+                                                         {0.21f, {0, 2, 3}},
+                                                         {0.59f, {0, 2, 3}},
+                                                         {0.61f, {0, 2}},
+                                                         {1, {0, 2}}}) {
     p.min_p = min_p;
     const float l = std::log(0.5f);
     CHECK_EQ(survivors(p, Logits{l, std::log(0.1f), l, std::log(0.3f)}), expected);
@@ -374,12 +405,21 @@ TEST("min-p is relative to the likeliest token") {
 TEST("typical sampling keeps what is nearest to the entropy") {
   // Entropy 0.898; surprises 0.511, 1.204, 2.303; distances 0.387, 0.306, 1.405.
   SamplerParams p = plain();
-  struct Case { float typical_p; std::set<int> expected; };
-  for (const auto& [typical_p, expected] : std::vector<Case>{{0, {1}}, {0.29f, {1}},
-           {0.31f, {0, 1}}, {0.89f, {0, 1}}, {0.91f, {0, 1, 2}}, {1, {0, 1, 2}}}) {
+  struct Case {
+    float typical_p;
+    std::set<int> expected;
+  };
+  for (const auto& [typical_p, expected] : std::vector<Case>{{0, {1}},
+                                                             {0.29f, {1}},
+                                                             {0.31f, {0, 1}},
+                                                             {0.89f, {0, 1}},
+                                                             {0.91f, {0, 1, 2}},
+                                                             {1, {0, 1, 2}}}) {
     p.typical_p = typical_p;
     CHECK_EQ(survivors(p, logits_of({0.6, 0.3, 0.1})), expected);
   }
+  p.typical_p = 0.5f;  // the kept tokens must hold more than p, not just p
+  CHECK_EQ(survivors(p, Logits{7, 7, -kInf}), (std::set<int>{0, 1}));
 }
 
 TEST("the filters run in the order top-k, typical, top-p, min-p, temperature") {
@@ -433,11 +473,14 @@ TEST("draws follow the softmax at the given temperature") {
 
 TEST("the random stream is xoshiro256** seeded by splitmix64") {
   // 1024 equal logits turn the upper ten bits into the id. Values from a Python version.
-  struct Case { uint64_t seed; std::vector<int> expected; };
-  for (const auto& [seed, expected] : std::vector<Case>{
-           {0, {615, 765, 105, 426, 750, 1023, 432, 548}},
-           {42, {85, 388, 696, 946, 1015, 788, 736, 870}},
-           {UINT64_MAX, {573, 785, 519, 765, 580, 749, 379, 786}}}) {
+  struct Case {
+    uint64_t seed;
+    std::vector<int> expected;
+  };
+  for (const auto& [seed, expected] :
+       std::vector<Case>{{0, {615, 765, 105, 426, 750, 1023, 432, 548}},
+                         {42, {85, 388, 696, 946, 1015, 788, 736, 870}},
+                         {UINT64_MAX, {573, 785, 519, 765, 580, 749, 379, 786}}}) {
     SamplerParams p = plain();
     p.seed = seed;
     Sampler sampler(p);
@@ -494,6 +537,7 @@ TEST("log-probabilities are those of the raw logits") {
   p.temperature = 1;
   sample = Sampler(p).sample(logits);
   CHECK_EQ(sample.top.size(), 3u);
+  CHECK(sample.top[0].id == 1 && sample.top[1].id == 0 && sample.top[2].id == 2);
   double sum = 0;
   for (const auto& t : sample.top) sum += std::exp(t.logprob);
   CHECK_NEAR(sum, 1, 1e-6);
@@ -511,6 +555,16 @@ TEST("log-probabilities hold for huge, tiny and infinite logits and for a large 
   sample = Sampler(p).sample(Logits(128256, -1000.0f));
   CHECK_NEAR(sample.logprob, -std::log(128256.0), 1e-5);
   CHECK_EQ(sample.top[2].id, 2);
+}
+
+TEST("log-probabilities near zero are exact to a float") {
+  SamplerParams p = greedy();
+  p.n_probs = 1;
+  Sampler sampler(p);
+  for (float x = 5; x < 12; x += 0.001f) {
+    const double expected = -std::log1p(std::exp(-static_cast<double>(x)));
+    CHECK_NEAR(sampler.sample(Logits{0, -x}).logprob, expected, -expected * 1e-7);
+  }
 }
 
 TEST("thousands of random cases match the slow reference") {
@@ -612,7 +666,10 @@ TEST("a logit bias beyond the vocabulary is a usage error") {
 }
 
 TEST("parameters that make no sense are refused by name") {
-  struct Case { const char* text; void (*set)(SamplerParams&); };
+  struct Case {
+    const char* text;
+    void (*set)(SamplerParams&);
+  };
   for (const auto& [text, set] : std::vector<Case>{
            {"temperature must be a finite number", [](SamplerParams& p) { p.temperature = kNaN; }},
            {"temperature must be a finite number", [](SamplerParams& p) { p.temperature = kInf; }},
@@ -629,8 +686,13 @@ TEST("parameters that make no sense are refused by name") {
            {"presence_penalty must be", [](SamplerParams& p) { p.presence_penalty = kNaN; }},
            {"frequency_penalty must be", [](SamplerParams& p) { p.frequency_penalty = -kInf; }},
            {"n_probs must be 0 or positive, but got -1", [](SamplerParams& p) { p.n_probs = -1; }},
-           {"logit_bias must be", [](SamplerParams& p) { p.logit_bias = {{-1, 0.0f}}; }},
-           {"logit_bias must be", [](SamplerParams& p) { p.logit_bias = {{1, kNaN}}; }}}) {
+           {"logit_bias must be",
+            [](SamplerParams& p) {
+              p.logit_bias = {{-1, 0.0f}};
+            }},
+           {"logit_bias must be", [](SamplerParams& p) {
+              p.logit_bias = {{1, kNaN}};
+            }}}) {
     SamplerParams p;
     set(p);
     CHECK_THROWS(Sampler(p), Error, text);
@@ -642,13 +704,20 @@ TEST("any parameters and any logits give a usable id or a clean error") {
   std::mt19937_64 random(77);
   const auto wild = [&]() -> float {
     switch (random() % 8) {
-      case 0: return 0;
-      case 1: return 1;
-      case 2: return kNaN;
-      case 3: return random() % 2 == 0 ? kInf : -kInf;
-      case 4: return std::numeric_limits<float>::denorm_min();
-      case 5: return random() % 2 == 0 ? 3.4e38f : -3.4e38f;
-      default: break;
+      case 0:
+        return 0;
+      case 1:
+        return 1;
+      case 2:
+        return kNaN;
+      case 3:
+        return random() % 2 == 0 ? kInf : -kInf;
+      case 4:
+        return std::numeric_limits<float>::denorm_min();
+      case 5:
+        return random() % 2 == 0 ? 3.4e38f : -3.4e38f;
+      default:
+        break;
     }
     const uint32_t bits = static_cast<uint32_t>(random());
     float value;
@@ -660,8 +729,9 @@ TEST("any parameters and any logits give a usable id or a clean error") {
     const int vocab = static_cast<int>(random() % 300);
     SamplerParams p = random_params(random, vocab + 1);
     // One or two wild values: with more, hardly any set of parameters passes the checks.
-    float* fields[] = {&p.temperature, &p.top_p, &p.min_p, &p.typical_p, &p.repeat_penalty,
-                       &p.presence_penalty, &p.frequency_penalty};
+    float* fields[] = {&p.temperature,      &p.top_p,          &p.min_p,
+                       &p.typical_p,        &p.repeat_penalty, &p.presence_penalty,
+                       &p.frequency_penalty};
     for (int i = 0; i < 2; ++i) *fields[random() % 7] = wild();
     if (random() % 8 == 0) p.top_k = static_cast<int32_t>(random());
     if (random() % 8 == 0) p.repeat_last_n = static_cast<int32_t>(random());

@@ -1,0 +1,651 @@
+// The border between JavaScript and the core: values in, values out, long work on worker threads, exceptions turned
+// into Error objects with a code. The only file that knows napi.h. Its surface is described in src/native.ts.
+#include <napi.h>
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "error.h"
+#include "gguf.h"
+#include "model.h"
+#include "sampler.h"
+#include "session.h"
+#include "tokenizer/tokenizer.h"
+
+namespace {
+
+using bitnet::ErrorCode;
+
+Napi::Error to_js(Napi::Env env, ErrorCode code, const std::string& message) {
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Value().Set("code", bitnet::error_code_name(code));
+  return error;
+}
+
+// Runs `body`; what it throws becomes a JavaScript exception with a code.
+template <class Body>
+auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const bitnet::Error& error) {
+    throw to_js(env, error.code, error.what());
+  } catch (const std::bad_alloc&) {
+    throw to_js(env, ErrorCode::kNoMemory, "out of memory");
+  }
+}
+
+// Work for a libuv thread and what makes its JavaScript result, as a promise.
+class Task : public Napi::AsyncWorker {
+ public:
+  using Work = std::function<void()>;
+  using Result = std::function<Napi::Value(Napi::Env)>;
+
+  // `finished` runs on the main thread before the promise settles, whatever the outcome.
+  static Napi::Promise start(Napi::Env env, Work work, Result result, std::function<void()> finished = [] {}) {
+    Task* task = new Task(env, std::move(work), std::move(result), std::move(finished));
+    const Napi::Promise promise = task->deferred_.Promise();
+    task->Queue();
+    return promise;
+  }
+
+ protected:
+  void Execute() override {
+    try {
+      work_();
+    } catch (const bitnet::Error& error) {
+      code_ = error.code;
+      SetError(error.what());
+    } catch (const std::bad_alloc&) {
+      code_ = ErrorCode::kNoMemory;
+      SetError("out of memory");
+    } catch (const std::exception& error) {
+      SetError(error.what());
+    }
+  }
+  void OnOK() override {
+    finished_();
+    try {
+      deferred_.Resolve(result_(Env()));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
+    }
+  }
+  void OnError(const Napi::Error& error) override {
+    finished_();
+    deferred_.Reject(to_js(Env(), code_, error.Message()).Value());
+  }
+
+ private:
+  Task(Napi::Env env, Work work, Result result, std::function<void()> finished)
+      : Napi::AsyncWorker(env),
+        deferred_(Napi::Promise::Deferred::New(env)),
+        work_(std::move(work)),
+        result_(std::move(result)),
+        finished_(std::move(finished)) {}
+
+  Napi::Promise::Deferred deferred_;
+  Work work_;
+  Result result_;
+  std::function<void()> finished_;
+  ErrorCode code_ = ErrorCode::kInternal;
+};
+
+// ---- arguments
+
+std::string string_arg(const Napi::CallbackInfo& info, size_t i, const char* what) {
+  if (!info[i].IsString()) throw to_js(info.Env(), ErrorCode::kUsage, std::string(what) + " must be a string");
+  return info[i].As<Napi::String>();
+}
+
+double number_of(Napi::Env env, Napi::Value value, const char* what) {
+  if (!value.IsNumber()) throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a number");
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+int64_t integer_of(Napi::Env env, Napi::Value value, const char* what, double least, double most) {
+  const double number = number_of(env, value, what);
+  if (!(number >= least && number <= most) || number != std::floor(number)) {
+    throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a whole number from " +
+                                            std::to_string(static_cast<int64_t>(least)) + " to " +
+                                            std::to_string(static_cast<int64_t>(most)));
+  }
+  return static_cast<int64_t>(number);
+}
+
+int32_t id_arg(const Napi::CallbackInfo& info, size_t i) {
+  return static_cast<int32_t>(integer_of(info.Env(), info[i], "a token id", 0, INT32_MAX));
+}
+
+std::vector<int32_t> ids_arg(const Napi::CallbackInfo& info, size_t i) {
+  if (!info[i].IsTypedArray() || info[i].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+    throw to_js(info.Env(), ErrorCode::kUsage, "token ids must be an Int32Array");
+  }
+  const auto array = info[i].As<Napi::Int32Array>();
+  return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
+bool bool_arg(const Napi::CallbackInfo& info, size_t i) { return info[i].ToBoolean(); }
+
+std::string optional_string(const Napi::Object& options, const char* key) {
+  const Napi::Value value = options.Get(key);
+  if (value.IsUndefined() || value.IsNull()) return "";
+  if (!value.IsString()) throw to_js(options.Env(), ErrorCode::kUsage, std::string(key) + " must be a string");
+  return value.As<Napi::String>();
+}
+
+Napi::Object options_arg(const Napi::CallbackInfo& info, size_t i) {
+  return info[i].IsObject() ? info[i].As<Napi::Object>() : Napi::Object::New(info.Env());
+}
+
+// ---- results
+
+Napi::Value int32_array(Napi::Env env, const std::vector<int32_t>& ids) {
+  Napi::Int32Array array = Napi::Int32Array::New(env, ids.size());
+  std::copy(ids.begin(), ids.end(), array.Data());
+  return array;
+}
+
+Napi::String js_string(Napi::Env env, std::string_view text) { return Napi::String::New(env, text.data(), text.size()); }
+
+const char* gguf_type_name(bitnet::GgufType type) {
+  static const char* const kNames[] = {"u8",     "i8",    "u16", "i16", "u32", "i32", "f32",
+                                       "bool", "string", "array", "u64", "i64", "f64"};
+  return kNames[static_cast<uint32_t>(type)];
+}
+
+Napi::Value element(Napi::Env env, const bitnet::GgufValue& value, uint64_t i) {
+  using bitnet::GgufType;
+  switch (value.element) {
+    case GgufType::kString: return js_string(env, value.string(i));
+    case GgufType::kBool: return Napi::Boolean::New(env, value.integer(i) != 0);
+    case GgufType::kU64:
+    case GgufType::kI64: {
+      const int64_t n = value.integer(i);
+      constexpr int64_t kSafe = int64_t{1} << 53;
+      if (n > -kSafe && n < kSafe) return Napi::Number::New(env, static_cast<double>(n));
+      if (value.element == GgufType::kU64) return Napi::BigInt::New(env, static_cast<uint64_t>(n));
+      return Napi::BigInt::New(env, n);
+    }
+    default: return Napi::Number::New(env, value.number(i));
+  }
+}
+
+template <class T>
+class Wrapped : public Napi::ObjectWrap<T> {
+ public:
+  using Napi::ObjectWrap<T>::ObjectWrap;
+
+  // Creates the JavaScript object for `value`.
+  template <class Value>
+  static Napi::Object make(Napi::Env env, Value value) {
+    Napi::FunctionReference& constructor = constructors(env)[T::kName];
+    Napi::Object object = constructor.New({});
+    T::Unwrap(object)->init(env, object, std::move(value));
+    return object;
+  }
+
+  static void define(Napi::Env env, const std::vector<Napi::ClassPropertyDescriptor<T>>& properties) {
+    constructors(env)[T::kName] = Napi::Persistent(Napi::ObjectWrap<T>::DefineClass(env, T::kName, properties));
+  }
+
+ private:
+  using Constructors = std::unordered_map<std::string, Napi::FunctionReference>;
+  static Constructors& constructors(Napi::Env env) {
+    Constructors* data = env.GetInstanceData<Constructors>();
+    if (!data) env.SetInstanceData(data = new Constructors);
+    return *data;
+  }
+};
+
+// ---- GGUF
+
+class GgufObject : public Wrapped<GgufObject> {
+ public:
+  static constexpr const char* kName = "Gguf";
+  using Wrapped::Wrapped;
+
+  void init(Napi::Env env, Napi::Object object, std::shared_ptr<const bitnet::Gguf> gguf) {
+    gguf_ = std::move(gguf);
+    object.Set("path", gguf_->name());
+    object.Set("version", gguf_->version());
+    object.Set("fileSize", Napi::Number::New(env, static_cast<double>(gguf_->file_size())));
+    object.Set("dataOffset", Napi::Number::New(env, static_cast<double>(gguf_->data_offset())));
+  }
+
+  static void define(Napi::Env env) {
+    Wrapped::define(env, {InstanceMethod<&GgufObject::metadata>("metadata"),
+                          InstanceMethod<&GgufObject::metadata_array>("metadataArray"),
+                          InstanceMethod<&GgufObject::tensors>("tensors")});
+  }
+
+ private:
+  Napi::Value metadata(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    Napi::Object out = Napi::Object::New(env);
+    for (const auto& [key, value] : gguf_->metadata()) {
+      if (value.type != bitnet::GgufType::kArray) {
+        out.Set(js_string(env, key), element(env, value, 0));
+        continue;
+      }
+      Napi::Object summary = Napi::Object::New(env);
+      summary.Set("arrayOf", gguf_type_name(value.element));
+      summary.Set("length", Napi::Number::New(env, static_cast<double>(value.count)));
+      out.Set(js_string(env, key), summary);
+    }
+    return out;
+  }
+
+  Napi::Value metadata_array(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    const std::string key = string_arg(info, 0, "the key");
+    const uint64_t start = static_cast<uint64_t>(integer_of(env, info[1], "start", 0, 9e15));
+    const uint64_t count = static_cast<uint64_t>(integer_of(env, info[2], "count", 0, 9e15));
+    const bitnet::GgufValue* value = gguf_->find(key);
+    if (!value || value->type != bitnet::GgufType::kArray) {
+      throw to_js(env, ErrorCode::kNotFound, gguf_->name() + ": no array named " + key);
+    }
+    const uint64_t begin = std::min(start, value->count), end = begin + std::min(count, value->count - begin);
+    Napi::Array out = Napi::Array::New(env, static_cast<size_t>(end - begin));
+    for (uint64_t i = begin; i < end; ++i) out.Set(static_cast<uint32_t>(i - begin), element(env, *value, i));
+    return out;
+  }
+
+  Napi::Value tensors(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    Napi::Array out = Napi::Array::New(env, gguf_->tensors().size());
+    uint32_t i = 0;
+    for (const bitnet::GgufTensor& t : gguf_->tensors()) {
+      Napi::Object tensor = Napi::Object::New(env);
+      Napi::Array shape = Napi::Array::New(env, t.n_dims);
+      for (uint32_t d = 0; d < t.n_dims; ++d) shape.Set(d, Napi::Number::New(env, static_cast<double>(t.ne[d])));
+      tensor.Set("name", js_string(env, t.name));
+      tensor.Set("type", bitnet::tensor_type_name(t.type));
+      tensor.Set("shape", shape);
+      tensor.Set("offset", Napi::Number::New(env, static_cast<double>(gguf_->offset_of(t))));
+      tensor.Set("bytes", Napi::Number::New(env, static_cast<double>(t.n_bytes)));
+      out.Set(i++, tensor);
+    }
+    return out;
+  }
+
+  std::shared_ptr<const bitnet::Gguf> gguf_;
+};
+
+// ---- tokenizer
+
+class DecoderObject : public Wrapped<DecoderObject> {
+ public:
+  static constexpr const char* kName = "Decoder";
+  using Wrapped::Wrapped;
+
+  void init(Napi::Env, Napi::Object, std::pair<std::shared_ptr<const bitnet::Tokenizer>, bool> value) {
+    tokenizer_ = std::move(value.first);
+    decoder_ = std::make_unique<bitnet::StreamDecoder>(*tokenizer_, value.second);
+  }
+
+  static void define(Napi::Env env) {
+    Wrapped::define(env, {InstanceMethod<&DecoderObject::push>("push"), InstanceMethod<&DecoderObject::flush>("flush")});
+  }
+
+ private:
+  Napi::Value push(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] { return js_string(info.Env(), decoder_->push(id_arg(info, 0))); });
+  }
+  Napi::Value flush(const Napi::CallbackInfo& info) { return js_string(info.Env(), decoder_->flush()); }
+
+  std::shared_ptr<const bitnet::Tokenizer> tokenizer_;
+  std::unique_ptr<bitnet::StreamDecoder> decoder_;
+};
+
+class TokenizerObject : public Wrapped<TokenizerObject> {
+ public:
+  static constexpr const char* kName = "Tokenizer";
+  using Wrapped::Wrapped;
+
+  void init(Napi::Env env, Napi::Object object, std::shared_ptr<const bitnet::Tokenizer> tokenizer) {
+    tokenizer_ = std::move(tokenizer);
+    const bitnet::Tokenizer& t = *tokenizer_;
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("model", t.model());
+    out.Set("pre", t.pre());
+    out.Set("vocabSize", t.n_vocab());
+    out.Set("bos", t.bos());
+    out.Set("eos", t.eos());
+    out.Set("eot", t.eot());
+    out.Set("pad", t.pad());
+    out.Set("unk", t.unk());
+    out.Set("addBos", t.add_bos());
+    out.Set("addEos", t.add_eos());
+    Napi::Array eog = Napi::Array::New(env);
+    for (const int32_t id : t.eog()) eog.Set(eog.Length(), id);
+    out.Set("eog", eog);
+    object.Set("info", out);
+  }
+
+  static void define(Napi::Env env) {
+    Wrapped::define(env, {InstanceMethod<&TokenizerObject::encode>("encode"),
+                          InstanceMethod<&TokenizerObject::decode>("decode"),
+                          InstanceMethod<&TokenizerObject::piece>("piece"),
+                          InstanceMethod<&TokenizerObject::token>("token"),
+                          InstanceMethod<&TokenizerObject::create_decoder>("createDecoder")});
+  }
+
+ private:
+  Napi::Value encode(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      std::string text;
+      if (info[0].IsTypedArray()) {
+        const auto bytes = info[0].As<Napi::Uint8Array>();
+        text.assign(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
+      } else {
+        text = string_arg(info, 0, "the text");
+      }
+      return int32_array(info.Env(), tokenizer_->encode(text, bool_arg(info, 1), bool_arg(info, 2)));
+    });
+  }
+  Napi::Value decode(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(),
+                   [&] { return js_string(info.Env(), tokenizer_->decode(ids_arg(info, 0), bool_arg(info, 1))); });
+  }
+  Napi::Value piece(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(),
+                   [&] { return js_string(info.Env(), tokenizer_->piece(id_arg(info, 0), bool_arg(info, 1))); });
+  }
+  Napi::Value token(const Napi::CallbackInfo& info) {
+    const int32_t id = id_arg(info, 0);
+    if (id >= tokenizer_->n_vocab()) throw to_js(info.Env(), ErrorCode::kUsage, "token id outside the vocabulary");
+    return js_string(info.Env(), tokenizer_->text(id));
+  }
+  Napi::Value create_decoder(const Napi::CallbackInfo& info) {
+    return DecoderObject::make(info.Env(), std::make_pair(tokenizer_, bool_arg(info, 0)));
+  }
+
+  std::shared_ptr<const bitnet::Tokenizer> tokenizer_;
+};
+
+// ---- session
+
+bitnet::SamplerParams sampling_of(const Napi::Object& options) {
+  bitnet::SamplerParams p;
+  Napi::Env env = options.Env();
+  const auto real = [&](const char* key, float& field) {
+    if (!options.Get(key).IsUndefined()) field = static_cast<float>(number_of(env, options.Get(key), key));
+  };
+  const auto whole = [&](const char* key, int32_t& field) {
+    if (!options.Get(key).IsUndefined()) {
+      field = static_cast<int32_t>(integer_of(env, options.Get(key), key, INT32_MIN, INT32_MAX));
+    }
+  };
+  real("temperature", p.temperature);
+  whole("topK", p.top_k);
+  real("topP", p.top_p);
+  real("minP", p.min_p);
+  real("typicalP", p.typical_p);
+  whole("repeatLastN", p.repeat_last_n);
+  real("repeatPenalty", p.repeat_penalty);
+  real("presencePenalty", p.presence_penalty);
+  real("frequencyPenalty", p.frequency_penalty);
+  whole("nProbs", p.n_probs);
+  if (!options.Get("seed").IsUndefined()) {
+    p.seed = static_cast<uint64_t>(integer_of(env, options.Get("seed"), "seed", 0, 9007199254740991.0));
+  }
+  if (options.Get("logitBias").IsArray()) {
+    const auto pairs = options.Get("logitBias").As<Napi::Array>();
+    for (uint32_t i = 0; i < pairs.Length(); ++i) {
+      if (!pairs.Get(i).IsArray()) throw to_js(env, ErrorCode::kUsage, "logitBias must be pairs of id and bias");
+      const auto pair = pairs.Get(i).As<Napi::Array>();
+      p.logit_bias.emplace_back(
+          static_cast<int32_t>(integer_of(env, pair.Get(0u), "a token id of logitBias", 0, INT32_MAX)),
+          static_cast<float>(number_of(env, pair.Get(1u), "a bias of logitBias")));
+    }
+  }
+  return p;
+}
+
+class SessionObject : public Wrapped<SessionObject> {
+ public:
+  static constexpr const char* kName = "Session";
+  using Wrapped::Wrapped;
+
+  void init(Napi::Env env, Napi::Object object, std::shared_ptr<bitnet::Session> session) {
+    session_ = std::move(session);
+    object.Set("contextSize", Napi::Number::New(env, static_cast<double>(session_->n_ctx())));
+    object.Set("kvBytes", Napi::Number::New(env, static_cast<double>(session_->kv_bytes())));
+  }
+
+  static void define(Napi::Env env) {
+    Wrapped::define(env, {InstanceMethod<&SessionObject::tokens>("tokens"),
+                          InstanceMethod<&SessionObject::prefill>("prefill"),
+                          InstanceMethod<&SessionObject::logits>("logits"),
+                          InstanceMethod<&SessionObject::set_sampling>("setSampling"),
+                          InstanceMethod<&SessionObject::step>("step"),
+                          InstanceMethod<&SessionObject::abort>("abort"),
+                          InstanceMethod<&SessionObject::close>("close")});
+  }
+
+ private:
+  // The session, free for a synchronous use or for the next operation.
+  std::shared_ptr<bitnet::Session> idle(Napi::Env env) {
+    if (!session_) throw to_js(env, ErrorCode::kUsage, "the session is closed");
+    if (busy_) throw to_js(env, ErrorCode::kUsage, "the session is busy: one operation at a time");
+    return session_;
+  }
+
+  Napi::Value run(Napi::Env env, Napi::Object self, Task::Work work, Task::Result result) {
+    busy_ = true;
+    session_->clear_abort();
+    // The reference keeps this object alive until the work is done.
+    auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(self));
+    return Task::start(env, std::move(work), std::move(result), [this, keep] { busy_ = false; });
+  }
+
+  Napi::Value tokens(const Napi::CallbackInfo& info) { return int32_array(info.Env(), idle(info.Env())->tokens()); }
+
+  Napi::Value prefill(const Napi::CallbackInfo& info) {
+    auto session = idle(info.Env());
+    auto ids = std::make_shared<std::vector<int32_t>>(ids_arg(info, 0));
+    const bool all = string_arg(info, 1, "logits") == "all";
+    auto done = std::make_shared<bitnet::Session::Prefilled>();
+    return run(
+        info.Env(), info.This().As<Napi::Object>(), [=] { *done = session->prefill(*ids, all); },
+        [done](Napi::Env env) -> Napi::Value {
+          Napi::Object out = Napi::Object::New(env);
+          out.Set("reused", Napi::Number::New(env, static_cast<double>(done->reused)));
+          out.Set("evaluated", Napi::Number::New(env, static_cast<double>(done->evaluated)));
+          return out;
+        });
+  }
+
+  Napi::Value step(const Napi::CallbackInfo& info) {
+    auto session = idle(info.Env());
+    auto sample = std::make_shared<bitnet::Sample>();
+    return run(
+        info.Env(), info.This().As<Napi::Object>(), [=] { *sample = session->step(); },
+        [sample](Napi::Env env) -> Napi::Value {
+          Napi::Object out = Napi::Object::New(env);
+          out.Set("id", sample->id);
+          if (std::isnan(sample->logprob)) return out;
+          out.Set("logprob", sample->logprob);
+          Napi::Array top = Napi::Array::New(env, sample->top.size());
+          for (size_t i = 0; i < sample->top.size(); ++i) {
+            Napi::Object entry = Napi::Object::New(env);
+            entry.Set("id", sample->top[i].id);
+            entry.Set("logprob", sample->top[i].logprob);
+            top.Set(static_cast<uint32_t>(i), entry);
+          }
+          out.Set("top", top);
+          return out;
+        });
+  }
+
+  Napi::Value logits(const Napi::CallbackInfo& info) {
+    const std::vector<float>& logits = idle(info.Env())->logits();
+    Napi::Float32Array out = Napi::Float32Array::New(info.Env(), logits.size());
+    std::copy(logits.begin(), logits.end(), out.Data());
+    return out;
+  }
+
+  Napi::Value set_sampling(const Napi::CallbackInfo& info) {
+    auto session = idle(info.Env());
+    guarded(info.Env(), [&] { session->set_sampling(sampling_of(options_arg(info, 0))); });
+    return info.Env().Undefined();
+  }
+
+  Napi::Value abort(const Napi::CallbackInfo& info) {
+    if (session_) session_->abort();
+    return info.Env().Undefined();
+  }
+
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    if (session_) session_->abort();
+    session_.reset();  // a running operation has its own reference
+    return info.Env().Undefined();
+  }
+
+  std::shared_ptr<bitnet::Session> session_;
+  bool busy_ = false;
+};
+
+// ---- model
+
+Napi::Value nullable(Napi::Env env, std::optional<std::string_view> text) {
+  if (!text) return env.Null();
+  return js_string(env, *text);
+}
+
+Napi::Object model_info(Napi::Env env, const bitnet::Model& m) {
+  const bitnet::Config& c = m.config;
+  Napi::Object out = Napi::Object::New(env);
+  const auto number = [&](const char* key, int64_t value) {
+    out.Set(key, Napi::Number::New(env, static_cast<double>(value)));
+  };
+  out.Set("architecture", c.architecture);
+  out.Set("name", nullable(env, m.gguf.string("general.name")));
+  out.Set("chatTemplate", nullable(env, m.gguf.string("tokenizer.chat_template")));
+  number("contextLength", c.n_ctx_train);
+  number("embeddingLength", c.n_embd);
+  number("blockCount", c.n_layers);
+  number("feedForwardLength", c.n_ff);
+  number("headCount", c.n_heads);
+  number("headCountKv", c.n_kv_heads);
+  number("headDim", c.head_dim);
+  number("vocabSize", c.n_vocab);
+  number("parameterCount", m.n_parameters);
+  out.Set("weightType", bitnet::tensor_type_name(m.layers[0].gate.type));
+  out.Set("embeddingType", bitnet::tensor_type_name(m.token_embd.type));
+  number("fileSize", static_cast<int64_t>(m.gguf.file_size()));
+  number("copiedBytes", m.copied_bytes);
+  out.Set("kernel", m.kernels.name);
+  number("threads", const_cast<bitnet::Model&>(m).pool.size());
+  return out;
+}
+
+class ModelObject : public Wrapped<ModelObject> {
+ public:
+  static constexpr const char* kName = "Model";
+  using Wrapped::Wrapped;
+
+  void init(Napi::Env env, Napi::Object object, std::shared_ptr<bitnet::Model> model) {
+    model_ = std::move(model);
+    object.Set("info", model_info(env, *model_));
+    // Aliases that keep the whole model alive.
+    object.Set("gguf", GgufObject::make(env, std::shared_ptr<const bitnet::Gguf>(model_, &model_->gguf)));
+    object.Set("tokenizer",
+               TokenizerObject::make(env, std::shared_ptr<const bitnet::Tokenizer>(model_, &model_->tokenizer)));
+  }
+
+  static void define(Napi::Env env) {
+    Wrapped::define(env, {InstanceMethod<&ModelObject::create_session>("createSession"),
+                          InstanceMethod<&ModelObject::close>("close")});
+  }
+
+ private:
+  Napi::Value create_session(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    if (!model_) throw to_js(env, ErrorCode::kUsage, "the model is closed");
+    const int64_t n_ctx = integer_of(env, options_arg(info, 0).Get("contextSize"), "contextSize", 1, 1 << 24);
+    return guarded(env, [&] { return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx)); });
+  }
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    model_.reset();
+    return info.Env().Undefined();
+  }
+
+  std::shared_ptr<bitnet::Model> model_;
+};
+
+// ---- functions
+
+Napi::Value load_model(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const std::string path = string_arg(info, 0, "the path");
+  const Napi::Object js = options_arg(info, 1);
+  bitnet::LoadOptions options;
+  if (!js.Get("threads").IsUndefined()) {
+    options.n_threads = static_cast<int>(integer_of(env, js.Get("threads"), "threads", 1, 1024));
+  }
+  options.kernel = optional_string(js, "kernel");
+  options.tokenizer_pre = optional_string(js, "tokenizerPre");
+  options.kernel_config = optional_string(js, "kernelConfig");
+  auto model = std::make_shared<std::shared_ptr<bitnet::Model>>();
+  return Task::start(
+      env, [=] { *model = bitnet::Model::load(path, options); },
+      [model](Napi::Env e) -> Napi::Value { return ModelObject::make(e, *model); });
+}
+
+Napi::Value open_gguf(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    auto gguf = std::make_shared<const bitnet::Gguf>(bitnet::Gguf::open(string_arg(info, 0, "the path")));
+    return GgufObject::make(info.Env(), gguf);
+  });
+}
+
+Napi::Value open_tokenizer(const Napi::CallbackInfo& info) {
+  struct File {
+    bitnet::Gguf gguf;
+    bitnet::Tokenizer tokenizer;
+    File(const std::string& path, const bitnet::TokenizerOptions& options)
+        : gguf(bitnet::Gguf::open(path)), tokenizer(gguf, options) {}
+  };
+  return guarded(info.Env(), [&] {
+    const std::string path = string_arg(info, 0, "the path");
+    auto file = std::make_shared<File>(
+        path, bitnet::TokenizerOptions{optional_string(options_arg(info, 1), "tokenizerPre")});
+    return TokenizerObject::make(info.Env(), std::shared_ptr<const bitnet::Tokenizer>(file, &file->tokenizer));
+  });
+}
+
+Napi::Value list_kernels(const Napi::CallbackInfo& info) {
+  Napi::Array out = Napi::Array::New(info.Env());
+  for (const bitnet::Kernels* k : bitnet::all_kernels()) {
+    Napi::Object entry = Napi::Object::New(info.Env());
+    entry.Set("name", k->name);
+    entry.Set("supported", bitnet::supported(*k));
+    out.Set(out.Length(), entry);
+  }
+  return out;
+}
+
+Napi::Value physical_cores(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), bitnet::physical_cores());
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  GgufObject::define(env);
+  DecoderObject::define(env);
+  TokenizerObject::define(env);
+  SessionObject::define(env);
+  ModelObject::define(env);
+  exports.Set("loadModel", Napi::Function::New<load_model>(env));
+  exports.Set("openGguf", Napi::Function::New<open_gguf>(env));
+  exports.Set("openTokenizer", Napi::Function::New<open_tokenizer>(env));
+  exports.Set("kernels", Napi::Function::New<list_kernels>(env));
+  exports.Set("physicalCores", Napi::Function::New<physical_cores>(env));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(bitnet, init)

@@ -1,0 +1,150 @@
+#include "tokenizer/bpe.h"
+
+#include <bit>
+#include <unordered_map>
+
+#include "error.h"
+#include "tokenizer/unicode.h"
+
+namespace bitnet {
+namespace {
+
+// GPT-2's byte alphabet: printable bytes of Latin-1 are themselves, the others U+0100 and on in order.
+constexpr uint32_t kAlphabetEnd = 0x100 + 68;
+
+constexpr bool is_printable(uint32_t byte) {
+  return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+}
+
+constexpr auto kByteToCode = [] {
+  std::array<uint16_t, 256> table{};
+  uint16_t next = 0x100;
+  for (uint32_t byte = 0; byte < 256; ++byte) table[byte] = is_printable(byte) ? static_cast<uint16_t>(byte) : next++;
+  return table;
+}();
+
+constexpr auto kCodeToByte = [] {
+  std::array<int16_t, kAlphabetEnd> table{};
+  for (auto& byte : table) byte = -1;
+  for (uint32_t byte = 0; byte < 256; ++byte) table[kByteToCode[byte]] = static_cast<int16_t>(byte);
+  return table;
+}();
+
+void append_byte_code(std::string& out, char byte) {
+  const uint32_t code = kByteToCode[static_cast<uint8_t>(byte)];
+  if (code < 0x80)
+    out.push_back(static_cast<char>(code));
+  else
+    append_utf8(out, code);
+}
+
+}  // namespace
+
+void append_decoded_bytes(std::string& out, std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Step step = next_utf8(text);
+    const int byte = step.state == Utf8Step::kWhole && step.code < kAlphabetEnd ? kCodeToByte[step.code] : -1;
+    if (byte >= 0)
+      out.push_back(static_cast<char>(byte));
+    else
+      out.append(text.substr(0, step.bytes));
+    text.remove_prefix(step.bytes);
+  }
+}
+
+BpeEncoder::BpeEncoder(const Gguf& gguf, const Vocabulary& vocabulary, PreTokenizer pre, bool ignore_merges)
+    : vocabulary_(vocabulary), pre_(pre), ignore_merges_(ignore_merges) {
+  const GgufValue* merges = find_array(gguf, "tokenizer.ggml.merges", ArrayOf::kStrings);
+  if (!merges) throw Error(ErrorCode::kBadFile, gguf.name() + ": tokenizer.ggml.merges is missing");
+  read_merges(*merges, gguf.name());
+}
+
+void BpeEncoder::read_merges(const GgufValue& merges, const std::string& file) {
+  std::unordered_map<std::string, int32_t> extra;
+  const auto symbol_of = [&](std::string_view text) {
+    const int32_t id = vocabulary_.find_plain(text);
+    if (id >= 0) return id;
+    const int32_t next = vocabulary_.size() + static_cast<int32_t>(extra_symbols_.size());
+    const auto [at, is_new] = extra.emplace(text, next);
+    if (is_new) extra_symbols_.emplace_back(text);
+    return at->second;
+  };
+
+  std::string joined;
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    joined.clear();
+    append_byte_code(joined, static_cast<char>(byte));
+    byte_symbols_[byte] = symbol_of(joined);
+  }
+  pairs_.resize(std::bit_ceil(merges.count * 2 + 1));
+  for (uint64_t rank = 0; rank < merges.count; ++rank) {
+    const std::string_view merge = merges.string(rank);
+    const size_t space = merge.find(' ', 1);
+    if (space == std::string_view::npos || space + 1 == merge.size())
+      throw Error(ErrorCode::kBadFile, file + ": tokenizer.ggml.merges[" + std::to_string(rank) +
+                                           "] is not two texts with a space between");
+    const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
+    joined.assign(left).append(right);
+    add_merge(symbol_of(left), symbol_of(right), {static_cast<uint32_t>(rank), symbol_of(joined)});
+  }
+}
+
+// Where the search for a pair starts.
+static size_t pair_hash(int32_t left, int32_t right) {
+  const uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  const uint64_t hash = key * 0x9E3779B97F4A7C15;
+  return static_cast<size_t>(hash ^ hash >> 32);
+}
+
+void BpeEncoder::add_merge(int32_t left, int32_t right, Merge merge) {
+  const size_t mask = pairs_.size() - 1;
+  size_t at = pair_hash(left, right) & mask;
+  for (; pairs_[at].left >= 0; at = (at + 1) & mask)
+    if (pairs_[at].left == left && pairs_[at].right == right) return;  // the first of equal merges counts
+  pairs_[at] = {left, right, merge};
+}
+
+Merge BpeEncoder::find_merge(int32_t left, int32_t right) const {
+  const size_t mask = pairs_.size() - 1;
+  for (size_t at = pair_hash(left, right) & mask; pairs_[at].left >= 0; at = (at + 1) & mask)
+    if (pairs_[at].left == left && pairs_[at].right == right) return pairs_[at].merge;
+  return {};
+}
+
+void BpeEncoder::encode(std::string_view text, std::vector<int32_t>& out) const {
+  std::vector<Symbol> symbols;
+  std::vector<Merge> scratch;
+  std::string coded;
+  const auto pair_merge = [this](const Symbol& a, const Symbol& b) { return find_merge(a.id, b.id); };
+  for (const std::string_view piece : pre_tokenize(pre_, text)) {
+    if (ignore_merges_ && piece.size() <= vocabulary_.longest()) {
+      coded.clear();
+      for (const char byte : piece) append_byte_code(coded, byte);
+      if (const int32_t id = vocabulary_.find_plain(coded); id >= 0) {
+        out.push_back(id);
+        continue;
+      }
+    }
+    symbols.clear();
+    for (uint32_t i = 0; i < piece.size(); ++i)
+      symbols.push_back({i, 1, byte_symbols_[static_cast<uint8_t>(piece[i])]});
+    merge_symbols(symbols, scratch, pair_merge);
+    for (const Symbol& symbol : symbols) emit(symbol.id, out);
+  }
+}
+
+void BpeEncoder::emit(int32_t symbol, std::vector<int32_t>& out) const {
+  if (symbol < vocabulary_.size()) {
+    out.push_back(symbol);
+    return;
+  }
+  // Not a token: those of its characters that are tokens.
+  std::string_view rest = extra_symbols_[symbol - vocabulary_.size()];
+  while (!rest.empty()) {
+    const uint32_t n_bytes = next_utf8(rest).bytes;
+    if (const int32_t id = vocabulary_.find_plain(rest.substr(0, n_bytes)); id >= 0) out.push_back(id);
+    rest.remove_prefix(n_bytes);
+  }
+}
+
+}  // namespace bitnet

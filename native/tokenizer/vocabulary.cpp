@@ -1,0 +1,188 @@
+#include "tokenizer/vocabulary.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "error.h"
+
+namespace bitnet {
+namespace {
+
+constexpr std::string_view kTokensKey = "tokenizer.ggml.tokens";
+constexpr std::string_view kTypesKey = "tokenizer.ggml.token_type";
+
+// Texts that mark the end of a turn or of a text in the models we know, as llama.cpp has them. The first that a
+// vocabulary has is its end-of-turn token, unless the file names one.
+constexpr std::string_view kEndOfTurn[] = {
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "_<EOT>", "< EOT >",
+};
+constexpr std::string_view kEndOfMessage = "<|eom_id|>";
+constexpr std::string_view kEndOfText = "<|end_of_text|>";
+
+uint32_t hash_text(std::string_view text) {
+  constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;
+  uint64_t hash = text.size() * kMultiplier, word = 0;
+  const auto mix = [&] {
+    hash = (hash ^ word) * kMultiplier;
+    hash ^= hash >> 32;
+  };
+  const char* data = text.data();
+  size_t left = text.size();
+  for (; left >= 8; left -= 8, data += 8) {
+    std::memcpy(&word, data, 8);
+    mix();
+  }
+  if (left > 0) {
+    word = 0;
+    std::memcpy(&word, data, left);
+    mix();
+  }
+  return static_cast<uint32_t>(hash);
+}
+
+bool is_integer(GgufType type) {
+  switch (type) {
+    case GgufType::kU8: case GgufType::kI8: case GgufType::kU16: case GgufType::kI16: case GgufType::kU32:
+    case GgufType::kI32: case GgufType::kU64: case GgufType::kI64: return true;
+    default: return false;
+  }
+}
+
+// A token id; absent, negative or past the vocabulary (as some published files have for padding): -1.
+int32_t read_id(const Gguf& gguf, std::string_view key, int32_t n_vocab) {
+  const GgufValue* value = gguf.find(key);
+  if (!value) return -1;
+  if (!is_integer(value->type))
+    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(key) + " is not an integer");
+  const int64_t id = value->integer();
+  return id >= 0 && id < n_vocab ? static_cast<int32_t>(id) : -1;
+}
+
+}  // namespace
+
+const GgufValue* find_array(const Gguf& gguf, std::string_view key, ArrayOf kind, const uint64_t* count) {
+  const GgufValue* value = gguf.find(key);
+  if (!value) return nullptr;
+  const auto fail = [&](const std::string& what) {
+    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(key) + " " + what);
+  };
+  const GgufType element = value->element;
+  const bool fits = kind == ArrayOf::kStrings    ? element == GgufType::kString
+                    : kind == ArrayOf::kIntegers ? is_integer(element)
+                                                 : element == GgufType::kF32 || element == GgufType::kF64;
+  if (value->type != GgufType::kArray || !fits)
+    fail(std::string("is not an array of ") +
+         (kind == ArrayOf::kStrings ? "strings" : kind == ArrayOf::kIntegers ? "integers" : "floats"));
+  if (count && value->count != *count)
+    fail("has " + std::to_string(value->count) + " elements, but the vocabulary has " + std::to_string(*count) +
+         " tokens");
+  return value;
+}
+
+Vocabulary::Vocabulary(const Gguf& gguf) : model_name_(gguf.require_string("tokenizer.ggml.model")) {
+  if (model_name_ == "gpt2") {
+    model_ = Model::kBpe;
+  } else if (model_name_ == "llama") {
+    model_ = Model::kSpm;
+  } else {
+    throw Error(ErrorCode::kUnsupported, gguf.name() + ": tokenizer.ggml.model is '" + model_name_ +
+                                             "', but only gpt2 (byte-level BPE) and llama (SPM) are supported");
+  }
+  read_texts(gguf);
+  read_types(gguf);
+  read_special(gguf);
+  find_eog();
+}
+
+void Vocabulary::read_texts(const Gguf& gguf) {
+  const GgufValue* tokens = find_array(gguf, kTokensKey, ArrayOf::kStrings);
+  if (!tokens || tokens->count == 0)
+    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(kTokensKey) + " is missing or empty");
+  if (tokens->count > std::numeric_limits<int32_t>::max() / 4)
+    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(kTokensKey) + " has too many tokens");
+  texts_.resize(tokens->count);
+  slots_.assign(std::bit_ceil(tokens->count * 2), Slot{0, -1});
+  const size_t mask = slots_.size() - 1;
+  for (int32_t id = 0; id < size(); ++id) {
+    const std::string_view text = texts_[id] = tokens->string(id);
+    if (text.empty()) continue;
+    longest_ = std::max(longest_, text.size());
+    const uint32_t hash = hash_text(text);
+    size_t at = hash & mask;
+    while (slots_[at].id >= 0 && !(slots_[at].hash == hash && texts_[slots_[at].id] == text)) at = (at + 1) & mask;
+    if (slots_[at].id < 0) slots_[at] = {hash, id};
+  }
+}
+
+int32_t Vocabulary::find(std::string_view text) const {
+  if (text.size() > longest_) return -1;
+  const size_t mask = slots_.size() - 1;
+  const uint32_t hash = hash_text(text);
+  for (size_t at = hash & mask; slots_[at].id >= 0; at = (at + 1) & mask)
+    if (slots_[at].hash == hash && texts_[slots_[at].id] == text) return slots_[at].id;
+  return -1;
+}
+
+int32_t Vocabulary::find_plain(std::string_view text) const {
+  const int32_t id = find(text);
+  if (id < 0) return -1;
+  const TokenType type = types_[id];
+  return type == TokenType::kControl || type == TokenType::kUnknown || type == TokenType::kByte ? -1 : id;
+}
+
+void Vocabulary::read_types(const Gguf& gguf) {
+  types_.assign(texts_.size(), TokenType::kNormal);
+  const uint64_t count = texts_.size();
+  const GgufValue* types = find_array(gguf, kTypesKey, ArrayOf::kIntegers, &count);
+  if (!types) return;
+  for (int32_t id = 0; id < size(); ++id) {
+    const int64_t type = types->integer(id);
+    if (type >= 1 && type <= 6) types_[id] = static_cast<TokenType>(type);
+  }
+}
+
+void Vocabulary::read_special(const Gguf& gguf) {
+  const auto read = [&](const char* key, int32_t fallback) {
+    const int32_t id = read_id(gguf, key, size());
+    return id >= 0 || fallback >= size() ? id : fallback;
+  };
+  const bool spm = model_ == Model::kSpm;
+  special_.bos = read("tokenizer.ggml.bos_token_id", spm ? 1 : -1);
+  special_.eos = read("tokenizer.ggml.eos_token_id", spm ? 2 : -1);
+  special_.unk = read("tokenizer.ggml.unknown_token_id", spm ? 0 : -1);
+  special_.pad = read("tokenizer.ggml.padding_token_id", -1);
+  special_.eot = read("tokenizer.ggml.eot_token_id", -1);
+  special_.eom = read("tokenizer.ggml.eom_token_id", -1);
+  for (const std::string_view text : kEndOfTurn)
+    if (special_.eot < 0) special_.eot = find(text);
+  if (special_.eom < 0) special_.eom = find(kEndOfMessage);
+
+  if (gguf.find(kTypesKey)) return;
+  // Without types, what the file names as special is all we know.
+  for (const int32_t id : {special_.bos, special_.eos, special_.eot, special_.eom, special_.pad})
+    if (id >= 0) types_[id] = TokenType::kControl;
+  if (special_.unk >= 0) types_[special_.unk] = TokenType::kUnknown;
+}
+
+void Vocabulary::find_eog() {
+  const auto add = [&](int32_t id) {
+    if (id >= 0 && std::find(eog_.begin(), eog_.end(), id) == eog_.end()) eog_.push_back(id);
+  };
+  // Files of careless converters have these as plain tokens; they are control tokens all the same.
+  const auto add_text = [&](std::string_view text) {
+    const int32_t id = find(text);
+    if (id >= 0) types_[id] = TokenType::kControl;
+    add(id);
+  };
+  for (const std::string_view text : kEndOfTurn) add_text(text);
+  add_text(kEndOfMessage);
+  add_text(kEndOfText);
+  add(special_.eos);
+  add(special_.eot);
+  add(special_.eom);
+  std::sort(eog_.begin(), eog_.end());
+}
+
+}  // namespace bitnet

@@ -1,0 +1,69 @@
+// The vocabulary arrays and special tokens of a GGUF file. Texts are views into the file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gguf.h"
+
+namespace bitnet {
+
+// Values of tokenizer.ggml.token_type.
+enum class TokenType : uint8_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
+
+struct SpecialIds {  // -1: none
+  int32_t bos = -1, eos = -1, eot = -1, eom = -1, pad = -1, unk = -1;
+};
+
+class Vocabulary {
+ public:
+  enum class Model { kBpe, kSpm };
+
+  // Throws kBadFile for arrays that are missing or disagree, kUnsupported for another tokenizer model.
+  explicit Vocabulary(const Gguf& gguf);
+
+  Model model() const { return model_; }
+  const std::string& model_name() const { return model_name_; }
+  int32_t size() const { return static_cast<int32_t>(texts_.size()); }
+  bool contains(int32_t id) const { return id >= 0 && id < size(); }
+  std::string_view text(int32_t id) const { return texts_[id]; }
+  TokenType type(int32_t id) const { return types_[id]; }
+  size_t longest() const { return longest_; }  // bytes of the longest text
+
+  // The id of that exact text, the lowest if several have it; -1 if none. Empty texts are never found.
+  int32_t find(std::string_view text) const;
+  // As find, but only tokens that plain text may become: not control tokens, unknown or bytes.
+  int32_t find_plain(std::string_view text) const;
+
+  const SpecialIds& special() const { return special_; }
+  const std::vector<int32_t>& eog() const { return eog_; }  // ascending
+
+ private:
+  struct Slot {
+    uint32_t hash;
+    int32_t id;  // -1: free
+  };
+
+  void read_texts(const Gguf& gguf);
+  void read_types(const Gguf& gguf);
+  void read_special(const Gguf& gguf);
+  void find_eog();
+
+  Model model_;
+  std::string model_name_;
+  std::vector<std::string_view> texts_;
+  std::vector<TokenType> types_;
+  std::vector<Slot> slots_;  // open addressing; a power of two, at most half full
+  size_t longest_ = 0;
+  SpecialIds special_;
+  std::vector<int32_t> eog_;
+};
+
+// The array under `key` with elements of a kind, or nullptr if the file has none.
+// Throws kBadFile if it is something else, or if `count` is given and is not its length.
+enum class ArrayOf { kStrings, kIntegers, kFloats };
+const GgufValue* find_array(const Gguf& gguf, std::string_view key, ArrayOf kind, const uint64_t* count = nullptr);
+
+}  // namespace bitnet
