@@ -322,7 +322,7 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
   double most = 1e-5;
   for (int j = 0; j < kLanes; ++j) most = lanes[j] > most ? lanes[j] : most;
   const float s = static_cast<float>(127.0 / most);
-  int32_t total = 0;
+  uint32_t total = 0;  // unsigned: what a NaN turns into may wrap around
   for (i = 0; i < stride; i += 32) {
     int8_t* to = q + activation_index(i);
     if (i + 32 <= cols) {
@@ -333,7 +333,7 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
         __builtin_memcpy(&bits, &shifted, 4);
         const int32_t v = (bits & 0x007fffff) - 0x00400000;
         to[j] = static_cast<int8_t>(v);
-        total += v;
+        total += static_cast<uint32_t>(v);
       }
     } else {
       for (int j = 0; j < 32; ++j) {
@@ -345,10 +345,10 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
           v = (bits & 0x007fffff) - 0x00400000;
         }
         to[j] = static_cast<int8_t>(v);
-        total += v;
+        total += static_cast<uint32_t>(v);
       }
     }
   }
   *scale = s;
-  *sum = total;
+  *sum = static_cast<int32_t>(total);
 }

@@ -212,6 +212,22 @@ TEST("quantize rounds ties to the even neighbour on both sides of zero") {
   }
 }
 
+TEST("quantize of NaN with any payload is defined behaviour") {
+  for (uint32_t bits : {0x7fc00000u, 0x7fffffffu, 0xffffffffu}) {
+    float nan;
+    std::memcpy(&nan, &bits, 4);
+    const std::vector<float> x(1000, nan);
+    for (const Kernels* k : runnable_kernels()) {
+      std::vector<int8_t> q(1024, 99);
+      float scale;
+      int32_t sum;
+      k->quantize(x.data(), 1000, 1024, q.data(), &scale, &sum);
+      CHECK_EQ(scale, 127 / 1e-5f);
+      CHECK(std::count(q.begin(), q.end(), 0) >= 24);  // the padding
+    }
+  }
+}
+
 TEST("ternary_matmul is exact for every number of rows, columns and tokens") {
   std::vector<int64_t> all_cols = {1,   31,  32,  100, 127, 128,  129,  160,  255,
                                    256, 257, 320, 424, 864, 2560, 6912, 14336};
