@@ -28,7 +28,7 @@ class BpeEncoder {
     Merge merge;
   };
   void read_merges(const GgufValue& merges, const std::string& file);
-  void add_merge(int32_t left, int32_t right, Merge merge);
+  void add_merge(const PairSlot& pair);
   Merge find_merge(int32_t left, int32_t right) const;
   void emit(int32_t symbol, std::vector<int32_t>& out) const;
 
@@ -38,7 +38,7 @@ class BpeEncoder {
   std::array<int32_t, 256> byte_symbols_;
   // Texts that are no tokens but occur in merges, which may lead on to a token: symbol n_vocab + i.
   std::vector<std::string> extra_symbols_;
-  std::vector<PairSlot> pairs_;             // open addressing; a power of two, at most half full
+  std::vector<PairSlot> pairs_;             // open addressing; a power of two, at most two thirds full
 };
 
 // The bytes that a token text in the byte alphabet stands for, appended; characters outside of it as they are.

@@ -21,25 +21,21 @@ constexpr std::string_view kEndOfTurn[] = {
 constexpr std::string_view kEndOfMessage = "<|eom_id|>";
 constexpr std::string_view kEndOfText = "<|end_of_text|>";
 
-uint32_t hash_text(std::string_view text) {
+uint64_t head_of(std::string_view text) {
+  uint64_t head = 0;
+  std::memcpy(&head, text.data(), std::min<size_t>(text.size(), 8));
+  return head;
+}
+
+uint64_t hash_text(std::string_view text) {
   constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;
-  uint64_t hash = text.size() * kMultiplier, word = 0;
-  const auto mix = [&] {
-    hash = (hash ^ word) * kMultiplier;
+  uint64_t hash = text.size();
+  while (!text.empty()) {
+    hash = (hash ^ head_of(text)) * kMultiplier;
     hash ^= hash >> 32;
-  };
-  const char* data = text.data();
-  size_t left = text.size();
-  for (; left >= 8; left -= 8, data += 8) {
-    std::memcpy(&word, data, 8);
-    mix();
+    text.remove_prefix(std::min<size_t>(text.size(), 8));
   }
-  if (left > 0) {
-    word = 0;
-    std::memcpy(&word, data, left);
-    mix();
-  }
-  return static_cast<uint32_t>(hash);
+  return hash * kMultiplier;
 }
 
 bool is_integer(GgufType type) {
@@ -103,33 +99,46 @@ void Vocabulary::read_texts(const Gguf& gguf) {
   if (tokens->count > std::numeric_limits<int32_t>::max() / 4)
     throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(kTokensKey) + " has too many tokens");
   texts_.resize(tokens->count);
-  slots_.assign(std::bit_ceil(tokens->count * 2), Slot{0, -1});
-  const size_t mask = slots_.size() - 1;
+  slots_.assign(std::bit_ceil(tokens->count * 2), Slot{0, 0, -1});
   for (int32_t id = 0; id < size(); ++id) {
     const std::string_view text = texts_[id] = tokens->string(id);
     if (text.empty()) continue;
     longest_ = std::max(longest_, text.size());
-    const uint32_t hash = hash_text(text);
-    size_t at = hash & mask;
-    while (slots_[at].id >= 0 && !(slots_[at].hash == hash && texts_[slots_[at].id] == text)) at = (at + 1) & mask;
-    if (slots_[at].id < 0) slots_[at] = {hash, id};
+    Slot slot;
+    const size_t at = find_slot(text, slot);
+    slot.id = id;
+    if (slots_[at].id < 0)
+      slots_[at] = slot;
+    else
+      unique_ = false;
   }
 }
 
-int32_t Vocabulary::find(std::string_view text) const {
-  if (text.size() > longest_) return -1;
+// The slot that has `text`, or the free one where it belongs. Fills in `wanted`, except its id.
+size_t Vocabulary::find_slot(std::string_view text, Slot& wanted) const {
+  const uint64_t hash = hash_text(text);
+  wanted = {head_of(text), static_cast<uint32_t>(hash << 8 | std::min<size_t>(text.size(), 255)), -1};
   const size_t mask = slots_.size() - 1;
-  const uint32_t hash = hash_text(text);
-  for (size_t at = hash & mask; slots_[at].id >= 0; at = (at + 1) & mask)
-    if (slots_[at].hash == hash && texts_[slots_[at].id] == text) return slots_[at].id;
-  return -1;
+  for (size_t at = (hash >> 32) & mask;; at = (at + 1) & mask) {
+    const Slot& slot = slots_[at];
+    if (slot.id < 0) return at;
+    if (slot.tag == wanted.tag && slot.head == wanted.head && (text.size() <= 8 || texts_[slot.id] == text)) return at;
+  }
+}
+
+void Vocabulary::prefetch(std::string_view text) const {
+  __builtin_prefetch(&slots_[(hash_text(text) >> 32) & (slots_.size() - 1)]);
+}
+
+int32_t Vocabulary::find(std::string_view text) const {
+  if (text.size() > longest_ || text.empty()) return -1;
+  Slot wanted;
+  return slots_[find_slot(text, wanted)].id;
 }
 
 int32_t Vocabulary::find_plain(std::string_view text) const {
   const int32_t id = find(text);
-  if (id < 0) return -1;
-  const TokenType type = types_[id];
-  return type == TokenType::kControl || type == TokenType::kUnknown || type == TokenType::kByte ? -1 : id;
+  return id >= 0 && is_plain_type(types_[id]) ? id : -1;
 }
 
 void Vocabulary::read_types(const Gguf& gguf) {

@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { bundledModel } from "../bundled-model.js";
 import { BitnetError } from "../errors.js";
 import type { GenerateOptions, GenerateTimings, Piece } from "../generate.js";
-import { loadModel, type Model } from "../model.js";
+import { loadModel, type Model, type Session } from "../model.js";
 import { collectBias, collectText, integerFrom, numberFrom, unescapeText } from "../options.js";
 import { interruptSignal, log, note, write, writeJson } from "../output.js";
 
@@ -157,12 +157,12 @@ async function run(options: RunOptions): Promise<void> {
   const loadMs = performance.now() - loadStart;
   await using session = model.createSession({ contextSize: chooseContextSize(model, options, say) });
 
-  const generation = { ...toGenerateOptions(options), signal };
+  const generation = session.generate(prompt, { ...toGenerateOptions(options), signal });
   try {
     if (options.json) {
-      writeJson(await collect(session.generate(prompt, generation), { model, path, prompt, loadMs }));
+      writeJson(await collect(generation, { model, path, prompt, loadMs }));
     } else {
-      const finishReason = await stream(session.generate(prompt, generation), options.displayPrompt ? prompt : "");
+      const finishReason = await stream(generation, options.displayPrompt ? prompt : "");
       if (finishReason === "context") {
         say(`stopped: the context of ${session.contextSize} tokens is full (see -c)`);
       }
@@ -243,7 +243,7 @@ export function toGenerateOptions(options: RunOptions): GenerateOptions {
   };
 }
 
-type Generation = ReturnType<Awaited<ReturnType<Model["createSession"]>>["generate"]>;
+type Generation = ReturnType<Session["generate"]>;
 
 /** Prints the text as it comes and ends the line, also when it is stopped. Returns why it ended. */
 async function stream(generation: Generation, prompt: string) {
