@@ -683,6 +683,13 @@ describe("the bundled model", () => {
     );
   });
 
+  test("refuses megabytes of text and goes on", async () => {
+    const input = `${"many words ".repeat(300_000)}\nWhat is BitNet?\n`;
+    const { out, err } = await talk(model, input, { generate: greedy });
+    expect(out).toBe(`${answerOf("chat_bitnet")}\n`);
+    expect(err).toContain("error: the message is too long");
+  });
+
   test("goes on when a small context is full", async () => {
     const input = "Tell me a story about a cat.\nTell me a story about a dog.\nWhat is BitNet?\n";
     const { out } = await talk(model, input, { generate: greedy, contextSize: 150, json: true });
