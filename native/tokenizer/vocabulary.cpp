@@ -13,10 +13,11 @@ namespace {
 constexpr std::string_view kTokensKey = "tokenizer.ggml.tokens";
 constexpr std::string_view kTypesKey = "tokenizer.ggml.token_type";
 
-// Texts that mark the end of a turn or of a text in the models we know, as llama.cpp has them. The first that a
-// vocabulary has is its end-of-turn token, unless the file names one.
+// Texts that mark the end of a turn or of a text in the models we know, as llama.cpp has them. The
+// first that a vocabulary has is its end-of-turn token, unless the file names one.
 constexpr std::string_view kEndOfTurn[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "_<EOT>", "< EOT >",
+    "<|eot_id|>",    "<|im_end|>", "<|end|>", "<end_of_turn>",
+    "<|endoftext|>", "<EOT>",      "_<EOT>",  "< EOT >",
 };
 constexpr std::string_view kEndOfMessage = "<|eom_id|>";
 constexpr std::string_view kEndOfText = "<|end_of_text|>";
@@ -40,13 +41,21 @@ uint64_t hash_text(std::string_view text) {
 
 bool is_integer(GgufType type) {
   switch (type) {
-    case GgufType::kU8: case GgufType::kI8: case GgufType::kU16: case GgufType::kI16: case GgufType::kU32:
-    case GgufType::kI32: case GgufType::kU64: case GgufType::kI64: return true;
-    default: return false;
+    case GgufType::kU8:
+    case GgufType::kI8:
+    case GgufType::kU16:
+    case GgufType::kI16:
+    case GgufType::kU32:
+    case GgufType::kI32:
+    case GgufType::kU64:
+    case GgufType::kI64:
+      return true;
+    default:
+      return false;
   }
 }
 
-// A token id; absent, negative or past the vocabulary (as some published files have for padding): -1.
+// A token id; -1 if absent, negative or past the vocabulary, as some files have for padding.
 int32_t read_id(const Gguf& gguf, std::string_view key, int32_t n_vocab) {
   const GgufValue* value = gguf.find(key);
   if (!value) return -1;
@@ -58,33 +67,38 @@ int32_t read_id(const Gguf& gguf, std::string_view key, int32_t n_vocab) {
 
 }  // namespace
 
-const GgufValue* find_array(const Gguf& gguf, std::string_view key, ArrayOf kind, const uint64_t* count) {
+const GgufValue* find_array(const Gguf& gguf, std::string_view key, ArrayOf kind,
+                            const uint64_t* count) {
   const GgufValue* value = gguf.find(key);
   if (!value) return nullptr;
   const auto fail = [&](const std::string& what) {
     throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(key) + " " + what);
   };
   const GgufType element = value->element;
-  const bool fits = kind == ArrayOf::kStrings    ? element == GgufType::kString
-                    : kind == ArrayOf::kIntegers ? is_integer(element)
-                                                 : element == GgufType::kF32 || element == GgufType::kF64;
+  const bool fits = kind == ArrayOf::kStrings ? element == GgufType::kString
+                    : kind == ArrayOf::kIntegers
+                        ? is_integer(element)
+                        : element == GgufType::kF32 || element == GgufType::kF64;
   if (value->type != GgufType::kArray || !fits)
-    fail(std::string("is not an array of ") +
-         (kind == ArrayOf::kStrings ? "strings" : kind == ArrayOf::kIntegers ? "integers" : "floats"));
+    fail(std::string("is not an array of ") + (kind == ArrayOf::kStrings    ? "strings"
+                                               : kind == ArrayOf::kIntegers ? "integers"
+                                                                            : "floats"));
   if (count && value->count != *count)
-    fail("has " + std::to_string(value->count) + " elements, but the vocabulary has " + std::to_string(*count) +
-         " tokens");
+    fail("has " + std::to_string(value->count) + " elements, but the vocabulary has " +
+         std::to_string(*count) + " tokens");
   return value;
 }
 
-Vocabulary::Vocabulary(const Gguf& gguf) : model_name_(gguf.require_string("tokenizer.ggml.model")) {
+Vocabulary::Vocabulary(const Gguf& gguf)
+    : model_name_(gguf.require_string("tokenizer.ggml.model")) {
   if (model_name_ == "gpt2") {
     model_ = Model::kBpe;
   } else if (model_name_ == "llama") {
     model_ = Model::kSpm;
   } else {
-    throw Error(ErrorCode::kUnsupported, gguf.name() + ": tokenizer.ggml.model is '" + model_name_ +
-                                             "', but only gpt2 (byte-level BPE) and llama (SPM) are supported");
+    throw Error(ErrorCode::kUnsupported,
+                gguf.name() + ": tokenizer.ggml.model is '" + model_name_ +
+                    "', but only gpt2 (byte-level BPE) and llama (SPM) are supported");
   }
   read_texts(gguf);
   read_types(gguf);
@@ -95,9 +109,11 @@ Vocabulary::Vocabulary(const Gguf& gguf) : model_name_(gguf.require_string("toke
 void Vocabulary::read_texts(const Gguf& gguf) {
   const GgufValue* tokens = find_array(gguf, kTokensKey, ArrayOf::kStrings);
   if (!tokens || tokens->count == 0)
-    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(kTokensKey) + " is missing or empty");
+    throw Error(ErrorCode::kBadFile,
+                gguf.name() + ": " + std::string(kTokensKey) + " is missing or empty");
   if (tokens->count > std::numeric_limits<int32_t>::max() / 4)
-    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(kTokensKey) + " has too many tokens");
+    throw Error(ErrorCode::kBadFile,
+                gguf.name() + ": " + std::string(kTokensKey) + " has too many tokens");
   texts_.resize(tokens->count);
   slots_.assign(std::bit_ceil(tokens->count * 2), Slot{0, 0, -1});
   for (int32_t id = 0; id < size(); ++id) {
@@ -117,12 +133,15 @@ void Vocabulary::read_texts(const Gguf& gguf) {
 // The slot that has `text`, or the free one where it belongs. Fills in `wanted`, except its id.
 size_t Vocabulary::find_slot(std::string_view text, Slot& wanted) const {
   const uint64_t hash = hash_text(text);
-  wanted = {head_of(text), static_cast<uint32_t>(hash << 8 | std::min<size_t>(text.size(), 255)), -1};
+  wanted = {head_of(text), static_cast<uint32_t>(hash << 8 | std::min<size_t>(text.size(), 255)),
+            -1};
   const size_t mask = slots_.size() - 1;
   for (size_t at = (hash >> 32) & mask;; at = (at + 1) & mask) {
     const Slot& slot = slots_[at];
     if (slot.id < 0) return at;
-    if (slot.tag == wanted.tag && slot.head == wanted.head && (text.size() <= 8 || texts_[slot.id] == text)) return at;
+    if (slot.tag == wanted.tag && slot.head == wanted.head &&
+        (text.size() <= 8 || texts_[slot.id] == text))
+      return at;
   }
 }
 

@@ -8,13 +8,13 @@ import { BitnetError } from "../errors.js";
 import type { GenerateOptions, GenerateTimings, Piece } from "../generate.js";
 import { loadModel, type Model, type Session } from "../model.js";
 import { collectBias, collectText, integerFrom, numberFrom, unescapeText } from "../options.js";
-import { interruptSignal, log, note, write, writeJson } from "../output.js";
+import { interruptSignal, log, note, write, writeJson, writeText } from "../output.js";
 
-export interface RunOptions {
+interface RunOptions {
   model?: string;
   prompt?: string;
   file?: string;
-  nPredict: number;
+  nPredict?: number;
   ctxSize?: number;
   threads?: number;
   kernel?: string;
@@ -35,16 +35,15 @@ export interface RunOptions {
   ignoreEos?: boolean;
   stop?: string[];
 
-  conversation?: boolean;
-  chatTemplate?: string;
-  /** A file, or false for none. */
-  history?: string | false;
-
   escape: boolean;
   displayPrompt: boolean;
   json?: boolean;
   logprobs?: number;
   quiet?: boolean;
+
+  conversation?: boolean;
+  chatTemplate?: string;
+  history?: string | false;
 
   nGpuLayers?: string;
   batchSize?: string;
@@ -53,12 +52,13 @@ export interface RunOptions {
 }
 
 const defaultContextSize = 2048;
+const defaultPredict = 128;
 
 export default function configureRun(command: Command): void {
   addModelOptions(command);
   addSamplingOptions(command);
-  addConversationOptions(command);
   addOutputOptions(command);
+  addConversationOptions(command);
   addIgnoredOptions(command);
   command
     .addHelpText(
@@ -67,7 +67,7 @@ export default function configureRun(command: Command): void {
 Examples:
   $ bitnet run -p "Once upon a time"
   $ bitnet run -m model.gguf -p "The capital of France is" -n 32 -temp 0
-  $ bitnet run -m model.gguf -cnv -p "You are a helpful assistant"
+  $ bitnet run -m model.gguf -cnv -p "You are a helpful assistant."
   $ bitnet run -m model.gguf -f prompt.txt --json > answer.json
   $ echo "Once upon a time" | bitnet run -m model.gguf --seed 7 --quiet`,
     )
@@ -82,7 +82,11 @@ function addModelOptions(command: Command): void {
     .option("-m, --model <file>", "GGUF file (default: the bundled demonstration model)")
     .option("-p, --prompt <text>", 'the prompt; "-" reads it from stdin')
     .option("-f, --file <file>", 'read the prompt from a file; "-" is stdin')
-    .option("-n, --n-predict <n>", "tokens to generate; -1 or -2: until the context is full", integerFrom(-2), 128)
+    .option(
+      "-n, --n-predict <n>",
+      "tokens to generate; -1 or -2: no limit but the context (default: 128)",
+      integerFrom(-2),
+    )
     .option("-t, --threads <n>", "threads (default: the physical cores)", integerFrom(1, 1024))
     .option(
       "-c, --ctx-size <n>",
@@ -121,14 +125,6 @@ function addSamplingOptions(command: Command): void {
     .option("-r, --stop <text>", "end at this text, which is not printed; repeatable", collectText);
 }
 
-function addConversationOptions(command: Command): void {
-  command
-    .option("--conversation", "talk with the model, also -cnv; -p is the system prompt")
-    .option("--chat-template <name|file>", "a chat format or a Jinja file (default: the model's own)")
-    .option("--history <file>", "where typed lines are kept (default: ~/.bitnet/history)")
-    .option("--no-history", "keep no typed lines");
-}
-
 function addOutputOptions(command: Command): void {
   command
     .option("--no-display-prompt", "do not print the prompt before the text")
@@ -139,6 +135,14 @@ function addOutputOptions(command: Command): void {
       integerFrom(1, 1000),
     )
     .option("--quiet", "nothing on stderr but errors");
+}
+
+function addConversationOptions(command: Command): void {
+  command
+    .option("--conversation", "talk with the model, also -cnv; -p is the system prompt, -n limits one answer")
+    .option("--chat-template <name>", "chat format by name, or a Jinja file (default: the model's own)")
+    .option("--history <file>", "where typed lines are kept (default: ~/.bitnet/history)")
+    .option("--no-history", "keep no typed lines");
 }
 
 /** Options of llama-cli command lines that have no meaning here; accepted with a note. */
@@ -163,18 +167,21 @@ function checkCombinations(options: RunOptions, command: Command): void {
       exitCode: 2,
     });
   }
+  if (!options.conversation && (options.chatTemplate ?? options.history) !== undefined) {
+    command.error("--chat-template and --history need -cnv", { exitCode: 2 });
+  }
 }
 
 async function run(options: RunOptions): Promise<void> {
-  const say = noteUnusual(options);
+  const say = startNotes(options);
   const signal = interruptSignal();
-  const prompt = await readPrompt(options);
+  const prompt = (await readPrompt(options)) ?? (await readPipedPrompt(options));
   const loadStart = performance.now();
-  await using model = await loadChosenModel(options, signal);
+  await using model = await load(options, signal);
   const loadMs = performance.now() - loadStart;
   await using session = model.createSession({ contextSize: chooseContextSize(model, options, say) });
 
-  const generation = session.generate(prompt, { ...toGenerateOptions(options), signal });
+  const generation = session.generate(prompt, { ...toGenerateOptions(options, defaultPredict), signal });
   try {
     if (options.json) {
       writeJson(await collect(generation, { model, path: pathOf(options), prompt, loadMs }));
@@ -192,24 +199,23 @@ async function run(options: RunOptions): Promise<void> {
 }
 
 async function converse(options: RunOptions): Promise<void> {
-  const say = noteUnusual(options);
-  const asked = options.prompt !== undefined || options.file !== undefined;
-  const systemPrompt = asked ? await readPrompt(options) : undefined;
   const { runConversation } = await import("./conversation.js");
-  await using model = await loadChosenModel(options, interruptSignal());
+  const say = startNotes(options);
+  const systemPrompt = await readPrompt(options);
+  await using model = await load(options, interruptSignal());
   await runConversation(model, {
     systemPrompt,
     contextSize: chooseContextSize(model, options, say),
     chatTemplate: options.chatTemplate,
-    historyFile: options.history,
-    generate: toGenerateOptions(options),
+    generate: toGenerateOptions(options, -1),
     json: options.json,
     quiet: options.quiet,
+    historyFile: options.history,
   });
 }
 
-/** Notes on what the user may not expect; returns how to say more of them. */
-function noteUnusual(options: RunOptions): (text: string) => void {
+/** Says what should be known beforehand. Returns what says the rest: nothing with --quiet. */
+function startNotes(options: RunOptions): (text: string) => void {
   const say = options.quiet ? () => {} : note;
   noteIgnored(options, say);
   if (options.model === undefined) {
@@ -222,7 +228,7 @@ function pathOf(options: RunOptions): string {
   return options.model ?? bundledModel.path;
 }
 
-function loadChosenModel(options: RunOptions, signal: AbortSignal): Promise<Model> {
+function load(options: RunOptions, signal: AbortSignal): Promise<Model> {
   const { threads, kernel, kernelConfig, tokenizerPre } = options;
   return loadModel(pathOf(options), { threads, kernel, kernelConfig, tokenizerPre, signal });
 }
@@ -241,22 +247,24 @@ function noteIgnored(options: RunOptions, say: (text: string) => void): void {
   }
 }
 
-async function readPrompt(options: RunOptions): Promise<string> {
-  if (options.prompt !== undefined && options.prompt !== "-") {
+/** The prompt of -p or -f, if there is one. */
+async function readPrompt(options: RunOptions): Promise<string | undefined> {
+  if (options.prompt === "-" || options.file === "-") {
+    return dropLastNewline(await readAll(process.stdin));
+  }
+  if (options.prompt !== undefined) {
     return options.escape ? unescapeText(options.prompt) : options.prompt;
   }
-  if (options.file !== undefined && options.file !== "-") {
-    return dropLastNewline(await readFile(options.file, "utf8"));
-  }
-  const asked = options.prompt === "-" || options.file === "-";
-  const piped = asked || !process.stdin.isTTY ? dropLastNewline(await readAll(process.stdin)) : "";
-  if (piped === "" && !asked) {
-    if (options.model === undefined) {
-      return bundledModel.prompt;
-    }
+  return options.file === undefined ? undefined : dropLastNewline(await readFile(options.file, "utf8"));
+}
+
+/** What is piped in; the bundled model knows how to begin without. */
+async function readPipedPrompt(options: RunOptions): Promise<string> {
+  const piped = process.stdin.isTTY ? "" : dropLastNewline(await readAll(process.stdin));
+  if (piped === "" && options.model !== undefined) {
     throw new BitnetError("USAGE", "there is no prompt", { hint: "give one with -p TEXT, -f FILE or on stdin" });
   }
-  return piped;
+  return piped || bundledModel.prompt;
 }
 
 /** As llama-cli does with -f: editors end every file with a newline that is not meant. */
@@ -273,11 +281,11 @@ function chooseContextSize(model: Model, options: RunOptions, say: (text: string
   return Math.min(asked ?? defaultContextSize, trained);
 }
 
-/** What the options of the command line mean for the library; shared with conversation mode. */
-export function toGenerateOptions(options: RunOptions): GenerateOptions {
+/** What the options of the command line mean for the library. */
+function toGenerateOptions(options: RunOptions, defaultMaxTokens: number): GenerateOptions {
   const stop = options.stop ?? [];
   return {
-    maxTokens: options.nPredict < 0 ? -1 : options.nPredict,
+    maxTokens: Math.max(options.nPredict ?? defaultMaxTokens, -1),
     temperature: options.temp ?? (options.model === undefined ? bundledModel.temperature : undefined),
     topK: options.topK,
     topP: options.topP,
@@ -307,7 +315,7 @@ async function stream(generation: Generation, prompt: string) {
       if (next.done) {
         return next.value.finishReason;
       }
-      write(next.value.text);
+      writeText(next.value.text);
     }
   } finally {
     write("\n");

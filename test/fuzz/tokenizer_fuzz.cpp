@@ -1,5 +1,6 @@
-// Feeds the tokenizer vocabularies and texts from an attacker. The first byte of the input chooses: 0 takes the rest as
-// a GGUF file; others take it as text for a small built-in vocabulary, one per pre-tokenizer and one SPM.
+// Feeds the tokenizer vocabularies and texts from an attacker. The first byte of the input chooses:
+// 0 takes the rest as a GGUF file; others take it as text for a small built-in vocabulary, one per
+// pre-tokenizer and one SPM.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -30,7 +31,8 @@ std::string text(std::string_view value) { return raw<uint64_t>(value.size()).ap
 std::string string_entry(std::string_view key, std::string_view value) {
   return text(key) + raw<uint32_t>(8) + text(value);
 }
-std::string array_entry(std::string_view key, uint32_t type, uint64_t count, const std::string& body) {
+std::string array_entry(std::string_view key, uint32_t type, uint64_t count,
+                        const std::string& body) {
   return text(key) + raw<uint32_t>(9) + raw(type) + raw(count) + body;
 }
 
@@ -54,12 +56,15 @@ struct Parts {
 struct Built {
   Built(const std::string& model, const std::string& pre, const Parts& parts)
       : bytes("GGUF" + raw<uint32_t>(3) + raw<uint64_t>(0) + raw<uint64_t>(6) +
-              string_entry("tokenizer.ggml.model", model) + string_entry("tokenizer.ggml.pre", pre) +
+              string_entry("tokenizer.ggml.model", model) +
+              string_entry("tokenizer.ggml.pre", pre) +
               array_entry("tokenizer.ggml.tokens", 8, parts.n_tokens, parts.tokens) +
               array_entry("tokenizer.ggml.token_type", 5, parts.n_tokens, parts.types) +
               array_entry("tokenizer.ggml.scores", 6, parts.n_tokens, parts.scores) +
-              array_entry("tokenizer.ggml.merges", 8, parts.n_merges, parts.merges) + std::string(32, '\0')),
-        gguf(Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "built-in")),
+              array_entry("tokenizer.ggml.merges", 8, parts.n_merges, parts.merges) +
+              std::string(32, '\0')),
+        gguf(Gguf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
+                         "built-in")),
         tokenizer(gguf) {}
   std::string bytes;
   Gguf gguf;
@@ -70,7 +75,8 @@ Parts bpe_parts() {
   Parts parts;
   uint32_t shifted = 0x100;
   for (uint32_t byte = 0; byte < 256; ++byte) {
-    const bool stays = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+    const bool stays =
+        (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
     std::string token;
     bitnet::append_utf8(token, stays ? byte : shifted++);
     parts.add(token);
@@ -96,8 +102,9 @@ Parts spm_parts() {
     parts.add(std::string("<0x") + digits[byte >> 4] + digits[byte & 15] + ">", 6);
   }
   const std::string space = "\xE2\x96\x81";
-  for (const std::string& token : {space, space + space, space + "a", std::string("a"), std::string("aa"),
-                                   std::string("aaaa"), std::string("ab"), std::string("\xC3\xA9")})
+  for (const std::string& token :
+       {space, space + space, space + "a", std::string("a"), std::string("aa"), std::string("aaaa"),
+        std::string("ab"), std::string("\xC3\xA9")})
     parts.add(token);
   parts.add("<u>", 4);
   return parts;
@@ -106,7 +113,8 @@ Parts spm_parts() {
 const std::vector<std::unique_ptr<Built>>& built_in() {
   static const auto tokenizers = [] {
     std::vector<std::unique_ptr<Built>> list;
-    for (const char* pre : {"default", "gpt-2", "llama-bpe", "qwen2", "falcon", "falcon3", "falcon_e"})
+    for (const char* pre :
+         {"default", "gpt-2", "llama-bpe", "qwen2", "falcon", "falcon3", "falcon_e"})
       list.push_back(std::make_unique<Built>("gpt2", pre, bpe_parts()));
     list.push_back(std::make_unique<Built>("llama", "", spm_parts()));
     return list;
@@ -144,7 +152,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (choice > 0) {
     const Tokenizer& tokenizer = built_in()[choice - 1]->tokenizer;
     // SPM reads its own mark as a space, and puts one more space behind a special token.
-    const auto has = [&](std::string_view part) { return rest.find(part) != std::string_view::npos; };
+    const auto has = [&](std::string_view part) {
+      return rest.find(part) != std::string_view::npos;
+    };
     exercise(tokenizer, rest, tokenizer.model() == "gpt2" || (!has("\xE2\x96\x81") && !has("<u>")));
     return 0;
   }
@@ -152,7 +162,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Gguf gguf = Gguf::parse({data + 1, size - 1}, "fuzz");
     const Tokenizer tokenizer(gguf);
     std::string all;
-    for (int32_t id = 0; id < tokenizer.n_vocab() && all.size() < 4096; ++id) all.append(tokenizer.text(id)).append(" ");
+    for (int32_t id = 0; id < tokenizer.n_vocab() && all.size() < 4096; ++id)
+      all.append(tokenizer.text(id)).append(" ");
     exercise(tokenizer, all, false);
     exercise(tokenizer, rest.substr(0, 4096), false);
   } catch (const bitnet::Error& e) {
