@@ -146,7 +146,6 @@ describe("through a pipe", () => {
     const conversation = new Talk(new FakeModel(echo));
     conversation.type("one\n");
     await conversation.until("re: one\n");
-    await sleep(20);
     conversation.interrupt();
     expect(await conversation.end).toMatchObject({ code: "ABORTED" });
   });
