@@ -263,6 +263,14 @@ describe("a chat", () => {
     expect(chat.promptIds()).toEqual([256, ...ids("s:S<|eot_id|>u:one<|eot_id|>a:A<|eot_id|>u:two<|eot_id|>a:")]);
   });
 
+  test("is rendered anew where the template changes what comes before an answer", () => {
+    const source = "{{ messages | length }}{% for m in messages %}{{ m.content }}<|eot_id|>a:{% endfor %}";
+    const chat = startChat(jinjaFormat(source, "x", tokenizer));
+    chat.addAnswer("A", [65, eot]);
+    chat.addUser("two");
+    expect(chat.promptIds()).toEqual([256, ...ids("4S<|eot_id|>a:one<|eot_id|>a:A<|eot_id|>a:two<|eot_id|>a:")]);
+  });
+
   test("forgets the oldest turn and keeps the system message", () => {
     const chat = startChat();
     chat.addAnswer("A", [65, eot]);
