@@ -277,13 +277,18 @@ void rms_norm(const float* x, const float* weight, float eps, float* out, int64_
   for (i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
 }
 
+// Below -87 silu is 0 to within 1.5e-36; the quotient there would grow with the gate, as exp_vf stops growing at 87.
 void silu_mul(float* gate, const float* up, int64_t n) {
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) {
     const vf g = load(gate + i);
-    store(gate + i, g / (set1(1.0f) + exp_vf(set1(0.0f) - g)) * load(up + i));
+    const vf silu = zero_below(g, set1(-87.0f), g / (set1(1.0f) + exp_vf(set1(0.0f) - g)));
+    store(gate + i, silu * load(up + i));
   }
-  for (; i < n; ++i) gate[i] = gate[i] / (1.0f + exp_one(-gate[i])) * up[i];
+  for (; i < n; ++i) {
+    const float silu = gate[i] < -87.0f ? 0.0f : gate[i] / (1.0f + exp_one(-gate[i]));
+    gate[i] = silu * up[i];
+  }
 }
 
 void relu2_mul(float* gate, const float* up, int64_t n) {
@@ -321,7 +326,7 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
   double most = 1e-5;
   for (int j = 0; j < kLanes; ++j) most = lanes[j] > most ? lanes[j] : most;
   const float s = static_cast<float>(127.0 / most);
-  int32_t total = 0;
+  uint32_t total = 0;  // unsigned: what a NaN turns into may wrap around
   for (i = 0; i < stride; i += 32) {
     int8_t* to = q + activation_index(i);
     if (i + 32 <= cols) {
@@ -332,7 +337,7 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
         __builtin_memcpy(&bits, &shifted, 4);
         const int32_t v = (bits & 0x007fffff) - 0x00400000;
         to[j] = static_cast<int8_t>(v);
-        total += v;
+        total += static_cast<uint32_t>(v);
       }
     } else {
       for (int j = 0; j < 32; ++j) {
@@ -344,10 +349,10 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
           v = (bits & 0x007fffff) - 0x00400000;
         }
         to[j] = static_cast<int8_t>(v);
-        total += v;
+        total += static_cast<uint32_t>(v);
       }
     }
   }
   *scale = s;
-  *sum = total;
+  *sum = static_cast<int32_t>(total);
 }
