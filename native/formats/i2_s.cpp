@@ -12,6 +12,17 @@ namespace {
 constexpr int64_t kBlock = 128;  // codes
 constexpr int64_t kGroup = 32;   // codes at one shift; also bytes per block
 
+// Returns a value with bit 0 set if there is a code 3.
+inline uint8_t unpack_group(const uint8_t* bytes, int64_t n, int shift, uint8_t* codes) {
+  uint8_t bad = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const uint8_t code = bytes[i] >> shift & 3;
+    bad |= code & code >> 1;
+    codes[i] = code;
+  }
+  return bad;
+}
+
 }  // namespace
 
 float unpack_i2_s_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
@@ -24,14 +35,14 @@ float unpack_i2_s_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) 
   uint8_t bad = 0;
   int64_t flat = row * tensor.cols;
   for (const int64_t end = flat + tensor.cols; flat < end;) {
-    const int64_t group = flat % kBlock / kGroup, first = flat % kGroup;
+    const int64_t first = flat % kGroup;
     const int64_t n = std::min(kGroup - first, end - flat);
     const uint8_t* bytes = tensor.data + flat / kBlock * kGroup + first;
-    const int shift = static_cast<int>(6 - 2 * group);
-    for (int64_t i = 0; i < n; ++i) {
-      const uint8_t code = bytes[i] >> shift & 3;
-      bad |= code & code >> 1;
-      codes[i] = code;
+    const int shift = static_cast<int>(6 - 2 * (flat % kBlock / kGroup));
+    if (n == kGroup) {
+      bad |= unpack_group(bytes, kGroup, shift, codes);  // a length known to the compiler: SIMD
+    } else {
+      bad |= unpack_group(bytes, n, shift, codes);
     }
     codes += n;
     flat += n;
