@@ -48,7 +48,8 @@ uint8_t unpack_interleaved(const uint8_t* data, int64_t flat, int64_t end, uint8
   return bad;
 }
 
-// The packers drop a last, partial block (a partial group of rows): those weights are not in the file.
+// The packers drop a last, partial block (a partial group of rows): those weights are not in the
+// file.
 void need_whole_blocks(const TernaryTensor& tensor) {
   const int64_t n = tensor.rows * tensor.cols;
   const char* problem = nullptr;
@@ -120,8 +121,7 @@ void pack_i2_s_row(const uint8_t* codes, int64_t cols, uint8_t* out) {
 
 void pack_i2_s_rows(const PackRange& range) {
   const int64_t cols = range.out.cols;  // the range begins and ends between blocks
-  pack_i2_s_row(range.codes, (range.end - range.begin) * cols,
-                range.data + range.begin * cols / 4);
+  pack_i2_s_row(range.codes, (range.end - range.begin) * cols, range.data + range.begin * cols / 4);
 }
 
 }  // namespace bitnet

@@ -10,9 +10,9 @@
 namespace bitnet {
 namespace {
 
-constexpr double kMinScale = 1e-5;          // of BitNet's weight quantization
-constexpr float kSameMagnitude = 1e-6f;     // relative; more than rounding in any exporter leaves
-constexpr int64_t kLanes = 8;               // partial sums of a row: fixed, so that SIMD adds alike
+constexpr double kMinScale = 1e-5;       // of BitNet's weight quantization
+constexpr float kSameMagnitude = 1e-6f;  // relative; more than rounding in any exporter leaves
+constexpr int64_t kLanes = 8;            // partial sums of a row: fixed, so that SIMD adds alike
 
 template <class Term>
 double sum_lanes(int64_t n, Term&& term) {
@@ -52,8 +52,8 @@ TernaryRule choose_ternary_rule(std::span<const RowMagnitude> rows, int64_t cols
   float smallest = std::numeric_limits<float>::infinity(), largest = 0;
   for (size_t r = 0; r < rows.size(); ++r) {
     if (!rows[r].finite) {
-      throw Error(ErrorCode::kBadFile, "row " + std::to_string(r) +
-                                           " has a weight that is not a number or infinite");
+      throw Error(ErrorCode::kBadFile,
+                  "row " + std::to_string(r) + " has a weight that is not a number or infinite");
     }
     sum += rows[r].sum;
     smallest = std::min(smallest, rows[r].smallest);

@@ -122,8 +122,8 @@ void check_codes(const uint8_t* codes, int64_t n) {
 
 void check_scale(const TernaryLayout& out, float scale) {
   if (std::isfinite(scale)) return;
-  throw Error(ErrorCode::kBadFile,
-              std::string("the scale of a ") + tensor_type_name(out.type) + " tensor is not finite");
+  throw Error(ErrorCode::kBadFile, std::string("the scale of a ") + tensor_type_name(out.type) +
+                                       " tensor is not finite");
 }
 
 }  // namespace
