@@ -260,6 +260,19 @@ TEST("I2_S, TL1 and TL2 turn into each other byte for byte") {
   CHECK_EQ(n_same, 28 * 9);
 }
 
+TEST("llama.cpp's TQ2_0 tensors are packed again to the same bytes") {
+  const Gguf gguf = Gguf::open(golden("llama-TQ2_0-q6_k.gguf"));
+  int n_same = 0;
+  for (const GgufTensor& tensor : gguf.tensors()) {
+    if (tensor.type != TensorType::kTQ2_0) continue;
+    const TernaryLayout out = layout_of(tensor, {});
+    const Unpacked plain = unpack(view(out, tensor.data));
+    CHECK(same_tensor(pack(out, plain.codes, plain.scales[0]), tensor));
+    ++n_same;
+  }
+  CHECK_EQ(n_same, 28);
+}
+
 TEST("quantizers write the reference's bytes for hard cases, too") {
   const Gguf gguf = Gguf::open(check::data("quantized-rows.gguf"));
   const GgufTensor& source = *gguf.find_tensor("F32");
@@ -669,6 +682,7 @@ TEST("zeros, denormals and extremes quantize to something finite or are refused"
         CHECK(std::fabs(v) <= 1.3e-7f);
       }
     }
+    CHECK(quantize(type, Floats(512, -0.0f)) == quantize(type, Floats(512, 0.0f)));
     for (const float big : {3e38f, 1e30f, -1e19f, 1e13f}) {
       Floats x(512, 1.0f);
       x[300] = big;
