@@ -231,8 +231,12 @@ void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64
 
 void Forward::multiply(std::span<const Product> products, int64_t n) {
   // The layers' rows as one range, each layer rounded up so that a chunk lies within one layer.
-  const int64_t grain = n > 1 ? kGemmRows : 32;
-  int64_t total = 0;
+  int64_t grain = kGemmRows, total = 0;
+  if (n == 1) {  // a chunk is some microseconds of reading, and there are enough to share evenly
+    for (const Product& p : products) total += p.layer->rows;
+    grain = std::clamp<int64_t>(total / (16 * model_.pool.size()) / 16 * 16, 16, 256);
+    total = 0;
+  }
   for (const Product& p : products) total += round_up(p.layer->rows, grain);
   model_.pool.parallel_for(total / grain, 1, [&](int64_t first, int64_t last, int thread) {
     for (int64_t chunk = first; chunk < last; ++chunk) {

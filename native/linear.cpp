@@ -12,9 +12,10 @@ float quantize_head_input(const float* x, int64_t n, int16_t* q) {
   for (int64_t i = 0; i < n; ++i) most = std::max(most, std::fabs(x[i]));
   const float scale = most > 0 ? kHeadRange / most : 0;
   for (int64_t i = 0; i < n; ++i) {
+    // The product may round to just above the range; NaN, which fails every comparison, becomes 0.
     const float v = x[i] * scale;
-    // The comparison is false for NaN, which must not reach the conversion.
-    q[i] = std::fabs(v) <= kHeadRange ? static_cast<int16_t>(std::nearbyintf(v)) : int16_t{0};
+    const float clamped = v > kHeadRange ? kHeadRange : v < -kHeadRange ? -kHeadRange : v;
+    q[i] = clamped == clamped ? static_cast<int16_t>(std::nearbyintf(clamped)) : int16_t{0};
   }
   return most / kHeadRange;
 }
