@@ -61,13 +61,14 @@ struct TernaryLayout {
 // Throws kUnsupported, saying why, if the type cannot hold a matrix of this shape. The functions below assume that it
 // can: check once per tensor.
 void check_ternary_layout(const TernaryLayout& out);
-// Ranges of rows that begin and end at multiples of this (or at the last row) share no byte: TL1 and TL2 tiles, I2_S
-// blocks that straddle rows.
+// Ranges of rows that begin and end at multiples of this (or at the last row) share no byte: I2_S blocks may straddle
+// rows, TL2 keeps the signs of two rows in one word.
 int64_t ternary_row_granularity(const TernaryLayout& out);
 // Writes rows [row_begin, row_end), a range as above, into the buffer of the whole tensor, tensor_bytes() long. Ranges
 // may be written in any order and at the same time. codes: [row_end - row_begin, cols]. The types whose rows or blocks
 // hold their own scale (TQ, IQ) store `scale`; TQ and IQ1_BN round it to f16 (kUnsupported if it is too large or too
-// small for that). Throws kUsage on a range that is not as above, kInternal on a code above 2.
+// small for that). Throws kInternal on a range that is not as above or a code above 2, kBadFile on a scale that is not
+// finite.
 void pack_ternary_rows(const TernaryLayout& out, int64_t row_begin, int64_t row_end, const uint8_t* codes, float scale,
                        uint8_t* tensor_data);
 // The bytes that belong to no row: the scale of I2_S, TL1 and TL2, and zeros for all padding. With it and all rows,
