@@ -2,6 +2,11 @@
 // in 32 bytes; then one f32 scale for all, at byte rows * cols / 4, and 28 bytes without meaning.
 // Element 32g + p of a block is in byte p, bits (7 - 2g, 6 - 2g). A row whose length is not a
 // multiple of 128 begins and ends inside a block that it shares with its neighbour.
+//
+// Layouts that are only read, with the same size and scale:
+//   kArm64       blocks of 64 codes in 16 bytes: element 16g + p is in byte p, bits as above
+//   kRowGroup    [rows / 4][cols] bytes: row 4i + g is in bits (7 - 2g, 6 - 2g)
+//   kSequential  flat element i is in byte i / 4, g = i % 4
 #include <algorithm>
 
 #include "formats/layouts.h"
@@ -12,29 +17,88 @@ namespace {
 constexpr int64_t kBlock = 128;  // codes
 constexpr int64_t kGroup = 32;   // codes at one shift; also bytes per block
 
-}  // namespace
-
-float unpack_i2_s_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
-  if (tensor.rows * tensor.cols % kBlock != 0) {
-    // The packer of bitnet.cpp drops the last, partial block: those weights are not in the file.
-    throw Error(ErrorCode::kUnsupported, "I2_S tensor of " + std::to_string(tensor.rows) + " x " +
-                                             std::to_string(tensor.cols) +
-                                             ": rows * columns must be a multiple of 128");
-  }
+// Returns a value with bit 0 set if there is a code 3.
+inline uint8_t unpack_group(const uint8_t* bytes, int64_t n, int shift, uint8_t* codes) {
   uint8_t bad = 0;
-  int64_t flat = row * tensor.cols;
-  for (const int64_t end = flat + tensor.cols; flat < end;) {
-    const int64_t group = flat % kBlock / kGroup, first = flat % kGroup;
-    const int64_t n = std::min(kGroup - first, end - flat);
-    const uint8_t* bytes = tensor.data + flat / kBlock * kGroup + first;
-    const int shift = static_cast<int>(6 - 2 * group);
-    for (int64_t i = 0; i < n; ++i) {
-      const uint8_t code = bytes[i] >> shift & 3;
-      bad |= code & code >> 1;
-      codes[i] = code;
+  for (int64_t i = 0; i < n; ++i) {
+    const uint8_t code = bytes[i] >> shift & 3;
+    bad |= code & code >> 1;
+    codes[i] = code;
+  }
+  return bad;
+}
+
+// Elements [flat, end) of blocks of 4 * group codes in `group` bytes.
+template <int64_t group>
+uint8_t unpack_interleaved(const uint8_t* data, int64_t flat, int64_t end, uint8_t* codes) {
+  uint8_t bad = 0;
+  while (flat < end) {
+    const int64_t first = flat % group;
+    const int64_t n = std::min(group - first, end - flat);
+    const uint8_t* bytes = data + flat / (4 * group) * group + first;
+    const int shift = static_cast<int>(6 - 2 * (flat % (4 * group) / group));
+    if (n == group) {
+      bad |= unpack_group(bytes, group, shift, codes);  // a length known to the compiler: SIMD
+    } else {
+      bad |= unpack_group(bytes, n, shift, codes);
     }
     codes += n;
     flat += n;
+  }
+  return bad;
+}
+
+// The packers drop a last, partial block (a partial group of rows): those weights are not in the
+// file.
+void need_whole_blocks(const TernaryTensor& tensor) {
+  const int64_t n = tensor.rows * tensor.cols;
+  const char* problem = nullptr;
+  switch (tensor.i2s) {
+    case I2SLayout::kCanonical:
+      if (n % kBlock != 0) problem = "rows * columns must be a multiple of 128";
+      break;
+    case I2SLayout::kArm64:
+      if (n % 64 != 0) problem = "rows * columns must be a multiple of 64 in the ARM layout";
+      break;
+    case I2SLayout::kRowGroup:
+      if (tensor.rows % 4 != 0) problem = "rows must be a multiple of 4 in the row-group layout";
+      break;
+    case I2SLayout::kSequential:  // a size that tensor_bytes() knows is a multiple of 4
+      break;
+  }
+  if (problem == nullptr) return;
+  throw Error(ErrorCode::kUnsupported, "I2_S tensor of " + std::to_string(tensor.rows) + " x " +
+                                           std::to_string(tensor.cols) + ": " + problem);
+}
+
+uint8_t unpack_sequential(const uint8_t* data, int64_t flat, int64_t end, uint8_t* codes) {
+  uint8_t bad = 0;
+  for (; flat < end; ++flat) {
+    bad |= unpack_group(data + flat / 4, 1, static_cast<int>(6 - 2 * (flat % 4)), codes++);
+  }
+  return bad;
+}
+
+}  // namespace
+
+float unpack_i2_s_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
+  need_whole_blocks(tensor);
+  const int64_t flat = row * tensor.cols, end = flat + tensor.cols;
+  uint8_t bad = 0;
+  switch (tensor.i2s) {
+    case I2SLayout::kCanonical:
+      bad = unpack_interleaved<kGroup>(tensor.data, flat, end, codes);
+      break;
+    case I2SLayout::kArm64:
+      bad = unpack_interleaved<16>(tensor.data, flat, end, codes);
+      break;
+    case I2SLayout::kRowGroup:
+      bad = unpack_group(tensor.data + row / 4 * tensor.cols, tensor.cols,
+                         static_cast<int>(6 - 2 * (row % 4)), codes);
+      break;
+    case I2SLayout::kSequential:
+      bad = unpack_sequential(tensor.data, flat, end, codes);
+      break;
   }
   if (bad != 0) fail_code("I2_S", row);
   return load_unaligned<float>(tensor.data + tensor.rows * tensor.cols / 4);
@@ -53,6 +117,11 @@ void pack_i2_s_row(const uint8_t* codes, int64_t cols, uint8_t* out) {
                                     block[p + 2 * kGroup] << 2 | block[p + 3 * kGroup]);
     }
   }
+}
+
+void pack_i2_s_rows(const PackRange& range) {
+  const int64_t cols = range.out.cols;  // the range begins and ends between blocks
+  pack_i2_s_row(range.codes, (range.end - range.begin) * cols, range.data + range.begin * cols / 4);
 }
 
 }  // namespace bitnet

@@ -23,6 +23,13 @@ constexpr auto kTrits = [] {
   return table;
 }();
 
+// As pack_trits(), but the first code is the least significant digit.
+uint8_t pack_trits_up(const uint8_t* codes, int step, int n_trits) {
+  uint8_t five[5] = {};
+  for (int n = 0; n < n_trits; ++n) five[4 - n] = codes[n * step];
+  return pack_trits(five, 1, 5);
+}
+
 }  // namespace
 
 float unpack_iq2_bn_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
@@ -52,6 +59,37 @@ float unpack_iq1_bn_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes
     }
   }
   return f16_to_f32(load_unaligned<uint16_t>(start));
+}
+
+void pack_iq2_bn_rows(const PackRange& range) {
+  const int64_t cols = range.out.cols;
+  uint8_t* out = range.data + range.begin * (4 + cols / kBlock * 16);
+  for (int64_t r = range.begin; r < range.end; ++r) {
+    store_unaligned(out, range.scale);
+    out += 4;
+    const uint8_t* end = range.row(r) + cols;
+    for (const uint8_t* codes = end - cols; codes < end; codes += kBlock, out += 16) {
+      for (int j = 0; j < 16; ++j) {
+        out[j] = static_cast<uint8_t>(codes[j] | codes[16 + j] << 2 | codes[32 + j] << 4 |
+                                      codes[48 + j] << 6);
+      }
+    }
+  }
+}
+
+void pack_iq1_bn_rows(const PackRange& range) {
+  const uint16_t scale = f16_scale(range.out.type, range.scale);
+  const int64_t cols = range.out.cols;
+  uint8_t* out = range.data + range.begin * (2 + cols / kBlock * 13);
+  for (int64_t r = range.begin; r < range.end; ++r) {
+    store_unaligned(out, scale);
+    out += 2;
+    const uint8_t* end = range.row(r) + cols;
+    for (const uint8_t* codes = end - cols; codes < end; codes += kBlock, out += 13) {
+      out[12] = pack_trits_up(codes + 15, 16, 4);
+      for (int i = 0; i < 12; ++i) out[i] = pack_trits_up(codes + i / 3 * 16 + i % 3 * 5, 1, 5);
+    }
+  }
 }
 
 }  // namespace bitnet

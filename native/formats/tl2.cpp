@@ -7,6 +7,8 @@
 // then padding, one f32 scale for the whole tensor and 28 bytes without meaning.
 // The rows of a nibble group lie in the order 0-7, 16-23, 8-15, 24-31, as AVX2 unpacks them; the
 // u16 of the signs belongs to rows r and r + 16, bits 15, 13, ... to row r, 14, 12, ... to r + 16.
+#include <cstdlib>
+
 #include "formats/layouts.h"
 
 namespace bitnet {
@@ -49,28 +51,87 @@ inline uint8_t unpack_triples(const uint8_t* nibbles, uint32_t signs, uint8_t* c
   return bad;
 }
 
+// The opposite: writes the nibbles and returns the word of signs.
+inline uint32_t pack_triples(const uint8_t* codes, uint8_t* nibbles) {
+  uint32_t signs = 0;
+  for (int i = 0; i < 8; ++i, codes += 3) {
+    const int v = 9 * codes[0] + 3 * codes[1] + codes[2] - 13;
+    uint8_t& byte = nibbles[32 * (i / 2)];
+    byte = static_cast<uint8_t>(i % 2 == 0 ? std::abs(v) << 4 : byte | std::abs(v));
+    signs |= uint32_t{v < 0} << (15 - 2 * i);
+  }
+  return signs;
+}
+
+// Where the regions begin, and how many column tiles the rows have in them.
+struct Tl2Regions {
+  int64_t BK, triple_tiles, pair_tiles;
+  int64_t signs, pairs, end;  // offsets; the triple nibbles begin at 0
+
+  Tl2Regions(const TlConfig& tl, int64_t rows, int64_t cols)
+      : BK(tl.BK), triple_tiles(cols / BK), pair_tiles(cols % BK / 32) {
+    signs = rows * triple_tiles * BK / 6;
+    pairs = signs + rows * triple_tiles * BK / 24;
+    end = pairs + rows * pair_tiles * 32 / 4;
+  }
+
+  // The first bytes of a row's 32-row group in each region, for one column tile.
+  int64_t triple_nibbles(const RowPlace& place, int64_t tile) const {
+    return group(place, triple_tiles, tile) * (BK / 6) * 32 + place.lane;
+  }
+  int64_t triple_signs(const RowPlace& place, int64_t tile) const {
+    return signs + group(place, triple_tiles, tile) * (BK / 24) * 32 + place.row % 16 * 2;
+  }
+  int64_t pair_nibbles(const RowPlace& place, int64_t tile) const {
+    return pairs + group(place, pair_tiles, tile) * 8 * 32 + place.lane;
+  }
+
+ private:
+  static int64_t group(const RowPlace& place, int64_t tiles, int64_t tile) {
+    return (place.tile * tiles + tile) * place.groups + place.group;
+  }
+};
+
+// Rows that share sign words: r (upper) and r + 16 (lower) of a group of 32.
+void pack_row_pair(const PackRange& range, const Tl2Regions& regions, int64_t r) {
+  const RowPlace upper(r, range.out.tl.BM), lower(r + 16, range.out.tl.BM);
+  const uint8_t* codes = range.row(r);
+  const uint8_t* codes16 = range.row(r + 16);
+  for (int64_t tile = 0; tile < regions.triple_tiles; ++tile) {
+    uint8_t* n = range.data + regions.triple_nibbles(upper, tile);
+    uint8_t* n16 = range.data + regions.triple_nibbles(lower, tile);
+    uint8_t* s = range.data + regions.triple_signs(upper, tile);
+    for (int64_t block = 0; block < regions.BK / 24; ++block) {
+      const uint32_t signs = pack_triples(codes, n) | pack_triples(codes16, n16) >> 1;
+      store_unaligned(s, static_cast<uint16_t>(signs));
+      codes += 24, codes16 += 24, n += 4 * 32, n16 += 4 * 32, s += 32;
+    }
+  }
+  for (int64_t tile = 0; tile < regions.pair_tiles; ++tile) {
+    uint8_t* p = range.data + regions.pair_nibbles(upper, tile);
+    uint8_t* p16 = range.data + regions.pair_nibbles(lower, tile);
+    for (int64_t i = 0; i < 8; ++i, codes += 4, codes16 += 4) {
+      p[32 * i] = pack_pairs(codes);
+      p16[32 * i] = pack_pairs(codes16);
+    }
+  }
+}
+
 }  // namespace
 
 float unpack_tl2_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
-  const int64_t BM = tensor.tl.BM, BK = tensor.tl.BK;
-  const int64_t k3 = tensor.cols / BK * BK, k2 = tensor.cols - k3;
-  const RowPlace place(row, BM);
-  const uint8_t* const nibbles = tensor.data;
-  const uint8_t* const signs = nibbles + tensor.rows * k3 / 6;
-  const uint8_t* const pairs = signs + tensor.rows * k3 / 24;
-
+  const RowPlace place(row, tensor.tl.BM);
+  const Tl2Regions regions(tensor.tl, tensor.rows, tensor.cols);
   uint8_t bad = 0;
-  for (int64_t kt = 0; kt < k3 / BK; ++kt) {
-    const int64_t group = (place.tile * (k3 / BK) + kt) * place.groups + place.group;
-    const uint8_t* n = nibbles + group * (BK / 6) * 32 + place.lane;
-    const uint8_t* s = signs + group * (BK / 24) * 32 + place.row % 16 * 2;
-    for (int64_t block = 0; block < BK / 24; ++block, n += 4 * 32, s += 32, codes += 24) {
+  for (int64_t tile = 0; tile < regions.triple_tiles; ++tile) {
+    const uint8_t* n = tensor.data + regions.triple_nibbles(place, tile);
+    const uint8_t* s = tensor.data + regions.triple_signs(place, tile);
+    for (int64_t block = 0; block < regions.BK / 24; ++block, n += 4 * 32, s += 32, codes += 24) {
       bad |= unpack_triples(n, uint32_t{load_unaligned<uint16_t>(s)} << (place.row / 16), codes);
     }
   }
-  for (int64_t kt = 0; kt < k2 / 32; ++kt) {
-    const int64_t group = (place.tile * (k2 / 32) + kt) * place.groups + place.group;
-    const uint8_t* p = pairs + group * 8 * 32 + place.lane;
+  for (int64_t tile = 0; tile < regions.pair_tiles; ++tile) {
+    const uint8_t* p = tensor.data + regions.pair_nibbles(place, tile);
     for (int64_t i = 0; i < 8; ++i, p += 32, codes += 4) {
       const auto& four = kPairCodes[*p];
       bad |= four[0] | four[2];
@@ -79,6 +140,17 @@ float unpack_tl2_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
   }
   if (bad & 0x80) fail_code("TL2", row);
   return load_unaligned<float>(tensor.data + tensor.n_bytes - 32);
+}
+
+void pack_tl2_rows(const PackRange& range) {
+  const Tl2Regions regions(range.out.tl, range.out.rows, range.out.cols);
+  for (int64_t group = range.begin; group < range.end; group += 32) {
+    for (int64_t r = group; r < group + 16; ++r) pack_row_pair(range, regions, r);
+  }
+}
+
+int64_t tl2_packed_bytes(const TernaryLayout& out) {
+  return Tl2Regions(out.tl, out.rows, out.cols).end;
 }
 
 }  // namespace bitnet

@@ -7,6 +7,7 @@
 // fraction ceil(256 idx / 243) so that multiplying by 3 brings one trit after the other into the
 // top. Bytes 0-31: element 32n + m is trit n of byte m; bytes 32-47: element 160 + 16n + m; bytes
 // 48-51 with four trits only: element 240 + 4n + m.
+#include <algorithm>
 #include <cmath>
 
 #include "formats/dequantize.h"
@@ -66,6 +67,35 @@ bool merge_scale(const TernaryTensor& tensor, int64_t row, const uint8_t* stored
   return true;
 }
 
+void pack_tq1_0_block(const uint8_t* codes, uint8_t* block) {
+  for (int m = 0; m < 32; ++m) block[m] = pack_trits(codes + m, 32, 5);
+  for (int m = 0; m < 16; ++m) block[32 + m] = pack_trits(codes + 160 + m, 16, 5);
+  for (int m = 0; m < 4; ++m) block[48 + m] = pack_trits(codes + 240 + m, 4, 4);
+}
+
+void pack_tq2_0_block(const uint8_t* codes, uint8_t* block) {
+  for (int half = 0; half < 2; ++half, codes += 128, block += 32) {
+    for (int m = 0; m < 32; ++m) {
+      block[m] = static_cast<uint8_t>(codes[m] | codes[32 + m] << 2 | codes[64 + m] << 4 |
+                                      codes[96 + m] << 6);
+    }
+  }
+}
+
+// block_bytes per block, with the scale in its last two; a block of zero weights has scale 0.
+template <class PackBlock>
+void pack_blocks(const PackRange& range, int block_bytes, PackBlock&& pack_block) {
+  const uint16_t scale = f16_scale(range.out.type, range.scale);
+  const int64_t n_blocks = (range.end - range.begin) * (range.out.cols / kBlock);
+  const uint8_t* codes = range.codes;
+  uint8_t* block = range.data + range.begin * (range.out.cols / kBlock) * block_bytes;
+  for (int64_t i = 0; i < n_blocks; ++i, codes += kBlock, block += block_bytes) {
+    pack_block(codes, block);
+    const bool zero = std::all_of(codes, codes + kBlock, [](uint8_t code) { return code == 1; });
+    store_unaligned(block + block_bytes - 2, zero ? uint16_t{0} : scale);
+  }
+}
+
 }  // namespace
 
 float unpack_tq1_0_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
@@ -95,5 +125,9 @@ float unpack_tq2_0_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes)
   if (bad != 0) fail_code("TQ2_0", row);
   return scale;
 }
+
+void pack_tq1_0_rows(const PackRange& range) { pack_blocks(range, kTq1Bytes, pack_tq1_0_block); }
+
+void pack_tq2_0_rows(const PackRange& range) { pack_blocks(range, kTq2Bytes, pack_tq2_0_block); }
 
 }  // namespace bitnet

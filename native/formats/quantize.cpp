@@ -1,0 +1,228 @@
+// The layouts are described in dequantize.cpp. The arithmetic follows llama.cpp's reference
+// quantizers (ggml-quants.c, MIT) operation by operation, in f32, because the bytes must be equal.
+#include "formats/quantize.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "error.h"
+#include "formats/dequantize.h"
+#include "formats/layouts.h"
+
+namespace bitnet {
+namespace {
+
+// Both round-to-nearest f32 -> int, |v| < 2^22: half to even, and half away from zero.
+int round_even(float v) {
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: integers are one apart
+  return static_cast<int>(std::bit_cast<uint32_t>(v + kMagic) - std::bit_cast<uint32_t>(kMagic));
+}
+int round_away(float v) { return static_cast<int>(std::round(v)); }
+
+void store_scale(TensorType type, uint8_t* p, float d) {
+  const uint16_t stored = f32_to_f16(d);
+  if ((stored & 0x7c00) == 0x7c00) {
+    throw Error(ErrorCode::kUnsupported,
+                std::string("weights are too large for ") + tensor_type_name(type));
+  }
+  store_unaligned(p, stored);
+}
+
+// 1 / d, or 0 for values so small that d is 0 or its inverse overflows: they become zeros.
+float inverse_of(float d) {
+  const float inverse = 1 / d;
+  return std::isfinite(inverse) ? inverse : 0.0f;
+}
+
+// The first of the values of largest magnitude, with its sign. Not finite if any is not.
+float extreme(const float* x, int64_t n) {
+  float largest = 0, value = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    if (std::fabs(x[i]) <= largest) continue;
+    value = x[i];  // taken over by NaN, too
+    if (!std::isfinite(value)) return value;
+    largest = std::fabs(value);
+  }
+  return value;
+}
+
+void check_finite(TensorType type, const float* x, int64_t n) {
+  if (std::isfinite(extreme(x, n))) return;
+  throw Error(ErrorCode::kUnsupported,
+              std::string("a weight that is not finite cannot be ") + tensor_type_name(type));
+}
+
+void quantize_q8_0(const float* x, uint8_t* block) {
+  const float d = std::fabs(extreme(x, 32)) / 127;
+  const float inverse = inverse_of(d);
+  store_scale(TensorType::kQ8_0, block, d);
+  for (int j = 0; j < 32; ++j) {
+    const int q = std::clamp(round_away(x[j] * inverse), -128, 127);
+    block[2 + j] = static_cast<uint8_t>(q);
+  }
+}
+
+// Q4_0 (kLevels 16) and Q5_0 (32): the value of largest magnitude becomes the lowest level, so one
+// end of the range is used in full; the opposite end is clipped.
+template <int kLevels>
+void quantize_nibbles(TensorType type, const float* x, uint8_t* block) {
+  constexpr int kHalf = kLevels / 2;
+  const float d = extreme(x, 32) / -kHalf;
+  const float inverse = inverse_of(d);
+  store_scale(type, block, d);
+  uint8_t* const nibbles = block + (kLevels == 32 ? 6 : 2);
+  uint32_t fifth = 0;
+  const auto level = [&](float v) {
+    return static_cast<uint32_t>(
+        std::min(kLevels - 1, static_cast<int>(v * inverse + (kHalf + 0.5f))));
+  };
+  for (int j = 0; j < 16; ++j) {
+    const uint32_t low = level(x[j]), high = level(x[j + 16]);
+    nibbles[j] = static_cast<uint8_t>((low & 15) | (high & 15) << 4);
+    fifth |= (low >> 4) << j | (high >> 4) << (j + 16);
+  }
+  if (kLevels == 32) store_unaligned(block + 2, fifth);
+}
+
+constexpr float kTiny = 1e-15f;  // groups of smaller values are zeros in the K types
+
+// Levels [-limit, limit - 1] for n values and the scale for them: the best, by squared error
+// weighted by x^2, of 19 scales around the one that maps the largest value to -limit. For given
+// levels l the best scale is sum(w x l) / sum(w l l), and the error it leaves falls with
+// sum(w x l)^2 / sum(w l l).
+template <int limit>
+float fit_levels(const float* x, int n, int8_t* levels) {
+  const float largest = extreme(x, n);
+  if (std::fabs(largest) < kTiny) {
+    std::fill_n(levels, n, int8_t{-limit});  // what the reference leaves there, under a scale of 0
+    return 0;
+  }
+  const auto level = [](float v) { return std::clamp(round_even(v), -limit, limit - 1); };
+  float scale = 0, best = 0;
+  const auto attempt = [&](float inverse, bool always) {
+    float sum_xl = 0, sum_ll = 0;
+    for (int i = 0; i < n; ++i) {
+      const int l = level(inverse * x[i]);
+      const float w = x[i] * x[i];
+      sum_xl += w * x[i] * static_cast<float>(l);
+      sum_ll += w * static_cast<float>(l) * static_cast<float>(l);
+    }
+    if (!always && !(sum_ll > 0 && sum_xl * sum_xl > best * sum_ll)) return;
+    for (int i = 0; i < n; ++i) levels[i] = static_cast<int8_t>(level(inverse * x[i]));
+    scale = sum_ll != 0 ? sum_xl / sum_ll : 0.0f;
+    best = scale * sum_xl;
+  };
+  attempt(-limit / largest, true);
+  for (int step = -9; step <= 9; ++step) {
+    if (step != 0)
+      attempt(-(static_cast<float>(limit) + 0.1f * static_cast<float>(step)) / largest, false);
+  }
+  return scale;
+}
+
+// Lays out 256 levels of 0..63.
+void store_q6_k_levels(const int8_t* levels, uint8_t* block) {
+  for (int half = 0; half < 2; ++half, levels += 128) {
+    uint8_t* ql = block + 64 * half;
+    uint8_t* qh = block + 128 + 32 * half;
+    for (int l = 0; l < 32; ++l) {
+      const int a = levels[l], b = levels[l + 32], c = levels[l + 64], d = levels[l + 96];
+      ql[l] = static_cast<uint8_t>((a & 15) | (c & 15) << 4);
+      ql[l + 32] = static_cast<uint8_t>((b & 15) | (d & 15) << 4);
+      qh[l] = static_cast<uint8_t>(a >> 4 | b >> 4 << 2 | c >> 4 << 4 | d >> 4 << 6);
+    }
+  }
+}
+
+// 16 groups of 16 values, each with an int8 scale in units of d.
+void quantize_q6_k(const float* x, uint8_t* block) {
+  int8_t levels[256];
+  float scales[16];
+  for (int g = 0; g < 16; ++g) scales[g] = fit_levels<32>(x + 16 * g, 16, levels + 16 * g);
+  const float largest = extreme(scales, 16);
+  if (std::fabs(largest) < kTiny) {
+    std::memset(block, 0, 210);
+    return;
+  }
+  const float inverse = -128.0f / largest;
+  store_scale(TensorType::kQ6_K, block + 208, 1 / inverse);
+  const float d = f16_to_f32(load_unaligned<uint16_t>(block + 208));
+  for (int g = 0; g < 16; ++g) {
+    const int scale = std::min(127, round_even(inverse * scales[g]));
+    block[192 + g] = static_cast<uint8_t>(scale);
+    // Once more for the rounded scale; where it is 0 the levels of the fit stay.
+    const float step = d * static_cast<float>(scale);
+    for (int i = 16 * g; i < 16 * (g + 1); ++i) {
+      if (step != 0) levels[i] = static_cast<int8_t>(std::clamp(round_even(x[i] / step), -32, 31));
+      levels[i] = static_cast<int8_t>(levels[i] + 32);
+    }
+  }
+  store_q6_k_levels(levels, block);
+}
+
+void quantize_block(TensorType type, const float* x, uint8_t* block) {
+  switch (type) {
+    case TensorType::kQ8_0:
+      return quantize_q8_0(x, block);
+    case TensorType::kQ6_K:
+      return quantize_q6_k(x, block);
+    case TensorType::kQ5_0:
+      return quantize_nibbles<32>(type, x, block);
+    case TensorType::kQ4_0:
+      return quantize_nibbles<16>(type, x, block);
+    default:  // is_quantizable() and the caller leave no other
+      return;
+  }
+}
+
+template <typename Store>
+void convert(const float* x, uint8_t* out, int64_t n, Store&& to_bits) {
+  for (int64_t i = 0; i < n; ++i) store_unaligned(out + 2 * i, to_bits(x[i]));
+}
+
+}  // namespace
+
+bool is_quantizable(TensorType type) {
+  switch (type) {
+    case TensorType::kF32:
+    case TensorType::kF16:
+    case TensorType::kBF16:
+    case TensorType::kQ8_0:
+    case TensorType::kQ6_K:
+    case TensorType::kQ5_0:
+    case TensorType::kQ4_0:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void quantize_row(TensorType type, const float* x, uint8_t* out, int64_t n) {
+  if (!is_quantizable(type)) {
+    throw Error(ErrorCode::kUnsupported,
+                std::string("floats cannot be turned into ") + tensor_type_name(type));
+  }
+  if (type == TensorType::kF32) {
+    std::memcpy(out, x, static_cast<size_t>(n) * 4);
+    return;
+  }
+  if (type == TensorType::kF16) return convert(x, out, n, f32_to_f16);
+  if (type == TensorType::kBF16) return convert(x, out, n, f32_to_bf16);
+
+  const TensorTypeInfo& info = *tensor_type_info(static_cast<uint32_t>(type));
+  if (n % info.block_elems != 0) {
+    throw Error(ErrorCode::kUnsupported, std::string(info.name) + " rows must be a multiple of " +
+                                             std::to_string(info.block_elems) + " long, not " +
+                                             std::to_string(n));
+  }
+  check_finite(type, x, n);
+  for (int64_t i = 0; i < n; i += info.block_elems, out += info.block_bytes) {
+    quantize_block(type, x + i, out);
+  }
+}
+
+}  // namespace bitnet
