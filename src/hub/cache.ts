@@ -7,7 +7,20 @@
 //     refs/<revision>               the commit that a branch or tag meant when it was last downloaded
 //   .locks/models--owner--name/     ours: <id>.bitnet.lock while a process downloads a blob
 
-import { copyFile, link, lstat, mkdir, readdir, readFile, realpath, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { BitnetError } from "../errors.js";
 
@@ -52,7 +65,12 @@ export async function sizeOf(path: string): Promise<number | undefined> {
 }
 
 /** Links snapshots/<commit>/<path> to its blob. Where links are not allowed (Windows), a second name or a copy. */
-export async function linkSnapshot(paths: RepositoryPaths, commit: string, path: string, blob: string): Promise<string> {
+export async function linkSnapshot(
+  paths: RepositoryPaths,
+  commit: string,
+  path: string,
+  blob: string,
+): Promise<string> {
   const place = snapshotPath(paths, commit, path);
   await mkdir(dirname(place), { recursive: true });
   const target = relative(dirname(place), blob);

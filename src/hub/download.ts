@@ -174,7 +174,6 @@ async function downloadBlob(task: Task, blob: string): Promise<void> {
       mismatches += partial.cachedBytes === 0 ? 1 : 0;
       await startOver(task, partial);
       if (mismatches >= maxMismatches) {
-        await rm(path, { force: true });
         throw new BitnetError("BAD_FILE", `${subjectOf(task)} arrives damaged: its ${task.hash.kind} is wrong`, {
           hint: "run the same command again later; if it stays so, something between here and the hub changes files",
         });
@@ -185,6 +184,9 @@ async function downloadBlob(task: Task, blob: string): Promise<void> {
     await nameBlob(task, partial, blob);
   } finally {
     await handle.close();
+    if (partial.position === 0) {
+      await rm(path, { force: true }); // nothing to continue
+    }
   }
 }
 
@@ -334,7 +336,9 @@ async function readChunk(
     const { value } = await Promise.race([reader.read(), stalled]);
     return value;
   } catch (cause) {
-    throw cause instanceof TransientError ? cause : new TransientError(`cut off (${describeFailure(cause)})`, { cause });
+    throw cause instanceof TransientError
+      ? cause
+      : new TransientError(`cut off (${describeFailure(cause)})`, { cause });
   } finally {
     clearTimeout(timer);
   }

@@ -122,7 +122,9 @@ function unreachableError(hub: Hub, subject: string, error: TransientError): Bit
   const wait = error.retryAfterMs === undefined ? "" : ` for ${Math.ceil(error.retryAfterMs / 1000)} s`;
   const hint = limited
     ? `wait${wait || " a few minutes"} and run the same command again, it continues where it stopped; ${
-        hub.environment.token === undefined ? "with HF_TOKEN set the hub allows more requests" : "other downloads count too"
+        hub.environment.token === undefined
+          ? "with HF_TOKEN set the hub allows more requests"
+          : "other downloads count too"
       }`
     : "run the same command again, it continues where it stopped; behind a proxy set https_proxy, for another server " +
       "HF_ENDPOINT, and HF_HUB_OFFLINE=1 to use only what is downloaded already";

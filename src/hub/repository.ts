@@ -90,9 +90,7 @@ async function openRemote(
   const { listFiles, modelInfo } = await import("@huggingface/hub");
   const request: HubRequest = { repo: name, subject: `${name}@${revision}`, signal };
   const common = { hubUrl: hub.environment.endpoint, fetch: asFetch(hub, request) };
-  const info = await reading(request, () =>
-    modelInfo({ ...common, name, revision, additionalFields: ["sha"] }),
-  );
+  const info = await reading(request, () => modelInfo({ ...common, name, revision, additionalFields: ["sha"] }));
   const commit = String(info.sha);
   if (!/^[0-9a-f]{40}$/.test(commit)) {
     throw unexpectedError(request, "it names no commit");
