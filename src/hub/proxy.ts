@@ -1,5 +1,7 @@
 // A fetch that goes through the proxies of https_proxy, http_proxy, all_proxy and no_proxy. Node's own does not.
 
+import { BitnetError } from "../errors.js";
+
 type Variables = Record<string, string | undefined>;
 
 /** The proxy for `url`, if any. Lower case names win, as in curl. */
@@ -36,10 +38,21 @@ export function createProxyFetch(env: Variables = process.env): typeof fetch {
       return fetch(input, init);
     }
     const undici = await import("undici");
-    const agent = agents.get(proxy) ?? new undici.ProxyAgent(proxy.includes("://") ? proxy : `http://${proxy}`);
+    const agent = agents.get(proxy) ?? new undici.ProxyAgent(checkProxy(proxy));
     agents.set(proxy, agent);
     // undici's types and Node's describe the same objects under different names.
     const proxied = undici.fetch as unknown as (url: URL, init: unknown) => Promise<Response>;
     return proxied(url, { ...init, dispatcher: agent });
   };
+}
+
+function checkProxy(proxy: string): string {
+  const address = proxy.includes("://") ? proxy : `http://${proxy}`;
+  if (!URL.canParse(address) || !/^https?:/i.test(address)) {
+    // Not quoted: it may hold a password.
+    throw new BitnetError("UNSUPPORTED", "the proxy in https_proxy, http_proxy or all_proxy is not an HTTP proxy", {
+      hint: "expected an address like http://proxy.example:8080",
+    });
+  }
+  return address;
 }
