@@ -240,16 +240,17 @@ export class FakeHub {
       return refuse(response, fault.status, undefined, fault.retryAfter);
     }
     const content = fault.flipAt === undefined ? original : flipped(original, fault.flipAt);
-    const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? "");
+    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
     const ranged = range !== null && !fault.ignoreRange;
     const start = ranged ? Number(range[1]) + (fault.shiftRange ?? 0) : 0;
     if (start >= content.length && content.length > 0) {
       return refuse(response, 416);
     }
-    const end = Math.max(start, fault.shortAt ?? content.length);
+    const last = ranged && range[2] !== "" ? Math.min(Number(range[2]) + 1, content.length) : content.length;
+    const end = Math.max(start, fault.shortAt ?? last);
     const body = Buffer.concat([content.subarray(start, end), fault.extra ?? Buffer.alloc(0)]);
     if (ranged) {
-      response.setHeader("content-range", `bytes ${start}-${content.length - 1}/${content.length}`);
+      response.setHeader("content-range", `bytes ${start}-${last - 1}/${content.length}`);
     }
     response.writeHead(ranged ? 206 : 200, { "content-length": body.length });
     const stop = Math.min(body.length, Math.max(0, (fault.cutAt ?? fault.stallAt ?? Number.POSITIVE_INFINITY) - start));
