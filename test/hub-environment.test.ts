@@ -89,7 +89,11 @@ describe("the environment", () => {
 });
 
 describe("proxies", () => {
-  const env = { https_proxy: "http://p:1", HTTP_PROXY: "http://p:2", no_proxy: "localhost, .corp.example,10.0.0.1:8080" };
+  const env = {
+    https_proxy: "http://p:1",
+    HTTP_PROXY: "http://p:2",
+    no_proxy: "localhost, .corp.example,10.0.0.1:8080",
+  };
   test.each([
     ["https://huggingface.co/a", "http://p:1"],
     ["http://huggingface.co/a", "http://p:2"],

@@ -87,7 +87,9 @@ test("waiting ends with an abort and leaves the lock to its holder", async () =>
   await leaveLock(process.pid);
   const controller = new AbortController();
   setTimeout(() => controller.abort(), 100);
-  await expect(withLock(lock, { signal: controller.signal }, async () => {})).rejects.toMatchObject({ code: "ABORTED" });
+  await expect(withLock(lock, { signal: controller.signal }, async () => {})).rejects.toMatchObject({
+    code: "ABORTED",
+  });
   expect(readFileSync(lock, "utf8")).toContain("another");
   expect(readdirSync(join(folder, "locks"))).toEqual(["blob.lock"]);
 });

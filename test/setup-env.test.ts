@@ -30,7 +30,12 @@ beforeEach(async () => {
   fake = await FakeHub.start();
   folder = mkdtempSync(join(tmpdir(), "bitnet-setup-"));
   env = {
-    ...Object.fromEntries(["http_proxy", "https_proxy", "all_proxy"].flatMap((name) => [[name, ""], [name.toUpperCase(), ""]])),
+    ...Object.fromEntries(
+      ["http_proxy", "https_proxy", "all_proxy"].flatMap((name) => [
+        [name, ""],
+        [name.toUpperCase(), ""],
+      ]),
+    ),
     HF_ENDPOINT: fake.url,
     HF_HOME: join(folder, "hf"),
     HF_HUB_CACHE: "",
@@ -176,7 +181,10 @@ describe("bitnet setup-env with a published GGUF file", () => {
 
   test("reads a private repository with HF_TOKEN, which nothing repeats", async () => {
     fake.repositories.set("test/private", { files: { "ggml-model-i2_s.gguf": tiny }, token });
-    const refused = await run("setup-env", ["-hr", "test/private", "--verbose"], { HF_TOKEN: "hf_wrong", BITNET_DEBUG: "1" });
+    const refused = await run("setup-env", ["-hr", "test/private", "--verbose"], {
+      HF_TOKEN: "hf_wrong",
+      BITNET_DEBUG: "1",
+    });
     expect(refused.status).toBe(1);
     expect(refused.stdout + refused.stderr).not.toMatch(/hf_[a-z]/);
     const allowed = await run("setup-env", ["-hr", "test/private", "--verbose"], { HF_TOKEN: token });
@@ -219,9 +227,16 @@ function interruptWhen(args: string[], condition: () => boolean, kill: NodeJS.Si
 }
 
 describe("bitnet setup-env refuses", () => {
-  const config = (value: unknown) => ({ "config.json": JSON.stringify(value), "model.safetensors": Buffer.alloc(1000) });
+  const config = (value: unknown) => ({
+    "config.json": JSON.stringify(value),
+    "model.safetensors": Buffer.alloc(1000),
+  });
   test.each([
-    ["a model that is not ternary", config({ architectures: ["LlamaForCausalLM"] }), /no ternary model.*LlamaForCausalLM/],
+    [
+      "a model that is not ternary",
+      config({ architectures: ["LlamaForCausalLM"] }),
+      /no ternary model.*LlamaForCausalLM/,
+    ],
     ["a config.json that is none", { ...config({}), "config.json": "<html>" }, /config\.json of test\/bad is no JSON/],
     ["a repository without a model", { "README.md": "hello" }, /no weights of a model/],
     ["PyTorch files", { "config.json": "{}", "pytorch_model.bin": "x" }, /PyTorch files only/],

@@ -35,24 +35,34 @@ export async function openRemoteGguf(
     const copy = join(folder, "header.gguf");
     const handle = await open(copy, "w");
     try {
+      let isGguf = false;
       for (let have = 0, want = firstBytes; ; want *= 4) {
         const end = Math.min(want, file.size);
-        const bytes = await fetchRange(hub, repository, path, have, end, options.signal);
-        await handle.write(bytes, 0, bytes.length, have);
-        await handle.truncate(file.size);
+        if (end > have) {
+          const bytes = await fetchRange(hub, repository, path, have, end, options.signal);
+          await handle.write(bytes, 0, bytes.length, have);
+          await handle.truncate(file.size);
+          isGguf ||= new TextDecoder().decode(bytes.subarray(0, 4)) === "GGUF";
+        }
         have = end;
-        const gguf = tryOpen(copy, have, end === file.size || want >= mostBytes);
+        const gguf = tryOpen(copy, have, !isGguf || end === file.size || want >= mostBytes);
         if (gguf !== undefined) {
-          gguf.metadata(); // the native reader keeps the file mapped
-          return gguf;
+          return gguf; // it keeps the file mapped
         }
       }
     } finally {
       await handle.close();
     }
+  } catch (error) {
+    throw error instanceof BitnetError ? renamed(error, folder, `${repository.name}/${path}`) : error;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** The same error about the file that the user named. */
+function renamed({ code, message, hint, cause }: BitnetError, folder: string, name: string): BitnetError {
+  return new BitnetError(code, message.replaceAll(join(folder, "header.gguf"), name), { hint, cause });
 }
 
 /** The file, if the `have` bytes hold its whole header. Where they do not, zeros follow, which read as anything. */
