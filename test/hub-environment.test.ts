@@ -1,6 +1,6 @@
 // What the environment says about the hub, and its proxies.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { homedir, tmpdir } from "node:os";
@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readHubEnvironment } from "../src/hub/environment.js";
 import { createProxyFetch, proxyFor } from "../src/hub/proxy.js";
 import { findRegistered, registeredModels } from "../src/hub/registry.js";
+import { root } from "./fixtures.js";
 import { FakeHub } from "./support/fake-hub.js";
 
 let home: string;
@@ -163,4 +164,11 @@ describe("the registry", () => {
     expect(findRegistered("microsoft/bitnet-b1.58-2b-4t")?.ggufRepo).toBe("microsoft/BitNet-b1.58-2B-4T-gguf");
     expect(findRegistered("test/model")).toBeUndefined();
   });
+});
+
+test("the documentation lists the registry", () => {
+  const docs = readFileSync(join(root, "docs", "models.md"), "utf8");
+  for (const { repo, family, kind, parameters, license } of registeredModels) {
+    expect(docs).toContain(`\n| ${repo} | ${family} | ${kind} | ${parameters} | ${license} |\n`);
+  }
 });
