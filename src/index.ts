@@ -29,7 +29,13 @@ export {
   type SessionOptions,
 } from "./model.js";
 export { listModels, type ModelFile, removeModels } from "./model-files.js";
-export { type SetupOptions, type SetupResult, setupModel } from "./setup.js";
+export {
+  type DownloadedCheckpoint,
+  downloadCheckpoint,
+  type SetupOptions,
+  type SetupResult,
+  setupModel,
+} from "./setup.js";
 export {
   type DecodeOptions,
   type EncodeOptions,
