@@ -16,10 +16,11 @@
 namespace bitnet {
 namespace {
 
-// Both round-to-nearest f32 -> int, |v| < 2^22: half to even, and half away from zero.
+// f32 -> nearest int, half to even. Beyond +-2^22 the result is of no use, but the same as the
+// reference's, and defined.
 int round_even(float v) {
-  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: integers are one apart
-  return static_cast<int>(std::bit_cast<uint32_t>(v + kMagic) - std::bit_cast<uint32_t>(kMagic));
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: floats near it are 1 apart
+  return static_cast<int>(std::bit_cast<uint32_t>(v + kMagic) & 0x7fffff) - 0x400000;
 }
 int round_away(float v) { return static_cast<int>(std::round(v)); }
 
@@ -164,12 +165,83 @@ void quantize_q6_k(const float* x, uint8_t* block) {
   store_q6_k_levels(levels, block);
 }
 
+// Levels [-4, 3] for 16 values and their scale: starts from the levels that map the largest value
+// to -4, then moves single levels to where the other 15 want them, while that makes the weighted
+// fit (as in fit_levels) better, at most five times over.
+float refine_levels(const float* x, int8_t* levels) {
+  constexpr int kN = 16, kLimit = 4;
+  const auto level = [](float v) { return std::clamp(round_even(v), -kLimit, kLimit - 1); };
+  const float largest = extreme(x, kN);
+  if (std::fabs(largest) < kTiny) {
+    std::fill_n(levels, kN, int8_t{-kLimit});
+    return 0;
+  }
+  const float inverse = -kLimit / largest;
+  float sum_xl = 0, sum_ll = 0;
+  const auto xl = [x](int i, int l) { return x[i] * x[i] * x[i] * static_cast<float>(l); };
+  const auto ll = [x](int i, int l) {
+    return x[i] * x[i] * static_cast<float>(l) * static_cast<float>(l);
+  };
+  for (int i = 0; i < kN; ++i) {
+    levels[i] = static_cast<int8_t>(level(inverse * x[i]));
+    sum_xl += xl(i, levels[i]);
+    sum_ll += ll(i, levels[i]);
+  }
+  bool changed = true;
+  for (int round = 0; round < 5 && changed; ++round) {
+    changed = false;
+    for (int i = 0; i < kN; ++i) {
+      float new_xl = sum_xl - xl(i, levels[i]);
+      if (!(new_xl > 0)) continue;
+      float new_ll = sum_ll - ll(i, levels[i]);
+      const int l = level(x[i] * new_ll / new_xl);
+      if (l == levels[i]) continue;
+      new_xl += xl(i, l);
+      new_ll += ll(i, l);
+      if (!(new_ll > 0 && new_xl * new_xl * sum_ll > sum_xl * sum_xl * new_ll)) continue;
+      levels[i] = static_cast<int8_t>(l);
+      sum_xl = new_xl;
+      sum_ll = new_ll;
+      changed = true;
+    }
+  }
+  return sum_ll > 0 ? sum_xl / sum_ll : 0.0f;
+}
+
+// 16 groups of 16 values, each with a 6-bit scale, -32..31 in units of d, stored with 32 added.
+void quantize_q3_k(const float* x, uint8_t* block) {
+  int8_t levels[256];
+  float scales[16];
+  for (int g = 0; g < 16; ++g) scales[g] = refine_levels(x + 16 * g, levels + 16 * g);
+  const float largest = extreme(scales, 16);
+  std::memset(block, 0, 110);
+  const float inverse = largest != 0 ? -32.0f / largest : 0.0f;
+  store_scale(TensorType::kQ3_K, block + 108, largest != 0 ? 1 / inverse : 0.0f);
+  const float d = f16_to_f32(load_unaligned<uint16_t>(block + 108));
+  for (int g = 0; g < 16; ++g) {
+    int scale = std::clamp(round_even(inverse * scales[g]), -32, 31);
+    if (largest == 0) scale = -32;  // all bits 0, as the reference leaves them
+    const int stored = scale + 32;
+    block[96 + g % 8] |= static_cast<uint8_t>((stored & 15) << (g < 8 ? 0 : 4));
+    block[104 + g % 4] |= static_cast<uint8_t>(stored >> 4 << 2 * (g / 4));
+    const float step = d * static_cast<float>(scale);
+    for (int i = 16 * g; i < 16 * (g + 1); ++i) {
+      if (step != 0) levels[i] = static_cast<int8_t>(std::clamp(round_even(x[i] / step), -4, 3));
+      const int q = levels[i] + 4;
+      block[i % 32] |= static_cast<uint8_t>(q >> 2 << i / 32);
+      block[32 + i / 128 * 32 + i % 32] |= static_cast<uint8_t>((q & 3) << 2 * (i % 128 / 32));
+    }
+  }
+}
+
 void quantize_block(TensorType type, const float* x, uint8_t* block) {
   switch (type) {
     case TensorType::kQ8_0:
       return quantize_q8_0(x, block);
     case TensorType::kQ6_K:
       return quantize_q6_k(x, block);
+    case TensorType::kQ3_K:
+      return quantize_q3_k(x, block);
     case TensorType::kQ5_0:
       return quantize_nibbles<32>(type, x, block);
     case TensorType::kQ4_0:
@@ -195,6 +267,7 @@ bool is_quantizable(TensorType type) {
     case TensorType::kQ6_K:
     case TensorType::kQ5_0:
     case TensorType::kQ4_0:
+    case TensorType::kQ3_K:
       return true;
     default:
       return false;
