@@ -51,26 +51,23 @@ Forward::Forward(Model& model, int64_t n_ctx)
   const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
   const int64_t widest = std::max({c.n_embd, c.n_ff, width});
   auto floats = [batch](int64_t n) { return static_cast<size_t>(batch * n); };
-  x_.resize(floats(c.n_embd));
-  normed_.resize(floats(widest));
-  q_.resize(floats(width));
-  k_.resize(floats(kv_width));
-  v_.resize(floats(kv_width));
-  attended_.resize(floats(std::max(width, c.n_embd)));
-  gate_.resize(floats(c.n_ff));
-  up_.resize(floats(c.n_ff));
-  cos_.resize(floats(c.head_dim / 2));
-  sin_.resize(floats(c.head_dim / 2));
-  quantized_.resize(floats(round_up(widest, kActivationPad)));
-  scales_.resize(floats(1));
-  sums_.resize(floats(1));
-  thread_scratch_.reset(new uint8_t[static_cast<size_t>(kThreadScratch * model.pool.size() + 64)]);
+  x_ = AlignedArray<float>(floats(c.n_embd));
+  normed_ = AlignedArray<float>(floats(widest));
+  q_ = AlignedArray<float>(floats(width));
+  k_ = AlignedArray<float>(floats(kv_width));
+  v_ = AlignedArray<float>(floats(kv_width));
+  attended_ = AlignedArray<float>(floats(std::max(width, c.n_embd)));
+  gate_ = AlignedArray<float>(floats(c.n_ff));
+  up_ = AlignedArray<float>(floats(c.n_ff));
+  cos_ = AlignedArray<float>(floats(c.head_dim / 2));
+  sin_ = AlignedArray<float>(floats(c.head_dim / 2));
+  quantized_ = AlignedArray<int8_t>(floats(round_up(widest, kActivationPad)));
+  scales_ = AlignedArray<float>(floats(1));
+  sums_ = AlignedArray<int32_t>(floats(1));
+  thread_scratch_ = AlignedArray<uint8_t>(static_cast<size_t>(kThreadScratch * model.pool.size()));
 }
 
-uint8_t* Forward::scratch(int thread) const {
-  const uintptr_t base = (reinterpret_cast<uintptr_t>(thread_scratch_.get()) + 63) & ~uintptr_t{63};
-  return reinterpret_cast<uint8_t*>(base) + thread * kThreadScratch;
-}
+uint8_t* Forward::scratch(int thread) const { return thread_scratch_.data() + thread * kThreadScratch; }
 
 bool Forward::run(std::span<const int32_t> tokens, int64_t position, Logits wanted, std::vector<float>& out,
                   const std::atomic<bool>& abort) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "aligned.h"
 #include "model.h"
 
 namespace bitnet {
@@ -51,7 +52,6 @@ class Forward {
   const KvCache& cache() const { return cache_; }
 
  private:
-  struct Scratch;  // per thread
   void embed(std::span<const int32_t> tokens);
   void rope_tables(int64_t n, int64_t position);
   void attention_block(const Layer& layer, int64_t index, int64_t n, int64_t position);
@@ -73,13 +73,12 @@ class Forward {
   const Kernels& kernels_;
   KvCache cache_;
   // Scratch of a batch, [kBatchTokens, ...]:
-  std::vector<float> x_, normed_, q_, k_, v_, attended_, gate_, up_, cos_, sin_;
-  std::vector<int8_t> quantized_;
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_;
+  AlignedArray<float> x_, normed_, q_, k_, v_, attended_, gate_, up_, cos_, sin_, scales_;
+  AlignedArray<int8_t> quantized_;
+  AlignedArray<int32_t> sums_;
   QuantizedBatch activations_;
   int64_t normed_stride_ = 0;
-  std::unique_ptr<uint8_t[]> thread_scratch_;  // kMatmulScratch + attention scratch, per thread
+  AlignedArray<uint8_t> thread_scratch_;  // kMatmulScratch + attention scratch, per thread
   uint8_t* scratch(int thread) const;
 };
 

@@ -23,7 +23,7 @@ extern const Kernels kScalar;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const Kernels kAvx2, kAvxVnni, kAvx512Vnni;
 #elif defined(__aarch64__)
-extern const Kernels kNeon, kNeonDotprod;
+extern const Kernels kNeon, kNeonDotprod, kNeonI8mm;
 #endif
 
 namespace {
@@ -127,7 +127,7 @@ const std::vector<const Kernels*>& all_kernels() {
 #if defined(__x86_64__) || defined(_M_X64)
       &kAvx512Vnni, &kAvxVnni, &kAvx2,
 #elif defined(__aarch64__)
-      &kNeonDotprod, &kNeon,
+      &kNeonI8mm, &kNeonDotprod, &kNeon,
 #endif
       &kScalar,
   };

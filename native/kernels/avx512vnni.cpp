@@ -4,8 +4,12 @@
 
 #include <immintrin.h>
 
+#include <utility>
+
 namespace bitnet {
 namespace {
+
+#include "kernels/unroll.inl"
 
 using vf = __m512;
 constexpr int kWidth = 16;
@@ -35,10 +39,29 @@ inline vf load_bf16(const uint16_t* p) {
 
 constexpr int kTileRows = 4, kTileTokens = 6;
 
-// Two blocks, or the last one of an odd row with zeros behind it: nothing is read beyond the row.
-inline __m512i load_blocks(const uint8_t* w, int64_t n_bytes) {
-  if (n_bytes >= 64) return _mm512_loadu_si512(w);
+// acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs out of registers.
+inline void dpbusd(__m512i& acc, __m512i codes, __m512i q) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(q));
+}
+
+// The last block of an odd row with zeros behind it: nothing is read beyond the row.
+inline __m512i load_block(const uint8_t* w) {
   return _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+}
+
+// out[i] = sum of the lanes of v[i], four at a time.
+template <int N>
+BITNET_INLINE inline void store_sums(const __m512i (&v)[N], int32_t* out) {
+  each<N / 4>([&](auto i) BITNET_INLINE {
+    const __m512i a = v[4 * i], b = v[4 * i + 1], c = v[4 * i + 2], d = v[4 * i + 3];
+    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    const __m512i abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64(abcd, 1));
+    const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 4 * i), sums);
+  });
+  each<N % 4>([&](auto i) BITNET_INLINE { out[N / 4 * 4 + i] = _mm512_reduce_add_epi32(v[N / 4 * 4 + i]); });
 }
 
 // No shifts: each group is used where it stands, 1, 4, 16 or 64 times too large, and set right at the end. The largest
@@ -46,32 +69,36 @@ inline __m512i load_blocks(const uint8_t* w, int64_t n_bytes) {
 template <int R>
 inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q, int32_t* out) {
   __m512i mask[4], acc[R][4];
-  for (int g = 0; g < 4; ++g) mask[g] = _mm512_set1_epi8(static_cast<char>(3 << (6 - 2 * g)));
-  for (int r = 0; r < R; ++r)
-    for (int g = 0; g < 4; ++g) acc[r][g] = _mm512_setzero_si512();
+  each<4>([&](auto g) BITNET_INLINE { mask[g] = _mm512_set1_epi8(static_cast<char>(3 << (6 - 2 * g))); });
+  each<R>([&](auto r) BITNET_INLINE { each<4>([&](auto g) BITNET_INLINE { acc[r][g] = _mm512_setzero_si512(); }); });
   const int64_t n_bytes = 32 * n_blocks;
-  for (int64_t i = 0; i < n_bytes; i += 64) {
-    const int8_t* x = q + 4 * i;
-    for (int r = 0; r < R; ++r) {
-      const __m512i packed = load_blocks(w + r * row_bytes + i, n_bytes - i);
-      for (int g = 0; g < 4; ++g) {
-        acc[r][g] =
-            _mm512_dpbusd_epi32(acc[r][g], _mm512_and_si512(packed, mask[g]), _mm512_loadu_si512(x + 64 * g));
-      }
-    }
-  }
-  for (int r = 0; r < R; ++r) {
+  const auto step = [&](int64_t i, auto load_weights) BITNET_INLINE {
+    __m512i x[4];
+    each<4>([&](auto g) BITNET_INLINE { x[g] = _mm512_loadu_si512(q + 4 * i + 64 * g); });
+    each<R>([&](auto r) BITNET_INLINE {
+      const __m512i packed = load_weights(w + r * row_bytes + i);
+      each<4>([&](auto g) BITNET_INLINE {
+        dpbusd(acc[r][g], _mm512_and_si512(packed, mask[g]), x[g]);
+      });
+    });
+  };
+  int64_t i = 0;
+  for (; i + 64 <= n_bytes; i += 64) step(i, [](const uint8_t* p) BITNET_INLINE { return _mm512_loadu_si512(p); });
+  if (i < n_bytes) step(i, [](const uint8_t* p) BITNET_INLINE { return load_block(p); });
+  __m512i total[R];
+  each<R>([&](auto r) BITNET_INLINE {
     const __m512i high = _mm512_add_epi32(_mm512_srai_epi32(acc[r][0], 6), _mm512_srai_epi32(acc[r][1], 4));
     const __m512i low = _mm512_add_epi32(_mm512_srai_epi32(acc[r][2], 2), acc[r][3]);
-    out[r] = _mm512_reduce_add_epi32(_mm512_add_epi32(high, low));
-  }
+    total[r] = _mm512_add_epi32(high, low);
+  });
+  store_sums(total, out);
 }
 
 inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {
   const __m512i mask = _mm512_set1_epi8(3);
   const int64_t n_bytes = 32 * n_blocks;
   for (int64_t i = 0; i < n_bytes; i += 64) {
-    const __m512i packed = load_blocks(w + i, n_bytes - i);
+    const __m512i packed = n_bytes - i >= 64 ? _mm512_loadu_si512(w + i) : load_block(w + i);
     uint8_t* to = codes + 4 * i;
     _mm512_storeu_si512(to, _mm512_and_si512(_mm512_srli_epi16(packed, 6), mask));
     _mm512_storeu_si512(to + 64, _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask));
@@ -82,19 +109,17 @@ inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {
 
 template <int R, int T>
 inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t n, int32_t* out) {
-  __m512i acc[R][T];
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t) acc[r][t] = _mm512_setzero_si512();
+  __m512i acc[T * R];
+  each<T * R>([&](auto i) BITNET_INLINE { acc[i] = _mm512_setzero_si512(); });
   for (int64_t c = 0; c < n; c += 64) {
     __m512i w[R];
-    for (int r = 0; r < R; ++r) w[r] = _mm512_loadu_si512(codes + r * stride + c);
-    for (int t = 0; t < T; ++t) {
+    each<R>([&](auto r) BITNET_INLINE { w[r] = _mm512_loadu_si512(codes + r * stride + c); });
+    each<T>([&](auto t) BITNET_INLINE {
       const __m512i x = _mm512_loadu_si512(q + t * stride + c);
-      for (int r = 0; r < R; ++r) acc[r][t] = _mm512_dpbusd_epi32(acc[r][t], w[r], x);
-    }
+      each<R>([&](auto r) BITNET_INLINE { dpbusd(acc[t * R + r], w[r], x); });
+    });
   }
-  for (int t = 0; t < T; ++t)
-    for (int r = 0; r < R; ++r) out[t * R + r] = _mm512_reduce_add_epi32(acc[r][t]);
+  store_sums(acc, out);
 }
 
 #include "kernels/ternary_matmul.inl"

@@ -68,30 +68,30 @@ template <class Row, int R, int T>
 inline void float_tile(const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x, int64_t x_stride, float* out,
                        int64_t out_stride) {
   vf acc[R][T][kVecs];
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t)
-      for (int j = 0; j < kVecs; ++j) acc[r][t][j] = set1(0.0f);
+  each<R>([&](auto r) BITNET_INLINE {
+    each<T>([&](auto t) BITNET_INLINE { each<kVecs>([&](auto j) BITNET_INLINE { acc[r][t][j] = set1(0.0f); }); });
+  });
   const int64_t whole = cols / kLanes * kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
-    for (int j = 0; j < kVecs; ++j) {
+    each<kVecs>([&](auto j) BITNET_INLINE {
       vf a[T];
-      for (int t = 0; t < T; ++t) a[t] = load(x + t * x_stride + i + j * kWidth);
-      for (int r = 0; r < R; ++r) {
+      each<T>([&](auto t) BITNET_INLINE { a[t] = load(x + t * x_stride + i + j * kWidth); });
+      each<R>([&](auto r) BITNET_INLINE {
         const vf weights = Row::load_at(w + r * row_bytes, i + j * kWidth);
-        for (int t = 0; t < T; ++t) acc[r][t][j] = fma(weights, a[t], acc[r][t][j]);
-      }
-    }
+        each<T>([&](auto t) BITNET_INLINE { acc[r][t][j] = fma(weights, a[t], acc[r][t][j]); });
+      });
+    });
   }
-  for (int r = 0; r < R; ++r) {
-    for (int t = 0; t < T; ++t) {
+  each<R>([&](auto r) BITNET_INLINE {
+    each<T>([&](auto t) BITNET_INLINE {
       float lanes[kLanes];
-      for (int j = 0; j < kVecs; ++j) store(lanes + j * kWidth, acc[r][t][j]);
+      each<kVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[r][t][j]); });
       for (int64_t i = whole; i < cols; ++i) {
         lanes[i - whole] = fma1(Row::at(w + r * row_bytes, i), x[t * x_stride + i], lanes[i - whole]);
       }
       out[t * out_stride + r] = sum_lanes(lanes);
-    }
-  }
+    });
+  });
 }
 
 template <class Row>
@@ -163,32 +163,36 @@ inline float exp_one(float x) {
 template <int Q>
 inline void score_tile(const float* const* q, const uint16_t* k, int head_dim, float scale, float* scores) {
   vf acc[Q][kHalf];
-  for (int i = 0; i < Q; ++i)
-    for (int j = 0; j < kHalf; ++j) acc[i][j] = set1(0.0f);
+  each<Q>([&](auto i) BITNET_INLINE { each<kHalf>([&](auto j) BITNET_INLINE { acc[i][j] = set1(0.0f); }); });
   for (int d = 0; d < head_dim; ++d) {
-    for (int j = 0; j < kHalf; ++j) {
+    each<kHalf>([&](auto j) BITNET_INLINE {
       const vf keys = load_f16(k + d * 16 + j * kWidth);
-      for (int i = 0; i < Q; ++i) acc[i][j] = fma(keys, set1(q[i][d]), acc[i][j]);
-    }
+      each<Q>([&](auto i) BITNET_INLINE { acc[i][j] = fma(keys, set1(q[i][d]), acc[i][j]); });
+    });
   }
-  for (int i = 0; i < Q; ++i)
-    for (int j = 0; j < kHalf; ++j) store(scores + i * kAttentionChunk + j * kWidth, acc[i][j] * set1(scale));
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<kHalf>([&](auto j) BITNET_INLINE {
+      store(scores + i * kAttentionChunk + j * kWidth, acc[i][j] * set1(scale));
+    });
+  });
 }
 
 // out[i][0..16) += p[i][key] * v[key][0..16) over n keys; Q rows share each converted value vector.
 template <int Q>
 inline void value_tile(const float* p, const uint16_t* v, int v_stride, int n, float* out, int out_stride) {
   vf acc[Q][kHalf];
-  for (int i = 0; i < Q; ++i)
-    for (int j = 0; j < kHalf; ++j) acc[i][j] = load(out + i * out_stride + j * kWidth);
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<kHalf>([&](auto j) BITNET_INLINE { acc[i][j] = load(out + i * out_stride + j * kWidth); });
+  });
   for (int key = 0; key < n; ++key) {
-    for (int j = 0; j < kHalf; ++j) {
+    each<kHalf>([&](auto j) BITNET_INLINE {
       const vf values = load_f16(v + key * v_stride + j * kWidth);
-      for (int i = 0; i < Q; ++i) acc[i][j] = fma(values, set1(p[i * kAttentionChunk + key]), acc[i][j]);
-    }
+      each<Q>([&](auto i) BITNET_INLINE { acc[i][j] = fma(values, set1(p[i * kAttentionChunk + key]), acc[i][j]); });
+    });
   }
-  for (int i = 0; i < Q; ++i)
-    for (int j = 0; j < kHalf; ++j) store(out + i * out_stride + j * kWidth, acc[i][j]);
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<kHalf>([&](auto j) BITNET_INLINE { store(out + i * out_stride + j * kWidth, acc[i][j]); });
+  });
 }
 
 // Turns one row of scores into weights of the running softmax: returns the factor for what was summed before.
@@ -273,13 +277,18 @@ void rms_norm(const float* x, const float* weight, float eps, float* out, int64_
   for (i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
 }
 
+// Below -87 silu is 0 to within 1.5e-36; the quotient there would grow with the gate, as exp_vf stops growing at 87.
 void silu_mul(float* gate, const float* up, int64_t n) {
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) {
     const vf g = load(gate + i);
-    store(gate + i, g / (set1(1.0f) + exp_vf(set1(0.0f) - g)) * load(up + i));
+    const vf silu = zero_below(g, set1(-87.0f), g / (set1(1.0f) + exp_vf(set1(0.0f) - g)));
+    store(gate + i, silu * load(up + i));
   }
-  for (; i < n; ++i) gate[i] = gate[i] / (1.0f + exp_one(-gate[i])) * up[i];
+  for (; i < n; ++i) {
+    const float silu = gate[i] < -87.0f ? 0.0f : gate[i] / (1.0f + exp_one(-gate[i]));
+    gate[i] = silu * up[i];
+  }
 }
 
 void relu2_mul(float* gate, const float* up, int64_t n) {
@@ -317,7 +326,7 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
   double most = 1e-5;
   for (int j = 0; j < kLanes; ++j) most = lanes[j] > most ? lanes[j] : most;
   const float s = static_cast<float>(127.0 / most);
-  int32_t total = 0;
+  uint32_t total = 0;  // unsigned: what a NaN turns into may wrap around
   for (i = 0; i < stride; i += 32) {
     int8_t* to = q + activation_index(i);
     if (i + 32 <= cols) {
@@ -328,7 +337,7 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
         __builtin_memcpy(&bits, &shifted, 4);
         const int32_t v = (bits & 0x007fffff) - 0x00400000;
         to[j] = static_cast<int8_t>(v);
-        total += v;
+        total += static_cast<uint32_t>(v);
       }
     } else {
       for (int j = 0; j < 32; ++j) {
@@ -340,10 +349,10 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
           v = (bits & 0x007fffff) - 0x00400000;
         }
         to[j] = static_cast<int8_t>(v);
-        total += v;
+        total += static_cast<uint32_t>(v);
       }
     }
   }
   *scale = s;
-  *sum = total;
+  *sum = static_cast<int32_t>(total);
 }

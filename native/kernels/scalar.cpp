@@ -1,8 +1,12 @@
 // Portable C++ for any CPU, and the definition of correct for every other kernel. No intrinsics, no tricks.
 #include "kernels.h"
 
+#include <utility>
+
 namespace bitnet {
 namespace {
+
+#include "kernels/unroll.inl"
 
 using vf = float;
 constexpr int kWidth = 1;
@@ -23,7 +27,7 @@ inline vf scale_by_pow2(vf p, vf n) {
   __builtin_memcpy(&power, &bits, 4);
   return p * power;
 }
-float half_to_float(uint16_t h);
+float half_to_float(uint16_t h);  // float_ops.inl
 inline vf load_f16(const uint16_t* p) { return half_to_float(*p); }
 inline vf load_bf16(const uint16_t* p) {
   const uint32_t bits = static_cast<uint32_t>(*p) << 16;

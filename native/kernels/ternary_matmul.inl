@@ -6,21 +6,30 @@
 // One token takes gemv straight from the packed weights. A batch unpacks a panel of rows once into scratch and uses it
 // for all tokens of a block, so unpacking costs almost nothing per token.
 
-constexpr int kPanelRows = 8;
+constexpr int kPanelRows = kTileRows * (kTileRows >= 4 ? 2 : 4);
 constexpr int64_t kTokenBlockBytes = 384 * 1024;  // activations of a block of tokens: within a level-2 cache
 
 // The contract of the format: int to float is exact (|acc| < 2^24), then subtract, divide, multiply, in this order.
-inline float finish(int32_t acc, int32_t sum, float act_scale, float weight_scale) {
-  return (static_cast<float>(acc) - static_cast<float>(sum)) / act_scale * weight_scale;
+template <int R>
+inline void finish(const int32_t* acc, int32_t sum, float act_scale, const float* weight_scales, float* out) {
+  for (int r = 0; r < R; ++r) {
+    out[r] = (static_cast<float>(acc[r]) - static_cast<float>(sum)) / act_scale * weight_scales[r];
+  }
 }
 
-inline float row_scale(const TernaryMatrix& w, int64_t row) { return w.row_scales ? w.row_scales[row] : w.scale; }
+template <int R>
+struct RowScales {
+  float s[R];
+  RowScales(const TernaryMatrix& w, int64_t row) {
+    for (int r = 0; r < R; ++r) s[r] = w.row_scales ? w.row_scales[row + r] : w.scale;
+  }
+};
 
 template <int R>
 inline void gemv_rows(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t row) {
   int32_t acc[R];
   gemv<R>(w.data + row * w.row_bytes, w.row_bytes, w.row_bytes / 32, x.q, acc);
-  for (int r = 0; r < R; ++r) out[row + r] = finish(acc[r], x.sum[0], x.scale[0], row_scale(w, row + r));
+  finish<R>(acc, x.sum[0], x.scale[0], RowScales<R>(w, row).s, out + row);
 }
 
 template <int R, int T>
@@ -28,11 +37,9 @@ inline void run_tile(const TernaryMatrix& w, const QuantizedBatch& x, const uint
                      int64_t out_stride, int64_t row, int64_t token) {
   int32_t acc[R * T];
   tile<R, T>(codes, x.q + token * x.stride, x.stride, x.stride, acc);
-  for (int t = 0; t < T; ++t) {
-    for (int r = 0; r < R; ++r) {
-      out[(token + t) * out_stride + row + r] =
-          finish(acc[t * R + r], x.sum[token + t], x.scale[token + t], row_scale(w, row + r));
-    }
+  const RowScales<R> scales(w, row);
+  for (int64_t t = 0; t < T; ++t) {
+    finish<R>(acc + t * R, x.sum[token + t], x.scale[token + t], scales.s, out + (token + t) * out_stride + row);
   }
 }
 

@@ -27,6 +27,13 @@ inline vf load_bf16(const uint16_t* p) {
 
 inline __m256i load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
+// Keeps a loaded vector in its register: compilers fold the load into every instruction that uses it, and the load
+// ports become the limit.
+inline __m256i in_register(__m256i v) {
+  __asm__("" : "+x"(v));
+  return v;
+}
+
 inline int32_t sum_lanes_i32(__m256i v) {
   __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
@@ -34,10 +41,16 @@ inline int32_t sum_lanes_i32(__m256i v) {
   return _mm_cvtsi128_si32(s);
 }
 
-// The sums of four vectors at once.
-inline __m128i sum_lanes_i32(__m256i a, __m256i b, __m256i c, __m256i d) {
-  const __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-  return _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+// out[i] = sum of the lanes of v[i], four at a time.
+template <int N>
+BITNET_INLINE inline void store_sums(const __m256i (&v)[N], int32_t* out) {
+  each<N / 4>([&](auto i) BITNET_INLINE {
+    const __m256i ab = _mm256_hadd_epi32(v[4 * i], v[4 * i + 1]), cd = _mm256_hadd_epi32(v[4 * i + 2], v[4 * i + 3]);
+    const __m256i abcd = _mm256_hadd_epi32(ab, cd);
+    const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(abcd), _mm256_extracti128_si256(abcd, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 4 * i), sums);
+  });
+  each<N % 4>([&](auto i) BITNET_INLINE { out[N / 4 * 4 + i] = sum_lanes_i32(v[N / 4 * 4 + i]); });
 }
 
 inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {
