@@ -1,6 +1,7 @@
-// The border between JavaScript and the core: values in, values out, long work on worker threads, exceptions turned
-// into Error objects with a code. Only the addon's files know napi.h: this one for everything that runs models,
-// addon_convert.cpp for what makes files, addon_support.h for both. Its surface is described in src/native.ts.
+// The border between JavaScript and the core: values in, values out, long work on worker threads,
+// exceptions turned into Error objects with a code. Only the addon's files know napi.h: this one
+// for everything that runs models, addon_convert.cpp for what makes files, addon_support.h for
+// both. Its surface is described in src/native.ts.
 #include <napi.h>
 
 #include <cmath>
@@ -28,10 +29,12 @@ Napi::Value int32_array(Napi::Env env, const std::vector<int32_t>& ids) {
   return array;
 }
 
-Napi::String js_string(Napi::Env env, std::string_view text) { return Napi::String::New(env, text.data(), text.size()); }
+Napi::String js_string(Napi::Env env, std::string_view text) {
+  return Napi::String::New(env, text.data(), text.size());
+}
 
 const char* gguf_type_name(bitnet::GgufType type) {
-  static const char* const kNames[] = {"u8",     "i8",    "u16", "i16", "u32", "i32", "f32",
+  static const char* const kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                        "bool", "string", "array", "u64", "i64", "f64"};
   return kNames[static_cast<uint32_t>(type)];
 }
@@ -39,8 +42,10 @@ const char* gguf_type_name(bitnet::GgufType type) {
 Napi::Value element(Napi::Env env, const bitnet::GgufValue& value, uint64_t i) {
   using bitnet::GgufType;
   switch (value.element) {
-    case GgufType::kString: return js_string(env, value.string(i));
-    case GgufType::kBool: return Napi::Boolean::New(env, value.integer(i) != 0);
+    case GgufType::kString:
+      return js_string(env, value.string(i));
+    case GgufType::kBool:
+      return Napi::Boolean::New(env, value.integer(i) != 0);
     case GgufType::kU64:
     case GgufType::kI64: {
       const int64_t n = value.integer(i);
@@ -49,7 +54,8 @@ Napi::Value element(Napi::Env env, const bitnet::GgufValue& value, uint64_t i) {
       if (value.element == GgufType::kU64) return Napi::BigInt::New(env, static_cast<uint64_t>(n));
       return Napi::BigInt::New(env, n);
     }
-    default: return Napi::Number::New(env, value.number(i));
+    default:
+      return Napi::Number::New(env, value.number(i));
   }
 }
 
@@ -67,8 +73,10 @@ class Wrapped : public Napi::ObjectWrap<T> {
     return object;
   }
 
-  static void define(Napi::Env env, const std::vector<Napi::ClassPropertyDescriptor<T>>& properties) {
-    constructors(env)[T::kName] = Napi::Persistent(Napi::ObjectWrap<T>::DefineClass(env, T::kName, properties));
+  static void define(Napi::Env env,
+                     const std::vector<Napi::ClassPropertyDescriptor<T>>& properties) {
+    constructors(env)[T::kName] =
+        Napi::Persistent(Napi::ObjectWrap<T>::DefineClass(env, T::kName, properties));
   }
 
  private:
@@ -128,9 +136,11 @@ class GgufObject : public Wrapped<GgufObject> {
     if (!value || value->type != bitnet::GgufType::kArray) {
       throw to_js(env, ErrorCode::kNotFound, gguf_->name() + ": no array named " + key);
     }
-    const uint64_t begin = std::min(start, value->count), end = begin + std::min(count, value->count - begin);
+    const uint64_t begin = std::min(start, value->count),
+                   end = begin + std::min(count, value->count - begin);
     Napi::Array out = Napi::Array::New(env, static_cast<size_t>(end - begin));
-    for (uint64_t i = begin; i < end; ++i) out.Set(static_cast<uint32_t>(i - begin), element(env, *value, i));
+    for (uint64_t i = begin; i < end; ++i)
+      out.Set(static_cast<uint32_t>(i - begin), element(env, *value, i));
     return out;
   }
 
@@ -139,8 +149,10 @@ class GgufObject : public Wrapped<GgufObject> {
     const std::string key = string_arg(info, 0, "the key");
     const bitnet::GgufValue* value = gguf_->find(key);
     if (!value) throw to_js(info.Env(), ErrorCode::kNotFound, gguf_->name() + ": no key " + key);
-    const uint64_t header = value->type == bitnet::GgufType::kArray ? 16 : 4;  // type; element type and count
-    return Napi::Buffer<uint8_t>::Copy(info.Env(), value->data - header, static_cast<size_t>(header + value->n_bytes()));
+    const uint64_t header =
+        value->type == bitnet::GgufType::kArray ? 16 : 4;  // type; element type and count
+    return Napi::Buffer<uint8_t>::Copy(info.Env(), value->data - header,
+                                       static_cast<size_t>(header + value->n_bytes()));
   }
 
   Napi::Value tensors(const Napi::CallbackInfo& info) {
@@ -150,7 +162,8 @@ class GgufObject : public Wrapped<GgufObject> {
     for (const bitnet::GgufTensor& t : gguf_->tensors()) {
       Napi::Object tensor = Napi::Object::New(env);
       Napi::Array shape = Napi::Array::New(env, t.n_dims);
-      for (uint32_t d = 0; d < t.n_dims; ++d) shape.Set(d, Napi::Number::New(env, static_cast<double>(t.ne[d])));
+      for (uint32_t d = 0; d < t.n_dims; ++d)
+        shape.Set(d, Napi::Number::New(env, static_cast<double>(t.ne[d])));
       tensor.Set("name", js_string(env, t.name));
       tensor.Set("type", bitnet::tensor_type_name(t.type));
       tensor.Set("shape", shape);
@@ -171,20 +184,25 @@ class DecoderObject : public Wrapped<DecoderObject> {
   static constexpr const char* kName = "Decoder";
   using Wrapped::Wrapped;
 
-  void init(Napi::Env, Napi::Object, std::pair<std::shared_ptr<const bitnet::Tokenizer>, bool> value) {
+  void init(Napi::Env, Napi::Object,
+            std::pair<std::shared_ptr<const bitnet::Tokenizer>, bool> value) {
     tokenizer_ = std::move(value.first);
     decoder_ = std::make_unique<bitnet::StreamDecoder>(*tokenizer_, value.second);
   }
 
   static void define(Napi::Env env) {
-    Wrapped::define(env, {InstanceMethod<&DecoderObject::push>("push"), InstanceMethod<&DecoderObject::flush>("flush")});
+    Wrapped::define(env, {InstanceMethod<&DecoderObject::push>("push"),
+                          InstanceMethod<&DecoderObject::flush>("flush")});
   }
 
  private:
   Napi::Value push(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&] { return js_string(info.Env(), decoder_->push(id_arg(info, 0))); });
+    return guarded(info.Env(),
+                   [&] { return js_string(info.Env(), decoder_->push(id_arg(info, 0))); });
   }
-  Napi::Value flush(const Napi::CallbackInfo& info) { return js_string(info.Env(), decoder_->flush()); }
+  Napi::Value flush(const Napi::CallbackInfo& info) {
+    return js_string(info.Env(), decoder_->flush());
+  }
 
   std::shared_ptr<const bitnet::Tokenizer> tokenizer_;
   std::unique_ptr<bitnet::StreamDecoder> decoder_;
@@ -195,7 +213,8 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
   static constexpr const char* kName = "Tokenizer";
   using Wrapped::Wrapped;
 
-  void init(Napi::Env env, Napi::Object object, std::shared_ptr<const bitnet::Tokenizer> tokenizer) {
+  void init(Napi::Env env, Napi::Object object,
+            std::shared_ptr<const bitnet::Tokenizer> tokenizer) {
     tokenizer_ = std::move(tokenizer);
     const bitnet::Tokenizer& t = *tokenizer_;
     Napi::Object out = Napi::Object::New(env);
@@ -233,20 +252,24 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
       } else {
         text = string_arg(info, 0, "the text");
       }
-      return int32_array(info.Env(), tokenizer_->encode(text, bool_arg(info, 1), bool_arg(info, 2)));
+      return int32_array(info.Env(),
+                         tokenizer_->encode(text, bool_arg(info, 1), bool_arg(info, 2)));
     });
   }
   Napi::Value decode(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(),
-                   [&] { return js_string(info.Env(), tokenizer_->decode(ids_arg(info, 0), bool_arg(info, 1))); });
+    return guarded(info.Env(), [&] {
+      return js_string(info.Env(), tokenizer_->decode(ids_arg(info, 0), bool_arg(info, 1)));
+    });
   }
   Napi::Value piece(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(),
-                   [&] { return js_string(info.Env(), tokenizer_->piece(id_arg(info, 0), bool_arg(info, 1))); });
+    return guarded(info.Env(), [&] {
+      return js_string(info.Env(), tokenizer_->piece(id_arg(info, 0), bool_arg(info, 1)));
+    });
   }
   Napi::Value token(const Napi::CallbackInfo& info) {
     const int32_t id = id_arg(info, 0);
-    if (id >= tokenizer_->n_vocab()) throw to_js(info.Env(), ErrorCode::kUsage, "token id outside the vocabulary");
+    if (id >= tokenizer_->n_vocab())
+      throw to_js(info.Env(), ErrorCode::kUsage, "token id outside the vocabulary");
     return js_string(info.Env(), tokenizer_->text(id));
   }
   Napi::Value create_decoder(const Napi::CallbackInfo& info) {
@@ -262,7 +285,8 @@ bitnet::SamplerParams sampling_of(const Napi::Object& options) {
   bitnet::SamplerParams p;
   Napi::Env env = options.Env();
   const auto real = [&](const char* key, float& field) {
-    if (!options.Get(key).IsUndefined()) field = static_cast<float>(number_of(env, options.Get(key), key));
+    if (!options.Get(key).IsUndefined())
+      field = static_cast<float>(number_of(env, options.Get(key), key));
   };
   const auto whole = [&](const char* key, int32_t& field) {
     if (!options.Get(key).IsUndefined()) {
@@ -280,15 +304,18 @@ bitnet::SamplerParams sampling_of(const Napi::Object& options) {
   real("frequencyPenalty", p.frequency_penalty);
   whole("nProbs", p.n_probs);
   if (!options.Get("seed").IsUndefined()) {
-    p.seed = static_cast<uint64_t>(integer_of(env, options.Get("seed"), "seed", 0, 9007199254740991.0));
+    p.seed =
+        static_cast<uint64_t>(integer_of(env, options.Get("seed"), "seed", 0, 9007199254740991.0));
   }
   if (options.Get("logitBias").IsArray()) {
     const auto pairs = options.Get("logitBias").As<Napi::Array>();
     for (uint32_t i = 0; i < pairs.Length(); ++i) {
-      if (!pairs.Get(i).IsArray()) throw to_js(env, ErrorCode::kUsage, "logitBias must be pairs of id and bias");
+      if (!pairs.Get(i).IsArray())
+        throw to_js(env, ErrorCode::kUsage, "logitBias must be pairs of id and bias");
       const auto pair = pairs.Get(i).As<Napi::Array>();
       p.logit_bias.emplace_back(
-          static_cast<int32_t>(integer_of(env, pair.Get(0u), "a token id of logitBias", 0, INT32_MAX)),
+          static_cast<int32_t>(
+              integer_of(env, pair.Get(0u), "a token id of logitBias", 0, INT32_MAX)),
           static_cast<float>(number_of(env, pair.Get(1u), "a bias of logitBias")));
     }
   }
@@ -332,7 +359,9 @@ class SessionObject : public Wrapped<SessionObject> {
     return Task::start(env, std::move(work), std::move(result), [this, keep] { busy_ = false; });
   }
 
-  Napi::Value tokens(const Napi::CallbackInfo& info) { return int32_array(info.Env(), idle(info.Env())->tokens()); }
+  Napi::Value tokens(const Napi::CallbackInfo& info) {
+    return int32_array(info.Env(), idle(info.Env())->tokens());
+  }
 
   Napi::Value prefill(const Napi::CallbackInfo& info) {
     auto session = idle(info.Env());
@@ -442,9 +471,10 @@ class ModelObject : public Wrapped<ModelObject> {
     model_ = std::move(model);
     object.Set("info", model_info(env, *model_));
     // Aliases that keep the whole model alive.
-    object.Set("gguf", GgufObject::make(env, std::shared_ptr<const bitnet::Gguf>(model_, &model_->gguf)));
-    object.Set("tokenizer",
-               TokenizerObject::make(env, std::shared_ptr<const bitnet::Tokenizer>(model_, &model_->tokenizer)));
+    object.Set("gguf",
+               GgufObject::make(env, std::shared_ptr<const bitnet::Gguf>(model_, &model_->gguf)));
+    object.Set("tokenizer", TokenizerObject::make(env, std::shared_ptr<const bitnet::Tokenizer>(
+                                                           model_, &model_->tokenizer)));
   }
 
   static void define(Napi::Env env) {
@@ -456,8 +486,11 @@ class ModelObject : public Wrapped<ModelObject> {
   Napi::Value create_session(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     if (!model_) throw to_js(env, ErrorCode::kUsage, "the model is closed");
-    const int64_t n_ctx = integer_of(env, options_arg(info, 0).Get("contextSize"), "contextSize", 1, 1 << 24);
-    return guarded(env, [&] { return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx)); });
+    const int64_t n_ctx =
+        integer_of(env, options_arg(info, 0).Get("contextSize"), "contextSize", 1, 1 << 24);
+    return guarded(env, [&] {
+      return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx));
+    });
   }
   Napi::Value close(const Napi::CallbackInfo& info) {
     model_.reset();
@@ -488,7 +521,8 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
 
 Napi::Value open_gguf(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    auto gguf = std::make_shared<const bitnet::Gguf>(bitnet::Gguf::open(string_arg(info, 0, "the path")));
+    auto gguf =
+        std::make_shared<const bitnet::Gguf>(bitnet::Gguf::open(string_arg(info, 0, "the path")));
     return GgufObject::make(info.Env(), gguf);
   });
 }
@@ -504,7 +538,8 @@ Napi::Value open_tokenizer(const Napi::CallbackInfo& info) {
     const std::string path = string_arg(info, 0, "the path");
     auto file = std::make_shared<File>(
         path, bitnet::TokenizerOptions{optional_string(options_arg(info, 1), "tokenizerPre")});
-    return TokenizerObject::make(info.Env(), std::shared_ptr<const bitnet::Tokenizer>(file, &file->tokenizer));
+    return TokenizerObject::make(info.Env(),
+                                 std::shared_ptr<const bitnet::Tokenizer>(file, &file->tokenizer));
   });
 }
 

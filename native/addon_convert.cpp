@@ -35,8 +35,10 @@ bitnet::TensorType type_field(const Napi::Object& object, const char* key) {
 
 bitnet::I2SLayout layout_field(const Napi::Object& object) {
   static constexpr std::pair<const char*, bitnet::I2SLayout> kLayouts[] = {
-      {"", bitnet::I2SLayout::kCanonical},         {"canonical", bitnet::I2SLayout::kCanonical},
-      {"arm64", bitnet::I2SLayout::kArm64},        {"row-group", bitnet::I2SLayout::kRowGroup},
+      {"", bitnet::I2SLayout::kCanonical},
+      {"canonical", bitnet::I2SLayout::kCanonical},
+      {"arm64", bitnet::I2SLayout::kArm64},
+      {"row-group", bitnet::I2SLayout::kRowGroup},
       {"sequential", bitnet::I2SLayout::kSequential},
   };
   const std::string name = optional_string(object, "i2sLayout");
@@ -112,7 +114,8 @@ Napi::Value plan_tensors(const Napi::CallbackInfo& info) {
     Napi::Array out = Napi::Array::New(env, jobs.size());
     for (size_t i = 0; i < jobs.size(); ++i) {
       Napi::Object entry = Napi::Object::New(env);
-      entry.Set("bytes", Napi::Number::New(env, static_cast<double>(bitnet::planned_bytes(jobs[i], configs))));
+      entry.Set("bytes", Napi::Number::New(
+                             env, static_cast<double>(bitnet::planned_bytes(jobs[i], configs))));
       entry.Set("typeId", static_cast<uint32_t>(jobs[i].out_type));
       out.Set(static_cast<uint32_t>(i), entry);
     }
@@ -167,10 +170,12 @@ Napi::Value start_conversion(const Napi::CallbackInfo& info) {
   out.Set("progress", Napi::Function::New(env, [progress](const Napi::CallbackInfo& call) {
             Napi::Object now = Napi::Object::New(call.Env());
             now.Set("tensor", Napi::Number::New(call.Env(), static_cast<double>(progress->tensor)));
-            now.Set("doneBytes", Napi::Number::New(call.Env(), static_cast<double>(progress->done_bytes)));
+            now.Set("doneBytes",
+                    Napi::Number::New(call.Env(), static_cast<double>(progress->done_bytes)));
             return now;
           }));
-  out.Set("abort", Napi::Function::New(env, [progress](const Napi::CallbackInfo&) { progress->abort = true; }));
+  out.Set("abort", Napi::Function::New(
+                       env, [progress](const Napi::CallbackInfo&) { progress->abort = true; }));
   return out;
 }
 

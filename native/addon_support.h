@@ -1,4 +1,5 @@
-// What the files of the addon share: exceptions to JavaScript errors, work on libuv threads as promises, arguments.
+// What the files of the addon share: exceptions to JavaScript errors, work on libuv threads as
+// promises, arguments.
 #pragma once
 
 #include <napi.h>
@@ -39,7 +40,8 @@ class Task : public Napi::AsyncWorker {
   using Result = std::function<Napi::Value(Napi::Env)>;
 
   // `finished` runs on the main thread before the promise settles, whatever the outcome.
-  static Napi::Promise start(Napi::Env env, Work work, Result result, std::function<void()> finished = [] {}) {
+  static Napi::Promise start(
+      Napi::Env env, Work work, Result result, std::function<void()> finished = [] {}) {
     Task* task = new Task(env, std::move(work), std::move(result), std::move(finished));
     const Napi::Promise promise = task->deferred_.Promise();
     task->Queue();
@@ -91,21 +93,25 @@ class Task : public Napi::AsyncWorker {
 // ---- arguments
 
 inline std::string string_arg(const Napi::CallbackInfo& info, size_t i, const char* what) {
-  if (!info[i].IsString()) throw to_js(info.Env(), ErrorCode::kUsage, std::string(what) + " must be a string");
+  if (!info[i].IsString())
+    throw to_js(info.Env(), ErrorCode::kUsage, std::string(what) + " must be a string");
   return info[i].As<Napi::String>();
 }
 
 inline double number_of(Napi::Env env, Napi::Value value, const char* what) {
-  if (!value.IsNumber()) throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a number");
+  if (!value.IsNumber())
+    throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a number");
   return value.As<Napi::Number>().DoubleValue();
 }
 
-inline int64_t integer_of(Napi::Env env, Napi::Value value, const char* what, double least, double most) {
+inline int64_t integer_of(Napi::Env env, Napi::Value value, const char* what, double least,
+                          double most) {
   const double number = number_of(env, value, what);
   if (!(number >= least && number <= most) || number != std::floor(number)) {
-    throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a whole number from " +
-                                            std::to_string(static_cast<int64_t>(least)) + " to " +
-                                            std::to_string(static_cast<int64_t>(most)));
+    throw to_js(env, ErrorCode::kUsage,
+                std::string(what) + " must be a whole number from " +
+                    std::to_string(static_cast<int64_t>(least)) + " to " +
+                    std::to_string(static_cast<int64_t>(most)));
   }
   return static_cast<int64_t>(number);
 }
@@ -115,7 +121,8 @@ inline int32_t id_arg(const Napi::CallbackInfo& info, size_t i) {
 }
 
 inline std::vector<int32_t> ids_arg(const Napi::CallbackInfo& info, size_t i) {
-  if (!info[i].IsTypedArray() || info[i].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+  if (!info[i].IsTypedArray() ||
+      info[i].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
     throw to_js(info.Env(), ErrorCode::kUsage, "token ids must be an Int32Array");
   }
   const auto array = info[i].As<Napi::Int32Array>();
@@ -127,7 +134,8 @@ inline bool bool_arg(const Napi::CallbackInfo& info, size_t i) { return info[i].
 inline std::string optional_string(const Napi::Object& options, const char* key) {
   const Napi::Value value = options.Get(key);
   if (value.IsUndefined() || value.IsNull()) return "";
-  if (!value.IsString()) throw to_js(options.Env(), ErrorCode::kUsage, std::string(key) + " must be a string");
+  if (!value.IsString())
+    throw to_js(options.Env(), ErrorCode::kUsage, std::string(key) + " must be a string");
   return value.As<Napi::String>();
 }
 

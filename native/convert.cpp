@@ -21,8 +21,9 @@
 namespace bitnet {
 namespace {
 
-constexpr int64_t kChunkElements = 1 << 18;      // what one thread works on at a time
-constexpr int64_t kBandElements = int64_t{1} << 25;  // after so many, pages of the source are given back
+constexpr int64_t kChunkElements = 1 << 18;  // what one thread works on at a time
+constexpr int64_t kBandElements = int64_t{1}
+                                  << 25;  // after so many, pages of the source are given back
 constexpr float kMaxF16 = 65504;
 
 uint64_t mix(uint64_t x) {  // splitmix64's finisher
@@ -48,7 +49,8 @@ bool is_tl(TensorType type) {
   return type == TensorType::kTL1 || type == TensorType::kTL2 || type == TensorType::kTL2_V2;
 }
 
-TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols, const std::vector<TlConfig>& configs) {
+TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols,
+                        const std::vector<TlConfig>& configs) {
   if (!is_tl(type)) return {};
   for (const TlConfig& config : configs) {
     if (config.rows == rows && config.cols == cols) return config;
@@ -57,7 +59,8 @@ TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols, const std::
 }
 
 TernaryLayout out_layout(const ConvertJob& job, const std::vector<TlConfig>& configs) {
-  return {job.out_type, job.rows, job.cols, find_tl_config(job.out_type, job.rows, job.cols, configs)};
+  return {job.out_type, job.rows, job.cols,
+          find_tl_config(job.out_type, job.rows, job.cols, configs)};
 }
 
 bool has_row_scales(TensorType type) {
@@ -67,14 +70,16 @@ bool has_row_scales(TensorType type) {
 
 // What a reader of the output will find: the types that keep scales as f16 round them.
 float stored_scale(TensorType type, float scale) {
-  const bool f16 = type == TensorType::kTQ1_0 || type == TensorType::kTQ2_0 || type == TensorType::kIQ1_BN;
+  const bool f16 =
+      type == TensorType::kTQ1_0 || type == TensorType::kTQ2_0 || type == TensorType::kIQ1_BN;
   return f16 ? f16_to_f32(f32_to_f16(scale)) : scale;
 }
 
 // xorshift64*: the same numbers everywhere.
 class Random {
  public:
-  Random(uint64_t seed, int64_t row) : state_(mix(seed + mix(static_cast<uint64_t>(row) + 1)) | 1) {}
+  Random(uint64_t seed, int64_t row)
+      : state_(mix(seed + mix(static_cast<uint64_t>(row) + 1)) | 1) {}
   uint64_t next() {
     state_ ^= state_ >> 12;
     state_ ^= state_ << 25;
@@ -102,7 +107,8 @@ void random_floats(const ConvertSource& source, int64_t row, int64_t n, float* o
   Random random(source.seed, row);
   for (int64_t i = 0; i < n; ++i) {
     const uint64_t bits = random.next();
-    const int64_t sum = static_cast<int64_t>((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
+    const int64_t sum = static_cast<int64_t>((bits & 0xffff) + (bits >> 16 & 0xffff) +
+                                             (bits >> 32 & 0xffff) + (bits >> 48));
     out[i] = source.mean + source.deviation * (static_cast<float>(sum - 131070) * kUnit);
   }
 }
@@ -110,7 +116,8 @@ void random_floats(const ConvertSource& source, int64_t row, int64_t n, float* o
 // The rows of one source, in the order of the output.
 class SourceRows {
  public:
-  SourceRows(const ConvertJob& job, const FileMap* map, const std::vector<TlConfig>& configs) : job_(job), map_(map) {
+  SourceRows(const ConvertJob& job, const FileMap* map, const std::vector<TlConfig>& configs)
+      : job_(job), map_(map) {
     const ConvertSource& s = job.source;
     check_shape();
     if (s.kind == SourceKind::kRandom) return;
@@ -120,15 +127,21 @@ class SourceRows {
     }
     data_ = bytes.data() + s.offset;
     if (s.kind == SourceKind::kHfPacked) {
-      if (job.rows % 4 != 0 || s.n_bytes != static_cast<uint64_t>(job.rows / 4 * job.cols)) wrong_size();
+      if (job.rows % 4 != 0 || s.n_bytes != static_cast<uint64_t>(job.rows / 4 * job.cols))
+        wrong_size();
       return;
     }
-    if (tensor_bytes(s.type, static_cast<uint64_t>(job.cols), static_cast<uint64_t>(job.rows)) != s.n_bytes) wrong_size();
+    if (tensor_bytes(s.type, static_cast<uint64_t>(job.cols), static_cast<uint64_t>(job.rows)) !=
+        s.n_bytes)
+      wrong_size();
     row_bytes_ = s.n_bytes / static_cast<uint64_t>(job.rows);
     if (is_ternary(s.type)) {
-      ternary_ = {s.type, job.rows, job.cols, data_, s.n_bytes, find_tl_config(s.type, job.rows, job.cols, configs), s.i2s};
+      ternary_ = {s.type, job.rows,  job.cols,
+                  data_,  s.n_bytes, find_tl_config(s.type, job.rows, job.cols, configs),
+                  s.i2s};
     } else if (!is_dequantizable(s.type) && (s.type != job.out_type || job.ternary)) {
-      fail(ErrorCode::kUnsupported, std::string("its type ") + tensor_type_name(s.type) + " cannot be converted");
+      fail(ErrorCode::kUnsupported,
+           std::string("its type ") + tensor_type_name(s.type) + " cannot be converted");
     }
   }
 
@@ -164,21 +177,28 @@ class SourceRows {
     if (!is_dequantizable(s.type)) return;  // only its bytes are copied
     dequantize_row(s.type, bytes(row), out, job_.cols);
     bool finite = true;
-    for (int64_t i = 0; i < job_.cols; ++i) finite &= std::fabs(out[i]) <= std::numeric_limits<float>::max();
-    if (!finite) fail(ErrorCode::kBadFile, "row " + std::to_string(source_row(row)) + " holds NaN or infinity");
+    for (int64_t i = 0; i < job_.cols; ++i)
+      finite &= std::fabs(out[i]) <= std::numeric_limits<float>::max();
+    if (!finite)
+      fail(ErrorCode::kBadFile,
+           "row " + std::to_string(source_row(row)) + " holds NaN or infinity");
     if (job_.add != 0) {
       for (int64_t i = 0; i < job_.cols; ++i) out[i] += job_.add;
     }
   }
 
   // The stored bytes of a row; not of ternary types.
-  const uint8_t* bytes(int64_t row) const { return data_ + static_cast<uint64_t>(source_row(row)) * row_bytes_; }
+  const uint8_t* bytes(int64_t row) const {
+    return data_ + static_cast<uint64_t>(source_row(row)) * row_bytes_;
+  }
   uint64_t row_bytes() const { return row_bytes_; }
 
-  // The pages of output rows [begin, end) are not needed any more. Ternary sources are small enough to wait for the end.
+  // The pages of output rows [begin, end) are not needed any more. Ternary sources are small enough
+  // to wait for the end.
   void release(int64_t begin, int64_t end) const {
     if (!map_ || holds_codes()) return;
-    map_->dont_need(data_ + static_cast<uint64_t>(begin) * row_bytes_, static_cast<uint64_t>(end - begin) * row_bytes_);
+    map_->dont_need(data_ + static_cast<uint64_t>(begin) * row_bytes_,
+                    static_cast<uint64_t>(end - begin) * row_bytes_);
   }
   void release_all() const {
     if (map_) map_->dont_need(data_, job_.source.n_bytes);
@@ -194,14 +214,18 @@ class SourceRows {
  private:
   void check_shape() const {
     constexpr int64_t kMax = int64_t{1} << 31;
-    if (job_.rows < 1 || job_.cols < 1 || job_.rows > kMax || job_.cols > kMax) fail(ErrorCode::kBadFile, "impossible shape");
+    if (job_.rows < 1 || job_.cols < 1 || job_.rows > kMax || job_.cols > kMax)
+      fail(ErrorCode::kBadFile, "impossible shape");
     if (job_.rope_heads > 0 && job_.rows % (2 * job_.rope_heads) != 0) {
       fail(ErrorCode::kBadFile, "its rows do not divide into heads of an even size");
     }
   }
-  [[noreturn]] void wrong_size() const { fail(ErrorCode::kBadFile, "its bytes do not fit its shape"); }
+  [[noreturn]] void wrong_size() const {
+    fail(ErrorCode::kBadFile, "its bytes do not fit its shape");
+  }
 
-  // Hugging Face keeps the two halves of a head's rotary pairs apart; row 2i + s of a head is its row s * d / 2 + i.
+  // Hugging Face keeps the two halves of a head's rotary pairs apart; row 2i + s of a head is its
+  // row s * d / 2 + i.
   int64_t source_row(int64_t row) const {
     if (job_.rope_heads == 0) return row;
     const int64_t d = job_.rows / job_.rope_heads, head = row / d, r = row % d;
@@ -215,7 +239,8 @@ class SourceRows {
   TernaryTensor ternary_{};
 };
 
-// parallel_for over rows in chunks that are multiples of `granularity`, by bands, with exceptions and abort.
+// parallel_for over rows in chunks that are multiples of `granularity`, by bands, with exceptions
+// and abort.
 class RowLoop {
  public:
   RowLoop(ThreadPool& pool, ConvertProgress& progress) : pool_(pool), progress_(progress) {}
@@ -242,20 +267,22 @@ class RowLoop {
     std::mutex mutex;
     std::exception_ptr failure;
     int64_t failed_at = end;  // the first one in the file is reported, whoever comes first in time
-    pool_.parallel_for((end - begin + chunk - 1) / chunk, 1, [&](int64_t first, int64_t last, int thread) {
-      for (int64_t i = first; i < last && !progress_.abort.load(std::memory_order_relaxed); ++i) {
-        const int64_t from = begin + i * chunk;
-        try {
-          body(from, std::min(end, from + chunk), thread);
-        } catch (...) {
-          const std::lock_guard<std::mutex> lock(mutex);
-          if (from < failed_at) {
-            failed_at = from;
-            failure = std::current_exception();
-          }
-        }
-      }
-    });
+    pool_.parallel_for((end - begin + chunk - 1) / chunk, 1,
+                       [&](int64_t first, int64_t last, int thread) {
+                         for (int64_t i = first;
+                              i < last && !progress_.abort.load(std::memory_order_relaxed); ++i) {
+                           const int64_t from = begin + i * chunk;
+                           try {
+                             body(from, std::min(end, from + chunk), thread);
+                           } catch (...) {
+                             const std::lock_guard<std::mutex> lock(mutex);
+                             if (from < failed_at) {
+                               failed_at = from;
+                               failure = std::current_exception();
+                             }
+                           }
+                         }
+                       });
     if (failure) std::rethrow_exception(failure);
     if (progress_.abort) throw Error(ErrorCode::kAborted, "the conversion was stopped");
   }
@@ -294,10 +321,16 @@ Tally total(const std::vector<Tally>& tallies) {
 // One tensor on its way.
 class Conversion {
  public:
-  Conversion(const ConvertJob& job, const SourceRows& source, const std::vector<TlConfig>& configs, RowLoop& loop,
-             FileWriter& file, ConvertProgress& progress)
-      : job_(job), source_(source), layout_(out_layout(job, configs)), loop_(loop), file_(file), progress_(progress),
-        out_bytes_(planned_bytes(job, configs)), tallies_(static_cast<size_t>(loop.n_threads())) {}
+  Conversion(const ConvertJob& job, const SourceRows& source, const std::vector<TlConfig>& configs,
+             RowLoop& loop, FileWriter& file, ConvertProgress& progress)
+      : job_(job),
+        source_(source),
+        layout_(out_layout(job, configs)),
+        loop_(loop),
+        file_(file),
+        progress_(progress),
+        out_bytes_(planned_bytes(job, configs)),
+        tallies_(static_cast<size_t>(loop.n_threads())) {}
 
   ConvertResult run() {
     if (source_.holds_codes()) {
@@ -325,14 +358,19 @@ class Conversion {
     if (!source_.may_differ_in_scale()) return source_.codes(0, first.data());
     std::vector<float> scales(static_cast<size_t>(job_.rows));
     auto scratch = make_scratch(job_.cols);
-    loop_.run(job_.rows, job_.cols, 1, [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t r = begin; r < end; ++r) scales[static_cast<size_t>(r)] = source_.codes(r, scratch[thread].data());
-    }, [](int64_t, int64_t) {});
+    loop_.run(
+        job_.rows, job_.cols, 1,
+        [&](int64_t begin, int64_t end, int thread) {
+          for (int64_t r = begin; r < end; ++r)
+            scales[static_cast<size_t>(r)] = source_.codes(r, scratch[thread].data());
+        },
+        [](int64_t, int64_t) {});
     float scale = 0;  // a row of zeros may have no scale
     for (const float s : scales) {
       if (s == 0 || s == scale) continue;
       if (scale != 0) {
-        source_.fail(ErrorCode::kUnsupported, "its rows have different scales, and other types hold one for the matrix");
+        source_.fail(ErrorCode::kUnsupported,
+                     "its rows have different scales, and other types hold one for the matrix");
       }
       scale = s;
     }
@@ -341,7 +379,9 @@ class Conversion {
 
   void measure() {
     magnitudes_.resize(static_cast<size_t>(job_.rows));
-    each_float_row([&](int64_t row, float* x, int) { magnitudes_[static_cast<size_t>(row)] = measure_row(x, job_.cols); });
+    each_float_row([&](int64_t row, float* x, int) {
+      magnitudes_[static_cast<size_t>(row)] = measure_row(x, job_.cols);
+    });
   }
 
   TernaryRule choose_rule() const {
@@ -359,20 +399,25 @@ class Conversion {
       errors_[static_cast<size_t>(row)] = ternarize_row(rule_, x, job_.cols, codes[thread].data());
     });
     const double error = ternary_stats(rule_, magnitudes_, errors_).relative_error;
-    source_.fail(ErrorCode::kUnsupported, "its weights are not ternary, and nothing in the source says that they should be: "
-                                          "rounding them to -1, 0, +1 would be " +
-                                              std::to_string(static_cast<int>(std::lround(error * 100))) + " % off");
+    source_.fail(ErrorCode::kUnsupported,
+                 "its weights are not ternary, and nothing in the source says that they should be: "
+                 "rounding them to -1, 0, +1 would be " +
+                     std::to_string(static_cast<int>(std::lround(error * 100))) + " % off");
   }
 
   template <class Row>
   void each_float_row(Row&& body) {
-    std::vector<std::vector<float>> scratch(tallies_.size(), std::vector<float>(static_cast<size_t>(job_.cols)));
-    loop_.run(job_.rows, job_.cols, 1, [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t r = begin; r < end; ++r) {
-        source_.floats(r, scratch[thread].data());
-        body(r, scratch[thread].data(), thread);
-      }
-    }, [&](int64_t begin, int64_t end) { source_.release(begin, end); });
+    std::vector<std::vector<float>> scratch(tallies_.size(),
+                                            std::vector<float>(static_cast<size_t>(job_.cols)));
+    loop_.run(
+        job_.rows, job_.cols, 1,
+        [&](int64_t begin, int64_t end, int thread) {
+          for (int64_t r = begin; r < end; ++r) {
+            source_.floats(r, scratch[thread].data());
+            body(r, scratch[thread].data(), thread);
+          }
+        },
+        [&](int64_t begin, int64_t end) { source_.release(begin, end); });
   }
 
   // The codes of a row, counted.
@@ -391,14 +436,18 @@ class Conversion {
     const int64_t chunk = std::min(job_.rows, RowLoop::chunk_rows(job_.cols, granularity));
     std::vector<uint8_t> packed(out_bytes_);
     auto codes = make_scratch(chunk * job_.cols);
-    std::vector<std::vector<float>> x(tallies_.size(), std::vector<float>(static_cast<size_t>(job_.cols)));
+    std::vector<std::vector<float>> x(tallies_.size(),
+                                      std::vector<float>(static_cast<size_t>(job_.cols)));
     prepare_errors();
-    loop_.run(job_.rows, job_.cols, granularity, [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t r = begin; r < end; ++r) {
-        read_codes(r, x[thread].data(), codes[thread].data() + (r - begin) * job_.cols, thread);
-      }
-      pack_ternary_rows(layout_, begin, end, codes[thread].data(), rule_.scale, packed.data());
-    }, [&](int64_t begin, int64_t end) { source_.release(begin, end); });
+    loop_.run(
+        job_.rows, job_.cols, granularity,
+        [&](int64_t begin, int64_t end, int thread) {
+          for (int64_t r = begin; r < end; ++r) {
+            read_codes(r, x[thread].data(), codes[thread].data() + (r - begin) * job_.cols, thread);
+          }
+          pack_ternary_rows(layout_, begin, end, codes[thread].data(), rule_.scale, packed.data());
+        },
+        [&](int64_t begin, int64_t end) { source_.release(begin, end); });
     write_ternary_tail(layout_, rule_.scale, packed.data());
     file_.write(job_.out_offset, packed.data(), packed.size());
     progress_.done_bytes += packed.size();
@@ -409,18 +458,23 @@ class Conversion {
     const int64_t chunk = std::min(job_.rows, RowLoop::chunk_rows(job_.cols, 1));
     auto out = make_scratch(chunk * static_cast<int64_t>(row_bytes));
     auto codes = make_scratch(to_codes() ? job_.cols : 0);
-    std::vector<std::vector<float>> x(tallies_.size(), std::vector<float>(static_cast<size_t>(job_.cols)));
+    std::vector<std::vector<float>> x(tallies_.size(),
+                                      std::vector<float>(static_cast<size_t>(job_.cols)));
     prepare_errors();
-    loop_.run(job_.rows, job_.cols, 1, [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t r = begin; r < end; ++r) {
-        uint8_t* row = out[thread].data() + static_cast<uint64_t>(r - begin) * row_bytes;
-        write_float_row(r, x[thread].data(), codes[thread].data(), row, thread);
-        byte_hash_ += hash_row(row, row_bytes, r);
-      }
-      const uint64_t n = static_cast<uint64_t>(end - begin) * row_bytes;
-      file_.write(job_.out_offset + static_cast<uint64_t>(begin) * row_bytes, out[thread].data(), n);
-      progress_.done_bytes += n;
-    }, [&](int64_t begin, int64_t end) { source_.release(begin, end); });
+    loop_.run(
+        job_.rows, job_.cols, 1,
+        [&](int64_t begin, int64_t end, int thread) {
+          for (int64_t r = begin; r < end; ++r) {
+            uint8_t* row = out[thread].data() + static_cast<uint64_t>(r - begin) * row_bytes;
+            write_float_row(r, x[thread].data(), codes[thread].data(), row, thread);
+            byte_hash_ += hash_row(row, row_bytes, r);
+          }
+          const uint64_t n = static_cast<uint64_t>(end - begin) * row_bytes;
+          file_.write(job_.out_offset + static_cast<uint64_t>(begin) * row_bytes,
+                      out[thread].data(), n);
+          progress_.done_bytes += n;
+        },
+        [&](int64_t begin, int64_t end) { source_.release(begin, end); });
   }
 
   void write_float_row(int64_t row, float* x, uint8_t* codes, uint8_t* out, int thread) {
@@ -429,13 +483,16 @@ class Conversion {
       for (int64_t i = 0; i < job_.cols; ++i) x[i] = static_cast<float>(codes[i] - 1) * rule_.scale;
     } else {
       source_.floats(row, x);
-      if (job_.out_type == job_.source.type && job_.source.kind == SourceKind::kTensor && job_.add == 0) {
-        std::memcpy(out, source_.bytes(row), source_.row_bytes());  // block types are not rounded twice
+      if (job_.out_type == job_.source.type && job_.source.kind == SourceKind::kTensor &&
+          job_.add == 0) {
+        std::memcpy(out, source_.bytes(row),
+                    source_.row_bytes());  // block types are not rounded twice
         return;
       }
     }
     if (job_.out_type == TensorType::kF16 && !fits_f16(x)) {
-      source_.fail(ErrorCode::kUnsupported, "row " + std::to_string(row) + " holds a value beyond the range of F16");
+      source_.fail(ErrorCode::kUnsupported,
+                   "row " + std::to_string(row) + " holds a value beyond the range of F16");
     }
     quantize_row(job_.out_type, x, out, job_.cols);
   }
@@ -451,7 +508,8 @@ class Conversion {
   }
 
   std::vector<std::vector<uint8_t>> make_scratch(int64_t n) const {
-    return std::vector<std::vector<uint8_t>>(tallies_.size(), std::vector<uint8_t>(static_cast<size_t>(n)));
+    return std::vector<std::vector<uint8_t>>(tallies_.size(),
+                                             std::vector<uint8_t>(static_cast<size_t>(n)));
   }
 
   ConvertResult result() const {
@@ -464,7 +522,8 @@ class Conversion {
     out.n_negative = sum.counts[0];
     out.n_zero = sum.counts[1];
     out.n_positive = sum.counts[2];
-    if (!errors_.empty()) out.relative_error = ternary_stats(rule_, magnitudes_, errors_).relative_error;
+    if (!errors_.empty())
+      out.relative_error = ternary_stats(rule_, magnitudes_, errors_).relative_error;
     out.rounded = !rule_.already_ternary;
     return out;
   }
@@ -492,47 +551,65 @@ class Verification {
   void check(size_t i, const ConvertResult& expected) {
     const ConvertJob& job = plan_.jobs[i];
     const GgufTensor* tensor = gguf_.find_tensor(job.name);
-    if (!tensor || tensor->type != job.out_type || tensor->cols() * tensor->rows() != elements(job) ||
+    if (!tensor || tensor->type != job.out_type ||
+        tensor->cols() * tensor->rows() != elements(job) ||
         gguf_.offset_of(*tensor) != job.out_offset) {
       fail(job, "the header does not describe it");
     }
-    const uint64_t hash = is_ternary(job.out_type) ? hash_codes(job, *tensor, expected.scale) : hash_bytes(job, *tensor);
+    const uint64_t hash = is_ternary(job.out_type) ? hash_codes(job, *tensor, expected.scale)
+                                                   : hash_bytes(job, *tensor);
     if (hash != expected.hash) fail(job, "it does not hold the source's weights");
     gguf_.map()->dont_need(tensor->data, tensor->n_bytes);
     progress_.done_bytes += tensor->n_bytes;
   }
 
  private:
-  static uint64_t elements(const ConvertJob& job) { return static_cast<uint64_t>(job.rows) * static_cast<uint64_t>(job.cols); }
+  static uint64_t elements(const ConvertJob& job) {
+    return static_cast<uint64_t>(job.rows) * static_cast<uint64_t>(job.cols);
+  }
 
   [[noreturn]] void fail(const ConvertJob& job, const std::string& what) const {
-    throw Error(ErrorCode::kBadFile, plan_.outfile + ": tensor " + job.name + " was written wrongly: " + what);
+    throw Error(ErrorCode::kBadFile,
+                plan_.outfile + ": tensor " + job.name + " was written wrongly: " + what);
   }
 
   uint64_t hash_codes(const ConvertJob& job, const GgufTensor& tensor, float scale) {
-    const TernaryTensor packed{tensor.type, job.rows, job.cols, tensor.data, tensor.n_bytes,
-                               find_tl_config(tensor.type, job.rows, job.cols, plan_.tl_configs)};
+    const TernaryTensor packed{
+        tensor.type,    job.rows,
+        job.cols,       tensor.data,
+        tensor.n_bytes, find_tl_config(tensor.type, job.rows, job.cols, plan_.tl_configs)};
     std::vector<Tally> tallies(static_cast<size_t>(loop_.n_threads()));
-    std::vector<std::vector<uint8_t>> codes(tallies.size(), std::vector<uint8_t>(static_cast<size_t>(job.cols)));
-    loop_.run(job.rows, job.cols, 1, [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t r = begin; r < end; ++r) {
-        const float found = unpack_ternary_row(packed, r, codes[thread].data());
-        // A row of zeros may be stored without its scale.
-        if (found != scale && !(found == 0 && has_row_scales(tensor.type))) fail(job, "its scale is " + std::to_string(found));
-        tallies[thread].hash += hash_row(codes[thread].data(), static_cast<uint64_t>(job.cols), r);
-      }
-    }, [](int64_t, int64_t) {});
+    std::vector<std::vector<uint8_t>> codes(tallies.size(),
+                                            std::vector<uint8_t>(static_cast<size_t>(job.cols)));
+    loop_.run(
+        job.rows, job.cols, 1,
+        [&](int64_t begin, int64_t end, int thread) {
+          for (int64_t r = begin; r < end; ++r) {
+            const float found = unpack_ternary_row(packed, r, codes[thread].data());
+            // A row of zeros may be stored without its scale.
+            if (found != scale && !(found == 0 && has_row_scales(tensor.type)))
+              fail(job, "its scale is " + std::to_string(found));
+            tallies[thread].hash +=
+                hash_row(codes[thread].data(), static_cast<uint64_t>(job.cols), r);
+          }
+        },
+        [](int64_t, int64_t) {});
     return total(tallies).hash;
   }
 
   uint64_t hash_bytes(const ConvertJob& job, const GgufTensor& tensor) {
     const uint64_t row_bytes = tensor.n_bytes / static_cast<uint64_t>(job.rows);
     std::atomic<uint64_t> hash{0};
-    loop_.run(job.rows, job.cols, 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; ++r) hash += hash_row(tensor.data + static_cast<uint64_t>(r) * row_bytes, row_bytes, r);
-    }, [&](int64_t begin, int64_t end) {
-      gguf_.map()->dont_need(tensor.data + static_cast<uint64_t>(begin) * row_bytes, static_cast<uint64_t>(end - begin) * row_bytes);
-    });
+    loop_.run(
+        job.rows, job.cols, 1,
+        [&](int64_t begin, int64_t end, int) {
+          for (int64_t r = begin; r < end; ++r)
+            hash += hash_row(tensor.data + static_cast<uint64_t>(r) * row_bytes, row_bytes, r);
+        },
+        [&](int64_t begin, int64_t end) {
+          gguf_.map()->dont_need(tensor.data + static_cast<uint64_t>(begin) * row_bytes,
+                                 static_cast<uint64_t>(end - begin) * row_bytes);
+        });
     return hash;
   }
 
@@ -555,11 +632,14 @@ uint64_t planned_bytes(const ConvertJob& job, const std::vector<TlConfig>& tl_co
   } catch (const Error& error) {
     throw Error(error.code, "tensor " + job.name + ": " + error.what());
   }
-  if (!is_ternary(job.out_type) && !is_quantizable(job.out_type) && job.out_type != job.source.type) {
+  if (!is_ternary(job.out_type) && !is_quantizable(job.out_type) &&
+      job.out_type != job.source.type) {
     fail(std::string(tensor_type_name(job.out_type)) + " cannot be written");
   }
-  const auto bytes = tensor_bytes(job.out_type, static_cast<uint64_t>(job.cols), static_cast<uint64_t>(job.rows));
-  if (!bytes) fail(std::string(tensor_type_name(job.out_type)) + " cannot hold a matrix of " + shape);
+  const auto bytes =
+      tensor_bytes(job.out_type, static_cast<uint64_t>(job.cols), static_cast<uint64_t>(job.rows));
+  if (!bytes)
+    fail(std::string(tensor_type_name(job.out_type)) + " cannot hold a matrix of " + shape);
   return *bytes;
 }
 
@@ -573,7 +653,8 @@ std::vector<ConvertResult> convert(const ConvertPlan& plan, ConvertProgress& pro
   sources.reserve(plan.jobs.size());
   for (const ConvertJob& job : plan.jobs) {
     const bool random = job.source.kind == SourceKind::kRandom;
-    if (!random && job.source.file >= maps.size()) throw Error(ErrorCode::kUsage, "tensor " + job.name + ": no such source file");
+    if (!random && job.source.file >= maps.size())
+      throw Error(ErrorCode::kUsage, "tensor " + job.name + ": no such source file");
     sources.emplace_back(job, random ? nullptr : &maps[job.source.file], plan.tl_configs);
   }
 
@@ -585,10 +666,12 @@ std::vector<ConvertResult> convert(const ConvertPlan& plan, ConvertProgress& pro
       progress.tensor = i;
       if (i + 1 < sources.size()) sources[i + 1].prefetch();
       try {
-        results.push_back(Conversion(plan.jobs[i], sources[i], plan.tl_configs, loop, file, progress).run());
+        results.push_back(
+            Conversion(plan.jobs[i], sources[i], plan.tl_configs, loop, file, progress).run());
       } catch (const Error& error) {
         const std::string what = error.what();
-        if (error.code == ErrorCode::kAborted || what.find(plan.jobs[i].name) != std::string::npos) throw;
+        if (error.code == ErrorCode::kAborted || what.find(plan.jobs[i].name) != std::string::npos)
+          throw;
         throw Error(error.code, "tensor " + plan.jobs[i].name + ": " + what);
       }
     }

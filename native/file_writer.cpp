@@ -25,14 +25,17 @@ constexpr uint64_t kMaxWrite = uint64_t{1} << 28;
 #ifdef _WIN32
 
 void FileWriter::fail(const char* what) const {
-  throw Error(ErrorCode::kBadFile, path_ + ": cannot " + what + " (Windows error " + std::to_string(GetLastError()) + ")");
+  throw Error(ErrorCode::kBadFile, path_ + ": cannot " + what + " (Windows error " +
+                                       std::to_string(GetLastError()) + ")");
 }
 
 FileWriter::FileWriter(const std::string& path) : path_(path) {
-  const int n = MultiByteToWideChar(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), nullptr, 0);
+  const int n =
+      MultiByteToWideChar(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), nullptr, 0);
   std::wstring wide(static_cast<size_t>(n), L'\0');
   MultiByteToWideChar(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), wide.data(), n);
-  file_ = CreateFileW(wide.c_str(), GENERIC_WRITE, FILE_SHARE_READ, nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
+  file_ = CreateFileW(wide.c_str(), GENERIC_WRITE, FILE_SHARE_READ, nullptr, OPEN_EXISTING,
+                      FILE_ATTRIBUTE_NORMAL, nullptr);
   if (file_ == INVALID_HANDLE_VALUE) fail("open the file for writing");
 }
 
@@ -44,7 +47,8 @@ void FileWriter::write(uint64_t offset, const uint8_t* data, uint64_t n_bytes) {
     at.Offset = static_cast<DWORD>(offset);
     at.OffsetHigh = static_cast<DWORD>(offset >> 32);
     DWORD written = 0;
-    if (!WriteFile(file_, data, static_cast<DWORD>(std::min(n_bytes, kMaxWrite)), &written, &at)) fail("write");
+    if (!WriteFile(file_, data, static_cast<DWORD>(std::min(n_bytes, kMaxWrite)), &written, &at))
+      fail("write");
     offset += written;
     data += written;
     n_bytes -= written;
@@ -54,7 +58,8 @@ void FileWriter::write(uint64_t offset, const uint8_t* data, uint64_t n_bytes) {
 void FileWriter::resize(uint64_t n_bytes) {
   FILE_END_OF_FILE_INFO end;
   end.EndOfFile.QuadPart = static_cast<LONGLONG>(n_bytes);
-  if (!SetFileInformationByHandle(file_, FileEndOfFileInfo, &end, sizeof(end))) fail("set the size");
+  if (!SetFileInformationByHandle(file_, FileEndOfFileInfo, &end, sizeof(end)))
+    fail("set the size");
 }
 
 void FileWriter::flush() {
@@ -67,15 +72,18 @@ void FileWriter::fail(const char* what) const {
   throw Error(ErrorCode::kBadFile, path_ + ": cannot " + what + ": " + std::strerror(errno));
 }
 
-FileWriter::FileWriter(const std::string& path) : path_(path), file_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
-  if (file_ < 0) throw Error(ErrorCode::kNotFound, path + ": cannot open for writing: " + std::strerror(errno));
+FileWriter::FileWriter(const std::string& path)
+    : path_(path), file_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+  if (file_ < 0)
+    throw Error(ErrorCode::kNotFound, path + ": cannot open for writing: " + std::strerror(errno));
 }
 
 FileWriter::~FileWriter() { ::close(file_); }
 
 void FileWriter::write(uint64_t offset, const uint8_t* data, uint64_t n_bytes) {
   while (n_bytes > 0) {
-    const ssize_t written = ::pwrite(file_, data, std::min(n_bytes, kMaxWrite), static_cast<off_t>(offset));
+    const ssize_t written =
+        ::pwrite(file_, data, std::min(n_bytes, kMaxWrite), static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail("write");
 #ifdef __linux__

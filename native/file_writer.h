@@ -14,7 +14,8 @@ class FileWriter {
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
 
-  // Thread-safe. Throws kBadFile with the system's reason (a full disk). Bytes that nothing writes are zeros.
+  // Thread-safe. Throws kBadFile with the system's reason (a full disk). Bytes that nothing writes
+  // are zeros.
   void write(uint64_t offset, const uint8_t* data, uint64_t n_bytes);
   void resize(uint64_t n_bytes);
   // Waits until everything is on the disk.

@@ -118,7 +118,10 @@ export function encodeParts(
   const ids: number[] = [];
   let plain = "";
   const flush = () => {
-    ids.push(...(plain === "" ? [] : encodePlain(plain, tokenizer)));
+    // One by one: there may be more than a call can have arguments.
+    for (const id of plain === "" ? [] : encodePlain(plain, tokenizer)) {
+      ids.push(id);
+    }
     plain = "";
   };
   for (const part of parts) {

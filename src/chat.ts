@@ -77,9 +77,7 @@ export class Chat {
 
   /** The answer to the last user message; `ids` as generated, the end-of-generation token included. */
   addAnswer(content: string, ids: readonly number[]): void {
-    if (!this.isUnanswered) {
-      throw new BitnetError("INTERNAL", "an answer needs a question");
-    }
+    this.promptIds(); // what it answers
     this.#messages.push({ role: "assistant", content });
     this.#answerIds = [...ids];
   }

@@ -146,7 +146,6 @@ describe("through a pipe", () => {
     const conversation = new Talk(new FakeModel(echo));
     conversation.type("one\n");
     await conversation.until("re: one\n");
-    await sleep(20);
     conversation.interrupt();
     expect(await conversation.end).toMatchObject({ code: "ABORTED" });
   });
@@ -681,6 +680,13 @@ describe("the bundled model", () => {
     expect(tokenizer.decode(chat.promptIds() as number[], { special: true })).toBe(
       "<|begin_of_text|>User: a<|eot_id|>b<|eot_id|>Assistant: ",
     );
+  });
+
+  test("refuses megabytes of text and goes on", async () => {
+    const input = `${"many words ".repeat(300_000)}\nWhat is BitNet?\n`;
+    const { out, err } = await talk(model, input, { generate: greedy });
+    expect(out).toBe(`${answerOf("chat_bitnet")}\n`);
+    expect(err).toContain("error: the message is too long");
   });
 
   test("goes on when a small context is full", async () => {

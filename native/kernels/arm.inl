@@ -1,5 +1,7 @@
 // Vectors of 4 floats and the unpacking of I2_S rows, shared by the Arm kernels.
 
+#include "kernels/unroll.inl"
+
 using vf = float32x4_t;
 constexpr int kWidth = 4;
 constexpr bool kPairBlocks = false;
@@ -25,6 +27,8 @@ inline vf load_f16(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16
 inline vf load_bf16(const uint16_t* p) {
   return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
 }
+
+#include "kernels/float_ops.inl"
 
 // Codes are 0, 1 or 2, so unsigned bytes of codes are signed bytes too.
 inline int8x16_t load_codes(const uint8_t* p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }

@@ -1,26 +1,25 @@
-// AVX2 with FMA and F16C. Sums of products of codes (0..2) and int8 activations are kept in 16 bits as long as they
-// provably fit: one vpmaddubsw lane is at most 2 * 2 * 127 = 508, so 64 of them make 32512.
-#include "kernels.h"
-
+// AVX2 with FMA and F16C. Sums of products of codes (0..2) and int8 activations are kept in 16 bits
+// as long as they provably fit: one vpmaddubsw lane is at most 2 * 2 * 127 = 508, so 64 of them
+// make 32512.
 #include <immintrin.h>
 
 #include <utility>
 
+#include "kernels.h"
+
 namespace bitnet {
 namespace {
 
-#include "kernels/unroll.inl"
-
 #include "kernels/x86_256.inl"
-
-#include "kernels/float_ops.inl"
 
 constexpr int kTileRows = 2, kTileTokens = 4;
 
-// Groups 2 and 0 of a block are used in place, two bits up, which makes their products 4 times as large and saves two
-// of four shifts: at most 2 * 4 * 508 = 4064 per block, so 8 blocks fit 16 bits.
+// Groups 2 and 0 of a block are used in place, two bits up, which makes their products 4 times as
+// large and saves two of four shifts: at most 2 * 4 * 508 = 4064 per block, so 8 blocks fit 16
+// bits.
 template <int R>
-inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q, int32_t* out) {
+inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
+                 int32_t* out) {
   const __m256i low = _mm256_set1_epi8(3), high = _mm256_set1_epi8(12), ones = _mm256_set1_epi16(1);
   __m256i total[R], total4[R];
   each<R>([&](auto r) BITNET_INLINE { total[r] = total4[r] = _mm256_setzero_si256(); });
@@ -46,7 +45,9 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
       total4[r] = _mm256_add_epi32(total4[r], _mm256_madd_epi16(acc4[r], ones));
     });
   }
-  each<R>([&](auto r) BITNET_INLINE { total[r] = _mm256_add_epi32(total[r], _mm256_srai_epi32(total4[r], 2)); });
+  each<R>([&](auto r) BITNET_INLINE {
+    total[r] = _mm256_add_epi32(total[r], _mm256_srai_epi32(total4[r], 2));
+  });
   store_sums(total, out);
 }
 

@@ -1,33 +1,36 @@
-// AVX2 plus AVX-VNNI (client CPUs without AVX-512): vpdpbusd multiplies and sums into 32 bits in one instruction.
-#include "kernels.h"
-
+// AVX2 plus AVX-VNNI (client CPUs without AVX-512): vpdpbusd multiplies and sums into 32 bits in
+// one instruction.
 #include <immintrin.h>
 
 #include <utility>
 
+#include "kernels.h"
+
 namespace bitnet {
 namespace {
 
-#include "kernels/unroll.inl"
-
 #include "kernels/x86_256.inl"
-
-#include "kernels/float_ops.inl"
 
 constexpr int kTileRows = 3, kTileTokens = 4;
 
-// acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs out of registers.
+// acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs
+// out of registers.
 inline void dpbusd(__m256i& acc, __m256i codes, __m256i q) {
   __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(codes), "x"(q));
 }
 
-// No shifts: each group is used where it stands, 1, 4, 16 or 64 times too large, and set right at the end. The largest
-// sum, 2 * 64 * 127 * cols / 8 per lane and group, fits 32 bits for every cols < 2^20.
+// No shifts: each group is used where it stands, 1, 4, 16 or 64 times too large, and set right at
+// the end. The largest sum, 2 * 64 * 127 * cols / 8 per lane and group, fits 32 bits for every cols
+// < 2^20.
 template <int R>
-inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q, int32_t* out) {
+inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
+                 int32_t* out) {
   __m256i mask[4], acc[R][4];
-  each<4>([&](auto g) BITNET_INLINE { mask[g] = _mm256_set1_epi8(static_cast<char>(3 << (6 - 2 * g))); });
-  each<R>([&](auto r) BITNET_INLINE { each<4>([&](auto g) BITNET_INLINE { acc[r][g] = _mm256_setzero_si256(); }); });
+  each<4>([&](auto g)
+              BITNET_INLINE { mask[g] = _mm256_set1_epi8(static_cast<char>(3 << (6 - 2 * g))); });
+  each<R>([&](auto r) BITNET_INLINE {
+    each<4>([&](auto g) BITNET_INLINE { acc[r][g] = _mm256_setzero_si256(); });
+  });
   for (int64_t b = 0; b < n_blocks; ++b) {
     const int8_t* x = q + 128 * b;
     each<R>([&](auto r) BITNET_INLINE {
@@ -39,7 +42,8 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
   }
   __m256i total[R];
   each<R>([&](auto r) BITNET_INLINE {
-    const __m256i high = _mm256_add_epi32(_mm256_srai_epi32(acc[r][0], 6), _mm256_srai_epi32(acc[r][1], 4));
+    const __m256i high =
+        _mm256_add_epi32(_mm256_srai_epi32(acc[r][0], 6), _mm256_srai_epi32(acc[r][1], 4));
     const __m256i low = _mm256_add_epi32(_mm256_srai_epi32(acc[r][2], 2), acc[r][3]);
     total[r] = _mm256_add_epi32(high, low);
   });
@@ -65,7 +69,11 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 }  // namespace
 
-extern const Kernels kAvxVnni = {"avxvnni", kCpuAvx2 | kCpuAvxVnni, quantize, ternary_matmul, float_matmul, dot,
-                                 attention, rms_norm,               silu_mul, relu2_mul,      add};
+extern const Kernels kAvxVnni = {"avxvnni",    kCpuAvx2 | kCpuAvxVnni,
+                                 quantize,     ternary_matmul,
+                                 float_matmul, dot,
+                                 attention,    rms_norm,
+                                 silu_mul,     relu2_mul,
+                                 add};
 
 }  // namespace bitnet

@@ -3,13 +3,14 @@
 // 32512.
 #include <arm_neon.h>
 
+#include <utility>
+
 #include "kernels.h"
 
 namespace bitnet {
 namespace {
 
 #include "kernels/arm.inl"
-#include "kernels/float_ops.inl"
 
 // 16 accumulators, 4 weight vectors and one activation vector stay in the 32 registers; the 32-bit
 // totals may live on the stack, as they are touched once in 1024 columns.

@@ -1,13 +1,14 @@
 // NEON with the dot product instructions of ARMv8.2 (most cores since 2018).
 #include <arm_neon.h>
 
+#include <utility>
+
 #include "kernels.h"
 
 namespace bitnet {
 namespace {
 
 #include "kernels/arm.inl"
-#include "kernels/float_ops.inl"
 
 constexpr int kTileRows = 4,
               kTileTokens =

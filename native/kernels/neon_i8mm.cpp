@@ -2,13 +2,14 @@
 // Apple M2 and later).
 #include <arm_neon.h>
 
+#include <utility>
+
 #include "kernels.h"
 
 namespace bitnet {
 namespace {
 
 #include "kernels/arm.inl"
-#include "kernels/float_ops.inl"
 
 constexpr int kTileRows = 8, kTileTokens = 8;
 

@@ -1,7 +1,8 @@
-// Portable C++ for any CPU, and the definition of correct for every other kernel. No intrinsics, no tricks.
-#include "kernels.h"
-
+// Portable C++ for any CPU, and the definition of correct for every other kernel. No intrinsics, no
+// tricks.
 #include <utility>
+
+#include "kernels.h"
 
 namespace bitnet {
 namespace {
@@ -38,20 +39,22 @@ inline vf load_bf16(const uint16_t* p) {
 
 #include "kernels/float_ops.inl"
 
-void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride, int64_t begin,
-                    int64_t end, uint8_t* codes) {
+void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
+                    int64_t begin, int64_t end, uint8_t* codes) {
   for (int64_t row = begin; row < end; ++row) {
     const uint8_t* packed = w.data + row * w.row_bytes;
     for (int64_t i = 0; i < w.row_bytes; ++i) {
       uint8_t* block = codes + i / 32 * 128 + i % 32;
-      for (int group = 0; group < 4; ++group) block[32 * group] = (packed[i] >> (6 - 2 * group)) & 3;
+      for (int group = 0; group < 4; ++group)
+        block[32 * group] = (packed[i] >> (6 - 2 * group)) & 3;
     }
     const float scale = w.row_scales ? w.row_scales[row] : w.scale;
     for (int64_t t = 0; t < x.n_tokens; ++t) {
       const int8_t* q = x.q + t * x.stride;
       int32_t acc = 0;
       for (int64_t c = 0; c < w.cols; ++c) acc += codes[c] * q[c];
-      // The contract of the format: exact int to float, then subtract, divide, multiply, in this order.
+      // The contract of the format: exact int to float, then subtract, divide, multiply, in this
+      // order.
       out[t * out_stride + row] =
           (static_cast<float>(acc) - static_cast<float>(x.sum[t])) / x.scale[t] * scale;
     }
@@ -60,7 +63,7 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
 
 }  // namespace
 
-extern const Kernels kScalar = {"scalar",     0,   quantize,  ternary_matmul, float_matmul, dot,
-                                attention,    rms_norm, silu_mul, relu2_mul,      add};
+extern const Kernels kScalar = {"scalar",  0,        quantize, ternary_matmul, float_matmul, dot,
+                                attention, rms_norm, silu_mul, relu2_mul,      add};
 
 }  // namespace bitnet

@@ -1,5 +1,6 @@
-// each<N>(f) calls f(0), ..., f(N - 1) with constants as arguments, unrolled before anything else happens. Arrays of
-// vectors that are only indexed by such constants live in registers; in a loop, compilers may leave them in memory.
+// each<N>(f) calls f(0), ..., f(N - 1) with constants as arguments, unrolled before anything else
+// happens. Arrays of vectors that are only indexed by such constants live in registers; in a loop,
+// compilers may leave them in memory.
 
 template <int I>
 struct Index {

@@ -325,6 +325,9 @@ class Conversation {
 
   #interruptBySignal(): void {
     if (this.#answering === undefined) {
+      if (!this.#repl.isInteractive) {
+        this.#leaving = "interrupted"; // also when the signal comes between two reads
+      }
       this.#repl.interrupt();
     } else if (this.#answering.signal.aborted) {
       this.#leaving = "interrupted";
@@ -336,7 +339,7 @@ class Conversation {
 
   #interruptReading(empty: boolean): void {
     const now = performance.now();
-    if (!this.#repl.isInteractive || (empty && now - this.#lastInterrupt < doubleInterruptMs)) {
+    if (empty && now - this.#lastInterrupt < doubleInterruptMs) {
       this.#leaving = "interrupted";
     } else if (empty) {
       this.#lastInterrupt = now;
