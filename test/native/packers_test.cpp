@@ -657,6 +657,16 @@ TEST("quantized rows are as near to the floats as their type allows") {
   }
 }
 
+TEST("Q8_0 rounds halves away from zero, and nothing else up") {
+  Floats x(32);
+  const Floats first = {127,  0.5f,  -0.5f,       1.5f,         -1.5f,
+                        2.5f, -2.5f, 0.49999997f, -0.49999997f, 126.5f};
+  std::copy(first.begin(), first.end(), x.begin());
+  const Floats back = dequantize(TensorType::kQ8_0, quantize(TensorType::kQ8_0, x), 32);
+  const Floats expected = {127, 1, -1, 2, -2, 3, -3, 0, 0, 127};
+  CHECK(std::equal(expected.begin(), expected.end(), back.begin()));
+}
+
 TEST("what a block type holds exactly survives a second time through it") {
   Normal normal(7);
   Floats x(1024);
