@@ -30,6 +30,21 @@ const commands: CommandEntry[] = [
     description: "turn text into token ids, or ids into text",
     load: () => import("./commands/tokenize.js"),
   },
+  {
+    name: "setup-env",
+    description: "download a model and make it ready to run",
+    load: () => import("./commands/setup-env.js"),
+  },
+  {
+    name: "list",
+    description: "list the models on this machine",
+    load: () => import("./commands/list.js"),
+  },
+  {
+    name: "rm",
+    description: "delete a model that list shows",
+    load: () => import("./commands/rm.js"),
+  },
 ];
 
 const usageStatus = 2; // what cannot even be parsed

@@ -12,6 +12,12 @@ export type {
   TokenProb,
 } from "./generate.js";
 export { Gguf, type MetadataValue, openGguf, type TensorInfo } from "./gguf.js";
+export { type DownloadOptions, type DownloadProgress, downloadFiles } from "./hub/download.js";
+export { type HubEnvironment, readHubEnvironment } from "./hub/environment.js";
+export { type Hub, type HubOptions, openHub, type RetryPolicy } from "./hub/http.js";
+export { findRegistered, type RegisteredModel, registeredModels } from "./hub/registry.js";
+export { openRemoteGguf } from "./hub/remote-gguf.js";
+export { openRepository, type Repository, type RepositoryFile, readRepositoryName } from "./hub/repository.js";
 export {
   type CompleteResult,
   type LoadOptions,
@@ -22,6 +28,8 @@ export {
   Session,
   type SessionOptions,
 } from "./model.js";
+export { listModels, type ModelFile, removeModels } from "./model-files.js";
+export { type SetupOptions, type SetupResult, setupModel } from "./setup.js";
 export {
   type DecodeOptions,
   type EncodeOptions,
