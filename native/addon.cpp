@@ -1,13 +1,15 @@
-// The border between JavaScript and the core: values in, values out, long work on worker threads, exceptions turned
-// into Error objects with a code. The only file that knows napi.h. Its surface is described in src/native.ts.
+// The border between JavaScript and the core: values in, values out, long work on worker threads,
+// exceptions turned into Error objects with a code. Only the addon's files know napi.h: this one
+// for everything that runs models, addon_convert.cpp for what makes files, addon_support.h for
+// both. Its surface is described in src/native.ts.
 #include <napi.h>
 
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <string>
 
-#include "error.h"
+#include "addon_convert.h"
+#include "addon_support.h"
 #include "gguf.h"
 #include "model.h"
 #include "sampler.h"
@@ -16,128 +18,8 @@
 
 namespace {
 
+using namespace addon;
 using bitnet::ErrorCode;
-
-Napi::Error to_js(Napi::Env env, ErrorCode code, const std::string& message) {
-  Napi::Error error = Napi::Error::New(env, message);
-  error.Value().Set("code", bitnet::error_code_name(code));
-  return error;
-}
-
-// Runs `body`; what it throws becomes a JavaScript exception with a code.
-template <class Body>
-auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const bitnet::Error& error) {
-    throw to_js(env, error.code, error.what());
-  } catch (const std::bad_alloc&) {
-    throw to_js(env, ErrorCode::kNoMemory, "out of memory");
-  }
-}
-
-// Work for a libuv thread and what makes its JavaScript result, as a promise.
-class Task : public Napi::AsyncWorker {
- public:
-  using Work = std::function<void()>;
-  using Result = std::function<Napi::Value(Napi::Env)>;
-
-  // `finished` runs on the main thread before the promise settles, whatever the outcome.
-  static Napi::Promise start(Napi::Env env, Work work, Result result, std::function<void()> finished = [] {}) {
-    Task* task = new Task(env, std::move(work), std::move(result), std::move(finished));
-    const Napi::Promise promise = task->deferred_.Promise();
-    task->Queue();
-    return promise;
-  }
-
- protected:
-  void Execute() override {
-    try {
-      work_();
-    } catch (const bitnet::Error& error) {
-      code_ = error.code;
-      SetError(error.what());
-    } catch (const std::bad_alloc&) {
-      code_ = ErrorCode::kNoMemory;
-      SetError("out of memory");
-    } catch (const std::exception& error) {
-      SetError(error.what());
-    }
-  }
-  void OnOK() override {
-    finished_();
-    try {
-      deferred_.Resolve(result_(Env()));
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    }
-  }
-  void OnError(const Napi::Error& error) override {
-    finished_();
-    deferred_.Reject(to_js(Env(), code_, error.Message()).Value());
-  }
-
- private:
-  Task(Napi::Env env, Work work, Result result, std::function<void()> finished)
-      : Napi::AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
-        work_(std::move(work)),
-        result_(std::move(result)),
-        finished_(std::move(finished)) {}
-
-  Napi::Promise::Deferred deferred_;
-  Work work_;
-  Result result_;
-  std::function<void()> finished_;
-  ErrorCode code_ = ErrorCode::kInternal;
-};
-
-// ---- arguments
-
-std::string string_arg(const Napi::CallbackInfo& info, size_t i, const char* what) {
-  if (!info[i].IsString()) throw to_js(info.Env(), ErrorCode::kUsage, std::string(what) + " must be a string");
-  return info[i].As<Napi::String>();
-}
-
-double number_of(Napi::Env env, Napi::Value value, const char* what) {
-  if (!value.IsNumber()) throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a number");
-  return value.As<Napi::Number>().DoubleValue();
-}
-
-int64_t integer_of(Napi::Env env, Napi::Value value, const char* what, double least, double most) {
-  const double number = number_of(env, value, what);
-  if (!(number >= least && number <= most) || number != std::floor(number)) {
-    throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a whole number from " +
-                                            std::to_string(static_cast<int64_t>(least)) + " to " +
-                                            std::to_string(static_cast<int64_t>(most)));
-  }
-  return static_cast<int64_t>(number);
-}
-
-int32_t id_arg(const Napi::CallbackInfo& info, size_t i) {
-  return static_cast<int32_t>(integer_of(info.Env(), info[i], "a token id", 0, INT32_MAX));
-}
-
-std::vector<int32_t> ids_arg(const Napi::CallbackInfo& info, size_t i) {
-  if (!info[i].IsTypedArray() || info[i].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
-    throw to_js(info.Env(), ErrorCode::kUsage, "token ids must be an Int32Array");
-  }
-  const auto array = info[i].As<Napi::Int32Array>();
-  return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
-}
-
-bool bool_arg(const Napi::CallbackInfo& info, size_t i) { return info[i].ToBoolean(); }
-
-std::string optional_string(const Napi::Object& options, const char* key) {
-  const Napi::Value value = options.Get(key);
-  if (value.IsUndefined() || value.IsNull()) return "";
-  if (!value.IsString()) throw to_js(options.Env(), ErrorCode::kUsage, std::string(key) + " must be a string");
-  return value.As<Napi::String>();
-}
-
-Napi::Object options_arg(const Napi::CallbackInfo& info, size_t i) {
-  return info[i].IsObject() ? info[i].As<Napi::Object>() : Napi::Object::New(info.Env());
-}
 
 // ---- results
 
@@ -147,10 +29,12 @@ Napi::Value int32_array(Napi::Env env, const std::vector<int32_t>& ids) {
   return array;
 }
 
-Napi::String js_string(Napi::Env env, std::string_view text) { return Napi::String::New(env, text.data(), text.size()); }
+Napi::String js_string(Napi::Env env, std::string_view text) {
+  return Napi::String::New(env, text.data(), text.size());
+}
 
 const char* gguf_type_name(bitnet::GgufType type) {
-  static const char* const kNames[] = {"u8",     "i8",    "u16", "i16", "u32", "i32", "f32",
+  static const char* const kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                        "bool", "string", "array", "u64", "i64", "f64"};
   return kNames[static_cast<uint32_t>(type)];
 }
@@ -158,8 +42,10 @@ const char* gguf_type_name(bitnet::GgufType type) {
 Napi::Value element(Napi::Env env, const bitnet::GgufValue& value, uint64_t i) {
   using bitnet::GgufType;
   switch (value.element) {
-    case GgufType::kString: return js_string(env, value.string(i));
-    case GgufType::kBool: return Napi::Boolean::New(env, value.integer(i) != 0);
+    case GgufType::kString:
+      return js_string(env, value.string(i));
+    case GgufType::kBool:
+      return Napi::Boolean::New(env, value.integer(i) != 0);
     case GgufType::kU64:
     case GgufType::kI64: {
       const int64_t n = value.integer(i);
@@ -168,7 +54,8 @@ Napi::Value element(Napi::Env env, const bitnet::GgufValue& value, uint64_t i) {
       if (value.element == GgufType::kU64) return Napi::BigInt::New(env, static_cast<uint64_t>(n));
       return Napi::BigInt::New(env, n);
     }
-    default: return Napi::Number::New(env, value.number(i));
+    default:
+      return Napi::Number::New(env, value.number(i));
   }
 }
 
@@ -186,8 +73,10 @@ class Wrapped : public Napi::ObjectWrap<T> {
     return object;
   }
 
-  static void define(Napi::Env env, const std::vector<Napi::ClassPropertyDescriptor<T>>& properties) {
-    constructors(env)[T::kName] = Napi::Persistent(Napi::ObjectWrap<T>::DefineClass(env, T::kName, properties));
+  static void define(Napi::Env env,
+                     const std::vector<Napi::ClassPropertyDescriptor<T>>& properties) {
+    constructors(env)[T::kName] =
+        Napi::Persistent(Napi::ObjectWrap<T>::DefineClass(env, T::kName, properties));
   }
 
  private:
@@ -217,6 +106,7 @@ class GgufObject : public Wrapped<GgufObject> {
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&GgufObject::metadata>("metadata"),
                           InstanceMethod<&GgufObject::metadata_array>("metadataArray"),
+                          InstanceMethod<&GgufObject::metadata_bytes>("metadataBytes"),
                           InstanceMethod<&GgufObject::tensors>("tensors")});
   }
 
@@ -246,10 +136,23 @@ class GgufObject : public Wrapped<GgufObject> {
     if (!value || value->type != bitnet::GgufType::kArray) {
       throw to_js(env, ErrorCode::kNotFound, gguf_->name() + ": no array named " + key);
     }
-    const uint64_t begin = std::min(start, value->count), end = begin + std::min(count, value->count - begin);
+    const uint64_t begin = std::min(start, value->count),
+                   end = begin + std::min(count, value->count - begin);
     Napi::Array out = Napi::Array::New(env, static_cast<size_t>(end - begin));
-    for (uint64_t i = begin; i < end; ++i) out.Set(static_cast<uint32_t>(i - begin), element(env, *value, i));
+    for (uint64_t i = begin; i < end; ++i)
+      out.Set(static_cast<uint32_t>(i - begin), element(env, *value, i));
     return out;
+  }
+
+  // A value as it stands in the file after its key: type and content.
+  Napi::Value metadata_bytes(const Napi::CallbackInfo& info) {
+    const std::string key = string_arg(info, 0, "the key");
+    const bitnet::GgufValue* value = gguf_->find(key);
+    if (!value) throw to_js(info.Env(), ErrorCode::kNotFound, gguf_->name() + ": no key " + key);
+    const uint64_t header =
+        value->type == bitnet::GgufType::kArray ? 16 : 4;  // type; element type and count
+    return Napi::Buffer<uint8_t>::Copy(info.Env(), value->data - header,
+                                       static_cast<size_t>(header + value->n_bytes()));
   }
 
   Napi::Value tensors(const Napi::CallbackInfo& info) {
@@ -259,7 +162,8 @@ class GgufObject : public Wrapped<GgufObject> {
     for (const bitnet::GgufTensor& t : gguf_->tensors()) {
       Napi::Object tensor = Napi::Object::New(env);
       Napi::Array shape = Napi::Array::New(env, t.n_dims);
-      for (uint32_t d = 0; d < t.n_dims; ++d) shape.Set(d, Napi::Number::New(env, static_cast<double>(t.ne[d])));
+      for (uint32_t d = 0; d < t.n_dims; ++d)
+        shape.Set(d, Napi::Number::New(env, static_cast<double>(t.ne[d])));
       tensor.Set("name", js_string(env, t.name));
       tensor.Set("type", bitnet::tensor_type_name(t.type));
       tensor.Set("shape", shape);
@@ -280,20 +184,25 @@ class DecoderObject : public Wrapped<DecoderObject> {
   static constexpr const char* kName = "Decoder";
   using Wrapped::Wrapped;
 
-  void init(Napi::Env, Napi::Object, std::pair<std::shared_ptr<const bitnet::Tokenizer>, bool> value) {
+  void init(Napi::Env, Napi::Object,
+            std::pair<std::shared_ptr<const bitnet::Tokenizer>, bool> value) {
     tokenizer_ = std::move(value.first);
     decoder_ = std::make_unique<bitnet::StreamDecoder>(*tokenizer_, value.second);
   }
 
   static void define(Napi::Env env) {
-    Wrapped::define(env, {InstanceMethod<&DecoderObject::push>("push"), InstanceMethod<&DecoderObject::flush>("flush")});
+    Wrapped::define(env, {InstanceMethod<&DecoderObject::push>("push"),
+                          InstanceMethod<&DecoderObject::flush>("flush")});
   }
 
  private:
   Napi::Value push(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&] { return js_string(info.Env(), decoder_->push(id_arg(info, 0))); });
+    return guarded(info.Env(),
+                   [&] { return js_string(info.Env(), decoder_->push(id_arg(info, 0))); });
   }
-  Napi::Value flush(const Napi::CallbackInfo& info) { return js_string(info.Env(), decoder_->flush()); }
+  Napi::Value flush(const Napi::CallbackInfo& info) {
+    return js_string(info.Env(), decoder_->flush());
+  }
 
   std::shared_ptr<const bitnet::Tokenizer> tokenizer_;
   std::unique_ptr<bitnet::StreamDecoder> decoder_;
@@ -304,7 +213,8 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
   static constexpr const char* kName = "Tokenizer";
   using Wrapped::Wrapped;
 
-  void init(Napi::Env env, Napi::Object object, std::shared_ptr<const bitnet::Tokenizer> tokenizer) {
+  void init(Napi::Env env, Napi::Object object,
+            std::shared_ptr<const bitnet::Tokenizer> tokenizer) {
     tokenizer_ = std::move(tokenizer);
     const bitnet::Tokenizer& t = *tokenizer_;
     Napi::Object out = Napi::Object::New(env);
@@ -342,20 +252,24 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
       } else {
         text = string_arg(info, 0, "the text");
       }
-      return int32_array(info.Env(), tokenizer_->encode(text, bool_arg(info, 1), bool_arg(info, 2)));
+      return int32_array(info.Env(),
+                         tokenizer_->encode(text, bool_arg(info, 1), bool_arg(info, 2)));
     });
   }
   Napi::Value decode(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(),
-                   [&] { return js_string(info.Env(), tokenizer_->decode(ids_arg(info, 0), bool_arg(info, 1))); });
+    return guarded(info.Env(), [&] {
+      return js_string(info.Env(), tokenizer_->decode(ids_arg(info, 0), bool_arg(info, 1)));
+    });
   }
   Napi::Value piece(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(),
-                   [&] { return js_string(info.Env(), tokenizer_->piece(id_arg(info, 0), bool_arg(info, 1))); });
+    return guarded(info.Env(), [&] {
+      return js_string(info.Env(), tokenizer_->piece(id_arg(info, 0), bool_arg(info, 1)));
+    });
   }
   Napi::Value token(const Napi::CallbackInfo& info) {
     const int32_t id = id_arg(info, 0);
-    if (id >= tokenizer_->n_vocab()) throw to_js(info.Env(), ErrorCode::kUsage, "token id outside the vocabulary");
+    if (id >= tokenizer_->n_vocab())
+      throw to_js(info.Env(), ErrorCode::kUsage, "token id outside the vocabulary");
     return js_string(info.Env(), tokenizer_->text(id));
   }
   Napi::Value create_decoder(const Napi::CallbackInfo& info) {
@@ -371,7 +285,8 @@ bitnet::SamplerParams sampling_of(const Napi::Object& options) {
   bitnet::SamplerParams p;
   Napi::Env env = options.Env();
   const auto real = [&](const char* key, float& field) {
-    if (!options.Get(key).IsUndefined()) field = static_cast<float>(number_of(env, options.Get(key), key));
+    if (!options.Get(key).IsUndefined())
+      field = static_cast<float>(number_of(env, options.Get(key), key));
   };
   const auto whole = [&](const char* key, int32_t& field) {
     if (!options.Get(key).IsUndefined()) {
@@ -389,15 +304,18 @@ bitnet::SamplerParams sampling_of(const Napi::Object& options) {
   real("frequencyPenalty", p.frequency_penalty);
   whole("nProbs", p.n_probs);
   if (!options.Get("seed").IsUndefined()) {
-    p.seed = static_cast<uint64_t>(integer_of(env, options.Get("seed"), "seed", 0, 9007199254740991.0));
+    p.seed =
+        static_cast<uint64_t>(integer_of(env, options.Get("seed"), "seed", 0, 9007199254740991.0));
   }
   if (options.Get("logitBias").IsArray()) {
     const auto pairs = options.Get("logitBias").As<Napi::Array>();
     for (uint32_t i = 0; i < pairs.Length(); ++i) {
-      if (!pairs.Get(i).IsArray()) throw to_js(env, ErrorCode::kUsage, "logitBias must be pairs of id and bias");
+      if (!pairs.Get(i).IsArray())
+        throw to_js(env, ErrorCode::kUsage, "logitBias must be pairs of id and bias");
       const auto pair = pairs.Get(i).As<Napi::Array>();
       p.logit_bias.emplace_back(
-          static_cast<int32_t>(integer_of(env, pair.Get(0u), "a token id of logitBias", 0, INT32_MAX)),
+          static_cast<int32_t>(
+              integer_of(env, pair.Get(0u), "a token id of logitBias", 0, INT32_MAX)),
           static_cast<float>(number_of(env, pair.Get(1u), "a bias of logitBias")));
     }
   }
@@ -441,7 +359,9 @@ class SessionObject : public Wrapped<SessionObject> {
     return Task::start(env, std::move(work), std::move(result), [this, keep] { busy_ = false; });
   }
 
-  Napi::Value tokens(const Napi::CallbackInfo& info) { return int32_array(info.Env(), idle(info.Env())->tokens()); }
+  Napi::Value tokens(const Napi::CallbackInfo& info) {
+    return int32_array(info.Env(), idle(info.Env())->tokens());
+  }
 
   Napi::Value prefill(const Napi::CallbackInfo& info) {
     auto session = idle(info.Env());
@@ -551,9 +471,10 @@ class ModelObject : public Wrapped<ModelObject> {
     model_ = std::move(model);
     object.Set("info", model_info(env, *model_));
     // Aliases that keep the whole model alive.
-    object.Set("gguf", GgufObject::make(env, std::shared_ptr<const bitnet::Gguf>(model_, &model_->gguf)));
-    object.Set("tokenizer",
-               TokenizerObject::make(env, std::shared_ptr<const bitnet::Tokenizer>(model_, &model_->tokenizer)));
+    object.Set("gguf",
+               GgufObject::make(env, std::shared_ptr<const bitnet::Gguf>(model_, &model_->gguf)));
+    object.Set("tokenizer", TokenizerObject::make(env, std::shared_ptr<const bitnet::Tokenizer>(
+                                                           model_, &model_->tokenizer)));
   }
 
   static void define(Napi::Env env) {
@@ -565,8 +486,11 @@ class ModelObject : public Wrapped<ModelObject> {
   Napi::Value create_session(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     if (!model_) throw to_js(env, ErrorCode::kUsage, "the model is closed");
-    const int64_t n_ctx = integer_of(env, options_arg(info, 0).Get("contextSize"), "contextSize", 1, 1 << 24);
-    return guarded(env, [&] { return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx)); });
+    const int64_t n_ctx =
+        integer_of(env, options_arg(info, 0).Get("contextSize"), "contextSize", 1, 1 << 24);
+    return guarded(env, [&] {
+      return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx));
+    });
   }
   Napi::Value close(const Napi::CallbackInfo& info) {
     model_.reset();
@@ -597,7 +521,8 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
 
 Napi::Value open_gguf(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    auto gguf = std::make_shared<const bitnet::Gguf>(bitnet::Gguf::open(string_arg(info, 0, "the path")));
+    auto gguf =
+        std::make_shared<const bitnet::Gguf>(bitnet::Gguf::open(string_arg(info, 0, "the path")));
     return GgufObject::make(info.Env(), gguf);
   });
 }
@@ -613,7 +538,8 @@ Napi::Value open_tokenizer(const Napi::CallbackInfo& info) {
     const std::string path = string_arg(info, 0, "the path");
     auto file = std::make_shared<File>(
         path, bitnet::TokenizerOptions{optional_string(options_arg(info, 1), "tokenizerPre")});
-    return TokenizerObject::make(info.Env(), std::shared_ptr<const bitnet::Tokenizer>(file, &file->tokenizer));
+    return TokenizerObject::make(info.Env(),
+                                 std::shared_ptr<const bitnet::Tokenizer>(file, &file->tokenizer));
   });
 }
 
@@ -643,6 +569,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("openTokenizer", Napi::Function::New<open_tokenizer>(env));
   exports.Set("kernels", Napi::Function::New<list_kernels>(env));
   exports.Set("physicalCores", Napi::Function::New<physical_cores>(env));
+  addon::define_convert(env, exports);
   return exports;
 }
 

@@ -1,4 +1,5 @@
-// The one exception type of the core. addon.cpp turns it into a JavaScript error with the same code.
+// The one exception type of the core. addon.cpp turns it into a JavaScript error with the same
+// code.
 #pragma once
 
 #include <stdexcept>
@@ -17,13 +18,20 @@ class Error : public std::runtime_error {
 // The name the TypeScript side knows a code by (src/errors.ts).
 constexpr const char* error_code_name(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kUsage: return "USAGE";
-    case ErrorCode::kNotFound: return "NOT_FOUND";
-    case ErrorCode::kBadFile: return "BAD_FILE";
-    case ErrorCode::kUnsupported: return "UNSUPPORTED";
-    case ErrorCode::kNoMemory: return "NO_MEMORY";
-    case ErrorCode::kAborted: return "ABORTED";
-    case ErrorCode::kInternal: break;
+    case ErrorCode::kUsage:
+      return "USAGE";
+    case ErrorCode::kNotFound:
+      return "NOT_FOUND";
+    case ErrorCode::kBadFile:
+      return "BAD_FILE";
+    case ErrorCode::kUnsupported:
+      return "UNSUPPORTED";
+    case ErrorCode::kNoMemory:
+      return "NO_MEMORY";
+    case ErrorCode::kAborted:
+      return "ABORTED";
+    case ErrorCode::kInternal:
+      break;
   }
   return "INTERNAL";
 }

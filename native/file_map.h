@@ -1,4 +1,5 @@
-// A read-only mapping of a whole file. Pages are loaded by the OS on first touch and shared between processes.
+// A read-only mapping of a whole file. Pages are loaded by the OS on first touch and shared between
+// processes.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ class FileMap {
 
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
 
-  // Tells the OS that these bytes will be read soon / are not needed again (their pages may be dropped; the content
-  // stays readable). Only hints: never fail.
+  // Tells the OS that these bytes will be read soon / are not needed again (their pages may be
+  // dropped; the content stays readable). Only hints: never fail.
   void will_need(const uint8_t* begin, uint64_t n_bytes) const;
   void dont_need(const uint8_t* begin, uint64_t n_bytes) const;
 

@@ -1,7 +1,6 @@
 #include "forward.h"
 
 #include <algorithm>
-
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -15,8 +14,10 @@ namespace bitnet {
 namespace {
 
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-constexpr int64_t kThreadScratch = kMatmulScratch + kAttentionScratch * static_cast<int64_t>(sizeof(float));
-constexpr int64_t kGemmRows = 64;  // rows a thread takes at a time: their packed weights stay in its cache
+constexpr int64_t kThreadScratch =
+    kMatmulScratch + kAttentionScratch * static_cast<int64_t>(sizeof(float));
+constexpr int64_t kGemmRows =
+    64;  // rows a thread takes at a time: their packed weights stay in its cache
 
 }  // namespace
 
@@ -30,8 +31,9 @@ KvCache::KvCache(const Config& config, int64_t n_ctx)
   // calloc: large blocks come as untouched zero pages.
   data_ = static_cast<uint16_t*>(std::calloc(static_cast<size_t>(n_bytes_), 1));
   if (!data_) {
-    throw Error(ErrorCode::kNoMemory, "not enough memory for a context of " + std::to_string(n_ctx) + " tokens (" +
-                                          std::to_string(n_bytes_ >> 20) + " MiB of keys and values)");
+    throw Error(ErrorCode::kNoMemory,
+                "not enough memory for a context of " + std::to_string(n_ctx) + " tokens (" +
+                    std::to_string(n_bytes_ >> 20) + " MiB of keys and values)");
   }
 }
 
@@ -51,29 +53,28 @@ Forward::Forward(Model& model, int64_t n_ctx)
   const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
   const int64_t widest = std::max({c.n_embd, c.n_ff, width});
   auto floats = [batch](int64_t n) { return static_cast<size_t>(batch * n); };
-  x_.resize(floats(c.n_embd));
-  normed_.resize(floats(widest));
-  q_.resize(floats(width));
-  k_.resize(floats(kv_width));
-  v_.resize(floats(kv_width));
-  attended_.resize(floats(std::max(width, c.n_embd)));
-  gate_.resize(floats(c.n_ff));
-  up_.resize(floats(c.n_ff));
-  cos_.resize(floats(c.head_dim / 2));
-  sin_.resize(floats(c.head_dim / 2));
-  quantized_.resize(floats(round_up(widest, kActivationPad)));
-  scales_.resize(floats(1));
-  sums_.resize(floats(1));
-  thread_scratch_.reset(new uint8_t[static_cast<size_t>(kThreadScratch * model.pool.size() + 64)]);
+  x_ = AlignedArray<float>(floats(c.n_embd));
+  normed_ = AlignedArray<float>(floats(widest));
+  q_ = AlignedArray<float>(floats(width));
+  k_ = AlignedArray<float>(floats(kv_width));
+  v_ = AlignedArray<float>(floats(kv_width));
+  attended_ = AlignedArray<float>(floats(std::max(width, c.n_embd)));
+  gate_ = AlignedArray<float>(floats(c.n_ff));
+  up_ = AlignedArray<float>(floats(c.n_ff));
+  cos_ = AlignedArray<float>(floats(c.head_dim / 2));
+  sin_ = AlignedArray<float>(floats(c.head_dim / 2));
+  quantized_ = AlignedArray<int8_t>(floats(round_up(widest, kActivationPad)));
+  scales_ = AlignedArray<float>(floats(1));
+  sums_ = AlignedArray<int32_t>(floats(1));
+  thread_scratch_ = AlignedArray<uint8_t>(static_cast<size_t>(kThreadScratch * model.pool.size()));
 }
 
 uint8_t* Forward::scratch(int thread) const {
-  const uintptr_t base = (reinterpret_cast<uintptr_t>(thread_scratch_.get()) + 63) & ~uintptr_t{63};
-  return reinterpret_cast<uint8_t*>(base) + thread * kThreadScratch;
+  return thread_scratch_.data() + thread * kThreadScratch;
 }
 
-bool Forward::run(std::span<const int32_t> tokens, int64_t position, Logits wanted, std::vector<float>& out,
-                  const std::atomic<bool>& abort) {
+bool Forward::run(std::span<const int32_t> tokens, int64_t position, Logits wanted,
+                  std::vector<float>& out, const std::atomic<bool>& abort) {
   std::lock_guard<std::mutex> lock(model_.compute);
   const int64_t n = static_cast<int64_t>(tokens.size());
   embed(tokens);
@@ -91,7 +92,8 @@ bool Forward::run(std::span<const int32_t> tokens, int64_t position, Logits want
 void Forward::embed(std::span<const int32_t> tokens) {
   const Linear& embd = model_.token_embd;
   for (size_t t = 0; t < tokens.size(); ++t) {
-    dequantize_row(embd.type, embd.data + tokens[t] * embd.row_bytes, &x_[t * config_.n_embd], config_.n_embd);
+    dequantize_row(embd.type, embd.data + tokens[t] * embd.row_bytes, &x_[t * config_.n_embd],
+                   config_.n_embd);
   }
 }
 
@@ -165,8 +167,10 @@ void Forward::attend(int64_t index, int64_t n, int64_t position) {
   const int64_t rows = n * group, tiles = (rows + kAttentionRows - 1) / kAttentionRows;
   model_.pool.parallel_for(c.n_kv_heads * tiles, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t item = begin; item < end; ++item) {
-      // The last tiles see the most keys: they go first, so that no thread is left with a long one at the end.
-      const int64_t head = item % c.n_kv_heads, first = (tiles - 1 - item / c.n_kv_heads) * kAttentionRows;
+      // The last tiles see the most keys: they go first, so that no thread is left with a long one
+      // at the end.
+      const int64_t head = item % c.n_kv_heads,
+                    first = (tiles - 1 - item / c.n_kv_heads) * kAttentionRows;
       const float* q[kAttentionRows];
       float* out[kAttentionRows];
       int32_t n_keys[kAttentionRows];
@@ -178,17 +182,25 @@ void Forward::attend(int64_t index, int64_t n, int64_t position) {
         out[i] = &attended_[offset];
         n_keys[i] = static_cast<int32_t>(position + token + 1);
       }
-      const AttentionTile tile{q, out, n_keys, n_q, cache_.keys(index, head), cache_.values(index, head),
-                               static_cast<int>(c.head_dim), static_cast<int>(cache_.v_stride()),
+      const AttentionTile tile{q,
+                               out,
+                               n_keys,
+                               n_q,
+                               cache_.keys(index, head),
+                               cache_.values(index, head),
+                               static_cast<int>(c.head_dim),
+                               static_cast<int>(cache_.v_stride()),
                                1.0f / std::sqrt(static_cast<float>(c.head_dim))};
       kernels_.attention(tile, reinterpret_cast<float*>(scratch(thread) + kMatmulScratch));
     }
   });
 }
 
-void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized) {
+void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t n,
+                      bool quantized) {
   normed_stride_ = cols;
-  activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(), sums_.data()};
+  activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(),
+                  sums_.data()};
   model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       float* row = &normed_[t * cols];
@@ -206,16 +218,19 @@ void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t
 
 namespace {
 
-// Rows [begin, end) of a float layer for n tokens. Block-quantized rows are dequantized into `row` first.
-void float_multiply(const Kernels& kernels, const Linear& w, const float* x, int64_t x_stride, int64_t n, float* out,
-                    int64_t begin, int64_t end, float* row) {
+// Rows [begin, end) of a float layer for n tokens. Block-quantized rows are dequantized into `row`
+// first.
+void float_multiply(const Kernels& kernels, const Linear& w, const float* x, int64_t x_stride,
+                    int64_t n, float* out, int64_t begin, int64_t end, float* row) {
   if (w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBF16) {
-    kernels.float_matmul(w.type, w.data, w.row_bytes, w.cols, x, x_stride, n, out, w.rows, begin, end);
+    kernels.float_matmul(w.type, w.data, w.row_bytes, w.cols, x, x_stride, n, out, w.rows, begin,
+                         end);
     return;
   }
   for (int64_t r = begin; r < end; ++r) {
     dequantize_row(w.type, w.data + r * w.row_bytes, row, w.cols);
-    for (int64_t t = 0; t < n; ++t) out[t * w.rows + r] = kernels.dot(row, x + t * x_stride, w.cols);
+    for (int64_t t = 0; t < n; ++t)
+      out[t * w.rows + r] = kernels.dot(row, x + t * x_stride, w.cols);
   }
 }
 
@@ -243,7 +258,8 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
       const Linear& w = *p->layer;
       const int64_t end = std::min(begin + grain, w.rows);
       if (w.is_ternary) {
-        kernels_.ternary_matmul(w.ternary, activations_, p->out, w.rows, begin, end, scratch(thread));
+        kernels_.ternary_matmul(w.ternary, activations_, p->out, w.rows, begin, end,
+                                scratch(thread));
       } else {
         float_multiply(kernels_, w, normed_.data(), normed_stride_, n, p->out, begin, end,
                        reinterpret_cast<float*>(scratch(thread)));
@@ -256,7 +272,8 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
 void Forward::logits(int64_t first, int64_t n, std::vector<float>& out) {
   const Config& c = config_;
   prepare(&x_[first * c.n_embd], model_.output_norm, c.n_embd, n, model_.head.is_ternary);
-  if (model_.head.type == TensorType::kF16) {  // as the peers do: both sides of an F16 product are F16
+  if (model_.head.type ==
+      TensorType::kF16) {  // as the peers do: both sides of an F16 product are F16
     for (int64_t i = 0; i < n * c.n_embd; ++i) normed_[i] = f16_to_f32(f32_to_f16(normed_[i]));
   }
   const size_t before = out.size();

@@ -1,4 +1,5 @@
-// The forward pass of every supported family over a batch of tokens, and the state it needs: KV cache and scratch.
+// The forward pass of every supported family over a batch of tokens, and the state it needs: KV
+// cache and scratch.
 #pragma once
 
 #include <atomic>
@@ -7,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "aligned.h"
 #include "model.h"
 
 namespace bitnet {
@@ -14,9 +16,10 @@ namespace bitnet {
 // Tokens evaluated at once; bounds the scratch memory.
 constexpr int64_t kBatchTokens = 256;
 
-// Keys and values of one sequence, f16, per layer and key/value head. Keys are stored in groups of 16 with the
-// positions side by side, [position / 16, head_dim, 16], so that scores need no horizontal sums; values as [position,
-// v_stride]. Pages are taken from the OS only when positions are first used.
+// Keys and values of one sequence, f16, per layer and key/value head. Keys are stored in groups of
+// 16 with the positions side by side, [position / 16, head_dim, 16], so that scores need no
+// horizontal sums; values as [position, v_stride]. Pages are taken from the OS only when positions
+// are first used.
 class KvCache {
  public:
   KvCache(const Config& config, int64_t n_ctx);  // throws kNoMemory
@@ -24,15 +27,20 @@ class KvCache {
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
-  uint16_t* keys(int64_t layer, int64_t head) const { return data_ + (layer * n_heads_ + head) * head_size_; }
-  uint16_t* values(int64_t layer, int64_t head) const { return keys(layer, head) + positions_ * head_dim_; }
+  uint16_t* keys(int64_t layer, int64_t head) const {
+    return data_ + (layer * n_heads_ + head) * head_size_;
+  }
+  uint16_t* values(int64_t layer, int64_t head) const {
+    return keys(layer, head) + positions_ * head_dim_;
+  }
   int64_t v_stride() const { return v_stride_; }
   int64_t n_bytes() const { return n_bytes_; }
   // k and v [head_dim] of one head at one position, rounded to f16.
   void store(int64_t layer, int64_t head, int64_t position, const float* k, const float* v);
 
  private:
-  int64_t n_heads_, head_dim_, v_stride_, positions_, head_size_, n_bytes_;  // head_size_ in elements
+  int64_t n_heads_, head_dim_, v_stride_, positions_, head_size_,
+      n_bytes_;  // head_size_ in elements
   uint16_t* data_ = nullptr;
 };
 
@@ -42,23 +50,24 @@ class Forward {
 
   enum class Logits { kNone, kLast, kAll };
 
-  // Evaluates tokens (at most kBatchTokens) at positions [position, position + n), which overwrites the cache there.
-  // Appends logits [n or 1, n_vocab] to `out`. Returns false if `abort` was raised; the cache then holds nothing
-  // useful from `position` on. Takes the model's pool for the time of the call.
-  bool run(std::span<const int32_t> tokens, int64_t position, Logits logits, std::vector<float>& out,
-           const std::atomic<bool>& abort);
+  // Evaluates tokens (at most kBatchTokens) at positions [position, position + n), which overwrites
+  // the cache there. Appends logits [n or 1, n_vocab] to `out`. Returns false if `abort` was
+  // raised; the cache then holds nothing useful from `position` on. Takes the model's pool for the
+  // time of the call.
+  bool run(std::span<const int32_t> tokens, int64_t position, Logits logits,
+           std::vector<float>& out, const std::atomic<bool>& abort);
 
   const KvCache& cache() const { return cache_; }
 
  private:
-  struct Scratch;  // per thread
   void embed(std::span<const int32_t> tokens);
   void rope_tables(int64_t n, int64_t position);
   void attention_block(const Layer& layer, int64_t index, int64_t n, int64_t position);
   void ffn_block(const Layer& layer, int64_t n);
   void rotate(float* head, int64_t token) const;
   void attend(int64_t index, int64_t n, int64_t position);
-  // rms_norm (skipped if weight is null) and quantization of n rows of `x` into activations_ and normed_.
+  // rms_norm (skipped if weight is null) and quantization of n rows of `x` into activations_ and
+  // normed_.
   void prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized);
   // Several layers that read the same prepared input, in one job: out[i] is [n, layers[i]->rows].
   struct Product {
@@ -73,13 +82,12 @@ class Forward {
   const Kernels& kernels_;
   KvCache cache_;
   // Scratch of a batch, [kBatchTokens, ...]:
-  std::vector<float> x_, normed_, q_, k_, v_, attended_, gate_, up_, cos_, sin_;
-  std::vector<int8_t> quantized_;
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_;
+  AlignedArray<float> x_, normed_, q_, k_, v_, attended_, gate_, up_, cos_, sin_, scales_;
+  AlignedArray<int8_t> quantized_;
+  AlignedArray<int32_t> sums_;
   QuantizedBatch activations_;
   int64_t normed_stride_ = 0;
-  std::unique_ptr<uint8_t[]> thread_scratch_;  // kMatmulScratch + attention scratch, per thread
+  AlignedArray<uint8_t> thread_scratch_;  // kMatmulScratch + attention scratch, per thread
   uint8_t* scratch(int thread) const;
 };
 

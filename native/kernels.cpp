@@ -1,4 +1,5 @@
-// Which kernel runs: a list in priority order, checked against the CPU once. Compiled without any -m flags.
+// Which kernel runs: a list in priority order, checked against the CPU once. Compiled without any
+// -m flags.
 #include "kernels.h"
 
 #include <cstdlib>
@@ -11,6 +12,10 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -21,9 +26,9 @@ namespace bitnet {
 
 extern const Kernels kScalar;
 #if defined(__x86_64__) || defined(_M_X64)
-extern const Kernels kAvx2, kAvxVnni, kAvx512Vnni;
+extern const Kernels kAvx2, kAvxVnni, kAvx512Vnni, kAmx;
 #elif defined(__aarch64__)
-extern const Kernels kNeon, kNeonDotprod;
+extern const Kernels kNeon, kNeonDotprod, kNeonI8mm;
 #endif
 
 namespace {
@@ -35,12 +40,23 @@ uint64_t xgetbv0() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+// Linux hands out the tile registers, 8 KiB of state, only to a process that asks for them.
+bool request_tiles() {
+#if defined(__linux__)
+  constexpr int kArchReqXcompPerm = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kArchReqXcompPerm, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 uint32_t detect() {
   uint32_t a, b, c, d, features = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
   const bool osxsave = c & (1u << 27), fma = c & (1u << 12), f16c = c & (1u << 29);
   if (!osxsave) return 0;
-  const uint64_t saved = xgetbv0();  // which registers the OS saves: 6 = xmm, ymm; 0xe6 adds zmm and masks
+  const uint64_t saved =
+      xgetbv0();  // which registers the OS saves: 6 = xmm, ymm; 0xe6 adds zmm and masks
   if ((saved & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
   if ((b & (1u << 5)) && fma && f16c) features |= kCpuAvx2;
   const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
@@ -48,6 +64,8 @@ uint32_t detect() {
     features |= kCpuAvx512;
     if (c & (1u << 11)) features |= kCpuAvx512Vnni;
   }
+  const uint32_t amx = (1u << 24) | (1u << 25);  // TILE, INT8
+  if ((saved & 0x60000) == 0x60000 && (d & amx) == amx && request_tiles()) features |= kCpuAmx;
   if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4))) features |= kCpuAvxVnni;
   return features;
 }
@@ -61,9 +79,11 @@ uint32_t detect() {
 #elif defined(__APPLE__)
   int value = 0;
   size_t size = sizeof value;
-  if (sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &size, nullptr, 0) == 0 && value) features |= kCpuDotprod;
+  if (sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &size, nullptr, 0) == 0 && value)
+    features |= kCpuDotprod;
   size = sizeof value;
-  if (sysctlbyname("hw.optional.arm.FEAT_I8MM", &value, &size, nullptr, 0) == 0 && value) features |= kCpuI8mm;
+  if (sysctlbyname("hw.optional.arm.FEAT_I8MM", &value, &size, nullptr, 0) == 0 && value)
+    features |= kCpuI8mm;
 #endif
   return features;
 }
@@ -71,9 +91,10 @@ uint32_t detect() {
 uint32_t detect() { return 0; }
 #endif
 
-// A small matrix of odd shape through `kernels` and through scalar: the results must be the same bits.
+// A small matrix of odd shape through `kernels` and through scalar: the results must be the same
+// bits.
 bool self_test(const Kernels& kernels) {
-  constexpr int kRows = 9, kCols = 424, kTokens = 7;
+  constexpr int kRows = 19, kCols = 424, kTokens = 23;
   const int64_t row_bytes = (kCols + 127) / 128 * 32, stride = 512;
   std::vector<uint8_t> codes(kCols), weights(kRows * row_bytes), scratch(kMatmulScratch);
   uint32_t random = 1;
@@ -89,12 +110,14 @@ bool self_test(const Kernels& kernels) {
     std::vector<int8_t> q(kTokens * stride);
     std::vector<float> scale(kTokens), out(kTokens * kRows);
     std::vector<int32_t> sum(kTokens);
-    for (int t = 0; t < n_tokens; ++t) k.quantize(&x[t * kCols], kCols, stride, &q[t * stride], &scale[t], &sum[t]);
-    k.ternary_matmul(w, {n_tokens, stride, q.data(), scale.data(), sum.data()}, out.data(), kRows, 0, kRows,
-                     scratch.data());
+    for (int t = 0; t < n_tokens; ++t)
+      k.quantize(&x[t * kCols], kCols, stride, &q[t * stride], &scale[t], &sum[t]);
+    k.ternary_matmul(w, {n_tokens, stride, q.data(), scale.data(), sum.data()}, out.data(), kRows,
+                     0, kRows, scratch.data());
     return out;
   };
-  return run(kernels, 1) == run(kScalar, 1) && run(kernels, kTokens) == run(kScalar, kTokens);
+  return run(kernels, 1) == run(kScalar, 1) && run(kernels, 3) == run(kScalar, 3) &&
+         run(kernels, kTokens) == run(kScalar, kTokens);
 }
 
 std::string supported_names() {
@@ -109,10 +132,12 @@ const Kernels& find(const std::string& name) {
     if (!name.empty() && name != k->name) continue;
     if (supported(*k)) return *k;
     if (!name.empty()) {
-      throw Error(ErrorCode::kUsage, "this CPU cannot run the kernel '" + name + "'; it can run: " + supported_names());
+      throw Error(ErrorCode::kUsage, "this CPU cannot run the kernel '" + name +
+                                         "'; it can run: " + supported_names());
     }
   }
-  throw Error(ErrorCode::kUsage, "no kernel is named '" + name + "'; this CPU can run: " + supported_names());
+  throw Error(ErrorCode::kUsage,
+              "no kernel is named '" + name + "'; this CPU can run: " + supported_names());
 }
 
 }  // namespace
@@ -125,11 +150,16 @@ uint32_t cpu_features() {
 const std::vector<const Kernels*>& all_kernels() {
   static const std::vector<const Kernels*> list = {
 #if defined(__x86_64__) || defined(_M_X64)
-      &kAvx512Vnni, &kAvxVnni, &kAvx2,
+    &kAmx,
+    &kAvx512Vnni,
+    &kAvxVnni,
+    &kAvx2,
 #elif defined(__aarch64__)
-      &kNeonDotprod, &kNeon,
+    &kNeonI8mm,
+    &kNeonDotprod,
+    &kNeon,
 #endif
-      &kScalar,
+    &kScalar,
   };
   return list;
 }
@@ -144,9 +174,10 @@ const Kernels& select_kernels(const std::string& name) {
   std::lock_guard<std::mutex> lock(mutex);
   if (!tested.count(&chosen)) {
     if (&chosen != &kScalar && !self_test(chosen)) {
-      throw Error(ErrorCode::kInternal, std::string("the kernel '") + chosen.name +
-                                            "' does not compute what scalar does on this CPU; please report it, and "
-                                            "set BITNET_KERNEL=scalar meanwhile");
+      throw Error(ErrorCode::kInternal,
+                  std::string("the kernel '") + chosen.name +
+                      "' does not compute what scalar does on this CPU; please report it, and "
+                      "set BITNET_KERNEL=scalar meanwhile");
     }
     tested.insert(&chosen);
   }

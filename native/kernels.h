@@ -1,9 +1,10 @@
 // The operations that differ per CPU. Everything else in the core is portable C++.
 //
-// There is one Kernels table per instruction set, in kernels/<name>.cpp, the only files with intrinsics. Scalar always
-// exists and defines what is correct: the integer part of every kernel equals it exactly, for every shape, batch and
-// thread count. Floating-point sums have one fixed order (see kernels/float_ops.inl), so kernels with fused
-// multiply-add agree bit for bit with each other, and with scalar to rounding.
+// There is one Kernels table per instruction set, in kernels/<name>.cpp, the only files with
+// intrinsics. Scalar always exists and defines what is correct: the integer part of every kernel
+// equals it exactly, for every shape, batch and thread count. Floating-point sums have one fixed
+// order (see kernels/float_ops.inl), so kernels with fused multiply-add agree bit for bit with each
+// other, and with scalar to rounding.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +24,17 @@ enum CpuFeature : uint32_t {
   kCpuNeon = 1u << 4,
   kCpuDotprod = 1u << 5,
   kCpuI8mm = 1u << 6,
+  kCpuAmx = 1u << 7,  // int8 tiles, granted by the OS
 };
 uint32_t cpu_features();
 
 // Rows of int8 activations are padded with zeros to a multiple of this many columns.
 constexpr int64_t kActivationPad = 256;
 
-// Weights in the canonical I2_S layout, row-aligned (formats/ternary.h): codes t + 1 in 2 bits, blocks of 128 columns.
+// Weights in the canonical I2_S layout, row-aligned (formats/ternary.h): codes t + 1 in 2 bits,
+// blocks of 128 columns.
 struct TernaryMatrix {
-  const uint8_t* data = nullptr;      // [rows, row_bytes]
+  const uint8_t* data = nullptr;  // [rows, row_bytes]
   int64_t rows = 0, cols = 0;
   int64_t row_bytes = 0;              // cols rounded up to 128, / 4
   float scale = 1;                    // multiplies; used if row_scales is null
@@ -41,22 +44,23 @@ struct TernaryMatrix {
 // Activations of a batch, quantized per token (spec of BitNet b1.58: q = round(x * 127 / max|x|)).
 struct QuantizedBatch {
   int64_t n_tokens = 0;
-  int64_t stride = 0;                 // bytes between tokens: cols rounded up to kActivationPad
-  int8_t* q = nullptr;                // [n_tokens, stride], columns in the order of the kernel that wrote it
-  float* scale = nullptr;             // [n_tokens]: 127 / max|x|
-  int32_t* sum = nullptr;             // [n_tokens]: sum of q, which takes the +1 of the codes out again
+  int64_t stride = 0;      // bytes between tokens: cols rounded up to kActivationPad
+  int8_t* q = nullptr;     // [n_tokens, stride], columns in the order of the kernel that wrote it
+  float* scale = nullptr;  // [n_tokens]: 127 / max|x|
+  int32_t* sum = nullptr;  // [n_tokens]: sum of q, which takes the +1 of the codes out again
 };
 
-// One tile of attention: n_q query rows that share a key/value head. Row i sees the keys [0, n_keys[i]).
+// One tile of attention: n_q query rows that share a key/value head. Row i sees the keys [0,
+// n_keys[i]).
 struct AttentionTile {
-  const float* const* q;              // [n_q] -> [head_dim]
-  float* const* out;                  // [n_q] -> [head_dim]
-  const int32_t* n_keys;              // [n_q], at least 1
-  int n_q;                            // at most kAttentionRows
-  const uint16_t* k;                  // f16 [keys / 16, head_dim, 16]: lanes are keys
-  const uint16_t* v;                  // f16 [keys, v_stride], zero beyond head_dim
-  int head_dim, v_stride;             // v_stride: head_dim rounded up to 16
-  float scale;                        // 1 / sqrt(head_dim)
+  const float* const* q;   // [n_q] -> [head_dim]
+  float* const* out;       // [n_q] -> [head_dim]
+  const int32_t* n_keys;   // [n_q], at least 1
+  int n_q;                 // at most kAttentionRows
+  const uint16_t* k;       // f16 [keys / 16, head_dim, 16]: lanes are keys
+  const uint16_t* v;       // f16 [keys, v_stride], zero beyond head_dim
+  int head_dim, v_stride;  // v_stride: head_dim rounded up to 16
+  float scale;             // 1 / sqrt(head_dim)
 };
 constexpr int kAttentionRows = 32;
 
@@ -64,21 +68,26 @@ struct Kernels {
   const char* name;  // "scalar", "avx2", ...: also the value of BITNET_KERNEL
   uint32_t needs;    // CpuFeature bits
 
-  // x [cols] -> q [stride] in this kernel's column order, zero padded; *scale = 127 / max(|x|, 1e-5); *sum = sum of q.
-  void (*quantize)(const float* x, int64_t cols, int64_t stride, int8_t* q, float* scale, int32_t* sum);
+  // x [cols] -> q [stride] in this kernel's column order, zero padded; *scale = 127 / max(|x|,
+  // 1e-5); *sum = sum of q.
+  void (*quantize)(const float* x, int64_t cols, int64_t stride, int8_t* q, float* scale,
+                   int32_t* sum);
 
-  // out[t * out_stride + r] = (sum_c code[r, c] * q[t, c] - sum[t]) / scale[t] * w.scale for r in [begin, end).
-  // scratch: kMatmulScratch bytes, aligned to 64, private to the calling thread.
-  void (*ternary_matmul)(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
-                         int64_t begin, int64_t end, uint8_t* scratch);
+  // out[t * out_stride + r] = (sum_c code[r, c] * q[t, c] - sum[t]) / scale[t] * w.scale for r in
+  // [begin, end). scratch: kMatmulScratch bytes, aligned to 64, private to the calling thread.
+  void (*ternary_matmul)(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
+                         int64_t out_stride, int64_t begin, int64_t end, uint8_t* scratch);
 
-  // out[t * out_stride + r] = sum_c w[r, c] * x[t, c], w of type F32, F16 or BF16, for r in [begin, end).
-  void (*float_matmul)(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x,
-                       int64_t x_stride, int64_t n_tokens, float* out, int64_t out_stride, int64_t begin, int64_t end);
+  // out[t * out_stride + r] = sum_c w[r, c] * x[t, c], w of type F32, F16 or BF16, for r in [begin,
+  // end).
+  void (*float_matmul)(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
+                       const float* x, int64_t x_stride, int64_t n_tokens, float* out,
+                       int64_t out_stride, int64_t begin, int64_t end);
   // The dot product that float_matmul computes, for rows that the caller has dequantized.
   float (*dot)(const float* a, const float* b, int64_t n);
 
-  void (*attention)(const AttentionTile& tile, float* scratch);  // scratch: kAttentionScratch floats
+  void (*attention)(const AttentionTile& tile,
+                    float* scratch);  // scratch: kAttentionScratch floats
 
   // out = x / sqrt(mean(x^2) + eps) * weight
   void (*rms_norm)(const float* x, const float* weight, float eps, float* out, int64_t n);
@@ -95,8 +104,9 @@ constexpr int64_t kAttentionScratch = kAttentionRows * (kAttentionMaxHeadDim + k
 // Every kernel of this build, best first; scalar last.
 const std::vector<const Kernels*>& all_kernels();
 bool supported(const Kernels& kernels);
-// The named kernel; empty: BITNET_KERNEL, else the best that this CPU supports. Self-tested against scalar the first
-// time. Throws kUsage for a name that does not exist or that this CPU cannot run, kInternal if the self-test fails.
+// The named kernel; empty: BITNET_KERNEL, else the best that this CPU supports. Self-tested against
+// scalar the first time. Throws kUsage for a name that does not exist or that this CPU cannot run,
+// kInternal if the self-test fails.
 const Kernels& select_kernels(const std::string& name = "");
 
 }  // namespace bitnet

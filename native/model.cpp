@@ -15,7 +15,10 @@ namespace bitnet {
 namespace {
 
 // Far beyond any real model, small enough that no product of them overflows.
-constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 17, kMaxVocab = 1 << 22, kMaxContext = 1 << 24;
+constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 17, kMaxVocab = 1 << 22,
+                  kMaxContext = 1 << 24;
+static_assert(kMaxWidth <= kMatmulScratch,
+              "a row of codes must fit the scratch memory of a thread");
 
 [[noreturn]] void bad(const Gguf& gguf, const std::string& what) {
   throw Error(ErrorCode::kBadFile, gguf.name() + ": " + what);
@@ -61,11 +64,13 @@ float read_rope_scale(const Gguf& gguf, const std::string& arch) {
   const std::string_view type = gguf.string(arch + ".rope.scaling.type").value_or("none");
   if (type == "none") return 1.0f;
   if (type != "linear") {
-    throw Error(ErrorCode::kUnsupported,
-                gguf.name() + ": RoPE scaling '" + std::string(type.substr(0, 64)) + "' is not supported");
+    throw Error(
+        ErrorCode::kUnsupported,
+        gguf.name() + ": RoPE scaling '" + std::string(type.substr(0, 64)) + "' is not supported");
   }
   const float factor = gguf.f32(arch + ".rope.scaling.factor").value_or(1.0f);
-  if (!(factor > 0) || !std::isfinite(factor)) bad(gguf, arch + ".rope.scaling.factor is not a positive number");
+  if (!(factor > 0) || !std::isfinite(factor))
+    bad(gguf, arch + ".rope.scaling.factor is not a positive number");
   return 1.0f / factor;
 }
 
@@ -84,24 +89,34 @@ Config read_config(const Gguf& gguf) {
   c.n_embd = count(".embedding_length", kMaxWidth);
   c.n_ff = count(".feed_forward_length", kMaxWidth);
   c.n_heads = count(".attention.head_count", kMaxWidth);
-  c.n_kv_heads = bounded(gguf, arch + ".attention.head_count_kv",
-                         gguf.u32(arch + ".attention.head_count_kv").value_or(c.n_heads), c.n_heads);
-  if (c.n_heads % c.n_kv_heads != 0) bad(gguf, arch + ".attention.head_count is not a multiple of head_count_kv");
+  c.n_kv_heads =
+      bounded(gguf, arch + ".attention.head_count_kv",
+              gguf.u32(arch + ".attention.head_count_kv").value_or(c.n_heads), c.n_heads);
+  if (c.n_heads % c.n_kv_heads != 0)
+    bad(gguf, arch + ".attention.head_count is not a multiple of head_count_kv");
   c.head_dim = bounded(gguf, arch + ".attention.key_length",
-                       gguf.u32(arch + ".attention.key_length").value_or(c.n_embd / c.n_heads), kAttentionMaxHeadDim);
-  if (c.head_dim % 2 != 0) bad(gguf, "the head dimension " + std::to_string(c.head_dim) + " is odd");
+                       gguf.u32(arch + ".attention.key_length").value_or(c.n_embd / c.n_heads),
+                       kAttentionMaxHeadDim);
+  // What the kernels' scratch memory is made for.
+  bounded(gguf, "attention.head_count times the head dimension", c.n_heads * c.head_dim, kMaxWidth);
+  if (c.head_dim % 2 != 0)
+    bad(gguf, "the head dimension " + std::to_string(c.head_dim) + " is odd");
   if (gguf.u32(arch + ".attention.value_length").value_or(c.head_dim) != c.head_dim) {
-    throw Error(ErrorCode::kUnsupported, gguf.name() + ": key_length and value_length differ, which is not supported");
+    throw Error(ErrorCode::kUnsupported,
+                gguf.name() + ": key_length and value_length differ, which is not supported");
   }
   if (gguf.u32(arch + ".rope.dimension_count").value_or(c.head_dim) != c.head_dim) {
-    throw Error(ErrorCode::kUnsupported, gguf.name() + ": rope.dimension_count differs from the head dimension " +
-                                             std::to_string(c.head_dim) + ", which is not supported");
+    throw Error(ErrorCode::kUnsupported,
+                gguf.name() + ": rope.dimension_count differs from the head dimension " +
+                    std::to_string(c.head_dim) + ", which is not supported");
   }
   c.n_ctx_train = count(".context_length", kMaxContext);
   c.rms_eps = gguf.f32(arch + ".attention.layer_norm_rms_epsilon").value_or(1e-5f);
   c.rope_theta = gguf.f32(arch + ".rope.freq_base").value_or(10000.0f);
-  if (!(c.rms_eps >= 0 && c.rms_eps < 1)) bad(gguf, arch + ".attention.layer_norm_rms_epsilon is out of range");
-  if (!(c.rope_theta > 0) || !std::isfinite(c.rope_theta)) bad(gguf, arch + ".rope.freq_base is not positive");
+  if (!(c.rms_eps >= 0 && c.rms_eps < 1))
+    bad(gguf, arch + ".attention.layer_norm_rms_epsilon is out of range");
+  if (!(c.rope_theta > 0) || !std::isfinite(c.rope_theta))
+    bad(gguf, arch + ".rope.freq_base is not positive");
   c.rope_scale = read_rope_scale(gguf, arch);
   return c;
 }
@@ -112,19 +127,22 @@ Config read_config(const Gguf& gguf) {
 class Loader {
  public:
   Loader(Model& model, const std::string& kernel_config) : model_(model), gguf_(model.gguf) {
-    if (!kernel_config.empty()) tl_configs_ = parse_tl_config(read_text(kernel_config), kernel_config);
+    if (!kernel_config.empty())
+      tl_configs_ = parse_tl_config(read_text(kernel_config), kernel_config);
   }
 
   void run() {
     Config& c = model_.config;
     const GgufTensor& embd = require("token_embd.weight");
-    c.n_vocab = bounded(gguf_, "the number of rows of token_embd.weight", static_cast<int64_t>(embd.rows()), kMaxVocab);
+    c.n_vocab = bounded(gguf_, "the number of rows of token_embd.weight",
+                        static_cast<int64_t>(embd.rows()), kMaxVocab);
     if (c.n_vocab < model_.tokenizer.n_vocab()) {
-      bad(gguf_, "token_embd.weight has " + std::to_string(c.n_vocab) + " rows for a vocabulary of " +
-                     std::to_string(model_.tokenizer.n_vocab()));
+      bad(gguf_, "token_embd.weight has " + std::to_string(c.n_vocab) +
+                     " rows for a vocabulary of " + std::to_string(model_.tokenizer.n_vocab()));
     }
     // A 1bitLLM model under the name of the newer family: its own files say SiLU.
-    if (c.architecture == "bitnet-b1.58" && c.n_vocab == 32002 && model_.tokenizer.model() == "llama") {
+    if (c.architecture == "bitnet-b1.58" && c.n_vocab == 32002 &&
+        model_.tokenizer.model() == "llama") {
       c.activation = Activation::kSilu;
     }
     model_.token_embd = linear("token_embd", c.n_vocab, c.n_embd);
@@ -132,15 +150,18 @@ class Loader {
     const bool separate = c.architecture == "llama" && gguf_.find_tensor("output.weight");
     model_.head = separate ? linear("output", c.n_vocab, c.n_embd) : model_.token_embd;
     model_.output_norm = vector("output_norm.weight", c.n_embd);
-    for (int64_t i = 0; i < c.n_layers; ++i) model_.layers.push_back(layer("blk." + std::to_string(i) + "."));
+    for (int64_t i = 0; i < c.n_layers; ++i)
+      model_.layers.push_back(layer("blk." + std::to_string(i) + "."));
     rope_freqs();
-    for (const GgufTensor& t : gguf_.tensors()) model_.n_parameters += static_cast<int64_t>(t.rows() * t.cols());
+    for (const GgufTensor& t : gguf_.tensors())
+      model_.n_parameters += static_cast<int64_t>(t.rows() * t.cols());
   }
 
  private:
   [[noreturn]] void unsupported(const GgufTensor& t, const std::string& where) {
-    throw Error(ErrorCode::kUnsupported, gguf_.name() + ": tensor " + std::string(t.name) + " has type " +
-                                             tensor_type_name(t.type) + ", which is not supported " + where);
+    throw Error(ErrorCode::kUnsupported, gguf_.name() + ": tensor " + std::string(t.name) +
+                                             " has type " + tensor_type_name(t.type) +
+                                             ", which is not supported " + where);
   }
 
   const GgufTensor& require(const std::string& name) {
@@ -151,7 +172,8 @@ class Loader {
 
   uint8_t* allocate(int64_t n_bytes) {
     // 64 bytes more, to start on a cache line.
-    model_.owned_.push_back(std::unique_ptr<uint8_t[]>(new uint8_t[static_cast<size_t>(n_bytes) + 64]));
+    model_.owned_.push_back(
+        std::unique_ptr<uint8_t[]>(new uint8_t[static_cast<size_t>(n_bytes) + 64]));
     model_.copied_bytes += n_bytes;
     const uintptr_t address = reinterpret_cast<uintptr_t>(model_.owned_.back().get());
     return reinterpret_cast<uint8_t*>((address + 63) & ~uintptr_t{63});
@@ -173,13 +195,14 @@ class Loader {
 
   [[noreturn]] void bad_shape(const GgufTensor& t, int64_t cols, int64_t rows) {
     bad(gguf_, "tensor " + std::string(t.name) + " has shape [" + std::to_string(t.cols()) + ", " +
-                   std::to_string(t.rows()) + "], expected [" + std::to_string(cols) + ", " + std::to_string(rows) +
-                   "]");
+                   std::to_string(t.rows()) + "], expected [" + std::to_string(cols) + ", " +
+                   std::to_string(rows) + "]");
   }
 
   Linear linear(const std::string& name, int64_t rows, int64_t cols) {
     const GgufTensor& t = require(name + ".weight");
-    if (static_cast<int64_t>(t.cols()) != cols || static_cast<int64_t>(t.rows()) != rows) bad_shape(t, cols, rows);
+    if (static_cast<int64_t>(t.cols()) != cols || static_cast<int64_t>(t.rows()) != rows)
+      bad_shape(t, cols, rows);
     Linear out;
     out.type = t.type;
     out.rows = rows;
@@ -212,12 +235,15 @@ class Loader {
     try {
       return builtin_tl_config(t.type, rows, cols);
     } catch (const Error& error) {
-      throw Error(error.code, gguf_.name() + ": tensor " + std::string(t.name) + ": " + error.what());
+      throw Error(error.code,
+                  gguf_.name() + ": tensor " + std::string(t.name) + ": " + error.what());
     }
   }
 
   TernaryMatrix ternary(const GgufTensor& t) {
-    TernaryTensor source{t.type, static_cast<int64_t>(t.rows()), static_cast<int64_t>(t.cols()), t.data, t.n_bytes, {}};
+    TernaryTensor source{
+        t.type, static_cast<int64_t>(t.rows()), static_cast<int64_t>(t.cols()), t.data, t.n_bytes,
+        {}};
     if (t.type == TensorType::kTL1 || t.type == TensorType::kTL2 || t.type == TensorType::kTL2_V2) {
       source.tl = tl_config(t);
     }
@@ -225,10 +251,12 @@ class Loader {
     out.rows = source.rows;
     out.cols = source.cols;
     out.row_bytes = (source.cols + 127) / 128 * 32;
-    if (t.type == TensorType::kI2_S && source.cols % 128 == 0) {  // the file holds what the kernels read
+    if (t.type == TensorType::kI2_S &&
+        source.cols % 128 == 0) {  // the file holds what the kernels read
       out.data = t.data;
       std::memcpy(&out.scale, t.data + out.rows * out.row_bytes, 4);
-      if (!std::isfinite(out.scale)) bad(gguf_, "tensor " + std::string(t.name) + " has a scale that is not a number");
+      if (!std::isfinite(out.scale))
+        bad(gguf_, "tensor " + std::string(t.name) + " has a scale that is not a number");
       return out;
     }
     uint8_t* data = allocate(out.rows * out.row_bytes);
@@ -239,7 +267,8 @@ class Loader {
     return out;
   }
 
-  void repack(const TernaryTensor& source, const GgufTensor& t, uint8_t* data, int64_t row_bytes, float* scales) {
+  void repack(const TernaryTensor& source, const GgufTensor& t, uint8_t* data, int64_t row_bytes,
+              float* scales) {
     std::mutex mutex;
     std::optional<Error> failure;
     model_.pool.parallel_for(source.rows, 64, [&](int64_t begin, int64_t end, int) {
@@ -255,7 +284,8 @@ class Loader {
       }
     });
     if (failure) {
-      throw Error(failure->code, gguf_.name() + ": tensor " + std::string(t.name) + ": " + failure->what());
+      throw Error(failure->code,
+                  gguf_.name() + ": tensor " + std::string(t.name) + ": " + failure->what());
     }
     if (gguf_.map()) gguf_.map()->dont_need(t.data, t.n_bytes);
   }
@@ -284,9 +314,12 @@ class Loader {
     const Config& c = model_.config;
     const int64_t half = c.head_dim / 2;
     // Llama 3.1 style factors stretch each frequency; only that family's graph uses them.
-    const float* factors = c.architecture == "llama" ? optional_vector("rope_freqs.weight", half) : nullptr;
+    const float* factors =
+        c.architecture == "llama" ? optional_vector("rope_freqs.weight", half) : nullptr;
     for (int64_t i = 0; i < half; ++i) {
-      const double freq = std::pow(static_cast<double>(c.rope_theta), -static_cast<double>(i) / half) * c.rope_scale;
+      const double freq =
+          std::pow(static_cast<double>(c.rope_theta), -static_cast<double>(i) / half) *
+          c.rope_scale;
       model_.rope_freqs.push_back(factors ? freq / factors[i] : freq);
     }
   }

@@ -1,5 +1,5 @@
-// A loaded model: its hyper-parameters and its weights. Weights are views of the mapped file wherever the file holds
-// what the kernels read; everything else is converted once at load.
+// A loaded model: its hyper-parameters and its weights. Weights are views of the mapped file
+// wherever the file holds what the kernels read; everything else is converted once at load.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,11 @@ enum class Activation { kSilu, kRelu2 };
 struct Config {
   std::string architecture;
   Activation activation;
-  bool sub_norms;        // RMS norms before the o and down projections (the bitnet families)
-  bool rope_neox;        // pairs (i, i + d/2); otherwise (2i, 2i + 1)
+  bool sub_norms;  // RMS norms before the o and down projections (the bitnet families)
+  bool rope_neox;  // pairs (i, i + d/2); otherwise (2i, 2i + 1)
   int64_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx_train;
   float rope_theta, rms_eps;
-  float rope_scale;      // positions are multiplied by it ("linear" scaling: 1 / factor)
+  float rope_scale;  // positions are multiplied by it ("linear" scaling: 1 / factor)
 };
 
 // A linear layer, [rows = out, cols = in]. Ternary, or a float type that is used as it is.
@@ -34,25 +34,27 @@ struct Linear {
   TensorType type = TensorType::kF32;  // of the file; for a float layer also of `data`
   const uint8_t* data = nullptr;       // float: [rows, row_bytes]
   int64_t rows = 0, cols = 0, row_bytes = 0;
-  float output_scale = 1;              // old files keep the scale in a tensor of its own
-  const float* bias = nullptr;         // [rows] or null
+  float output_scale = 1;       // old files keep the scale in a tensor of its own
+  const float* bias = nullptr;  // [rows] or null
 };
 
 struct Layer {
-  const float *attn_norm, *attn_sub_norm, *ffn_norm, *ffn_sub_norm;  // sub-norms: null without sub_norms
+  const float *attn_norm, *attn_sub_norm, *ffn_norm,
+      *ffn_sub_norm;  // sub-norms: null without sub_norms
   Linear q, k, v, o, gate, up, down;
 };
 
 struct LoadOptions {
-  int n_threads = 0;          // 0: physical cores
-  std::string kernel;         // empty: select_kernels() decides
+  int n_threads = 0;   // 0: physical cores
+  std::string kernel;  // empty: select_kernels() decides
   std::string tokenizer_pre;
   std::string kernel_config;  // kernel_config.ini for TL1 and TL2; empty: the built-in sets
 };
 
 class Model {
  public:
-  // Throws kNotFound, kBadFile, kUnsupported (architecture, tensor type, shape), kUsage (kernel), kNoMemory.
+  // Throws kNotFound, kBadFile, kUnsupported (architecture, tensor type, shape), kUsage (kernel),
+  // kNoMemory.
   static std::unique_ptr<Model> load(const std::string& path, const LoadOptions& options);
 
   const Gguf gguf;
@@ -60,17 +62,17 @@ class Model {
   const Kernels& kernels;
   Config config;
 
-  Linear token_embd;          // rows are tokens
-  Linear head;                // token_embd again if the file has no output tensor
+  Linear token_embd;  // rows are tokens
+  Linear head;        // token_embd again if the file has no output tensor
   const float* output_norm = nullptr;
   std::vector<Layer> layers;
   std::vector<double> rope_freqs;  // [head_dim / 2] radians per position
 
-  int64_t copied_bytes = 0;   // weights that are not used in place
+  int64_t copied_bytes = 0;  // weights that are not used in place
   int64_t n_parameters = 0;
 
   ThreadPool pool;
-  std::mutex compute;         // held while the pool works for one session
+  std::mutex compute;  // held while the pool works for one session
 
  private:
   Model(Gguf file, const LoadOptions& options);

@@ -1,4 +1,5 @@
-// One sequence of tokens on a model: what is in its KV cache, its logits, its sampler. One operation at a time.
+// One sequence of tokens on a model: what is in its KV cache, its logits, its sampler. One
+// operation at a time.
 #pragma once
 
 #include <atomic>
@@ -21,12 +22,13 @@ class Session {
   struct Prefilled {
     int64_t reused, evaluated;
   };
-  // Makes `tokens` the sequence: keeps the longest common prefix in the cache, evaluates the rest, at least the last
-  // token. all_logits keeps the logits of every evaluated position. Throws kUsage, kAborted.
+  // Makes `tokens` the sequence: keeps the longest common prefix in the cache, evaluates the rest,
+  // at least the last token. all_logits keeps the logits of every evaluated position. Throws
+  // kUsage, kAborted.
   Prefilled prefill(std::span<const int32_t> tokens, bool all_logits);
 
-  // Evaluates the token of the previous step, if any, and samples the next one. Throws kUsage (no logits yet, context
-  // full), kAborted.
+  // Evaluates the token of the previous step, if any, and samples the next one. Throws kUsage (no
+  // logits yet, context full), kAborted.
   Sample step();
 
   void set_sampling(const SamplerParams& params);
@@ -48,8 +50,8 @@ class Session {
   int64_t n_ctx_;
   Forward forward_;
   Sampler sampler_;
-  std::vector<int32_t> tokens_;      // in the cache
-  std::optional<int32_t> pending_;   // sampled, not evaluated
+  std::vector<int32_t> tokens_;     // in the cache
+  std::optional<int32_t> pending_;  // sampled, not evaluated
   std::vector<float> logits_;
   std::atomic<bool> abort_{false};
 };

@@ -47,19 +47,23 @@ int cgroup_cpus() {
   if (v2 >> quota >> period && quota != "max" && period > 0) {
     return static_cast<int>((std::strtod(quota.c_str(), nullptr) + period - 1) / period);
   }
-  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+      v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
   double us = 0;
-  if (v1_quota >> us && v1_period >> period && us > 0 && period > 0) return static_cast<int>((us + period - 1) / period);
+  if (v1_quota >> us && v1_period >> period && us > 0 && period > 0)
+    return static_cast<int>((us + period - 1) / period);
   return 0;
 }
 
 int count_cores() {
   cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return static_cast<int>(std::thread::hardware_concurrency());
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    return static_cast<int>(std::thread::hardware_concurrency());
   std::set<std::string> cores;  // one entry for the siblings of a core
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &allowed)) continue;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                       "/topology/thread_siblings_list");
     std::string siblings;
     if (!std::getline(file, siblings) || siblings.empty()) siblings = "cpu" + std::to_string(cpu);
     cores.insert(siblings);

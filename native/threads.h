@@ -1,5 +1,6 @@
-// A pool of threads for one model. Work is a range of items that the threads take in chunks, so a thread that the OS
-// delays does not hold up the others. Between jobs the threads spin for a moment, then sleep.
+// A pool of threads for one model. Work is a range of items that the threads take in chunks, so a
+// thread that the OS delays does not hold up the others. Between jobs the threads spin for a
+// moment, then sleep.
 #pragma once
 
 #include <atomic>
@@ -9,7 +10,8 @@
 
 namespace bitnet {
 
-// Cores this process may use, hyper-threads of one core counted once, container CPU quotas respected. At least 1.
+// Cores this process may use, hyper-threads of one core counted once, container CPU quotas
+// respected. At least 1.
 int physical_cores();
 
 class ThreadPool {
@@ -22,8 +24,8 @@ class ThreadPool {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // body(begin, end, thread) for all of [0, n) in chunks of `grain`; thread < size(). Returns when all are done.
-  // One call at a time; body must not throw.
+  // body(begin, end, thread) for all of [0, n) in chunks of `grain`; thread < size(). Returns when
+  // all are done. One call at a time; body must not throw.
   template <class Body>
   void parallel_for(int64_t n, int64_t grain, Body&& body) {
     if (n <= 0) return;
@@ -31,9 +33,12 @@ class ThreadPool {
       body(int64_t{0}, n, 0);
       return;
     }
-    run(n, grain, [](void* context, int64_t begin, int64_t end, int thread) {
-      (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end, thread);
-    }, &body);
+    run(
+        n, grain,
+        [](void* context, int64_t begin, int64_t end, int thread) {
+          (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end, thread);
+        },
+        &body);
   }
 
  private:
@@ -43,7 +48,7 @@ class ThreadPool {
   void work(int thread);
 
   std::vector<std::thread> workers_;
-  bool spin_;                         // false when there are more threads than cores
+  bool spin_;  // false when there are more threads than cores
   Function function_ = nullptr;
   void* context_ = nullptr;
   int64_t n_ = 0, grain_ = 1;

@@ -76,9 +76,11 @@ function build() {
   if (process.platform === "win32") {
     args.push("--toolset", "ClangCL");
   }
+  if (!existsSync(addon)) {
+    rmSync(join(root, "build", "CMakeCache.txt"), { force: true }); // a configuration that was cut short would be kept
+  }
   const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" });
   if (status !== 0 || !existsSync(addon)) {
-    rmSync(join(root, "build", "CMakeCache.txt"), { force: true }); // or a half-done configuration would be kept
     fail(`cmake-js ended with status ${status}; its messages are above`);
   }
 }

@@ -11,7 +11,9 @@ const classes = [
 ];
 
 const classOf = (code) => {
-  if (code >= 0xd800 && code < 0xe000) return 0; // surrogates are not characters
+  if (code >= 0xd800 && code < 0xe000) {
+    return 0; // surrogates are not characters
+  }
   const char = String.fromCodePoint(code);
   return classes.reduce((bits, [bit, regex]) => (regex.test(char) ? bits | bit : bits), 0);
 };
@@ -20,12 +22,16 @@ const runs = [];
 let previous = -1;
 for (let code = 0; code <= 0x10ffff; code++) {
   const bits = classOf(code);
-  if (bits !== previous) runs.push(`0x${code.toString(16)}${bits.toString(16).padStart(2, "0")}`);
+  if (bits !== previous) {
+    runs.push(`0x${code.toString(16)}${bits.toString(16).padStart(2, "0")}`);
+  }
   previous = bits;
 }
 
 const lines = [];
-for (let i = 0; i < runs.length; i += 10) lines.push(`${runs.slice(i, i + 10).join(", ")},`);
+for (let i = 0; i < runs.length; i += 10) {
+  lines.push(`${runs.slice(i, i + 10).join(", ")},`);
+}
 writeFileSync(
   new URL("../native/tokenizer/unicode_tables.inc", import.meta.url),
   `// Written by scripts/make-unicode-tables.mjs; Unicode ${process.versions.unicode}. Runs of code points of one class:\n` +

@@ -1,6 +1,15 @@
 // A checkpoint directory or a GGUF file -> a GGUF file, one tensor at a time, verified after writing.
 
-import { BitnetError } from "./errors.js";
+import { realpath, stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
+import { planCheckpoint } from "./checkpoint/plan.js";
+import { BitnetError, convertingAsync } from "./errors.js";
+import { planGguf } from "./gguf-plan.js";
+import { parseTypes } from "./model-types.js";
+import { loadAddon } from "./native.js";
+import { type ConvertProgress, type ConvertReport, writeModel } from "./write-model.js";
+
+export type { ConvertedTensor, ConvertProgress, ConvertReport } from "./write-model.js";
 
 /** How the codes of an I2_S source lie; nothing in a file says so. All published files are canonical. */
 export type I2sLayout = "canonical" | "arm64" | "row-group" | "sequential";
@@ -9,9 +18,12 @@ export interface ConvertOptions {
   /** Directory with config.json and safetensors, or a GGUF file. */
   source: string;
   outfile: string;
-  /** Type of the ternary matrices, in any case: f32, f16, bf16, i2_s, tl1, tl2, tq1_0, tq2_0. */
+  /** Type of the ternary matrices, in any case: f32, f16, bf16, i2_s, tl1, tl2, tq1_0, tq2_0, iq1_bn, iq2_bn. */
   outtype: string;
-  /** Type of token_embd: f32, f16, bf16, q8_0, q6_k, q5_0, q4_0. Default: f16 (a GGUF source keeps its type). */
+  /**
+   * Type of token_embd: f32, f16, bf16, q8_0, q6_k, q5_0, q4_0, q3_k. Default: f16, with a float outtype that one; a
+   * GGUF source that has another type than f32 keeps it.
+   */
   embeddingType?: string;
   /** Type of output, the head of models that do not share the embedding. Default: as embeddingType. */
   outputType?: string;
@@ -22,8 +34,12 @@ export interface ConvertOptions {
   /** The hub repository and revision that the source came from, for general.source.*. Default: from a hub cache path. */
   sourceRepository?: string;
   sourceRevision?: string;
+  /** Pre-tokenizer to write instead of the one that is found. */
+  tokenizerPre?: string;
   /** Ternarize weights that nothing declares ternary. Default: false. */
   force?: boolean;
+  /** Leave out tensors with unknown names instead of failing. Default: false. */
+  skipUnknown?: boolean;
   /** Default: the cores that this process may use. */
   threads?: number;
   /** Layout of I2_S tensors in a GGUF source. Default: canonical. */
@@ -34,38 +50,27 @@ export interface ConvertOptions {
   onProgress?: (progress: ConvertProgress) => void;
 }
 
-export interface ConvertProgress {
-  tensor: string;
-  doneBytes: number; // of the output's tensor data
-  totalBytes: number;
-}
-
-export interface ConvertedTensor {
-  name: string;
-  type: string;
-  sourceType: string;
-  shape: number[]; // ne order: fastest dimension first
-  bytes: number;
-  /** Of a ternary tensor: the value of +1, and how many weights are -1, 0 and +1. */
-  scale?: number;
-  minus?: number;
-  zero?: number;
-  plus?: number;
-}
-
-export interface ConvertReport {
-  outfile: string;
-  bytes: number;
-  seconds: number;
-  tensors: ConvertedTensor[];
-  typeHistogram: Record<string, number>;
-  ternary: { minus: number; zero: number; plus: number };
-  /** The file was read back and every tensor holds what its source says. */
-  verified: boolean;
-  warnings: string[];
-}
-
 /** Converts; on any failure nothing is left under `outfile`. */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
-  throw new BitnetError("UNSUPPORTED", `cannot convert ${options.source} yet`);
+  const types = parseTypes(options);
+  const { outfile, kernelConfig, threads, signal, onProgress } = options;
+  return convertingAsync(async () => {
+    const isDirectory = (await stat(options.source)).isDirectory();
+    await refuseSameFile(options.source, outfile);
+    const plan = isDirectory ? await planCheckpoint(options, types) : await planGguf(options, types);
+    const check = isDirectory ? (path: string) => void loadAddon().openTokenizer(path, {}) : undefined;
+    return writeModel(plan, { outfile, kernelConfig, threads, signal, onProgress, check });
+  });
+}
+
+async function refuseSameFile(source: string, outfile: string): Promise<void> {
+  const target = await realpath(outfile).catch(() => resolve(outfile));
+  if ((await realpath(source)) === target) {
+    throw new BitnetError("USAGE", `${outfile} is both the source and the output`);
+  }
+}
+
+/** The file name that bitnet.cpp's converter would choose, without its folder. */
+export function defaultFileName(outtype: string): string {
+  return basename(`ggml-model-${outtype.toLowerCase()}.gguf`);
 }

@@ -88,8 +88,9 @@ export interface GenerateResult {
 
 export type Prompt = string | Int32Array | readonly number[];
 
-/** Checked options, ready for the native side. */
-interface Plan {
+/** A checked prompt and checked options, ready for the native side. */
+export interface GenerationPlan {
+  tokens: Int32Array;
   maxTokens: number;
   sampling: NativeSampling & { seed: number };
   stop: readonly string[];
@@ -104,13 +105,10 @@ export function newTimings(): GenerateTimings {
 export async function* generateText(
   session: NativeSession,
   tokenizer: Tokenizer,
-  prompt: Prompt,
-  options: GenerateOptions,
+  plan: GenerationPlan,
   timings: GenerateTimings,
 ): AsyncGenerator<Piece, GenerateResult, undefined> {
-  const plan = planGeneration(tokenizer, options);
-  const tokens = encodePrompt(tokenizer, prompt, options, session.contextSize);
-
+  const { tokens } = plan;
   const promptStart = performance.now();
   const { reused } = await runAbortable(session, plan.signal, () => session.prefill(tokens, "last"));
   timings.promptMs = performance.now() - promptStart;
@@ -172,14 +170,6 @@ export async function runAbortable<T>(
   }
 }
 
-function encodePrompt(tokenizer: Tokenizer, prompt: Prompt, options: GenerateOptions, contextSize: number): Int32Array {
-  const tokens =
-    typeof prompt === "string"
-      ? tokenizer.encode(prompt, { addSpecial: options.addSpecial, parseSpecial: options.parseSpecial })
-      : prompt;
-  return checkPromptTokens(tokens, tokenizer.info.vocabSize, contextSize);
-}
-
 /** Ids that can be a session's sequence: not empty, in the vocabulary, no longer than the context. */
 export function checkPromptTokens(
   tokens: Int32Array | readonly number[],
@@ -197,14 +187,25 @@ export function checkPromptTokens(
   return checkTokens(tokens, vocabSize);
 }
 
-function planGeneration(tokenizer: Tokenizer, options: GenerateOptions): Plan {
+/** Checks everything that can be wrong with a request before anything is computed. */
+export function planGeneration(
+  tokenizer: Tokenizer,
+  contextSize: number,
+  prompt: Prompt,
+  options: GenerateOptions,
+): GenerationPlan {
   checkNumbers(options);
   const stop = options.stop ?? [];
   if (stop.some((text) => typeof text !== "string" || text === "")) {
     throw new BitnetError("USAGE", "stop: expected texts that are not empty");
   }
   const maxTokens = options.maxTokens ?? -1;
+  const tokens =
+    typeof prompt === "string"
+      ? tokenizer.encode(prompt, { addSpecial: options.addSpecial, parseSpecial: options.parseSpecial })
+      : prompt;
   return {
+    tokens: checkPromptTokens(tokens, tokenizer.info.vocabSize, contextSize),
     maxTokens: maxTokens === -1 ? Number.POSITIVE_INFINITY : maxTokens,
     sampling: {
       temperature: options.temperature,

@@ -7,10 +7,12 @@ import {
   type GenerateOptions,
   type GenerateResult,
   type GenerateTimings,
+  type GenerationPlan,
   generateText,
   newTimings,
   type Piece,
   type Prompt,
+  planGeneration,
   runAbortable,
 } from "./generate.js";
 import { Gguf } from "./gguf.js";
@@ -139,13 +141,18 @@ export class Session {
 
   /**
    * Generates text after `prompt`, piece by piece; the generator's return value is the result. A prompt that begins
-   * like the session's sequence reuses its cache. The loop may be left early.
+   * like the session's sequence reuses its cache. The loop may be left early. A wrong prompt or option throws here.
    */
-  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, GenerateResult, undefined> {
+  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, GenerateResult, undefined> {
+    this.#checkOpen();
+    return this.#run(planGeneration(this.tokenizer, this.contextSize, prompt, options));
+  }
+
+  async *#run(plan: GenerationPlan): AsyncGenerator<Piece, GenerateResult, undefined> {
     this.#begin();
     this.#timings = newTimings();
     try {
-      return yield* generateText(this.#native, this.tokenizer, prompt, options, this.#timings);
+      return yield* generateText(this.#native, this.tokenizer, plan, this.#timings);
     } finally {
       this.#busy = false;
     }

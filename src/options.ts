@@ -20,7 +20,19 @@ const spellings: Record<string, string> = {
 };
 
 // The argument after one of these is free text, whatever it looks like.
-const takesText = new Set(["-p", "--prompt", "-f", "--file", "-r", "--stop", "--reverse-prompt", "-m", "--model"]);
+const takesText = new Set([
+  "-p",
+  "--prompt",
+  "-f",
+  "--file",
+  "-r",
+  "--stop",
+  "--reverse-prompt",
+  "-m",
+  "--model",
+  "--history",
+  "--chat-template",
+]);
 
 // setup_env.py's -p is a switch.
 function isTextOption(arg: string, args: readonly string[]): boolean {

@@ -10,6 +10,16 @@ export function write(text: string): void {
   process.stdout.write(text);
 }
 
+/** What a model wrote: on a terminal it cannot move the cursor or change colours. */
+export function writeText(text: string): void {
+  write(process.stdout.isTTY ? withoutControls(text) : text);
+}
+
+function withoutControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "");
+}
+
 /** One result as JSON on one line. */
 export function writeJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
@@ -35,8 +45,7 @@ export function reportError(error: BitnetError, verbose: boolean): void {
 
 // Messages may quote a file's own strings: no line breaks and no control codes reach the terminal.
 function oneLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
-  return text.replace(/\s*\n\s*/g, " ").replace(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd");
+  return withoutControls(text.replace(/\s*\n\s*/g, " "));
 }
 
 let interrupt: AbortController | undefined;

@@ -358,9 +358,38 @@ describe("bitnet tokenize", () => {
     expect(await tokenize(["--decode", "[2045, 2047]"])).toBe("<|begin_of_text|><|eot_id|>\n");
   });
 
-  const vocabulary = findFixture("vocab", "ggml-vocab-llama-bpe.gguf");
+  const vocabulary = findFixture("vocab", "gpt-2.gguf");
   test.skipIf(vocabulary === undefined)("works on a file that holds a vocabulary only", async () => {
-    const { status, stdout } = await runBitnet(["tokenize", "-m", vocabulary ?? "", "Hello world"]);
-    expect({ status, stdout }).toEqual({ status: 0, stdout: "[128000,9906,1917]\n" });
+    const { status, stdout } = await runBitnet(["tokenize", "-m", vocabulary ?? "", "ied 4 \u00bd months"]);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "[798,604,25208,1933]\n" });
+  });
+});
+
+describe("bitnet run -cnv", () => {
+  const converse = (args: string[], input: string) =>
+    runBitnet(["run", ...model, "-cnv", "-temp", "0", ...args], { input });
+
+  test("answers every line of stdin", async () => {
+    const { status, stdout } = await converse(["--quiet"], "What is BitNet?\nWhat does a cow say?\n");
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^BitNet is a language model with ternary weights\..*\n.+\n$/);
+  });
+
+  test("limits an answer with -n and says why it ended", async () => {
+    const { status, stdout } = await converse(["--json", "-n", "3", "-c", "256"], "What is BitNet?\n");
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ finishReason: "length" });
+  });
+
+  test.each([
+    [["--chat-template", "no-such-format"], 1, /no-such-format is neither a chat format nor a file/],
+    [["-p", "-"], 2, /the standard input is the conversation/],
+  ])("refuses %j", async (args, status, message) => {
+    expectError(await converse(args, "Hello\n"), status, message);
+  });
+
+  test("its options need it", async () => {
+    expectError(await runBitnet(["run", "--chat-template", "bitnet", "-p", "x"]), 2, /need -cnv/);
+    expectError(await runBitnet(["run", "--no-history", "-p", "x"]), 2, /need -cnv/);
   });
 });

@@ -100,7 +100,7 @@ describe("generate", () => {
     const complete = async (threads: number, seed: number) => {
       await using other = await loadModel(tinyModel, { threads });
       await using session = other.createSession();
-      return session.complete(story, { maxTokens: 40, temperature: 1.5, topK: 0, topP: 1, minP: 0, seed });
+      return await session.complete(story, { maxTokens: 40, temperature: 1.5, topK: 0, topP: 1, minP: 0, seed });
     };
     const first = await complete(1, 7);
     expect(first.seed).toBe(7);

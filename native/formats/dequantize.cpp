@@ -1,10 +1,11 @@
-// The layouts are those of ggml. Every block begins with its f16 scale d, Q6_K ends with it.
+// The layouts are those of ggml. Every block begins with its f16 scale d, the K types end with it.
 //   Q4_0 (18 bytes): d, 16 bytes; low nibbles are elements 0-15, high nibbles 16-31; (q - 8) d
 //   Q4_1 (20): d, m, 16 bytes; q d + m
 //   Q5_0 (22): d, u32 with the fifth bit of each element, 16 bytes; (q - 16) d
 //   Q5_1 (24): d, m, u32, 16 bytes; q d + m
 //   Q8_0 (34): d, 32 int8; q d
 //   Q6_K (210): 128 bytes of low nibbles, 64 bytes of upper bit pairs, 16 int8 scales, d
+//   Q3_K (110): 32 bytes of upper bits, 64 bytes of lower bit pairs, 16 scales of 6 bits, d
 #include "formats/dequantize.h"
 
 #include <bit>
@@ -62,6 +63,26 @@ void dequantize_q6_k(const uint8_t* block, float* out, int64_t n) {
           const float scale = d * static_cast<float>(static_cast<int8_t>(sc[2 * s + l / 16]));
           out[l] = scale * static_cast<float>(q);
         }
+      }
+    }
+  }
+}
+
+// Element i has its upper bit in byte i % 32, bit i / 32, and its lower two in byte i % 32 of its
+// half of 128, at bit 2 (i % 128 / 32). Scale g, of elements 16g to 16g + 15, has its lower four
+// bits in byte g % 8, low nibble for g < 8, its upper two in byte 8 + g % 4 at bit 2 (g / 4).
+void dequantize_q3_k(const uint8_t* block, float* out, int64_t n) {
+  for (int64_t b = 0; b < n; b += 256, block += 110, out += 256) {
+    const uint8_t* sc = block + 96;
+    const float d = load_f16(block + 108);
+    for (int g = 0; g < 16; ++g) {
+      const int low = sc[g % 8] >> (g < 8 ? 0 : 4) & 15;
+      const int scale = (low | (sc[8 + g % 4] >> 2 * (g / 4) & 3) << 4) - 32;
+      const float step = d * static_cast<float>(scale);
+      for (int i = 16 * g; i < 16 * (g + 1); ++i) {
+        const int pair = block[32 + i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3;
+        const int q = (pair | (block[i % 32] >> i / 32 & 1) << 2) - 4;
+        out[i] = step * static_cast<float>(q);
       }
     }
   }
@@ -129,6 +150,8 @@ void dequantize_row(TensorType type, const uint8_t* row, float* out, int64_t n) 
       return dequantize_q8_0(row, out, n);
     case TensorType::kQ6_K:
       return dequantize_q6_k(row, out, n);
+    case TensorType::kQ3_K:
+      return dequantize_q3_k(row, out, n);
     default:
       throw Error(ErrorCode::kUnsupported,
                   std::string(tensor_type_name(type)) + " rows cannot be turned into floats");

@@ -101,6 +101,7 @@ bool is_dequantizable(TensorType type) {
     case TensorType::kBF16:
     case TensorType::kQ8_0:
     case TensorType::kQ6_K:
+    case TensorType::kQ3_K:
     case TensorType::kQ5_0:
     case TensorType::kQ5_1:
     case TensorType::kQ4_0:

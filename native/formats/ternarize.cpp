@@ -14,14 +14,7 @@ constexpr double kMinScale = 1e-5;       // of BitNet's weight quantization
 constexpr float kSameMagnitude = 1e-6f;  // relative; more than rounding in any exporter leaves
 constexpr int64_t kLanes = 8;            // partial sums of a row: fixed, so that SIMD adds alike
 
-template <class Term>
-double sum_lanes(int64_t n, Term&& term) {
-  double lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += term(i + lane);
-  }
-  for (; i < n; ++i) lanes[i % kLanes] += term(i);
+double total(const double (&lanes)[kLanes]) {
   double sum = 0;
   for (const double lane : lanes) sum += lane;
   return sum;
@@ -35,16 +28,25 @@ bool one_magnitude(float smallest, float largest) {
 
 RowMagnitude measure_row(const float* x, int64_t cols) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  RowMagnitude row{0, 0, kInfinity, 0, true};
-  row.sum = sum_lanes(cols, [x](int64_t i) { return std::fabs(double{x[i]}); });
-  row.sum_squares = sum_lanes(cols, [x](int64_t i) { return double{x[i]} * x[i]; });
-  row.finite = std::isfinite(row.sum);  // f32 magnitudes cannot overflow a double
-  for (int64_t i = 0; i < cols; ++i) {
-    const float magnitude = std::fabs(x[i]);
-    row.smallest = std::min(row.smallest, magnitude == 0 ? kInfinity : magnitude);
-    row.largest = std::max(row.largest, magnitude);
+  double sum[kLanes] = {}, squares[kLanes] = {};
+  float smallest[kLanes], largest[kLanes] = {};
+  std::fill_n(smallest, kLanes, kInfinity);
+  const auto add = [&](int64_t lane, float w) {
+    const float magnitude = std::fabs(w);
+    sum[lane] += double{magnitude};
+    squares[lane] += double{w} * double{w};
+    const float not_zero = magnitude == 0 ? kInfinity : magnitude;
+    smallest[lane] = not_zero < smallest[lane] ? not_zero : smallest[lane];
+    largest[lane] = magnitude > largest[lane] ? magnitude : largest[lane];
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= cols; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) add(lane, x[i + lane]);
   }
-  return row;
+  for (; i < cols; ++i) add(i % kLanes, x[i]);
+  // Magnitudes of f32 cannot overflow a sum in double.
+  return {total(sum), total(squares), *std::min_element(smallest, smallest + kLanes),
+          *std::max_element(largest, largest + kLanes), std::isfinite(total(sum))};
 }
 
 TernaryRule choose_ternary_rule(std::span<const RowMagnitude> rows, int64_t cols) {
@@ -68,19 +70,26 @@ RowError ternarize_row(const TernaryRule& rule, const float* x, int64_t cols, ui
   // Rounding half to even and clamping to +-1 leaves one threshold: |v| > 0.5 (0.5 rounds to 0).
   const float factor = rule.already_ternary ? 1.0f : 1.0f / rule.scale;
   const float threshold = rule.already_ternary ? 0.0f : 0.5f;
-  RowError row{0, 0, 0, 0};
   for (int64_t i = 0; i < cols; ++i) {
     const float v = x[i] * factor;
-    const int positive = v > threshold, negative = v < -threshold;
-    codes[i] = static_cast<uint8_t>(1 + positive - negative);
-    row.n_positive += positive;
-    row.n_negative += negative;
+    codes[i] = static_cast<uint8_t>(1 + (v > threshold) - (v < -threshold));
   }
-  row.n_zero = cols - row.n_positive - row.n_negative;
-  row.squared_error = sum_lanes(cols, [&](int64_t i) {
-    const double error = double{x[i]} - double{rule.scale} * (codes[i] - 1);
-    return error * error;
-  });
+  RowError row{0, 0, 0, 0};
+  row.n_negative = std::count(codes, codes + cols, uint8_t{0});
+  row.n_zero = std::count(codes, codes + cols, uint8_t{1});
+  row.n_positive = cols - row.n_negative - row.n_zero;
+
+  double squares[kLanes] = {};
+  const auto add = [&, scale = double{rule.scale}](int64_t lane, float w, uint8_t code) {
+    const double error = double{w} - scale * static_cast<double>(static_cast<int>(code) - 1);
+    squares[lane] += error * error;
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= cols; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) add(lane, x[i + lane], codes[i + lane]);
+  }
+  for (; i < cols; ++i) add(i % kLanes, x[i], codes[i]);
+  row.squared_error = total(squares);
   return row;
 }
 

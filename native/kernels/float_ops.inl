@@ -1,11 +1,13 @@
-// The floating-point operations, written once over a few vector primitives and compiled for each instruction set.
-// The including file defines, in its unnamed namespace, before the include:
-//   vf, a vector of kWidth floats with + - * /; load, store, set1, fma and fma1 (a * b + c, fused where the CPU can),
-//   vmin, vmax, round_vf (half to even), scale_by_pow2(p, n) = p * 2^n, zero_below(x, limit, v) = x < limit ? 0 : v,
-//   load_f16, load_bf16; and kPairBlocks (see activation_index).
+// The floating-point operations, written once over a few vector primitives and compiled for each
+// instruction set. The including file defines, in its unnamed namespace, before the include:
+//   vf, a vector of kWidth floats with + - * /; load, store, set1, fma and fma1 (a * b + c, fused
+//   where the CPU can), vmin, vmax, round_vf (half to even), scale_by_pow2(p, n) = p * 2^n,
+//   zero_below(x, limit, v) = x < limit ? 0 : v, load_f16, load_bf16; and kPairBlocks (see
+//   activation_index).
 //
-// Sums have a fixed order that does not depend on kWidth: element i of a dot product goes to lane i % 32, lanes are
-// added by halves. So all instruction sets that fuse multiply-add give identical results.
+// Sums have a fixed order that does not depend on kWidth: element i of a dot product goes to lane i
+// % 32, lanes are added by halves. So all instruction sets that fuse multiply-add give identical
+// results.
 
 constexpr int kLanes = 32;
 constexpr int kVecs = kLanes / kWidth;  // vectors that make up the lanes
@@ -19,7 +21,9 @@ float sum_lanes(float* lanes) {
 }
 
 struct F32Row {
-  static vf load_at(const uint8_t* row, int64_t i) { return load(reinterpret_cast<const float*>(row) + i); }
+  static vf load_at(const uint8_t* row, int64_t i) {
+    return load(reinterpret_cast<const float*>(row) + i);
+  }
   static float at(const uint8_t* row, int64_t i) {
     float x;
     __builtin_memcpy(&x, row + 4 * i, 4);
@@ -27,7 +31,8 @@ struct F32Row {
   }
 };
 float half_to_float(uint16_t h) {
-  // Exact: shifts the fields into place, then corrects the exponent by a multiplication (subnormals included).
+  // Exact: shifts the fields into place, then corrects the exponent by a multiplication (subnormals
+  // included).
   uint32_t bits = static_cast<uint32_t>(h & 0x7fff) << 13;
   float x;
   if ((h & 0x7c00) == 0x7c00) {
@@ -44,7 +49,9 @@ float half_to_float(uint16_t h) {
   return x;
 }
 struct F16Row {
-  static vf load_at(const uint8_t* row, int64_t i) { return load_f16(reinterpret_cast<const uint16_t*>(row) + i); }
+  static vf load_at(const uint8_t* row, int64_t i) {
+    return load_f16(reinterpret_cast<const uint16_t*>(row) + i);
+  }
   static float at(const uint8_t* row, int64_t i) {
     uint16_t h;
     __builtin_memcpy(&h, row + 2 * i, 2);
@@ -52,7 +59,9 @@ struct F16Row {
   }
 };
 struct BF16Row {
-  static vf load_at(const uint8_t* row, int64_t i) { return load_bf16(reinterpret_cast<const uint16_t*>(row) + i); }
+  static vf load_at(const uint8_t* row, int64_t i) {
+    return load_bf16(reinterpret_cast<const uint16_t*>(row) + i);
+  }
   static float at(const uint8_t* row, int64_t i) {
     uint16_t h;
     __builtin_memcpy(&h, row + 2 * i, 2);
@@ -63,69 +72,77 @@ struct BF16Row {
   }
 };
 
-// R rows by T tokens: every weight vector is converted once for T tokens, every activation loaded once for R rows.
+// R rows by T tokens: every weight vector is converted once for T tokens, every activation loaded
+// once for R rows.
 template <class Row, int R, int T>
-inline void float_tile(const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x, int64_t x_stride, float* out,
-                       int64_t out_stride) {
+inline void float_tile(const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x,
+                       int64_t x_stride, float* out, int64_t out_stride) {
   vf acc[R][T][kVecs];
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t)
-      for (int j = 0; j < kVecs; ++j) acc[r][t][j] = set1(0.0f);
+  each<R>([&](auto r) BITNET_INLINE {
+    each<T>([&](auto t) BITNET_INLINE {
+      each<kVecs>([&](auto j) BITNET_INLINE { acc[r][t][j] = set1(0.0f); });
+    });
+  });
   const int64_t whole = cols / kLanes * kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
-    for (int j = 0; j < kVecs; ++j) {
+    each<kVecs>([&](auto j) BITNET_INLINE {
       vf a[T];
-      for (int t = 0; t < T; ++t) a[t] = load(x + t * x_stride + i + j * kWidth);
-      for (int r = 0; r < R; ++r) {
+      each<T>([&](auto t) BITNET_INLINE { a[t] = load(x + t * x_stride + i + j * kWidth); });
+      each<R>([&](auto r) BITNET_INLINE {
         const vf weights = Row::load_at(w + r * row_bytes, i + j * kWidth);
-        for (int t = 0; t < T; ++t) acc[r][t][j] = fma(weights, a[t], acc[r][t][j]);
-      }
-    }
+        each<T>([&](auto t) BITNET_INLINE { acc[r][t][j] = fma(weights, a[t], acc[r][t][j]); });
+      });
+    });
   }
-  for (int r = 0; r < R; ++r) {
-    for (int t = 0; t < T; ++t) {
+  each<R>([&](auto r) BITNET_INLINE {
+    each<T>([&](auto t) BITNET_INLINE {
       float lanes[kLanes];
-      for (int j = 0; j < kVecs; ++j) store(lanes + j * kWidth, acc[r][t][j]);
+      each<kVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[r][t][j]); });
       for (int64_t i = whole; i < cols; ++i) {
-        lanes[i - whole] = fma1(Row::at(w + r * row_bytes, i), x[t * x_stride + i], lanes[i - whole]);
+        lanes[i - whole] =
+            fma1(Row::at(w + r * row_bytes, i), x[t * x_stride + i], lanes[i - whole]);
       }
       out[t * out_stride + r] = sum_lanes(lanes);
-    }
-  }
+    });
+  });
 }
 
 template <class Row>
-void float_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x, int64_t x_stride, int64_t n_tokens,
-                float* out, int64_t out_stride, int64_t begin, int64_t end) {
+void float_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x, int64_t x_stride,
+                int64_t n_tokens, float* out, int64_t out_stride, int64_t begin, int64_t end) {
   int64_t t = 0;
   for (; t + 3 <= n_tokens; t += 3) {
     for (int64_t r = begin; r < end; ++r) {
-      float_tile<Row, 1, 3>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride, out + t * out_stride + r,
-                            out_stride);
+      float_tile<Row, 1, 3>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride,
+                            out + t * out_stride + r, out_stride);
     }
   }
   for (; t < n_tokens; ++t) {
     int64_t r = begin;
     for (; r + 2 <= end; r += 2) {
-      float_tile<Row, 2, 1>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride, out + t * out_stride + r,
-                            out_stride);
+      float_tile<Row, 2, 1>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride,
+                            out + t * out_stride + r, out_stride);
     }
     for (; r < end; ++r) {
-      float_tile<Row, 1, 1>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride, out + t * out_stride + r,
-                            out_stride);
+      float_tile<Row, 1, 1>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride,
+                            out + t * out_stride + r, out_stride);
     }
   }
 }
 
-void float_matmul(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x, int64_t x_stride,
-                  int64_t n_tokens, float* out, int64_t out_stride, int64_t begin, int64_t end) {
+void float_matmul(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
+                  const float* x, int64_t x_stride, int64_t n_tokens, float* out,
+                  int64_t out_stride, int64_t begin, int64_t end) {
   switch (type) {
     case TensorType::kF16:
-      return float_rows<F16Row>(w, row_bytes, cols, x, x_stride, n_tokens, out, out_stride, begin, end);
+      return float_rows<F16Row>(w, row_bytes, cols, x, x_stride, n_tokens, out, out_stride, begin,
+                                end);
     case TensorType::kBF16:
-      return float_rows<BF16Row>(w, row_bytes, cols, x, x_stride, n_tokens, out, out_stride, begin, end);
+      return float_rows<BF16Row>(w, row_bytes, cols, x, x_stride, n_tokens, out, out_stride, begin,
+                                 end);
     default:
-      return float_rows<F32Row>(w, row_bytes, cols, x, x_stride, n_tokens, out, out_stride, begin, end);
+      return float_rows<F32Row>(w, row_bytes, cols, x, x_stride, n_tokens, out, out_stride, begin,
+                                end);
   }
 }
 
@@ -135,8 +152,9 @@ float dot(const float* a, const float* b, int64_t n) {
   return out;
 }
 
-// e^x to about 1 ulp for x <= 0 (softmax) and for |x| < 87 (silu): x = n ln 2 + r, a polynomial for e^r, then 2^n.
-// Below -87 the result is 0. The coefficients are the Taylor series, which at |r| <= ln 2 / 2 suffices for f32.
+// e^x to about 1 ulp for x <= 0 (softmax) and for |x| < 87 (silu): x = n ln 2 + r, a polynomial for
+// e^r, then 2^n. Below -87 the result is 0. The coefficients are the Taylor series, which at |r| <=
+// ln 2 / 2 suffices for f32.
 inline vf exp_vf(vf x) {
   const vf clamped = vmin(vmax(x, set1(-87.0f)), set1(87.0f));
   const vf n = round_vf(clamped * set1(1.44269504088896341f));
@@ -161,38 +179,48 @@ inline float exp_one(float x) {
 
 // scores[i][0..16) = q[i] . k for 16 keys; Q query rows share each converted key vector.
 template <int Q>
-inline void score_tile(const float* const* q, const uint16_t* k, int head_dim, float scale, float* scores) {
+inline void score_tile(const float* const* q, const uint16_t* k, int head_dim, float scale,
+                       float* scores) {
   vf acc[Q][kHalf];
-  for (int i = 0; i < Q; ++i)
-    for (int j = 0; j < kHalf; ++j) acc[i][j] = set1(0.0f);
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<kHalf>([&](auto j) BITNET_INLINE { acc[i][j] = set1(0.0f); });
+  });
   for (int d = 0; d < head_dim; ++d) {
-    for (int j = 0; j < kHalf; ++j) {
+    each<kHalf>([&](auto j) BITNET_INLINE {
       const vf keys = load_f16(k + d * 16 + j * kWidth);
-      for (int i = 0; i < Q; ++i) acc[i][j] = fma(keys, set1(q[i][d]), acc[i][j]);
-    }
+      each<Q>([&](auto i) BITNET_INLINE { acc[i][j] = fma(keys, set1(q[i][d]), acc[i][j]); });
+    });
   }
-  for (int i = 0; i < Q; ++i)
-    for (int j = 0; j < kHalf; ++j) store(scores + i * kAttentionChunk + j * kWidth, acc[i][j] * set1(scale));
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<kHalf>([&](auto j) BITNET_INLINE {
+      store(scores + i * kAttentionChunk + j * kWidth, acc[i][j] * set1(scale));
+    });
+  });
 }
 
 // out[i][0..16) += p[i][key] * v[key][0..16) over n keys; Q rows share each converted value vector.
 template <int Q>
-inline void value_tile(const float* p, const uint16_t* v, int v_stride, int n, float* out, int out_stride) {
+inline void value_tile(const float* p, const uint16_t* v, int v_stride, int n, float* out,
+                       int out_stride) {
   vf acc[Q][kHalf];
-  for (int i = 0; i < Q; ++i)
-    for (int j = 0; j < kHalf; ++j) acc[i][j] = load(out + i * out_stride + j * kWidth);
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<kHalf>([&](auto j) BITNET_INLINE { acc[i][j] = load(out + i * out_stride + j * kWidth); });
+  });
   for (int key = 0; key < n; ++key) {
-    for (int j = 0; j < kHalf; ++j) {
+    each<kHalf>([&](auto j) BITNET_INLINE {
       const vf values = load_f16(v + key * v_stride + j * kWidth);
-      for (int i = 0; i < Q; ++i) acc[i][j] = fma(values, set1(p[i * kAttentionChunk + key]), acc[i][j]);
-    }
+      each<Q>([&](auto i) BITNET_INLINE {
+        acc[i][j] = fma(values, set1(p[i * kAttentionChunk + key]), acc[i][j]);
+      });
+    });
   }
-  for (int i = 0; i < Q; ++i)
-    for (int j = 0; j < kHalf; ++j) store(out + i * out_stride + j * kWidth, acc[i][j]);
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<kHalf>([&](auto j) BITNET_INLINE { store(out + i * out_stride + j * kWidth, acc[i][j]); });
+  });
 }
 
-// Turns one row of scores into weights of the running softmax: returns the factor for what was summed before.
-// Keys from `valid` on get weight 0, which leaves every later sum unchanged.
+// Turns one row of scores into weights of the running softmax: returns the factor for what was
+// summed before. Keys from `valid` on get weight 0, which leaves every later sum unchanged.
 inline float softmax_step(float* scores, int valid, float* running_max, float* running_sum) {
   float top = *running_max;
   for (int i = 0; i < valid; ++i) top = scores[i] > top ? scores[i] : top;
@@ -210,11 +238,12 @@ inline float softmax_step(float* scores, int valid, float* running_max, float* r
   return correction;
 }
 
-// Attention over chunks of 64 keys with a running softmax, so no score matrix is ever stored. Every row does the same
-// operations in the same order whatever tile it is in: results do not depend on the batch.
+// Attention over chunks of 64 keys with a running softmax, so no score matrix is ever stored. Every
+// row does the same operations in the same order whatever tile it is in: results do not depend on
+// the batch.
 void attention(const AttentionTile& tile, float* scratch) {
   const int n_q = tile.n_q, width = tile.v_stride;
-  float* sums = scratch;                                       // [n_q, v_stride]
+  float* sums = scratch;                                            // [n_q, v_stride]
   float* scores = scratch + kAttentionRows * kAttentionMaxHeadDim;  // [n_q, kAttentionChunk]
   float running_max[kAttentionRows], running_sum[kAttentionRows];
   int most_keys = 0;
@@ -230,9 +259,11 @@ void attention(const AttentionTile& tile, float* scratch) {
       const uint16_t* k = tile.k + static_cast<int64_t>(first + block) * tile.head_dim;
       int i = 0;
       for (; i + 4 <= n_q; i += 4)
-        score_tile<4>(tile.q + i, k, tile.head_dim, tile.scale, scores + i * kAttentionChunk + block);
+        score_tile<4>(tile.q + i, k, tile.head_dim, tile.scale,
+                      scores + i * kAttentionChunk + block);
       for (; i < n_q; ++i)
-        score_tile<1>(tile.q + i, k, tile.head_dim, tile.scale, scores + i * kAttentionChunk + block);
+        score_tile<1>(tile.q + i, k, tile.head_dim, tile.scale,
+                      scores + i * kAttentionChunk + block);
     }
     for (int i = 0; i < n_q; ++i) {
       int valid = tile.n_keys[i] - first;
@@ -241,7 +272,8 @@ void attention(const AttentionTile& tile, float* scratch) {
         for (int key = 0; key < kAttentionChunk; ++key) scores[i * kAttentionChunk + key] = 0;
         continue;
       }
-      const float correction = softmax_step(scores + i * kAttentionChunk, valid, &running_max[i], &running_sum[i]);
+      const float correction =
+          softmax_step(scores + i * kAttentionChunk, valid, &running_max[i], &running_sum[i]);
       if (correction != 1.0f)
         for (int d = 0; d < width; ++d) sums[i * width + d] *= correction;
     }
@@ -249,9 +281,11 @@ void attention(const AttentionTile& tile, float* scratch) {
     for (int d = 0; d < width; d += 16) {
       int i = 0;
       for (; i + 4 <= n_q; i += 4)
-        value_tile<4>(scores + i * kAttentionChunk, v + d, tile.v_stride, n, sums + i * width + d, width);
+        value_tile<4>(scores + i * kAttentionChunk, v + d, tile.v_stride, n, sums + i * width + d,
+                      width);
       for (; i < n_q; ++i)
-        value_tile<1>(scores + i * kAttentionChunk, v + d, tile.v_stride, n, sums + i * width + d, width);
+        value_tile<1>(scores + i * kAttentionChunk, v + d, tile.v_stride, n, sums + i * width + d,
+                      width);
     }
   }
   for (int i = 0; i < n_q; ++i) {
@@ -261,25 +295,33 @@ void attention(const AttentionTile& tile, float* scratch) {
 }
 
 void rms_norm(const float* x, const float* weight, float eps, float* out, int64_t n) {
-  double lanes[8] = {};  // squares of floats are exact in double; the order of the sum hardly matters
+  double lanes[8] =
+      {};  // squares of floats are exact in double; the order of the sum hardly matters
   int64_t i = 0;
   for (; i + 8 <= n; i += 8)
-    for (int j = 0; j < 8; ++j) lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+    for (int j = 0; j < 8; ++j)
+      lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
   for (; i < n; ++i) lanes[i % 8] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  const double sum =
-      ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+  const double sum = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+                     ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
   const float mean = static_cast<float>(sum / static_cast<double>(n));
   const float scale = 1.0f / __builtin_sqrtf(mean + eps);
   for (i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
 }
 
+// Below -87 silu is 0 to within 1.5e-36; the quotient there would grow with the gate, as exp_vf
+// stops growing at 87.
 void silu_mul(float* gate, const float* up, int64_t n) {
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) {
     const vf g = load(gate + i);
-    store(gate + i, g / (set1(1.0f) + exp_vf(set1(0.0f) - g)) * load(up + i));
+    const vf silu = zero_below(g, set1(-87.0f), g / (set1(1.0f) + exp_vf(set1(0.0f) - g)));
+    store(gate + i, silu * load(up + i));
   }
-  for (; i < n; ++i) gate[i] = gate[i] / (1.0f + exp_one(-gate[i])) * up[i];
+  for (; i < n; ++i) {
+    const float silu = gate[i] < -87.0f ? 0.0f : gate[i] / (1.0f + exp_one(-gate[i]));
+    gate[i] = silu * up[i];
+  }
 }
 
 void relu2_mul(float* gate, const float* up, int64_t n) {
@@ -293,8 +335,9 @@ void add(float* x, const float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] += y[i];
 }
 
-// Where column c of a row lies among the quantized activations. A kernel whose vectors hold two blocks of 128 codes
-// (64 bytes) wants the four column groups of both blocks side by side: [g0 a, g0 b, g1 a, g1 b, ...].
+// Where column c of a row lies among the quantized activations. A kernel whose vectors hold two
+// blocks of 128 codes (64 bytes) wants the four column groups of both blocks side by side: [g0 a,
+// g0 b, g1 a, g1 b, ...].
 inline int64_t activation_index(int64_t c) {
   if (!kPairBlocks) return c;
   const int64_t in = c % 256, block = in / 128, group = in % 128 / 32;
@@ -317,7 +360,7 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
   double most = 1e-5;
   for (int j = 0; j < kLanes; ++j) most = lanes[j] > most ? lanes[j] : most;
   const float s = static_cast<float>(127.0 / most);
-  int32_t total = 0;
+  uint32_t total = 0;  // unsigned: what a NaN turns into may wrap around
   for (i = 0; i < stride; i += 32) {
     int8_t* to = q + activation_index(i);
     if (i + 32 <= cols) {
@@ -328,7 +371,7 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
         __builtin_memcpy(&bits, &shifted, 4);
         const int32_t v = (bits & 0x007fffff) - 0x00400000;
         to[j] = static_cast<int8_t>(v);
-        total += v;
+        total += static_cast<uint32_t>(v);
       }
     } else {
       for (int j = 0; j < 32; ++j) {
@@ -340,10 +383,10 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
           v = (bits & 0x007fffff) - 0x00400000;
         }
         to[j] = static_cast<int8_t>(v);
-        total += v;
+        total += static_cast<uint32_t>(v);
       }
     }
   }
   *scale = s;
-  *sum = total;
+  *sum = static_cast<int32_t>(total);
 }

@@ -1,8 +1,13 @@
-// Portable C++ for any CPU, and the definition of correct for every other kernel. No intrinsics, no tricks.
+// Portable C++ for any CPU, and the definition of correct for every other kernel. No intrinsics, no
+// tricks.
+#include <utility>
+
 #include "kernels.h"
 
 namespace bitnet {
 namespace {
+
+#include "kernels/unroll.inl"
 
 using vf = float;
 constexpr int kWidth = 1;
@@ -23,7 +28,7 @@ inline vf scale_by_pow2(vf p, vf n) {
   __builtin_memcpy(&power, &bits, 4);
   return p * power;
 }
-float half_to_float(uint16_t h);
+float half_to_float(uint16_t h);  // float_ops.inl
 inline vf load_f16(const uint16_t* p) { return half_to_float(*p); }
 inline vf load_bf16(const uint16_t* p) {
   const uint32_t bits = static_cast<uint32_t>(*p) << 16;
@@ -34,20 +39,22 @@ inline vf load_bf16(const uint16_t* p) {
 
 #include "kernels/float_ops.inl"
 
-void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride, int64_t begin,
-                    int64_t end, uint8_t* codes) {
+void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
+                    int64_t begin, int64_t end, uint8_t* codes) {
   for (int64_t row = begin; row < end; ++row) {
     const uint8_t* packed = w.data + row * w.row_bytes;
     for (int64_t i = 0; i < w.row_bytes; ++i) {
       uint8_t* block = codes + i / 32 * 128 + i % 32;
-      for (int group = 0; group < 4; ++group) block[32 * group] = (packed[i] >> (6 - 2 * group)) & 3;
+      for (int group = 0; group < 4; ++group)
+        block[32 * group] = (packed[i] >> (6 - 2 * group)) & 3;
     }
     const float scale = w.row_scales ? w.row_scales[row] : w.scale;
     for (int64_t t = 0; t < x.n_tokens; ++t) {
       const int8_t* q = x.q + t * x.stride;
       int32_t acc = 0;
       for (int64_t c = 0; c < w.cols; ++c) acc += codes[c] * q[c];
-      // The contract of the format: exact int to float, then subtract, divide, multiply, in this order.
+      // The contract of the format: exact int to float, then subtract, divide, multiply, in this
+      // order.
       out[t * out_stride + row] =
           (static_cast<float>(acc) - static_cast<float>(x.sum[t])) / x.scale[t] * scale;
     }
@@ -56,7 +63,7 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
 
 }  // namespace
 
-extern const Kernels kScalar = {"scalar",     0,   quantize,  ternary_matmul, float_matmul, dot,
-                                attention,    rms_norm, silu_mul, relu2_mul,      add};
+extern const Kernels kScalar = {"scalar",  0,        quantize, ternary_matmul, float_matmul, dot,
+                                attention, rms_norm, silu_mul, relu2_mul,      add};
 
 }  // namespace bitnet

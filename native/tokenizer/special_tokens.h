@@ -1,5 +1,5 @@
-// Finds the tokens that are recognized as whole texts before anything else is split: control tokens (only if asked for)
-// and user-defined ones. Longer texts go first, wherever they stand; then the leftmost.
+// Finds the tokens that are recognized as whole texts before anything else is split: control tokens
+// (only if asked for) and user-defined ones. Longer texts go first, wherever they are.
 #pragma once
 
 #include <array>

@@ -24,7 +24,7 @@ int hex_digit(char c) {
   return -1;
 }
 
-// Where the next word begins: at the first space (as a token has it) after another character; or the end.
+// Where the next word begins: at the first space mark after another character; or the end.
 size_t word_end(std::string_view text) {
   size_t at = 0;
   while (text.substr(at).starts_with(kSpmSpace)) at += kSpmSpace.size();
@@ -52,7 +52,8 @@ SpmEncoder::SpmEncoder(const Gguf& gguf, const Vocabulary& vocabulary) : vocabul
     keys_[id] = key_of_score(static_cast<float>(scores->number(id)));
     if (type == TokenType::kByte) {
       if (const int byte = byte_of_token(text); byte >= 0) byte_tokens_[byte] = id;
-    } else if (type != TokenType::kControl && type != TokenType::kUnknown && word_end(text) != text.size()) {
+    } else if (type != TokenType::kControl && type != TokenType::kUnknown &&
+               word_end(text) != text.size()) {
       words_are_apart_ = false;
     }
   }
@@ -77,8 +78,8 @@ void SpmEncoder::encode(std::string_view text, bool space_prefix, std::vector<in
   }
 }
 
-void SpmEncoder::encode_word(std::string_view word, std::vector<Symbol>& symbols, std::vector<Merge>& scratch,
-                             std::vector<int32_t>& out) const {
+void SpmEncoder::encode_word(std::string_view word, std::vector<Symbol>& symbols,
+                             std::vector<Merge>& scratch, std::vector<int32_t>& out) const {
   symbols.clear();
   for (uint32_t at = 0; at < word.size();) {
     const Utf8Step step = next_utf8(word.substr(at));
@@ -98,7 +99,7 @@ void SpmEncoder::encode_word(std::string_view word, std::vector<Symbol>& symbols
   }
 }
 
-// A character that is not in the vocabulary: its byte tokens, or if the vocabulary lacks one of them, unknown.
+// A character that is no token: its byte tokens, or unknown if the vocabulary lacks one of them.
 void SpmEncoder::emit(std::string_view character, std::vector<int32_t>& out) const {
   const size_t before = out.size();
   for (const char c : character) {

@@ -1,5 +1,5 @@
-// SentencePiece-style (SPM) encoding: characters are merged by the scores of the tokens that they form; what is not in
-// the vocabulary becomes byte tokens.
+// SentencePiece-style (SPM) encoding: characters are merged by the scores of the tokens that they
+// form; what is not in the vocabulary becomes byte tokens.
 #pragma once
 
 #include <array>
@@ -31,7 +31,7 @@ class SpmEncoder {
   const Vocabulary& vocabulary_;
   std::vector<uint32_t> keys_;  // by token; the higher the score, the lower the key
   std::array<int32_t, 256> byte_tokens_;
-  bool words_are_apart_;  // no token has a space after another character: words can be merged one by one
+  bool words_are_apart_;  // no token reaches into a second word, so each is merged on its own
 };
 
 // The byte that a token of type kByte stands for ("<0x0A>"), or -1.

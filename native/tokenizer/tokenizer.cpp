@@ -16,7 +16,8 @@ namespace {
 constexpr int32_t kLlama3Tokens = 128256;
 constexpr size_t kMaxText = size_t{1} << 30;  // bytes; positions in a text are 32 bits wide
 
-PreTokenizer choose_pre_tokenizer(const Gguf& gguf, const TokenizerOptions& options, int32_t n_vocab) {
+PreTokenizer choose_pre_tokenizer(const Gguf& gguf, const TokenizerOptions& options,
+                                  int32_t n_vocab) {
   const std::string_view from_file = gguf.string("tokenizer.ggml.pre").value_or("");
   const std::string name(options.pre.empty() ? from_file : options.pre);
   if (name.empty()) {
@@ -26,8 +27,9 @@ PreTokenizer choose_pre_tokenizer(const Gguf& gguf, const TokenizerOptions& opti
     return is_bitnet && n_vocab == kLlama3Tokens ? PreTokenizer::kLlamaBpe : PreTokenizer::kDefault;
   }
   if (const auto pre = find_pre_tokenizer(name)) return *pre;
-  throw Error(ErrorCode::kUnsupported, gguf.name() + ": unknown pre-tokenizer '" + name +
-                                           "'; --tokenizer-pre chooses another one: " + pre_tokenizer_names());
+  throw Error(ErrorCode::kUnsupported,
+              gguf.name() + ": unknown pre-tokenizer '" + name +
+                  "'; --tokenizer-pre chooses another one: " + pre_tokenizer_names());
 }
 
 std::string unescape_spaces(std::string_view text) {
@@ -69,7 +71,8 @@ Tokenizer::Impl::Impl(const Gguf& gguf, const TokenizerOptions& options)
   else
     bpe.emplace(gguf, vocabulary, chosen, /*ignore_merges=*/is_llama3);
   const SpecialIds& special = vocabulary.special();
-  add_bos = gguf.boolean("tokenizer.ggml.add_bos_token").value_or(is_spm || is_llama3) && special.bos >= 0;
+  add_bos = gguf.boolean("tokenizer.ggml.add_bos_token").value_or(is_spm || is_llama3) &&
+            special.bos >= 0;
   add_eos = gguf.boolean("tokenizer.ggml.add_eos_token").value_or(false) && special.eos >= 0;
   add_space_prefix = gguf.boolean("tokenizer.ggml.add_space_prefix").value_or(is_spm);
 }
@@ -79,10 +82,12 @@ Tokenizer::Tokenizer(const Gguf& gguf, const TokenizerOptions& options)
 Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special, bool parse_special) const {
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special,
+                                       bool parse_special) const {
   if (text.size() > kMaxText)
-    throw Error(ErrorCode::kUsage, "the text has " + std::to_string(text.size()) + " bytes, but at most " +
-                                       std::to_string(kMaxText) + " can be tokenized at once");
+    throw Error(ErrorCode::kUsage, "the text has " + std::to_string(text.size()) +
+                                       " bytes, but at most " + std::to_string(kMaxText) +
+                                       " can be tokenized at once");
   std::vector<int32_t> ids;
   if (add_special && impl_->add_bos) ids.push_back(bos());
   for (const Fragment& fragment : impl_->special_tokens.split(text, parse_special)) {
@@ -101,12 +106,16 @@ std::string Tokenizer::piece(int32_t id, bool special) const {
   const std::string_view entry = text(id);
   switch (impl_->vocabulary.type(id)) {
     case TokenType::kControl:
-    case TokenType::kUnknown: return special ? std::string(entry) : "";
-    case TokenType::kUserDefined: return std::string(entry);
+    case TokenType::kUnknown:
+      return special ? std::string(entry) : "";
+    case TokenType::kUserDefined:
+      return std::string(entry);
     case TokenType::kByte:
-      if (const int byte = byte_of_token(entry); impl_->spm && byte >= 0) return std::string(1, static_cast<char>(byte));
+      if (const int byte = byte_of_token(entry); impl_->spm && byte >= 0)
+        return std::string(1, static_cast<char>(byte));
       break;
-    default: break;
+    default:
+      break;
   }
   if (impl_->spm) return unescape_spaces(entry);
   std::string bytes;

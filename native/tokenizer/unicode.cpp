@@ -24,7 +24,7 @@ constexpr auto kAscii = [] {
 }();
 
 struct Lead {
-  uint32_t length;             // of the whole sequence, 0: not a lead byte
+  uint32_t length;                 // of the whole sequence, 0: not a lead byte
   uint8_t second_min, second_max;  // excludes overlong forms, surrogates and codes past U+10FFFF
 };
 

@@ -27,7 +27,8 @@ struct Utf8Step {
   uint32_t code;   // kWhole only
   uint32_t bytes;  // >= 1; kInvalid: what a strict decoder replaces by one U+FFFD
 };
-// Looks at the start of `text`, which is not empty. kCut: the text ends inside a character that is well-formed so far.
+// Looks at the start of `text`, which is not empty. kCut: the text ends inside a character that is
+// well-formed so far.
 Utf8Step next_utf8(std::string_view text);
 
 std::vector<Char> to_chars(std::string_view text);

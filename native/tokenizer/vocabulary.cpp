@@ -13,44 +13,49 @@ namespace {
 constexpr std::string_view kTokensKey = "tokenizer.ggml.tokens";
 constexpr std::string_view kTypesKey = "tokenizer.ggml.token_type";
 
-// Texts that mark the end of a turn or of a text in the models we know, as llama.cpp has them. The first that a
-// vocabulary has is its end-of-turn token, unless the file names one.
+// Texts that mark the end of a turn or of a text in the models we know, as llama.cpp has them. The
+// first that a vocabulary has is its end-of-turn token, unless the file names one.
 constexpr std::string_view kEndOfTurn[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "_<EOT>", "< EOT >",
+    "<|eot_id|>",    "<|im_end|>", "<|end|>", "<end_of_turn>",
+    "<|endoftext|>", "<EOT>",      "_<EOT>",  "< EOT >",
 };
 constexpr std::string_view kEndOfMessage = "<|eom_id|>";
 constexpr std::string_view kEndOfText = "<|end_of_text|>";
 
-uint32_t hash_text(std::string_view text) {
+uint64_t head_of(std::string_view text) {
+  uint64_t head = 0;
+  std::memcpy(&head, text.data(), std::min<size_t>(text.size(), 8));
+  return head;
+}
+
+uint64_t hash_text(std::string_view text) {
   constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;
-  uint64_t hash = text.size() * kMultiplier, word = 0;
-  const auto mix = [&] {
-    hash = (hash ^ word) * kMultiplier;
+  uint64_t hash = text.size();
+  while (!text.empty()) {
+    hash = (hash ^ head_of(text)) * kMultiplier;
     hash ^= hash >> 32;
-  };
-  const char* data = text.data();
-  size_t left = text.size();
-  for (; left >= 8; left -= 8, data += 8) {
-    std::memcpy(&word, data, 8);
-    mix();
+    text.remove_prefix(std::min<size_t>(text.size(), 8));
   }
-  if (left > 0) {
-    word = 0;
-    std::memcpy(&word, data, left);
-    mix();
-  }
-  return static_cast<uint32_t>(hash);
+  return hash * kMultiplier;
 }
 
 bool is_integer(GgufType type) {
   switch (type) {
-    case GgufType::kU8: case GgufType::kI8: case GgufType::kU16: case GgufType::kI16: case GgufType::kU32:
-    case GgufType::kI32: case GgufType::kU64: case GgufType::kI64: return true;
-    default: return false;
+    case GgufType::kU8:
+    case GgufType::kI8:
+    case GgufType::kU16:
+    case GgufType::kI16:
+    case GgufType::kU32:
+    case GgufType::kI32:
+    case GgufType::kU64:
+    case GgufType::kI64:
+      return true;
+    default:
+      return false;
   }
 }
 
-// A token id; absent, negative or past the vocabulary (as some published files have for padding): -1.
+// A token id; -1 if absent, negative or past the vocabulary, as some files have for padding.
 int32_t read_id(const Gguf& gguf, std::string_view key, int32_t n_vocab) {
   const GgufValue* value = gguf.find(key);
   if (!value) return -1;
@@ -62,33 +67,38 @@ int32_t read_id(const Gguf& gguf, std::string_view key, int32_t n_vocab) {
 
 }  // namespace
 
-const GgufValue* find_array(const Gguf& gguf, std::string_view key, ArrayOf kind, const uint64_t* count) {
+const GgufValue* find_array(const Gguf& gguf, std::string_view key, ArrayOf kind,
+                            const uint64_t* count) {
   const GgufValue* value = gguf.find(key);
   if (!value) return nullptr;
   const auto fail = [&](const std::string& what) {
     throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(key) + " " + what);
   };
   const GgufType element = value->element;
-  const bool fits = kind == ArrayOf::kStrings    ? element == GgufType::kString
-                    : kind == ArrayOf::kIntegers ? is_integer(element)
-                                                 : element == GgufType::kF32 || element == GgufType::kF64;
+  const bool fits = kind == ArrayOf::kStrings ? element == GgufType::kString
+                    : kind == ArrayOf::kIntegers
+                        ? is_integer(element)
+                        : element == GgufType::kF32 || element == GgufType::kF64;
   if (value->type != GgufType::kArray || !fits)
-    fail(std::string("is not an array of ") +
-         (kind == ArrayOf::kStrings ? "strings" : kind == ArrayOf::kIntegers ? "integers" : "floats"));
+    fail(std::string("is not an array of ") + (kind == ArrayOf::kStrings    ? "strings"
+                                               : kind == ArrayOf::kIntegers ? "integers"
+                                                                            : "floats"));
   if (count && value->count != *count)
-    fail("has " + std::to_string(value->count) + " elements, but the vocabulary has " + std::to_string(*count) +
-         " tokens");
+    fail("has " + std::to_string(value->count) + " elements, but the vocabulary has " +
+         std::to_string(*count) + " tokens");
   return value;
 }
 
-Vocabulary::Vocabulary(const Gguf& gguf) : model_name_(gguf.require_string("tokenizer.ggml.model")) {
+Vocabulary::Vocabulary(const Gguf& gguf)
+    : model_name_(gguf.require_string("tokenizer.ggml.model")) {
   if (model_name_ == "gpt2") {
     model_ = Model::kBpe;
   } else if (model_name_ == "llama") {
     model_ = Model::kSpm;
   } else {
-    throw Error(ErrorCode::kUnsupported, gguf.name() + ": tokenizer.ggml.model is '" + model_name_ +
-                                             "', but only gpt2 (byte-level BPE) and llama (SPM) are supported");
+    throw Error(ErrorCode::kUnsupported,
+                gguf.name() + ": tokenizer.ggml.model is '" + model_name_ +
+                    "', but only gpt2 (byte-level BPE) and llama (SPM) are supported");
   }
   read_texts(gguf);
   read_types(gguf);
@@ -99,37 +109,55 @@ Vocabulary::Vocabulary(const Gguf& gguf) : model_name_(gguf.require_string("toke
 void Vocabulary::read_texts(const Gguf& gguf) {
   const GgufValue* tokens = find_array(gguf, kTokensKey, ArrayOf::kStrings);
   if (!tokens || tokens->count == 0)
-    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(kTokensKey) + " is missing or empty");
+    throw Error(ErrorCode::kBadFile,
+                gguf.name() + ": " + std::string(kTokensKey) + " is missing or empty");
   if (tokens->count > std::numeric_limits<int32_t>::max() / 4)
-    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(kTokensKey) + " has too many tokens");
+    throw Error(ErrorCode::kBadFile,
+                gguf.name() + ": " + std::string(kTokensKey) + " has too many tokens");
   texts_.resize(tokens->count);
-  slots_.assign(std::bit_ceil(tokens->count * 2), Slot{0, -1});
-  const size_t mask = slots_.size() - 1;
+  slots_.assign(std::bit_ceil(tokens->count * 2), Slot{0, 0, -1});
   for (int32_t id = 0; id < size(); ++id) {
     const std::string_view text = texts_[id] = tokens->string(id);
     if (text.empty()) continue;
     longest_ = std::max(longest_, text.size());
-    const uint32_t hash = hash_text(text);
-    size_t at = hash & mask;
-    while (slots_[at].id >= 0 && !(slots_[at].hash == hash && texts_[slots_[at].id] == text)) at = (at + 1) & mask;
-    if (slots_[at].id < 0) slots_[at] = {hash, id};
+    Slot slot;
+    const size_t at = find_slot(text, slot);
+    slot.id = id;
+    if (slots_[at].id < 0)
+      slots_[at] = slot;
+    else
+      unique_ = false;
   }
 }
 
-int32_t Vocabulary::find(std::string_view text) const {
-  if (text.size() > longest_) return -1;
+// The slot that has `text`, or the free one where it belongs. Fills in `wanted`, except its id.
+size_t Vocabulary::find_slot(std::string_view text, Slot& wanted) const {
+  const uint64_t hash = hash_text(text);
+  wanted = {head_of(text), static_cast<uint32_t>(hash << 8 | std::min<size_t>(text.size(), 255)),
+            -1};
   const size_t mask = slots_.size() - 1;
-  const uint32_t hash = hash_text(text);
-  for (size_t at = hash & mask; slots_[at].id >= 0; at = (at + 1) & mask)
-    if (slots_[at].hash == hash && texts_[slots_[at].id] == text) return slots_[at].id;
-  return -1;
+  for (size_t at = (hash >> 32) & mask;; at = (at + 1) & mask) {
+    const Slot& slot = slots_[at];
+    if (slot.id < 0) return at;
+    if (slot.tag == wanted.tag && slot.head == wanted.head &&
+        (text.size() <= 8 || texts_[slot.id] == text))
+      return at;
+  }
+}
+
+void Vocabulary::prefetch(std::string_view text) const {
+  __builtin_prefetch(&slots_[(hash_text(text) >> 32) & (slots_.size() - 1)]);
+}
+
+int32_t Vocabulary::find(std::string_view text) const {
+  if (text.size() > longest_ || text.empty()) return -1;
+  Slot wanted;
+  return slots_[find_slot(text, wanted)].id;
 }
 
 int32_t Vocabulary::find_plain(std::string_view text) const {
   const int32_t id = find(text);
-  if (id < 0) return -1;
-  const TokenType type = types_[id];
-  return type == TokenType::kControl || type == TokenType::kUnknown || type == TokenType::kByte ? -1 : id;
+  return id >= 0 && is_plain_type(types_[id]) ? id : -1;
 }
 
 void Vocabulary::read_types(const Gguf& gguf) {

@@ -6,15 +6,15 @@ import type { Command } from "commander";
 import { bundledModel } from "../bundled-model.js";
 import { BitnetError } from "../errors.js";
 import type { GenerateOptions, GenerateTimings, Piece } from "../generate.js";
-import { loadModel, type Model } from "../model.js";
+import { loadModel, type Model, type Session } from "../model.js";
 import { collectBias, collectText, integerFrom, numberFrom, unescapeText } from "../options.js";
-import { interruptSignal, log, note, write, writeJson } from "../output.js";
+import { interruptSignal, log, note, write, writeJson, writeText } from "../output.js";
 
-export interface RunOptions {
+interface RunOptions {
   model?: string;
   prompt?: string;
   file?: string;
-  nPredict: number;
+  nPredict?: number;
   ctxSize?: number;
   threads?: number;
   kernel?: string;
@@ -41,6 +41,10 @@ export interface RunOptions {
   logprobs?: number;
   quiet?: boolean;
 
+  conversation?: boolean;
+  chatTemplate?: string;
+  history?: string | false;
+
   nGpuLayers?: string;
   batchSize?: string;
   ubatchSize?: string;
@@ -48,11 +52,13 @@ export interface RunOptions {
 }
 
 const defaultContextSize = 2048;
+const defaultPredict = 128;
 
 export default function configureRun(command: Command): void {
   addModelOptions(command);
   addSamplingOptions(command);
   addOutputOptions(command);
+  addConversationOptions(command);
   addIgnoredOptions(command);
   command
     .addHelpText(
@@ -61,12 +67,13 @@ export default function configureRun(command: Command): void {
 Examples:
   $ bitnet run -p "Once upon a time"
   $ bitnet run -m model.gguf -p "The capital of France is" -n 32 -temp 0
+  $ bitnet run -m model.gguf -cnv -p "You are a helpful assistant."
   $ bitnet run -m model.gguf -f prompt.txt --json > answer.json
   $ echo "Once upon a time" | bitnet run -m model.gguf --seed 7 --quiet`,
     )
     .action(async (options: RunOptions, command: Command) => {
       checkCombinations(options, command);
-      await run(options);
+      await (options.conversation ? converse(options) : run(options));
     });
 }
 
@@ -75,7 +82,11 @@ function addModelOptions(command: Command): void {
     .option("-m, --model <file>", "GGUF file (default: the bundled demonstration model)")
     .option("-p, --prompt <text>", 'the prompt; "-" reads it from stdin')
     .option("-f, --file <file>", 'read the prompt from a file; "-" is stdin')
-    .option("-n, --n-predict <n>", "tokens to generate; -1 or -2: until the context is full", integerFrom(-2), 128)
+    .option(
+      "-n, --n-predict <n>",
+      "tokens to generate; -1 or -2: no limit but the context (default: 128)",
+      integerFrom(-2),
+    )
     .option("-t, --threads <n>", "threads (default: the physical cores)", integerFrom(1, 1024))
     .option(
       "-c, --ctx-size <n>",
@@ -126,6 +137,14 @@ function addOutputOptions(command: Command): void {
     .option("--quiet", "nothing on stderr but errors");
 }
 
+function addConversationOptions(command: Command): void {
+  command
+    .option("--conversation", "talk with the model, also -cnv; -p is the system prompt, -n limits one answer")
+    .option("--chat-template <name>", "chat format by name, or a Jinja file (default: the model's own)")
+    .option("--history <file>", "where typed lines are kept (default: ~/.bitnet/history)")
+    .option("--no-history", "keep no typed lines");
+}
+
 /** Options of llama-cli command lines that have no meaning here; accepted with a note. */
 function addIgnoredOptions(command: Command): void {
   for (const flags of ["--n-gpu-layers <n>", "-b, --batch-size <n>", "--ubatch-size <n>", "--threads-batch <n>"]) {
@@ -140,29 +159,34 @@ function checkCombinations(options: RunOptions, command: Command): void {
   if (options.logprobs !== undefined && !options.json) {
     command.error("--logprobs needs --json", { exitCode: 2 });
   }
+  if (options.conversation && options.logprobs !== undefined) {
+    command.error("--logprobs cannot be used with -cnv", { exitCode: 2 });
+  }
+  if (options.conversation && [options.prompt, options.file].includes("-")) {
+    command.error("with -cnv the standard input is the conversation: give the system prompt with -p TEXT or -f FILE", {
+      exitCode: 2,
+    });
+  }
+  if (!options.conversation && (options.chatTemplate ?? options.history) !== undefined) {
+    command.error("--chat-template and --history need -cnv", { exitCode: 2 });
+  }
 }
 
 async function run(options: RunOptions): Promise<void> {
-  const say = options.quiet ? () => {} : note;
-  noteIgnored(options, say);
-  if (options.model === undefined) {
-    say(bundledModel.note);
-  }
+  const say = startNotes(options);
   const signal = interruptSignal();
-  const prompt = await readPrompt(options);
+  const prompt = (await readPrompt(options)) ?? (await readPipedPrompt(options));
   const loadStart = performance.now();
-  const { threads, kernel, kernelConfig, tokenizerPre } = options;
-  const path = options.model ?? bundledModel.path;
-  await using model = await loadModel(path, { threads, kernel, kernelConfig, tokenizerPre, signal });
+  await using model = await load(options, signal);
   const loadMs = performance.now() - loadStart;
   await using session = model.createSession({ contextSize: chooseContextSize(model, options, say) });
 
-  const generation = { ...toGenerateOptions(options), signal };
+  const generation = session.generate(prompt, { ...toGenerateOptions(options, defaultPredict), signal });
   try {
     if (options.json) {
-      writeJson(await collect(session.generate(prompt, generation), { model, path, prompt, loadMs }));
+      writeJson(await collect(generation, { model, path: pathOf(options), prompt, loadMs }));
     } else {
-      const finishReason = await stream(session.generate(prompt, generation), options.displayPrompt ? prompt : "");
+      const finishReason = await stream(generation, options.displayPrompt ? prompt : "");
       if (finishReason === "context") {
         say(`stopped: the context of ${session.contextSize} tokens is full (see -c)`);
       }
@@ -172,6 +196,41 @@ async function run(options: RunOptions): Promise<void> {
       logTimings(loadMs, session.timings);
     }
   }
+}
+
+async function converse(options: RunOptions): Promise<void> {
+  const { runConversation } = await import("./conversation.js");
+  const say = startNotes(options);
+  const systemPrompt = await readPrompt(options);
+  await using model = await load(options, interruptSignal());
+  await runConversation(model, {
+    systemPrompt,
+    contextSize: chooseContextSize(model, options, say),
+    chatTemplate: options.chatTemplate,
+    generate: toGenerateOptions(options, -1),
+    json: options.json,
+    quiet: options.quiet,
+    historyFile: options.history,
+  });
+}
+
+/** Says what should be known beforehand. Returns what says the rest: nothing with --quiet. */
+function startNotes(options: RunOptions): (text: string) => void {
+  const say = options.quiet ? () => {} : note;
+  noteIgnored(options, say);
+  if (options.model === undefined) {
+    say(bundledModel.note);
+  }
+  return say;
+}
+
+function pathOf(options: RunOptions): string {
+  return options.model ?? bundledModel.path;
+}
+
+function load(options: RunOptions, signal: AbortSignal): Promise<Model> {
+  const { threads, kernel, kernelConfig, tokenizerPre } = options;
+  return loadModel(pathOf(options), { threads, kernel, kernelConfig, tokenizerPre, signal });
 }
 
 function noteIgnored(options: RunOptions, say: (text: string) => void): void {
@@ -188,22 +247,24 @@ function noteIgnored(options: RunOptions, say: (text: string) => void): void {
   }
 }
 
-async function readPrompt(options: RunOptions): Promise<string> {
-  if (options.prompt !== undefined && options.prompt !== "-") {
+/** The prompt of -p or -f, if there is one. */
+async function readPrompt(options: RunOptions): Promise<string | undefined> {
+  if (options.prompt === "-" || options.file === "-") {
+    return dropLastNewline(await readAll(process.stdin));
+  }
+  if (options.prompt !== undefined) {
     return options.escape ? unescapeText(options.prompt) : options.prompt;
   }
-  if (options.file !== undefined && options.file !== "-") {
-    return dropLastNewline(await readFile(options.file, "utf8"));
-  }
-  const asked = options.prompt === "-" || options.file === "-";
-  const piped = asked || !process.stdin.isTTY ? dropLastNewline(await readAll(process.stdin)) : "";
-  if (piped === "" && !asked) {
-    if (options.model === undefined) {
-      return bundledModel.prompt;
-    }
+  return options.file === undefined ? undefined : dropLastNewline(await readFile(options.file, "utf8"));
+}
+
+/** What is piped in; the bundled model knows how to begin without. */
+async function readPipedPrompt(options: RunOptions): Promise<string> {
+  const piped = process.stdin.isTTY ? "" : dropLastNewline(await readAll(process.stdin));
+  if (piped === "" && options.model !== undefined) {
     throw new BitnetError("USAGE", "there is no prompt", { hint: "give one with -p TEXT, -f FILE or on stdin" });
   }
-  return piped;
+  return piped || bundledModel.prompt;
 }
 
 /** As llama-cli does with -f: editors end every file with a newline that is not meant. */
@@ -220,11 +281,11 @@ function chooseContextSize(model: Model, options: RunOptions, say: (text: string
   return Math.min(asked ?? defaultContextSize, trained);
 }
 
-/** What the options of the command line mean for the library; shared with conversation mode. */
-export function toGenerateOptions(options: RunOptions): GenerateOptions {
+/** What the options of the command line mean for the library. */
+function toGenerateOptions(options: RunOptions, defaultMaxTokens: number): GenerateOptions {
   const stop = options.stop ?? [];
   return {
-    maxTokens: options.nPredict < 0 ? -1 : options.nPredict,
+    maxTokens: Math.max(options.nPredict ?? defaultMaxTokens, -1),
     temperature: options.temp ?? (options.model === undefined ? bundledModel.temperature : undefined),
     topK: options.topK,
     topP: options.topP,
@@ -243,7 +304,7 @@ export function toGenerateOptions(options: RunOptions): GenerateOptions {
   };
 }
 
-type Generation = ReturnType<Awaited<ReturnType<Model["createSession"]>>["generate"]>;
+type Generation = ReturnType<Session["generate"]>;
 
 /** Prints the text as it comes and ends the line, also when it is stopped. Returns why it ended. */
 async function stream(generation: Generation, prompt: string) {
@@ -254,7 +315,7 @@ async function stream(generation: Generation, prompt: string) {
       if (next.done) {
         return next.value.finishReason;
       }
-      write(next.value.text);
+      writeText(next.value.text);
     }
   } finally {
     write("\n");

@@ -1,4 +1,5 @@
-// A test framework in one page: a TEST is a sentence about behaviour; CHECK counts and reports, and the run goes on.
+// A test framework in one page: a TEST is a sentence about behaviour; CHECK counts and reports, and
+// the run goes on.
 #pragma once
 
 #include <cmath>
@@ -17,7 +18,9 @@ inline std::vector<std::pair<const char*, std::function<void()>>>& tests() {
   return list;
 }
 struct Register {
-  Register(const char* name, std::function<void()> body) { tests().emplace_back(name, std::move(body)); }
+  Register(const char* name, std::function<void()> body) {
+    tests().emplace_back(name, std::move(body));
+  }
 };
 inline void fail(const char* file, int line, const std::string& what) {
   ++failures;
@@ -34,31 +37,37 @@ inline std::string data(const std::string& name) {
 
 #define CHECK_JOIN2(a, b) a##b
 #define CHECK_JOIN(a, b) CHECK_JOIN2(a, b)
-#define TEST(name)                                                                               \
-  static void CHECK_JOIN(test_, __LINE__)();                                                     \
-  static check::Register CHECK_JOIN(register_, __LINE__)(name, CHECK_JOIN(test_, __LINE__));     \
+#define TEST(name)                                                                           \
+  static void CHECK_JOIN(test_, __LINE__)();                                                 \
+  static check::Register CHECK_JOIN(register_, __LINE__)(name, CHECK_JOIN(test_, __LINE__)); \
   static void CHECK_JOIN(test_, __LINE__)()
-#define CHECK(condition) \
-  do { if (!(condition)) check::fail(__FILE__, __LINE__, "expected " #condition); } while (0)
-#define CHECK_EQ(a, b)                                                                              \
-  do {                                                                                              \
-    auto&& va = (a); auto&& vb = (b);                                                               \
-    if (!(va == vb)) check::fail(__FILE__, __LINE__, "expected " #a " == " #b);                     \
+#define CHECK(condition)                                                       \
+  do {                                                                         \
+    if (!(condition)) check::fail(__FILE__, __LINE__, "expected " #condition); \
   } while (0)
-#define CHECK_NEAR(a, b, tolerance)                                                                          \
-  do {                                                                                                       \
-    double va = (a), vb = (b);                                                                               \
-    if (!(std::fabs(va - vb) <= (tolerance)))                                                                \
-      check::fail(__FILE__, __LINE__, #a " = " + std::to_string(va) + ", " #b " = " + std::to_string(vb));   \
+#define CHECK_EQ(a, b)                                                          \
+  do {                                                                          \
+    auto&& va = (a);                                                            \
+    auto&& vb = (b);                                                            \
+    if (!(va == vb)) check::fail(__FILE__, __LINE__, "expected " #a " == " #b); \
+  } while (0)
+#define CHECK_NEAR(a, b, tolerance)                                                    \
+  do {                                                                                 \
+    double va = (a), vb = (b);                                                         \
+    if (!(std::fabs(va - vb) <= (tolerance)))                                          \
+      check::fail(__FILE__, __LINE__,                                                  \
+                  #a " = " + std::to_string(va) + ", " #b " = " + std::to_string(vb)); \
   } while (0)
 // The expression must throw `Type` with `text` somewhere in its message.
-#define CHECK_THROWS(expression, Type, text)                                                                      \
-  do {                                                                                                            \
-    try { (void)(expression); check::fail(__FILE__, __LINE__, "expected " #expression " to throw"); }             \
-    catch (const Type& e) {                                                                                       \
-      if (std::string(e.what()).find(text) == std::string::npos)                                                  \
-        check::fail(__FILE__, __LINE__, std::string("unexpected message: ") + e.what());                          \
-    }                                                                                                             \
+#define CHECK_THROWS(expression, Type, text)                                             \
+  do {                                                                                   \
+    try {                                                                                \
+      (void)(expression);                                                                \
+      check::fail(__FILE__, __LINE__, "expected " #expression " to throw");              \
+    } catch (const Type& e) {                                                            \
+      if (std::string(e.what()).find(text) == std::string::npos)                         \
+        check::fail(__FILE__, __LINE__, std::string("unexpected message: ") + e.what()); \
+    }                                                                                    \
   } while (0)
 
 int main(int argc, char** argv) {
@@ -67,7 +76,11 @@ int main(int argc, char** argv) {
   for (auto& [name, body] : check::tests()) {
     if (std::string(name).find(filter) == std::string::npos) continue;
     const int before = check::failures;
-    try { body(); } catch (const std::exception& e) { check::fail(name, 0, std::string("threw: ") + e.what()); }
+    try {
+      body();
+    } catch (const std::exception& e) {
+      check::fail(name, 0, std::string("threw: ") + e.what());
+    }
     std::printf("%s %s\n", check::failures == before ? "ok  " : "FAIL", name);
     ++run;
   }

@@ -1,0 +1,51 @@
+// Vectors of 4 floats and the unpacking of I2_S rows, shared by the Arm kernels.
+
+#include "kernels/unroll.inl"
+
+using vf = float32x4_t;
+constexpr int kWidth = 4;
+constexpr bool kPairBlocks = false;
+
+inline vf load(const float* p) { return vld1q_f32(p); }
+inline void store(float* p, vf v) { vst1q_f32(p, v); }
+inline vf set1(float x) { return vdupq_n_f32(x); }
+inline vf fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+inline float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+// Of a number and a NaN these return the number, as min and max of the other kernels do for the
+// limits in exp_vf.
+inline vf vmin(vf a, vf b) { return vminnmq_f32(a, b); }
+inline vf vmax(vf a, vf b) { return vmaxnmq_f32(a, b); }
+inline vf round_vf(vf x) { return vrndnq_f32(x); }
+inline vf zero_below(vf x, vf limit, vf v) {
+  return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), vcltq_f32(x, limit)));
+}
+inline vf scale_by_pow2(vf p, vf n) {
+  const int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+  return vmulq_f32(p, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
+}
+inline vf load_f16(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+inline vf load_bf16(const uint16_t* p) {
+  return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+}
+
+#include "kernels/float_ops.inl"
+
+// Codes are 0, 1 or 2, so unsigned bytes of codes are signed bytes too.
+inline int8x16_t load_codes(const uint8_t* p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
+
+inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {
+  const uint8x16_t mask = vdupq_n_u8(3);
+  for (int64_t b = 0; b < n_blocks; ++b, codes += 128) {
+    for (int half = 0; half < 32; half += 16) {
+      const uint8x16_t packed = vld1q_u8(w + 32 * b + half);
+      vst1q_u8(codes + half, vshrq_n_u8(packed, 6));
+      vst1q_u8(codes + half + 32, vandq_u8(vshrq_n_u8(packed, 4), mask));
+      vst1q_u8(codes + half + 64, vandq_u8(vshrq_n_u8(packed, 2), mask));
+      vst1q_u8(codes + half + 96, vandq_u8(packed, mask));
+    }
+  }
+  if (n_blocks % 2) {  // rows of activations are padded to 256 columns; their padding is zero, so
+                       // any code will do
+    for (int i = 0; i < 128; i += 16) vst1q_u8(codes + i, vdupq_n_u8(0));
+  }
+}

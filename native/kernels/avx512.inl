@@ -1,0 +1,133 @@
+// AVX-512 (F, BW, DQ, VL) with VNNI, shared by the kernels that build on it. A 64-byte vector holds
+// two blocks of 128 codes, so the activations are kept in pairs of blocks (activation_index in
+// float_ops.inl).
+
+#include "kernels/unroll.inl"
+
+using vf = __m512;
+constexpr int kWidth = 16;
+constexpr bool kPairBlocks = true;
+
+inline vf load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+inline vf set1(float x) { return _mm512_set1_ps(x); }
+inline vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+inline float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline vf vmin(vf a, vf b) { return _mm512_min_ps(a, b); }
+inline vf vmax(vf a, vf b) { return _mm512_max_ps(a, b); }
+inline vf round_vf(vf x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline vf zero_below(vf x, vf limit, vf v) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLT_UQ), v);
+}
+inline vf scale_by_pow2(vf p, vf n) { return _mm512_scalef_ps(p, n); }
+inline vf load_f16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline vf load_bf16(const uint16_t* p) {
+  const __m512i wide =
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+#include "kernels/float_ops.inl"
+
+constexpr int kTileRows = 4, kTileTokens = 6;
+
+// acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs
+// out of registers.
+inline void dpbusd(__m512i& acc, __m512i codes, __m512i q) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(q));
+}
+
+// The last block of an odd row with zeros behind it: nothing is read beyond the row.
+inline __m512i load_block(const uint8_t* w) {
+  return _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+}
+
+// out[i] = sum of the lanes of v[i], four at a time.
+template <int N>
+BITNET_INLINE inline void store_sums(const __m512i (&v)[N], int32_t* out) {
+  each<N / 4>([&](auto i) BITNET_INLINE {
+    const __m512i a = v[4 * i], b = v[4 * i + 1], c = v[4 * i + 2], d = v[4 * i + 3];
+    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    const __m512i abcd =
+        _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i half =
+        _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64(abcd, 1));
+    const __m128i sums =
+        _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 4 * i), sums);
+  });
+  each<N % 4>([&](auto i) BITNET_INLINE {
+    out[N / 4 * 4 + i] = _mm512_reduce_add_epi32(v[N / 4 * 4 + i]);
+  });
+}
+
+// No shifts: each group is used where it stands, 1, 4, 16 or 64 times too large, and set right at
+// the end. The largest sum, 2 * 64 * 127 * cols / 16 per lane and group, fits 32 bits for every
+// cols < 2^20.
+template <int R>
+inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
+                 int32_t* out) {
+  __m512i mask[4], acc[R][4];
+  each<4>([&](auto g)
+              BITNET_INLINE { mask[g] = _mm512_set1_epi8(static_cast<char>(3 << (6 - 2 * g))); });
+  each<R>([&](auto r) BITNET_INLINE {
+    each<4>([&](auto g) BITNET_INLINE { acc[r][g] = _mm512_setzero_si512(); });
+  });
+  const int64_t n_bytes = 32 * n_blocks;
+  const auto step = [&](int64_t i, auto load_weights) BITNET_INLINE {
+    __m512i x[4];
+    each<4>([&](auto g) BITNET_INLINE { x[g] = _mm512_loadu_si512(q + 4 * i + 64 * g); });
+    each<R>([&](auto r) BITNET_INLINE {
+      const __m512i packed = load_weights(w + r * row_bytes + i);
+      each<4>([&](auto g)
+                  BITNET_INLINE { dpbusd(acc[r][g], _mm512_and_si512(packed, mask[g]), x[g]); });
+    });
+  };
+  int64_t i = 0;
+  for (; i + 64 <= n_bytes; i += 64)
+    step(i, [](const uint8_t* p) BITNET_INLINE { return _mm512_loadu_si512(p); });
+  if (i < n_bytes) step(i, [](const uint8_t* p) BITNET_INLINE { return load_block(p); });
+  __m512i total[R];
+  each<R>([&](auto r) BITNET_INLINE {
+    const __m512i high =
+        _mm512_add_epi32(_mm512_srai_epi32(acc[r][0], 6), _mm512_srai_epi32(acc[r][1], 4));
+    const __m512i low = _mm512_add_epi32(_mm512_srai_epi32(acc[r][2], 2), acc[r][3]);
+    total[r] = _mm512_add_epi32(high, low);
+  });
+  store_sums(total, out);
+}
+
+inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {
+  const __m512i mask = _mm512_set1_epi8(3);
+  const int64_t n_bytes = 32 * n_blocks;
+  for (int64_t i = 0; i < n_bytes; i += 64) {
+    const __m512i packed = n_bytes - i >= 64 ? _mm512_loadu_si512(w + i) : load_block(w + i);
+    uint8_t* to = codes + 4 * i;
+    _mm512_storeu_si512(to, _mm512_and_si512(_mm512_srli_epi16(packed, 6), mask));
+    _mm512_storeu_si512(to + 64, _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask));
+    _mm512_storeu_si512(to + 128, _mm512_and_si512(_mm512_srli_epi16(packed, 2), mask));
+    _mm512_storeu_si512(to + 192, _mm512_and_si512(packed, mask));
+  }
+}
+
+template <int R, int T>
+inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t n, int32_t* out) {
+  __m512i acc[T * R];
+  each<T * R>([&](auto i) BITNET_INLINE { acc[i] = _mm512_setzero_si512(); });
+  for (int64_t c = 0; c < n; c += 64) {
+    __m512i w[R];
+    each<R>([&](auto r) BITNET_INLINE { w[r] = _mm512_loadu_si512(codes + r * stride + c); });
+    each<T>([&](auto t) BITNET_INLINE {
+      const __m512i x = _mm512_loadu_si512(q + t * stride + c);
+      each<R>([&](auto r) BITNET_INLINE { dpbusd(acc[t * R + r], w[r], x); });
+    });
+  }
+  store_sums(acc, out);
+}
+
+#include "kernels/ternary_matmul.inl"

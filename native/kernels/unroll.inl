@@ -1,0 +1,20 @@
+// each<N>(f) calls f(0), ..., f(N - 1) with constants as arguments, unrolled before anything else
+// happens. Arrays of vectors that are only indexed by such constants live in registers; in a loop,
+// compilers may leave them in memory.
+
+template <int I>
+struct Index {
+  constexpr operator int() const { return I; }
+};
+
+template <class F, int... I>
+__attribute__((always_inline)) inline void each_of(F&& f, std::integer_sequence<int, I...>) {
+  (f(Index<I>{}), ...);
+}
+
+template <int N, class F>
+__attribute__((always_inline)) inline void each(F&& f) {
+  each_of(f, std::make_integer_sequence<int, N>{});
+}
+
+#define BITNET_INLINE __attribute__((always_inline))
