@@ -1,5 +1,13 @@
 // The library's public surface.
 
+export {
+  type ConvertedTensor,
+  type ConvertOptions,
+  type ConvertProgress,
+  type ConvertReport,
+  convertCheckpoint,
+} from "./convert.js";
+export { type DummyOptions, dummySizes, generateDummy } from "./dummy.js";
 export { BitnetError, type BitnetErrorCode } from "./errors.js";
 export type {
   FinishReason,
@@ -28,6 +36,7 @@ export {
   Session,
   type SessionOptions,
 } from "./model.js";
+export { type InspectReport, inspectGguf } from "./inspect.js";
 export { listModels, type ModelFile, removeModels } from "./model-files.js";
 export { type SetupOptions, type SetupResult, setupModel } from "./setup.js";
 export {

@@ -218,9 +218,28 @@ async function placeFile(cached: string, path: string): Promise<void> {
 const sidecars =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|modules|model\.safetensors\.index)\.json$|^(merges\.txt|chat_template\.jinja|tokenizer\.model|[^/]*\.tiktoken|1_Pooling\/config\.json)$/;
 
+export interface FetchedSource {
+  /** A checkpoint's folder, or a GGUF file. */
+  path: string;
+  repository: string;
+  commit: string;
+}
+
+/** Downloads what a conversion of "owner/name[@revision]" reads. `force`: also of a model that is not ternary. */
+export async function fetchSource(
+  name: string,
+  options: Pick<SetupOptions, "hub" | "signal" | "onNote" | "onDownload"> & { force?: boolean } = {},
+): Promise<FetchedSource> {
+  const task = { ...options, onNote: options.onNote ?? (() => {}) };
+  const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
+  const opened = await openRepository(hub, readRepositoryName(name), options);
+  const path = await fetchCheckpoint(task, hub, opened, findRegistered(opened.name));
+  return { path, repository: opened.name, commit: opened.commit };
+}
+
 /** Downloads what a conversion reads. Returns a checkpoint's folder, or a GGUF file of another type. */
 async function fetchCheckpoint(
-  task: Task,
+  task: Pick<Task, "signal" | "onNote" | "onDownload"> & { force?: boolean },
   hub: Hub,
   repository: Repository,
   registered: RegisteredModel | undefined,
@@ -231,7 +250,9 @@ async function fetchCheckpoint(
     downloadFiles(hub, repository, { files, signal: task.signal, onProgress });
   if (paths.includes("config.json") && weights.length > 0) {
     const folder = await get(["config.json"]);
-    await checkTernary(join(folder, "config.json"), repository, registered);
+    if (!task.force) {
+      await checkTernary(join(folder, "config.json"), repository, registered);
+    }
     task.onNote(`downloading the checkpoint of ${repository.name} (${weights.length} files of weights)`);
     return get([...paths.filter((path) => sidecars.test(path)), ...weights], task.onDownload);
   }
