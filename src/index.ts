@@ -26,6 +26,7 @@ export { type Hub, type HubOptions, openHub, type RetryPolicy } from "./hub/http
 export { findRegistered, type RegisteredModel, registeredModels } from "./hub/registry.js";
 export { openRemoteGguf } from "./hub/remote-gguf.js";
 export { openRepository, type Repository, type RepositoryFile, readRepositoryName } from "./hub/repository.js";
+export { type InspectReport, inspectGguf } from "./inspect.js";
 export {
   type CompleteResult,
   type LoadOptions,
@@ -36,9 +37,14 @@ export {
   Session,
   type SessionOptions,
 } from "./model.js";
-export { type InspectReport, inspectGguf } from "./inspect.js";
 export { listModels, type ModelFile, removeModels } from "./model-files.js";
-export { type SetupOptions, type SetupResult, setupModel } from "./setup.js";
+export {
+  type DownloadedCheckpoint,
+  downloadCheckpoint,
+  type SetupOptions,
+  type SetupResult,
+  setupModel,
+} from "./setup.js";
 export {
   type DecodeOptions,
   type EncodeOptions,

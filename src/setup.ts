@@ -75,8 +75,8 @@ export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   if (published !== undefined) {
     return { ...describe(published.gguf, task, registered), origin: "published", ...published.source };
   }
-  const checkpoint = await fetchCheckpoint(task, hub, opened, registered);
-  const report = await convert(task, checkpoint, path, { name: basename(name.name), opened, registered });
+  const checkpoint = await fetchCheckpoint(task, hub, opened, registered !== undefined);
+  const report = await convert(task, checkpoint, path, { name: basename(name.name), opened });
   return { ...describe(openChecked(path, task), task, registered), origin: "converted", ...source, report };
 }
 
@@ -218,40 +218,16 @@ async function placeFile(cached: string, path: string): Promise<void> {
 const sidecars =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|modules|model\.safetensors\.index)\.json$|^(merges\.txt|chat_template\.jinja|tokenizer\.model|[^/]*\.tiktoken|1_Pooling\/config\.json)$/;
 
-export interface FetchedSource {
-  /** A checkpoint's folder, or a GGUF file. */
-  path: string;
-  repository: string;
-  commit: string;
-}
-
-/** Downloads what a conversion of "owner/name[@revision]" reads. `force`: also of a model that is not ternary. */
-export async function fetchSource(
-  name: string,
-  options: Pick<SetupOptions, "hub" | "signal" | "onNote" | "onDownload"> & { force?: boolean } = {},
-): Promise<FetchedSource> {
-  const task = { ...options, onNote: options.onNote ?? (() => {}) };
-  const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
-  const opened = await openRepository(hub, readRepositoryName(name), options);
-  const path = await fetchCheckpoint(task, hub, opened, findRegistered(opened.name));
-  return { path, repository: opened.name, commit: opened.commit };
-}
-
 /** Downloads what a conversion reads. Returns a checkpoint's folder, or a GGUF file of another type. */
-async function fetchCheckpoint(
-  task: Pick<Task, "signal" | "onNote" | "onDownload"> & { force?: boolean },
-  hub: Hub,
-  repository: Repository,
-  registered: RegisteredModel | undefined,
-): Promise<string> {
+async function fetchCheckpoint(task: Task, hub: Hub, repository: Repository, isTernary: boolean): Promise<string> {
   const paths = repository.files.map(({ path }) => path);
   const weights = selectWeights(paths);
   const get = (files: string[], onProgress?: SetupOptions["onDownload"]) =>
     downloadFiles(hub, repository, { files, signal: task.signal, onProgress });
   if (paths.includes("config.json") && weights.length > 0) {
     const folder = await get(["config.json"]);
-    if (!task.force) {
-      await checkTernary(join(folder, "config.json"), repository, registered);
+    if (!isTernary) {
+      await checkTernary(join(folder, "config.json"), repository);
     }
     task.onNote(`downloading the checkpoint of ${repository.name} (${weights.length} files of weights)`);
     return get([...paths.filter((path) => sidecars.test(path)), ...weights], task.onDownload);
@@ -291,14 +267,7 @@ function nothingUsableError(repository: Repository, paths: readonly string[]): B
 }
 
 /** Refuses a model that is not ternary before its weights are downloaded. */
-async function checkTernary(
-  path: string,
-  { name }: Repository,
-  registered: RegisteredModel | undefined,
-): Promise<void> {
-  if (registered !== undefined) {
-    return;
-  }
+async function checkTernary(path: string, { name }: Repository): Promise<void> {
   let config: {
     architectures?: unknown;
     model_type?: unknown;
@@ -318,10 +287,29 @@ async function checkTernary(
   }
 }
 
+/** A model of the hub as a source for a conversion: a checkpoint's folder, or a GGUF file if it has nothing else. */
+export interface DownloadedCheckpoint {
+  source: string;
+  repository: string;
+  commit: string;
+}
+
+/** Downloads what a conversion of "owner/name" or "owner/name@revision" reads. */
+export async function downloadCheckpoint(
+  repository: string,
+  options: Pick<SetupOptions, "hub" | "signal" | "onNote" | "onDownload"> & { force?: boolean } = {},
+): Promise<DownloadedCheckpoint> {
+  const name = readRepositoryName(repository);
+  const task: Task = { ...options, type: "i2_s", onNote: options.onNote ?? (() => {}) };
+  const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
+  const opened = await openRepository(hub, name, options);
+  const declared = options.force === true || findRegistered(name.name) !== undefined;
+  return { source: await fetchCheckpoint(task, hub, opened, declared), repository: opened.name, commit: opened.commit };
+}
+
 interface ConvertSource {
   name: string;
   opened?: Repository;
-  registered?: RegisteredModel;
 }
 
 async function convert(task: Task, source: string, outfile: string, from: ConvertSource): Promise<ConvertReport> {

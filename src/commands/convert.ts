@@ -17,7 +17,7 @@ import { parseRepositoryName } from "../hub/repository.js";
 import { integerFrom } from "../options.js";
 import { interruptSignal, note, writeJson } from "../output.js";
 import { createProgress } from "../progress.js";
-import { fetchSource } from "../setup.js";
+import { downloadCheckpoint } from "../setup.js";
 
 interface ConvertCommandOptions {
   outtype: string;
@@ -137,7 +137,7 @@ async function locate(
   }
   const progress = createProgress("downloading");
   try {
-    const fetched = await fetchSource(source, {
+    const fetched = await downloadCheckpoint(source, {
       force: options.force,
       signal: interruptSignal(),
       onNote: (text) => progress.line(text),
@@ -151,7 +151,7 @@ async function locate(
       await mkdir(folder, { recursive: true });
     }
     const outfile = options.outfile ?? join(folder, fileName);
-    return { source: fetched.path, outfile, sourceRepository: fetched.repository, sourceRevision: fetched.commit };
+    return { source: fetched.source, outfile, sourceRepository: fetched.repository, sourceRevision: fetched.commit };
   } finally {
     progress.stop();
   }

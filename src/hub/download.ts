@@ -194,6 +194,7 @@ async function downloadBlob(task: Task, blob: string): Promise<void> {
 async function nameBlob(task: Task, partial: Partial, blob: string): Promise<void> {
   const ours = await partial.handle.stat();
   const named = await stat(partial.path).catch(() => undefined);
+  await partial.handle.close(); // Windows renames no open file
   if (named?.ino === ours.ino && ours.size === task.file.size) {
     await rename(partial.path, blob);
   } else if ((await sizeOf(blob)) !== task.file.size) {
