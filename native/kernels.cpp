@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 
+#include "aligned.h"
 #include "error.h"
 #include "formats/ternary.h"
 
@@ -96,7 +97,8 @@ uint32_t detect() { return 0; }
 bool self_test(const Kernels& kernels) {
   constexpr int kRows = 19, kCols = 424, kTokens = 23;
   const int64_t row_bytes = (kCols + 127) / 128 * 32, stride = 512;
-  std::vector<uint8_t> codes(kCols), weights(kRows * row_bytes), scratch(kMatmulScratch);
+  std::vector<uint8_t> codes(kCols), weights(kRows * row_bytes);
+  AlignedArray<uint8_t> scratch(kMatmulScratch);
   uint32_t random = 1;
   auto next = [&random] { return (random = random * 1664525u + 1013904223u) >> 8; };
   for (int r = 0; r < kRows; ++r) {

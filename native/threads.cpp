@@ -103,39 +103,47 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+// Claims and runs chunks of whatever job is current until none is left. The job number in the
+// ticket makes sure that a claim belongs to the job whose chunks were counted.
 void ThreadPool::take_chunks(int thread) {
+  uint64_t ticket = ticket_.load();
   for (;;) {
-    const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-    if (begin >= n_) return;
+    if (static_cast<uint32_t>(ticket) >= n_chunks_.load()) return;
+    if (!ticket_.compare_exchange_weak(ticket, ticket + 1)) continue;
+    const int64_t begin = static_cast<int64_t>(static_cast<uint32_t>(ticket)) * grain_;
+    const uint32_t n_chunks = n_chunks_.load();
     function_(context_, begin, begin + grain_ < n_ ? begin + grain_ : n_, thread);
+    if (done_.fetch_add(1) + 1 == n_chunks) done_.notify_one();
+    ticket = ticket_.load();
   }
 }
 
 void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context) {
+  const uint32_t n_chunks = static_cast<uint32_t>((n + grain - 1) / grain);
+  const uint32_t number = generation_.load() + 1;
+  n_chunks_.store(0);  // a late worker finds nothing to claim while the job is changed
   function_ = function;
   context_ = context;
   n_ = n;
   grain_ = grain;
-  next_.store(0, std::memory_order_relaxed);
-  pending_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1);  // publishes the job
+  done_.store(0);
+  ticket_.store(static_cast<uint64_t>(number) << 32);
+  n_chunks_.store(n_chunks);
+  generation_.store(number);
   generation_.notify_all();
   take_chunks(0);
-  const auto done = [this] { return pending_.load() == 0; };
+  const auto done = [this, n_chunks] { return done_.load() == n_chunks; };
   if (spin_ && spin_until(done, kSpin)) return;
-  for (uint32_t left = pending_.load(); left != 0; left = pending_.load()) pending_.wait(left);
+  for (uint32_t count = done_.load(); count != n_chunks; count = done_.load()) done_.wait(count);
 }
 
 void ThreadPool::work(int thread) {
   uint32_t seen = 0;
-  for (;;) {
+  while (!stop_) {
+    take_chunks(thread);
     const auto changed = [this, seen] { return generation_.load() != seen; };
     if (!spin_ || !spin_until(changed, kSpin)) generation_.wait(seen);
-    if (!changed()) continue;
-    ++seen;  // the caller waits for every worker, so generations are never skipped
-    if (stop_) return;
-    take_chunks(thread);
-    if (pending_.fetch_sub(1) == 1) pending_.notify_all();
+    seen = generation_.load();
   }
 }
 

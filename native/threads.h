@@ -1,11 +1,12 @@
-// A pool of threads for one model. Work is a range of items that the threads take in chunks, so a
-// thread that the OS delays does not hold up the others. Between jobs the threads spin for a
-// moment, then sleep.
+// A pool of threads for one model. Work is a range of items that the threads take in chunks. A
+// thread that the OS keeps waiting takes no chunk and nobody waits for it, so a busy machine slows
+// the pool down no more than it must. Between jobs the threads spin for a moment, then sleep.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace bitnet {
@@ -49,14 +50,17 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   bool spin_;  // false when there are more threads than cores
+  // The job. Read by a worker only between claiming a chunk and counting it as done, while the
+  // caller waits; n_chunks_ also before, hence atomic.
   Function function_ = nullptr;
   void* context_ = nullptr;
   int64_t n_ = 0, grain_ = 1;
-  bool stop_ = false;
+  std::atomic<uint32_t> n_chunks_{0};
+  std::atomic<bool> stop_{false};
   // On cache lines of their own: each is written while others read the neighbours.
-  alignas(64) std::atomic<int64_t> next_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};  // counts jobs; what workers wait on
-  alignas(64) std::atomic<uint32_t> pending_{0};     // workers that have not finished the job
+  alignas(64) std::atomic<uint64_t> ticket_{0};      // job number << 32 | next chunk
+  alignas(64) std::atomic<uint32_t> generation_{0};  // job number, what sleeping workers wait on
+  alignas(64) std::atomic<uint32_t> done_{0};        // chunks of the job that are finished
 };
 
 }  // namespace bitnet

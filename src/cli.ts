@@ -36,6 +36,21 @@ const commands: CommandEntry[] = [
     load: () => import("./commands/setup-env.js"),
   },
   {
+    name: "convert",
+    description: "make a GGUF file of a checkpoint or of another GGUF file",
+    load: () => import("./commands/convert.js"),
+  },
+  {
+    name: "inspect",
+    description: "show the metadata, tensors and memory need of a GGUF file",
+    load: () => import("./commands/inspect.js"),
+  },
+  {
+    name: "dummy",
+    description: "make a model of random weights in any size, to measure with",
+    load: () => import("./commands/dummy.js"),
+  },
+  {
     name: "list",
     description: "list the models on this machine",
     load: () => import("./commands/list.js"),

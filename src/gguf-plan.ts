@@ -32,7 +32,9 @@ export async function planGguf(options: ConvertOptions, types: TypeChoice): Prom
 
 /** Some files keep unit weights and, beside them, NAME.scale: the ternary matrix that such a scale belongs to. */
 function scaleOwner(tensor: TensorInfo, all: Map<string, TensorInfo>): TensorInfo | undefined {
-  const owner = tensor.name.endsWith(".scale") ? all.get(`${tensor.name.slice(0, -".scale".length)}.weight`) : undefined;
+  const owner = tensor.name.endsWith(".scale")
+    ? all.get(`${tensor.name.slice(0, -".scale".length)}.weight`)
+    : undefined;
   return owner !== undefined && isTernaryType(owner.type) ? owner : undefined;
 }
 

@@ -39,13 +39,17 @@ export function f32(key: string, value: number | undefined): MetadataEntry | und
 export function bool(key: string, value: boolean): MetadataEntry;
 export function bool(key: string, value: boolean | undefined): MetadataEntry | undefined;
 export function bool(key: string, value: boolean | undefined): MetadataEntry | undefined {
-  return value === undefined ? undefined : { key, value: Buffer.concat([u32Bytes(typeIds.bool), Buffer.from([Number(value)])]) };
+  return value === undefined
+    ? undefined
+    : { key, value: Buffer.concat([u32Bytes(typeIds.bool), Buffer.from([Number(value)])]) };
 }
 
 export function string(key: string, value: string): MetadataEntry;
 export function string(key: string, value: string | undefined): MetadataEntry | undefined;
 export function string(key: string, value: string | undefined): MetadataEntry | undefined {
-  return value === undefined ? undefined : { key, value: Buffer.concat([u32Bytes(typeIds.string), stringBytes(value)]) };
+  return value === undefined
+    ? undefined
+    : { key, value: Buffer.concat([u32Bytes(typeIds.string), stringBytes(value)]) };
 }
 
 export function stringArray(key: string, values: readonly string[]): MetadataEntry {

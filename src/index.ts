@@ -1,5 +1,13 @@
 // The library's public surface.
 
+export {
+  type ConvertedTensor,
+  type ConvertOptions,
+  type ConvertProgress,
+  type ConvertReport,
+  convertCheckpoint,
+} from "./convert.js";
+export { type DummyOptions, dummySizes, generateDummy } from "./dummy.js";
 export { BitnetError, type BitnetErrorCode } from "./errors.js";
 export type {
   FinishReason,
@@ -18,6 +26,7 @@ export { type Hub, type HubOptions, openHub, type RetryPolicy } from "./hub/http
 export { findRegistered, type RegisteredModel, registeredModels } from "./hub/registry.js";
 export { openRemoteGguf } from "./hub/remote-gguf.js";
 export { openRepository, type Repository, type RepositoryFile, readRepositoryName } from "./hub/repository.js";
+export { type InspectReport, inspectGguf } from "./inspect.js";
 export {
   type CompleteResult,
   type LoadOptions,

@@ -34,7 +34,10 @@ export function parseTypes(choice: TypeChoice): TypeChoice {
   const parse = (name: string, known: string[], what: string): string => {
     const upper = name.toUpperCase();
     if (!known.includes(upper)) {
-      throw new BitnetError("USAGE", `unknown ${what} ${JSON.stringify(name)}; known: ${known.join(", ").toLowerCase()}`);
+      throw new BitnetError(
+        "USAGE",
+        `unknown ${what} ${JSON.stringify(name)}; known: ${known.join(", ").toLowerCase()}`,
+      );
     }
     return upper;
   };

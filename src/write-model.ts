@@ -139,7 +139,10 @@ async function checkFreeSpace(outfile: string, bytes: number): Promise<void> {
   });
   const { bavail, bsize } = await statfs(directory);
   if (bavail * bsize < bytes) {
-    throw new BitnetError("BAD_FILE", `${directory}: the file needs ${formatMB(bytes)}, but only ${formatMB(bavail * bsize)} are free`);
+    throw new BitnetError(
+      "BAD_FILE",
+      `${directory}: the file needs ${formatMB(bytes)}, but only ${formatMB(bavail * bsize)} are free`,
+    );
   }
 }
 
@@ -156,7 +159,12 @@ async function writeHead(path: string, head: Uint8Array[]): Promise<void> {
   }
 }
 
-async function runConversion(plan: ModelPlan, layout: Layout, outfile: string, options: WriteOptions): Promise<NativeConvertResult[]> {
+async function runConversion(
+  plan: ModelPlan,
+  layout: Layout,
+  outfile: string,
+  options: WriteOptions,
+): Promise<NativeConvertResult[]> {
   const { jobs, files, outBytes } = layout;
   const { threads, kernelConfig, signal, onProgress } = options;
   if (jobs.length === 0) {
@@ -187,12 +195,26 @@ async function flushDirectory(path: string): Promise<void> {
   await directory?.close();
 }
 
-function report(plan: ModelPlan, layout: Layout, results: NativeConvertResult[], outfile: string, seconds: number): ConvertReport {
+function report(
+  plan: ModelPlan,
+  layout: Layout,
+  results: NativeConvertResult[],
+  outfile: string,
+  seconds: number,
+): ConvertReport {
   const typeHistogram: Record<string, number> = {};
   const ternary = { minus: 0, zero: 0, plus: 0 };
   const tensors = plan.tensors.map(({ name, type, sourceType, shape }, i): ConvertedTensor => {
     typeHistogram[type] = (typeHistogram[type] ?? 0) + 1;
-    const { minus = 0, zero = 0, plus = 0, scale, rounded, relativeError, ternary: isTernary } = results[i] ?? { ternary: false };
+    const {
+      minus = 0,
+      zero = 0,
+      plus = 0,
+      scale,
+      rounded,
+      relativeError,
+      ternary: isTernary,
+    } = results[i] ?? { ternary: false };
     ternary.minus += minus;
     ternary.zero += zero;
     ternary.plus += plus;

@@ -1,11 +1,13 @@
 // The command line from outside: arguments in, stdout, stderr and exit status out, on the bundled model.
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findFixture, type ProcessResult, readFloats, runBitnet, tinyModel } from "./fixtures.js";
+import { findFixture, type ProcessResult, readFloats, root, runBitnet, tinyModel } from "./fixtures.js";
 
 const story = "Once upon a time";
 const model = ["-m", tinyModel];
@@ -170,6 +172,15 @@ describe("Ctrl-C", () => {
     expect(stdout).toMatch(/^Once upon a time.*\n$/s);
     expect(stderr).toMatch(/load: +\d+ ms/);
     expect(stderr).not.toMatch(/error|full/);
+  });
+
+  test("ends a command that waits for its prompt", async () => {
+    const child = spawn(process.execPath, [join(root, "bin", "bitnet.js"), "run"], {
+      stdio: ["pipe", "ignore", "pipe"],
+    });
+    await once(child.stderr, "data"); // the note about the bundled model
+    child.kill("SIGINT");
+    expect(await once(child, "exit")).toEqual([130, null]);
   });
 });
 

@@ -1,5 +1,6 @@
 // Every ternary file format <-> plain codes. A code is t + 1: 0, 1, 2 for weights -1, 0, +1.
-// One file per layout (i2_s, tl1, tl2, tq, iq_bn); this header is what the rest of the core sees of them.
+// One file per layout (i2_s, tl1, tl2, tq, iq_bn); this header is what the rest of the core sees of
+// them.
 #pragma once
 
 #include <cstdint>
@@ -10,22 +11,25 @@
 
 namespace bitnet {
 
-// Tile sizes of the TL1 and TL2 layouts for one matrix shape. They are not stored in a GGUF file: bitnet.cpp keeps
-// them in kernel_config.ini, and the sets of its setup_env.py are built in.
+// Tile sizes of the TL1 and TL2 layouts for one matrix shape. They are not stored in a GGUF file:
+// bitnet.cpp keeps them in kernel_config.ini, and the sets of its setup_env.py are built in.
 struct TlConfig {
-  uint32_t rows, cols;       // the shape it is for: M, K
-  uint32_t BM, BK, bm;       // tile rows, tile columns, sub-tile rows
+  uint32_t rows, cols;  // the shape it is for: M, K
+  uint32_t BM, BK, bm;  // tile rows, tile columns, sub-tile rows
 };
 
-// Parses kernel_config.ini ([Kernels_i] sections with m, k, bm, bk, bmm). Throws kBadFile naming `name`.
+// Parses kernel_config.ini ([Kernels_i] sections with m, k, bm, bk, bmm). Throws kBadFile naming
+// `name`.
 std::vector<TlConfig> parse_tl_config(const std::string& text, const std::string& name);
-// The built-in config for a shape; throws kUnsupported if no model of bitnet.cpp has it. type: kTL1, kTL2, kTL2_V2.
+// The built-in config for a shape; throws kUnsupported if no model of bitnet.cpp has it. type:
+// kTL1, kTL2, kTL2_V2.
 TlConfig builtin_tl_config(TensorType type, uint32_t rows, uint32_t cols);
 // Throws kUnsupported if the tile sizes do not divide the shape as the layout needs.
 void check_tl_config(TensorType type, const TlConfig& config);
 
-// How the codes of an I2_S tensor lie. Nothing in a file says so: all published files are canonical, the others come
-// from some builds of bitnet.cpp and must be named by whoever reads them.
+// How the codes of an I2_S tensor lie. Nothing in a file says so: all published files are
+// canonical, the others come from some builds of bitnet.cpp and must be named by whoever reads
+// them.
 enum class I2SLayout : uint8_t {
   kCanonical,   // blocks of 128 codes in 32 bytes
   kArm64,       // blocks of 64 codes in 16 bytes: 2026 builds for ARM
@@ -38,47 +42,50 @@ struct TernaryTensor {
   int64_t rows, cols;
   const uint8_t* data;
   uint64_t n_bytes;
-  TlConfig tl;               // used by TL1 and TL2 only
+  TlConfig tl;                            // used by TL1 and TL2 only
   I2SLayout i2s = I2SLayout::kCanonical;  // used by I2_S only
 };
 
 // Writes the `cols` codes of one row and returns the scale that multiplies them. Thread-safe.
-// Throws kUnsupported if the row has no single scale (TQ blocks that differ), kBadFile on an impossible code.
+// Throws kUnsupported if the row has no single scale (TQ blocks that differ), kBadFile on an
+// impossible code.
 float unpack_ternary_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
 
-// The canonical I2_S layout of one row, which all kernels read: blocks of 128 codes in 32 bytes, element 32g + p of a
-// block in byte p, bits (7 - 2g, 6 - 2g). The row is padded to a multiple of 128 columns with code 1 (weight 0).
-// out: padded_cols / 4 bytes, padded_cols = cols rounded up to 128.
+// The canonical I2_S layout of one row, which all kernels read: blocks of 128 codes in 32 bytes,
+// element 32g + p of a block in byte p, bits (7 - 2g, 6 - 2g). The row is padded to a multiple of
+// 128 columns with code 1 (weight 0). out: padded_cols / 4 bytes, padded_cols = cols rounded up to
+// 128.
 void pack_i2_s_row(const uint8_t* codes, int64_t cols, uint8_t* out);
 
 // A whole tensor to write. I2_S is always canonical.
 struct TernaryLayout {
   TensorType type;
   int64_t rows, cols;
-  TlConfig tl = {};          // used by TL1 and TL2 only
+  TlConfig tl = {};  // used by TL1 and TL2 only
 };
 
-// Throws kUnsupported, saying why, if the type cannot hold a matrix of this shape. The functions below assume that it
-// can: check once per tensor.
+// Throws kUnsupported, saying why, if the type cannot hold a matrix of this shape. The functions
+// below assume that it can: check once per tensor.
 void check_ternary_layout(const TernaryLayout& out);
-// Ranges of rows that begin and end at multiples of this (or at the last row) share no byte: I2_S blocks may straddle
-// rows, TL2 keeps the signs of two rows in one word.
+// Ranges of rows that begin and end at multiples of this (or at the last row) share no byte: I2_S
+// blocks may straddle rows, TL2 keeps the signs of two rows in one word.
 int64_t ternary_row_granularity(const TernaryLayout& out);
-// Writes rows [row_begin, row_end), a range as above, into the buffer of the whole tensor, tensor_bytes() long. Ranges
-// may be written in any order and at the same time. codes: [row_end - row_begin, cols]. The types whose rows or blocks
-// hold their own scale (TQ, IQ) store `scale`; TQ and IQ1_BN round it to f16 (kUnsupported if it is too large or too
-// small for that). Throws kInternal on a range that is not as above or a code above 2, kBadFile on a scale that is not
+// Writes rows [row_begin, row_end), a range as above, into the buffer of the whole tensor,
+// tensor_bytes() long. Ranges may be written in any order and at the same time. codes: [row_end -
+// row_begin, cols]. The types whose rows or blocks hold their own scale (TQ, IQ) store `scale`; TQ
+// and IQ1_BN round it to f16 (kUnsupported if it is too large or too small for that). Throws
+// kInternal on a range that is not as above or a code above 2, kBadFile on a scale that is not
 // finite.
-void pack_ternary_rows(const TernaryLayout& out, int64_t row_begin, int64_t row_end, const uint8_t* codes, float scale,
-                       uint8_t* tensor_data);
-// The bytes that belong to no row: the scale of I2_S, TL1 and TL2, and zeros for all padding. With it and all rows,
-// every byte of the tensor is written: the buffer need not be zeroed.
+void pack_ternary_rows(const TernaryLayout& out, int64_t row_begin, int64_t row_end,
+                       const uint8_t* codes, float scale, uint8_t* tensor_data);
+// The bytes that belong to no row: the scale of I2_S, TL1 and TL2, and zeros for all padding. With
+// it and all rows, every byte of the tensor is written: the buffer need not be zeroed.
 void write_ternary_tail(const TernaryLayout& out, float scale, uint8_t* tensor_data);
 
-// The weights of packed Hugging Face checkpoints (uint8, quant_method "bitnet"): bits 2i + 1, 2i of packed row r are
-// the codes of row i * packed_rows + r, so there are 4 * packed_rows rows.
+// The weights of packed Hugging Face checkpoints (uint8, quant_method "bitnet"): bits 2i + 1, 2i of
+// packed row r are the codes of row i * packed_rows + r, so there are 4 * packed_rows rows.
 struct HfPackedMatrix {
-  const uint8_t* data;       // [packed_rows, cols]
+  const uint8_t* data;  // [packed_rows, cols]
   uint64_t n_bytes;
   int64_t packed_rows, cols;
 };

@@ -131,7 +131,9 @@ export async function readScalar(tensor: CheckpointTensor): Promise<number> {
   if (tensor.dtype === "F32") {
     return bytes.readFloatLE();
   }
-  return tensor.dtype === "BF16" ? Buffer.from([0, 0, ...bytes.subarray(0, 2)]).readFloatLE() : halfToNumber(bytes.readUInt16LE());
+  return tensor.dtype === "BF16"
+    ? Buffer.from([0, 0, ...bytes.subarray(0, 2)]).readFloatLE()
+    : halfToNumber(bytes.readUInt16LE());
 }
 
 function halfToNumber(bits: number): number {

@@ -69,7 +69,8 @@ export function parseModelConfig(json: Json, path: string): ModelConfig {
     ...ropeOf(json, path),
     tiedEmbeddings: json.tie_word_embeddings === true,
     quantization,
-    ternary: quantization !== undefined || modelType === "bitnet" || architectures.some((name) => ternaryClasses.has(name)),
+    ternary:
+      quantization !== undefined || modelType === "bitnet" || architectures.some((name) => ternaryClasses.has(name)),
     bosTokenId: firstId(json.bos_token_id),
     eosTokenId: firstId(json.eos_token_id),
     padTokenId: firstId(json.pad_token_id),
@@ -90,7 +91,10 @@ function quantizationOf(value: unknown, path: string): ModelConfig["quantization
   const json = value as Json;
   const method = String(json.quant_method ?? "");
   if (method !== "bitnet") {
-    throw new BitnetError("UNSUPPORTED", `${path}: quantization method ${JSON.stringify(method)}; only "bitnet" is supported`);
+    throw new BitnetError(
+      "UNSUPPORTED",
+      `${path}: quantization method ${JSON.stringify(method)}; only "bitnet" is supported`,
+    );
   }
   return {
     linearClass: String(json.linear_class ?? "bitlinear").toLowerCase(),
@@ -108,7 +112,11 @@ function ropeOf(json: Json, path: string): Pick<ModelConfig, "ropeTheta" | "rope
     ropeScaling:
       type === "default"
         ? undefined
-        : { type, factor: scaling.factor === undefined ? undefined : requireNumber(scaling.factor, "rope_scaling.factor", path) },
+        : {
+            type,
+            factor:
+              scaling.factor === undefined ? undefined : requireNumber(scaling.factor, "rope_scaling.factor", path),
+          },
   };
 }
 

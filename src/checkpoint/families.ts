@@ -37,13 +37,25 @@ const families: Record<Architecture, Family> = {
   gemma3: { architecture: "gemma3", permuted: false, embedding: true },
 };
 
+export function familyOf(architecture: Architecture): Family {
+  return families[architecture];
+}
+
+export const architectures = Object.keys(families) as Architecture[];
+
 const llamaClasses = new Set(["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM"]);
 const bitnetClasses = new Set(["BitnetForCausalLM", "BitNetForCausalLM"]);
 
 /** Chooses by class, and between the two bitnet graphs by the activation: old and new names are used for both. */
 export function chooseFamily(config: ModelConfig): Family {
   const architecture = architectureOf(config);
-  const expected = { llama: "silu", bitnet: "silu", "bitnet-b1.58": "relu2", qwen3: "silu", gemma3: "gelu_pytorch_tanh" };
+  const expected = {
+    llama: "silu",
+    bitnet: "silu",
+    "bitnet-b1.58": "relu2",
+    qwen3: "silu",
+    gemma3: "gelu_pytorch_tanh",
+  };
   if (config.hiddenAct !== expected[architecture]) {
     throw new BitnetError(
       "UNSUPPORTED",
@@ -162,7 +174,9 @@ function listLayerTensors(family: Family, config: ModelConfig, prefix: string): 
     norm("ffn_norm", hidden),
     ...(subNorms ? [norm("attn_sub_norm", width), norm("ffn_sub_norm", ffn)] : []),
     ...(family.architecture === "gemma3" ? [norm("post_attention_norm", hidden), norm("post_ffw_norm", hidden)] : []),
-    ...(family.embedding ? [norm("attn_q_norm", headDim), norm("attn_k_norm", headDim), ...inputNorms(norm, config)] : []),
+    ...(family.embedding
+      ? [norm("attn_q_norm", headDim), norm("attn_k_norm", headDim), ...inputNorms(norm, config)]
+      : []),
     ...linear("attn_q", width, hidden, permuted(heads)),
     ...linear("attn_k", kvWidth, hidden, permuted(kvHeads)),
     ...linear("attn_v", kvWidth, hidden),
@@ -174,10 +188,21 @@ function listLayerTensors(family: Family, config: ModelConfig, prefix: string): 
 }
 
 /** The norm inside each linear layer of the embedding models; optional, as plain Qwen3 and Gemma have none. */
-function inputNorms(norm: (name: string, n: number, add: number) => ExpectedTensor, config: ModelConfig): ExpectedTensor[] {
+function inputNorms(
+  norm: (name: string, n: number, add: number) => ExpectedTensor,
+  config: ModelConfig,
+): ExpectedTensor[] {
   const { hiddenSize: hidden, intermediateSize: ffn } = config;
   const width = config.heads * config.headDim;
-  const sizes = { attn_q: hidden, attn_k: hidden, attn_v: hidden, attn_output: width, ffn_gate: hidden, ffn_up: hidden, ffn_down: ffn };
+  const sizes = {
+    attn_q: hidden,
+    attn_k: hidden,
+    attn_v: hidden,
+    attn_output: width,
+    ffn_gate: hidden,
+    ffn_up: hidden,
+    ffn_down: ffn,
+  };
   return Object.entries(sizes).map(([name, n]) => ({ ...norm(`${name}_norm_in`, n, 0), optional: true }));
 }
 
@@ -212,7 +237,13 @@ function ropeScaling(architecture: string, config: ModelConfig): (MetadataEntry 
     return [];
   }
   if (scaling.type !== "linear" || scaling.factor === undefined) {
-    throw new BitnetError("UNSUPPORTED", `${config.path}: rope scaling of type ${JSON.stringify(scaling.type)}; only "linear" is supported`);
+    throw new BitnetError(
+      "UNSUPPORTED",
+      `${config.path}: rope scaling of type ${JSON.stringify(scaling.type)}; only "linear" is supported`,
+    );
   }
-  return [string(`${architecture}.rope.scaling.type`, "linear"), f32(`${architecture}.rope.scaling.factor`, scaling.factor)];
+  return [
+    string(`${architecture}.rope.scaling.type`, "linear"),
+    f32(`${architecture}.rope.scaling.factor`, scaling.factor),
+  ];
 }

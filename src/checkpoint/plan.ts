@@ -9,7 +9,14 @@ import type { NativeConvertSource } from "../native.js";
 import type { ModelPlan, PlannedTensor } from "../write-model.js";
 import { type Checkpoint, hubOriginOf, openCheckpoint, readOptionalJson, readScalar } from "./checkpoint.js";
 import { type ModelConfig, readModelConfig } from "./config.js";
-import { chooseFamily, type ExpectedTensor, type Family, listExpectedTensors, listModelMetadata, mapTensorName } from "./families.js";
+import {
+  chooseFamily,
+  type ExpectedTensor,
+  type Family,
+  listExpectedTensors,
+  listModelMetadata,
+  mapTensorName,
+} from "./families.js";
 import type { CheckpointTensor } from "./safetensors.js";
 import { readTokenizer } from "./tokenizer.js";
 
@@ -37,7 +44,10 @@ export async function planCheckpoint(options: ConvertOptions, types: TypeChoice)
       tensors.push(await planner.plan(expected, source));
       sources.delete(expected.name);
     } else if (!expected.optional) {
-      throw new BitnetError("BAD_FILE", `${options.source}: no tensor for ${expected.name}: the checkpoint is not complete`);
+      throw new BitnetError(
+        "BAD_FILE",
+        `${options.source}: no tensor for ${expected.name}: the checkpoint is not complete`,
+      );
     }
   }
   refuseLeftovers(sources, config);
@@ -58,13 +68,20 @@ function mapSources(checkpoint: Checkpoint, family: Family, skipUnknown: boolean
     }
     const mapped = mapTensorName(family, name);
     if (mapped === undefined && !skipUnknown) {
-      throw new BitnetError("UNSUPPORTED", `${tensor.file}: tensor ${name} is none that a ${family.architecture} model has`, {
-        hint: "leave such tensors out with --skip-unknown",
-      });
+      throw new BitnetError(
+        "UNSUPPORTED",
+        `${tensor.file}: tensor ${name} is none that a ${family.architecture} model has`,
+        {
+          hint: "leave such tensors out with --skip-unknown",
+        },
+      );
     }
     if (typeof mapped === "string") {
       if (sources.has(mapped)) {
-        throw new BitnetError("BAD_FILE", `${tensor.file}: both ${name} and ${sources.get(mapped)?.name} are ${mapped}`);
+        throw new BitnetError(
+          "BAD_FILE",
+          `${tensor.file}: both ${name} and ${sources.get(mapped)?.name} are ${mapped}`,
+        );
       }
       sources.set(mapped, tensor);
     }
@@ -137,10 +154,16 @@ class CheckpointPlanner {
 
   #floatSource(tensor: CheckpointTensor): NativeConvertSource {
     if (!floatDtypes.has(tensor.dtype)) {
-      throw new BitnetError("UNSUPPORTED", `${tensor.file}: tensor ${tensor.name} is ${tensor.dtype}; F32, F16 or BF16 expected`);
+      throw new BitnetError(
+        "UNSUPPORTED",
+        `${tensor.file}: tensor ${tensor.name} is ${tensor.dtype}; F32, F16 or BF16 expected`,
+      );
     }
     if (this.#checkpoint.tensors.has(tensor.name + scaleSuffix)) {
-      throw new BitnetError("UNSUPPORTED", `${tensor.file}: tensor ${tensor.name} has a scale although it is not packed`);
+      throw new BitnetError(
+        "UNSUPPORTED",
+        `${tensor.file}: tensor ${tensor.name} has a scale although it is not packed`,
+      );
     }
     return { kind: "tensor", type: tensor.dtype };
   }
@@ -149,22 +172,35 @@ class CheckpointPlanner {
   async #packedSource(tensor: CheckpointTensor): Promise<NativeConvertSource> {
     const scaleTensor = this.#checkpoint.tensors.get(tensor.name + scaleSuffix);
     if (scaleTensor === undefined) {
-      throw new BitnetError("BAD_FILE", `${tensor.file}: tensor ${tensor.name} is packed but has no ${tensor.name}${scaleSuffix}`);
+      throw new BitnetError(
+        "BAD_FILE",
+        `${tensor.file}: tensor ${tensor.name} is packed but has no ${tensor.name}${scaleSuffix}`,
+      );
     }
     const stored = await readScalar(scaleTensor);
     const divides = this.#config.quantization?.linearClass !== "autobitlinear";
     const factor = Math.fround(divides ? 1 / stored : stored);
     if (!Number.isFinite(factor) || factor <= 0) {
-      throw new BitnetError("BAD_FILE", `${scaleTensor.file}: ${scaleTensor.name} is ${stored}; a positive number expected`);
+      throw new BitnetError(
+        "BAD_FILE",
+        `${scaleTensor.file}: ${scaleTensor.name} is ${stored}; a positive number expected`,
+      );
     }
     if (factor < plausibleScale.least || factor > plausibleScale.most) {
-      this.warnings.push(`${tensor.name}: weights of ${factor} are hard to believe; is linear_class in config.json right?`);
+      this.warnings.push(
+        `${tensor.name}: weights of ${factor} are hard to believe; is linear_class in config.json right?`,
+      );
     }
     return { kind: "hf-packed", factor };
   }
 }
 
-async function listMetadata(options: ConvertOptions, types: TypeChoice, family: Family, config: ModelConfig): Promise<MetadataEntry[]> {
+async function listMetadata(
+  options: ConvertOptions,
+  types: TypeChoice,
+  family: Family,
+  config: ModelConfig,
+): Promise<MetadataEntry[]> {
   const origin = hubOriginOf(options.source);
   const repository = options.sourceRepository ?? origin?.repository;
   const revision = options.sourceRevision ?? origin?.revision;

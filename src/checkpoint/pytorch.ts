@@ -89,7 +89,10 @@ class Tensor {
     const bytes = elements * size;
     const skipped = this.storageOffset * size;
     if (dtype === "" || !this.#isContiguous()) {
-      throw new BitnetError("UNSUPPORTED", `${path}: tensor ${name} is not a plain contiguous one (${this.storage.type})`);
+      throw new BitnetError(
+        "UNSUPPORTED",
+        `${path}: tensor ${name} is not a plain contiguous one (${this.storage.type})`,
+      );
     }
     if (!Number.isSafeInteger(skipped + bytes) || skipped + bytes > available) {
       throw new BitnetError("BAD_FILE", `${path}: tensor ${name} ends beyond its data`);
@@ -153,7 +156,11 @@ async function readZipDirectory(file: FileHandle, path: string): Promise<Map<str
 function parseZipDirectory(bytes: Buffer, path: string): Map<string, ZipMember> {
   const members = new Map<string, ZipMember>();
   for (let pos = 0; pos + 46 <= bytes.length; ) {
-    const [method, nameLength, extraLength] = [10, 28, 30].map((at) => bytes.readUInt16LE(pos + at)) as [number, number, number];
+    const [method, nameLength, extraLength] = [10, 28, 30].map((at) => bytes.readUInt16LE(pos + at)) as [
+      number,
+      number,
+      number,
+    ];
     const next = pos + 46 + nameLength + extraLength + bytes.readUInt16LE(pos + 32);
     if (bytes.readUInt32LE(pos) !== 0x02014b50 || next > bytes.length) {
       throw new BitnetError("BAD_FILE", `${path}: the archive's directory is damaged`);
@@ -233,7 +240,9 @@ class Unpickler {
   }
 
   #fail(what: string): never {
-    throw new BitnetError("UNSUPPORTED", `${this.#path}: data.pkl ${what}`, { hint: "convert it to safetensors first" });
+    throw new BitnetError("UNSUPPORTED", `${this.#path}: data.pkl ${what}`, {
+      hint: "convert it to safetensors first",
+    });
   }
 
   #take(n: number): Buffer {

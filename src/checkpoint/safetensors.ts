@@ -46,7 +46,10 @@ export async function readSafetensorsHeader(path: string): Promise<CheckpointTen
       throw new BitnetError("BAD_FILE", `${path}: not a safetensors file, or cut off: it has no complete header`);
     }
     if (length > maxHeaderBytes) {
-      throw new BitnetError("BAD_FILE", `${path}: the header claims ${length} bytes; at most ${maxHeaderBytes} expected`);
+      throw new BitnetError(
+        "BAD_FILE",
+        `${path}: the header claims ${length} bytes; at most ${maxHeaderBytes} expected`,
+      );
     }
     const header = Buffer.alloc(Number(length));
     await file.read(header, 0, header.length, 8);
@@ -71,7 +74,13 @@ function parseHeader(path: string, text: string, dataStart: number, fileSize: nu
     .map(([name, entry]) => parseTensor(path, name, entry, dataStart, fileSize));
 }
 
-function parseTensor(path: string, name: string, entry: unknown, dataStart: number, fileSize: number): CheckpointTensor {
+function parseTensor(
+  path: string,
+  name: string,
+  entry: unknown,
+  dataStart: number,
+  fileSize: number,
+): CheckpointTensor {
   const fail = (what: string): never => {
     throw new BitnetError("BAD_FILE", `${path}: tensor ${JSON.stringify(name.slice(0, 200))} ${what}`);
   };
@@ -89,7 +98,9 @@ function parseTensor(path: string, name: string, entry: unknown, dataStart: numb
   }
   const [begin = 0, end = 0] = offsets;
   if (begin > end || end > fileSize - dataStart) {
-    return fail(`ends at byte ${dataStart + end}, beyond the end of the file (${fileSize} bytes; is the download complete?)`);
+    return fail(
+      `ends at byte ${dataStart + end}, beyond the end of the file (${fileSize} bytes; is the download complete?)`,
+    );
   }
   if (end - begin !== elements * size) {
     return fail(`has ${end - begin} bytes, but ${dtype} [${shape.join(", ")}] needs ${elements * size}`);

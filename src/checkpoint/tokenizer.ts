@@ -75,7 +75,10 @@ async function readAddedTokens(directory: string, config: Json): Promise<AddedTo
 function fillUp(vocabulary: Vocabulary, vocabSize: number | undefined, path: string): number {
   const { tokens, types, scores } = vocabulary;
   if (vocabSize !== undefined && tokens.length > vocabSize) {
-    throw new BitnetError("BAD_FILE", `${path}: ${tokens.length} tokens, but vocab_size in config.json is ${vocabSize}`);
+    throw new BitnetError(
+      "BAD_FILE",
+      `${path}: ${tokens.length} tokens, but vocab_size in config.json is ${vocabSize}`,
+    );
   }
   const size = vocabSize ?? tokens.length;
   for (let id = 0; id < size; id++) {
@@ -90,7 +93,11 @@ function fillUp(vocabulary: Vocabulary, vocabSize: number | undefined, path: str
   return size;
 }
 
-function vocabularyEntries(vocabulary: Vocabulary, options: TokenizerOptions, path: string): (MetadataEntry | undefined)[] {
+function vocabularyEntries(
+  vocabulary: Vocabulary,
+  options: TokenizerOptions,
+  path: string,
+): (MetadataEntry | undefined)[] {
   const { model, tokens, types, scores, merges } = vocabulary;
   const pre = options.pre ?? (model === "llama" ? "default" : vocabulary.pre);
   if (pre === undefined) {
@@ -156,7 +163,9 @@ async function chatTemplateEntries(directory: string, config: Json): Promise<(Me
   if (typeof template === "string") {
     return [string("tokenizer.chat_template", template)];
   }
-  const named = (Array.isArray(template) ? template : []).map(asObject).filter((entry) => typeof entry.template === "string");
+  const named = (Array.isArray(template) ? template : [])
+    .map(asObject)
+    .filter((entry) => typeof entry.template === "string");
   if (named.length === 0) {
     return [];
   }
@@ -164,7 +173,10 @@ async function chatTemplateEntries(directory: string, config: Json): Promise<(Me
   const main = named.find((entry) => entry.name === "default");
   return [
     string("tokenizer.chat_template", main === undefined ? undefined : String(main.template)),
-    stringArray("tokenizer.chat_templates", others.map((entry) => String(entry.name))),
+    stringArray(
+      "tokenizer.chat_templates",
+      others.map((entry) => String(entry.name)),
+    ),
     ...others.map((entry) => string(`tokenizer.chat_template.${String(entry.name)}`, String(entry.template))),
   ];
 }

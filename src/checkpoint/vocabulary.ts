@@ -80,8 +80,14 @@ export function parseTokenizerJson(json: Json, path: string): Vocabulary {
   return vocabulary;
 }
 
-function byteLevelParts(preTokenizers: Json[], merges: string[]): Pick<Vocabulary, "model" | "pre" | "rule" | "merges"> {
-  const rule = preTokenizers.map(describePreTokenizer).filter((text) => text !== "").join(" ; ");
+function byteLevelParts(
+  preTokenizers: Json[],
+  merges: string[],
+): Pick<Vocabulary, "model" | "pre" | "rule" | "merges"> {
+  const rule = preTokenizers
+    .map(describePreTokenizer)
+    .filter((text) => text !== "")
+    .join(" ; ");
   return { model: "gpt2", pre: knownRules.get(rule), rule, merges };
 }
 
@@ -147,10 +153,7 @@ function templateOf(json: Json): Pick<Vocabulary, "addBos" | "addEos"> {
 }
 
 const llama3Tail = String.raw`|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
-const contractions = [
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-  "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])",
-];
+const contractions = ["(?i:'s|'t|'re|'ve|'m|'ll|'d)", "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"];
 const gpt2Rule = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 const threeDigits = "[0-9][0-9][0-9]";
 
@@ -228,7 +231,10 @@ export function parseSentencePiece(bytes: Buffer, path: string): Vocabulary {
 function readTrainerSpec(data: Buffer, vocabulary: Vocabulary, path: string): void {
   const [modelType, unk, bos, eos, pad] = pick(data, [3, 40, 41, 42, 43], path);
   if ((modelType ?? 1) !== 2) {
-    throw new BitnetError("UNSUPPORTED", `${path}: a SentencePiece model of type ${modelType ?? 1}; only BPE (2) is supported`);
+    throw new BitnetError(
+      "UNSUPPORTED",
+      `${path}: a SentencePiece model of type ${modelType ?? 1}; only BPE (2) is supported`,
+    );
   }
   // The defaults of SentencePiece; -1, written as a huge number, is none.
   const id = (value: Buffer | number | undefined, fallback: number | undefined) => {
@@ -290,7 +296,10 @@ export function parseTiktoken(text: string, path: string): Vocabulary {
   for (const line of text.split("\n").filter((line) => line.trim() !== "")) {
     const match = /^([A-Za-z0-9+/]+={0,2}) (\d{1,7})\s*$/.exec(line);
     if (match === null || Number(match[2]) >= maxTokens) {
-      throw new BitnetError("BAD_FILE", `${path}: ${JSON.stringify(line.slice(0, 60))} is not a line of a tiktoken file`);
+      throw new BitnetError(
+        "BAD_FILE",
+        `${path}: ${JSON.stringify(line.slice(0, 60))} is not a line of a tiktoken file`,
+      );
     }
     ranks.set(Buffer.from(match[1] ?? "", "base64").toString("latin1"), Number(match[2]));
   }
@@ -364,8 +373,8 @@ function splitBelow(token: string, limit: number, ranks: Map<string, number>): s
   }
 }
 
-// GPT-2's alphabet: printable bytes are themselves, the others the characters from U+0100 on.
-const byteAlphabet = ((): string[] => {
+/** GPT-2's alphabet: printable bytes are themselves, the others the characters from U+0100 on. */
+export const byteAlphabet = ((): string[] => {
   const printable = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let next = 256;
   return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++));

@@ -1,6 +1,7 @@
 // bitnet run: from a prompt to text, the twin of run_inference.py and llama-cli.
 
 import { readFile } from "node:fs/promises";
+import { addAbortSignal } from "node:stream";
 import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
 import { bundledModel } from "../bundled-model.js";
@@ -173,9 +174,9 @@ function checkCombinations(options: RunOptions, command: Command): void {
 }
 
 async function run(options: RunOptions): Promise<void> {
-  const say = startNotes(options);
   const signal = interruptSignal();
-  const prompt = (await readPrompt(options)) ?? (await readPipedPrompt(options));
+  const say = startNotes(options);
+  const prompt = (await readPrompt(options, signal)) ?? (await readPipedPrompt(options, signal));
   const loadStart = performance.now();
   await using model = await load(options, signal);
   const loadMs = performance.now() - loadStart;
@@ -201,8 +202,9 @@ async function run(options: RunOptions): Promise<void> {
 async function converse(options: RunOptions): Promise<void> {
   const { runConversation } = await import("./conversation.js");
   const say = startNotes(options);
-  const systemPrompt = await readPrompt(options);
-  await using model = await load(options, interruptSignal());
+  const signal = interruptSignal();
+  const systemPrompt = await readPrompt(options, signal);
+  await using model = await load(options, signal);
   await runConversation(model, {
     systemPrompt,
     contextSize: chooseContextSize(model, options, say),
@@ -248,9 +250,9 @@ function noteIgnored(options: RunOptions, say: (text: string) => void): void {
 }
 
 /** The prompt of -p or -f, if there is one. */
-async function readPrompt(options: RunOptions): Promise<string | undefined> {
+async function readPrompt(options: RunOptions, signal: AbortSignal): Promise<string | undefined> {
   if (options.prompt === "-" || options.file === "-") {
-    return dropLastNewline(await readAll(process.stdin));
+    return readStdin(signal);
   }
   if (options.prompt !== undefined) {
     return options.escape ? unescapeText(options.prompt) : options.prompt;
@@ -259,12 +261,16 @@ async function readPrompt(options: RunOptions): Promise<string | undefined> {
 }
 
 /** What is piped in; the bundled model knows how to begin without. */
-async function readPipedPrompt(options: RunOptions): Promise<string> {
-  const piped = process.stdin.isTTY ? "" : dropLastNewline(await readAll(process.stdin));
+async function readPipedPrompt(options: RunOptions, signal: AbortSignal): Promise<string> {
+  const piped = process.stdin.isTTY ? "" : await readStdin(signal);
   if (piped === "" && options.model !== undefined) {
     throw new BitnetError("USAGE", "there is no prompt", { hint: "give one with -p TEXT, -f FILE or on stdin" });
   }
   return piped || bundledModel.prompt;
+}
+
+async function readStdin(signal: AbortSignal): Promise<string> {
+  return dropLastNewline(await readAll(addAbortSignal(signal, process.stdin)));
 }
 
 /** As llama-cli does with -f: editors end every file with a newline that is not meant. */

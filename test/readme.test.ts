@@ -1,0 +1,48 @@
+// What the README says is true: its commands run, and its table has every option of `bitnet run`.
+
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { root, runBitnet, tinyModel } from "./fixtures.js";
+
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const shell = [...readme.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block = ""]) => block.trim().split("\n"));
+const commands = shell.flatMap(
+  (line) => /(?:^|&& )(?:bitnet|node bin\/bitnet\.js) (.*?)(?: +#.*)?$/.exec(line)?.[1] ?? [],
+);
+
+const folder = mkdtempSync(join(tmpdir(), "bitnet-readme-"));
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** The words of a command line, with the bundled model and the folder of this test for its files. */
+function words(line: string): string[] {
+  return [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain = ""]) => {
+    if (plain.endsWith(".gguf")) {
+      return tinyModel;
+    }
+    return quoted ?? (plain.endsWith(".f32") ? join(folder, plain) : plain);
+  });
+}
+
+test("the README has commands", () => {
+  expect(commands.length).toBeGreaterThanOrEqual(6);
+});
+
+test.each(commands)("bitnet %s", async (line) => {
+  const { status, stderr } = await runBitnet(words(line));
+  expect({ status, stderr }).toEqual({ status: 0, stderr: expect.not.stringContaining("error:") });
+});
+
+describe("the table of options", () => {
+  test("has every option of bitnet run and no other", async () => {
+    const { stdout } = await runBitnet(["run", "--help"]);
+    const real = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(([, name]) => name);
+    const rows = readme.split("\n").filter((line) => line.startsWith("| `-"));
+    const told = rows.flatMap((row) => row.split("|")[1]?.match(/--[a-z-]+/g) ?? []);
+    const spelled = told.map((name) => (name === "--temperature" ? "--temp" : name));
+    expect(spelled.sort()).toEqual(real.filter((name) => name !== "--help").sort());
+  });
+});
