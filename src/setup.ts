@@ -2,7 +2,7 @@
 // the checkpoint, downloaded and converted. What setup_env.py does.
 
 import { constants, copyFile, link, mkdir, realpath, rename, rm, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { readJson } from "./checkpoint/checkpoint.js";
 import { readModelConfig } from "./checkpoint/config.js";
 import { type ConvertProgress, type ConvertReport, convertCheckpoint } from "./convert.js";
@@ -73,7 +73,6 @@ export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
   task.onNote(`looking up ${name.name}@${name.revision} on ${hub.environment.endpoint}`);
   const opened = await openRepository(hub, name, options);
-  await mkdir(folder, { recursive: true });
   const source = { repository: opened.name, commit: opened.commit };
   const published = await usePublished(task, hub, opened, registered, path);
   if (published !== undefined) {
@@ -212,6 +211,7 @@ function findPublished(repository: Repository, type: SetupType): string | undefi
 /** Gives a file of the cache a second name, or copies it to another disk. */
 async function placeFile(cached: string, path: string): Promise<void> {
   const made = `${path}.partial`;
+  await mkdir(dirname(path), { recursive: true });
   await rm(made, { force: true });
   const blob = await realpath(cached);
   await link(blob, made).catch(() => copyFile(blob, made, constants.COPYFILE_FICLONE));
@@ -322,6 +322,7 @@ interface ConvertSource {
 
 async function convert(task: Task, source: string, outfile: string, from: ConvertSource): Promise<ConvertReport> {
   task.onNote(`converting ${source} to ${task.type}`);
+  await mkdir(dirname(outfile), { recursive: true });
   const report = await convertCheckpoint({
     source,
     outfile,

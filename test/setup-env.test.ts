@@ -1,6 +1,6 @@
 // bitnet setup-env, list and rm from outside, against a hub on the loopback interface.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ProcessResult, readFixture, root, runBitnet, tinyModel } from "./fixtures.js";
 import { FakeHub, sha256 } from "./support/fake-hub.js";
@@ -329,7 +330,7 @@ describe("bitnet setup-env with a checkpoint", () => {
     const { status, stderr } = await run("setup-env", ["-hr", "test/tiny"]);
     expect(status).toBe(1);
     expect(stderr).toMatch(/error: test\/tiny holds no model-00002-of-00002\.safetensors/);
-    expect(readdirSync(join(models(), "tiny"))).toEqual([]);
+    expect(existsSync(models())).toBe(false);
   });
 });
 
@@ -364,7 +365,7 @@ describe("bitnet setup-env refuses", () => {
     expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
     expect(stderr).toMatch(message);
     expect(stderr.match(/^error: /gm)).toHaveLength(1);
-    expect(existsSync(join(models(), "bad", "ggml-model-i2_s.gguf"))).toBe(false);
+    expect(existsSync(join(models(), "bad"))).toBe(false);
     expect(fake.seen.some(({ path }) => path.endsWith("model.safetensors"))).toBe(false);
   });
 
@@ -476,5 +477,51 @@ describe("bitnet list and rm", () => {
     expect((await run("rm", ["redy", "--yes"])).stderr).toMatch(/hint: did you mean ready\?/);
     expect(readdirSync(folder)).toContain("precious.gguf");
     expect(await list()).toHaveLength(2);
+  });
+});
+
+const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
+
+describe.runIf(python !== undefined)("on a terminal", () => {
+  async function play(steps: object[], ...args: string[]) {
+    const script = join(root, "test", "support", "play-terminal.py");
+    const command = [script, JSON.stringify(steps), process.execPath, join(root, "bin", "bitnet.js"), ...args];
+    const { stdout } = await promisify(execFile)(python ?? "python3", [...command, "-md", models()], {
+      env: { ...process.env, ...env, TERM: "xterm" },
+    });
+    return JSON.parse(stdout) as { output: string; status: number; missing: string | null };
+  }
+
+  test("setup-env shows bars for the file and for all of it", async () => {
+    fake.pieceBytes = 16_384;
+    fake.pieceDelayMs = 4;
+    const { output, status } = await play([], "setup-env", "-hr", "test/ready", "-ld", join(folder, "logs"));
+    expect({ status, output }).toMatchObject({ status: 0 });
+    expect(output).toMatch(/\d+% .* of 1\.93 MB .*B\/s .*ETA .*ggml-model-i2_s\.gguf/);
+    expect(output).toMatch(/\d+% .* of 1\.93 MB .*downloading/);
+    expect(output).toMatch(/GGUF model saved at/);
+  });
+
+  test.each([
+    ["y", 0, false],
+    ["n", 1, true],
+    ["", 1, true],
+  ])("rm asks, and after %j ends with %d", async (answer, status, kept) => {
+    const path = await setupReady();
+    const result = await play([{ wait: "[y/N]", send: `${answer}\r` }], "rm", "ready");
+    expect(result).toMatchObject({ status, missing: null });
+    expect(existsSync(path)).toBe(kept);
+  });
+});
+
+describe("bitnet inspect", () => {
+  test("reads a file of the hub without downloading it", async () => {
+    const { status, stdout, stderr } = await runBitnet(["inspect", "test/ready", "--file", "ggml-model-i2_s.gguf"], {
+      env,
+    });
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stdout).toMatch(/architecture bitnet-b1\.58/);
+    expect(fake.sent).toBe(2 ** 20);
+    expect(existsSync(cache())).toBe(false);
   });
 });
