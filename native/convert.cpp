@@ -1,10 +1,10 @@
 #include "convert.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <exception>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -32,17 +32,34 @@ uint64_t mix(uint64_t x) {  // splitmix64's finisher
   return x ^ (x >> 31);
 }
 
-// Sums of row hashes do not depend on the order of the rows in time.
+// Sums of row hashes do not depend on the order of the rows in time. Four lanes: multiplications
+// need not wait for each other.
 uint64_t hash_row(const uint8_t* data, uint64_t n, int64_t row) {
-  uint64_t hash = mix(static_cast<uint64_t>(row) + 0x9e3779b97f4a7c15), word = 0;
-  for (; n >= 8; n -= 8, data += 8) {
-    std::memcpy(&word, data, 8);
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15;
-    hash ^= hash >> 29;
+  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
+  uint64_t lanes[4] = {mix(static_cast<uint64_t>(row) + kMultiplier), n, 1, 2};
+  const auto absorb = [&](const uint8_t* p) {
+    for (int i = 0; i < 4; ++i) {
+      uint64_t word;
+      std::memcpy(&word, p + 8 * i, 8);
+      lanes[i] = (lanes[i] ^ word) * kMultiplier;
+      lanes[i] ^= lanes[i] >> 29;
+    }
+  };
+  for (; n >= 32; n -= 32, data += 32) absorb(data);
+  uint8_t rest[32] = {};
+  std::memcpy(rest, data, n);
+  absorb(rest);
+  return mix(lanes[0] + mix(lanes[1] + mix(lanes[2] + mix(lanes[3]))));
+}
+
+// The largest |x| as its bits, which order like the numbers; NaN lies above infinity.
+constexpr uint32_t kInfinityBits = 0x7f800000;
+uint32_t largest_bits(const float* x, int64_t n) {
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    largest = std::max(largest, std::bit_cast<uint32_t>(x[i]) & 0x7fffffff);
   }
-  word = n;
-  for (uint64_t i = 0; i < n; ++i) word = word << 8 | data[i];
-  return mix(hash ^ word);
+  return largest;
 }
 
 bool is_tl(TensorType type) {
@@ -176,12 +193,10 @@ class SourceRows {
     if (s.kind == SourceKind::kRandom) return random_floats(s, row, job_.cols, out);
     if (!is_dequantizable(s.type)) return;  // only its bytes are copied
     dequantize_row(s.type, bytes(row), out, job_.cols);
-    bool finite = true;
-    for (int64_t i = 0; i < job_.cols; ++i)
-      finite &= std::fabs(out[i]) <= std::numeric_limits<float>::max();
-    if (!finite)
+    if (largest_bits(out, job_.cols) >= kInfinityBits) {
       fail(ErrorCode::kBadFile,
            "row " + std::to_string(source_row(row)) + " holds NaN or infinity");
+    }
     if (job_.add != 0) {
       for (int64_t i = 0; i < job_.cols; ++i) out[i] += job_.add;
     }
@@ -490,17 +505,12 @@ class Conversion {
         return;
       }
     }
-    if (job_.out_type == TensorType::kF16 && !fits_f16(x)) {
+    if (job_.out_type == TensorType::kF16 &&
+        largest_bits(x, job_.cols) > std::bit_cast<uint32_t>(kMaxF16)) {
       source_.fail(ErrorCode::kUnsupported,
                    "row " + std::to_string(row) + " holds a value beyond the range of F16");
     }
     quantize_row(job_.out_type, x, out, job_.cols);
-  }
-
-  bool fits_f16(const float* x) const {
-    bool fits = true;
-    for (int64_t i = 0; i < job_.cols; ++i) fits &= std::fabs(x[i]) <= kMaxF16;
-    return fits;
   }
 
   void prepare_errors() {
