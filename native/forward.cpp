@@ -28,16 +28,14 @@ KvCache::KvCache(const Config& config, int64_t n_ctx)
       positions_(round_up(n_ctx, kAttentionChunk)),
       head_size_(positions_ * (head_dim_ + v_stride_)),
       n_bytes_(config.n_layers * n_heads_ * head_size_ * static_cast<int64_t>(sizeof(uint16_t))) {
-  // calloc: large blocks come as untouched zero pages.
-  data_ = static_cast<uint16_t*>(std::calloc(static_cast<size_t>(n_bytes_), 1));
-  if (!data_) {
+  try {
+    data_ = HugeArray(static_cast<size_t>(n_bytes_));
+  } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::kNoMemory,
                 "not enough memory for a context of " + std::to_string(n_ctx) + " tokens (" +
                     std::to_string(n_bytes_ >> 20) + " MiB of keys and values)");
   }
 }
-
-KvCache::~KvCache() { std::free(data_); }
 
 void KvCache::store(int64_t layer, int64_t head, int64_t position, const float* k, const float* v) {
   uint16_t* key = keys(layer, head) + position / 16 * 16 * head_dim_ + position % 16;
