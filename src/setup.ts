@@ -1,8 +1,10 @@
 // From the name of a model to a GGUF file that is ready to run: a published one if there is one of the wanted type, else
 // the checkpoint, downloaded and converted. What setup_env.py does.
 
-import { constants, copyFile, link, mkdir, readFile, realpath, rename, rm, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { constants, copyFile, link, mkdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { readJson } from "./checkpoint/checkpoint.js";
+import { readModelConfig } from "./checkpoint/config.js";
 import { type ConvertProgress, type ConvertReport, convertCheckpoint } from "./convert.js";
 import { BitnetError, toBitnetError } from "./errors.js";
 import { type Gguf, openGguf } from "./gguf.js";
@@ -26,6 +28,8 @@ export interface SetupOptions {
   type?: SetupType;
   /** Type of the token embedding: f32, f16, bf16, q8_0, q6_k, q5_0, q4_0. Default: f16, or a published file's own. */
   embeddingType?: string;
+  /** Path of a kernel_config.ini with the tile sizes of TL1 and TL2. Default: bitnet.cpp's own. */
+  kernelConfig?: string;
   /** Default: the hub that the process's environment describes. */
   hub?: Hub;
   signal?: AbortSignal;
@@ -69,7 +73,6 @@ export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
   task.onNote(`looking up ${name.name}@${name.revision} on ${hub.environment.endpoint}`);
   const opened = await openRepository(hub, name, options);
-  await mkdir(folder, { recursive: true });
   const source = { repository: opened.name, commit: opened.commit };
   const published = await usePublished(task, hub, opened, registered, path);
   if (published !== undefined) {
@@ -208,6 +211,7 @@ function findPublished(repository: Repository, type: SetupType): string | undefi
 /** Gives a file of the cache a second name, or copies it to another disk. */
 async function placeFile(cached: string, path: string): Promise<void> {
   const made = `${path}.partial`;
+  await mkdir(dirname(path), { recursive: true });
   await rm(made, { force: true });
   const blob = await realpath(cached);
   await link(blob, made).catch(() => copyFile(blob, made, constants.COPYFILE_FICLONE));
@@ -216,19 +220,21 @@ async function placeFile(cached: string, path: string): Promise<void> {
 
 /** What a conversion reads besides the weights. */
 const sidecars =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|modules|model\.safetensors\.index)\.json$|^(merges\.txt|chat_template\.jinja|tokenizer\.model|[^/]*\.tiktoken|1_Pooling\/config\.json)$/;
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|modules)\.json$|^(merges\.txt|chat_template\.jinja|tokenizer\.model|1_Pooling\/config\.json)$/;
 
 /** Downloads what a conversion reads. Returns a checkpoint's folder, or a GGUF file of another type. */
 async function fetchCheckpoint(task: Task, hub: Hub, repository: Repository, isTernary: boolean): Promise<string> {
   const paths = repository.files.map(({ path }) => path);
-  const weights = selectWeights(paths);
   const get = (files: string[], onProgress?: SetupOptions["onDownload"]) =>
     downloadFiles(hub, repository, { files, signal: task.signal, onProgress });
-  if (paths.includes("config.json") && weights.length > 0) {
-    const folder = await get(["config.json"]);
+  const index = weightIndexes.find((path) => paths.includes(path));
+  const named = selectWeights(paths);
+  if (paths.includes("config.json") && (index !== undefined || named.length > 0)) {
+    const folder = await get(["config.json", ...(index === undefined ? [] : [index])]);
     if (!isTernary) {
-      await checkTernary(join(folder, "config.json"), repository);
+      await checkTernary(folder, repository);
     }
+    const weights = index === undefined ? named : await listIndexedWeights(join(folder, index));
     task.onNote(`downloading the checkpoint of ${repository.name} (${weights.length} files of weights)`);
     return get([...paths.filter((path) => sidecars.test(path)), ...weights], task.onDownload);
   }
@@ -237,50 +243,52 @@ async function fetchCheckpoint(task: Task, hub: Hub, repository: Repository, isT
     task.onNote(`downloading ${repository.name}/${gguf}`);
     return join(await get([gguf], task.onDownload), gguf);
   }
-  throw nothingUsableError(repository, paths);
+  throw nothingUsableError(repository);
 }
 
-/** The safetensors files of one model: its shards, or the single file. */
+const weightIndexes = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
+
+/** The weight files of a repository without an index, in the order in which a conversion looks for them. */
 function selectWeights(paths: readonly string[]): string[] {
-  const shards = paths.filter((path) => /^model-\d+-of-\d+\.safetensors$/.test(path));
-  if (shards.length > 0 && paths.includes("model.safetensors.index.json")) {
-    return shards;
+  const whole = ["model.safetensors", "pytorch_model.bin"].find((name) => paths.includes(name));
+  if (whole !== undefined) {
+    return [whole];
   }
-  if (paths.includes("model.safetensors")) {
-    return ["model.safetensors"];
+  for (const pattern of [/^[^/]+-\d{5}-of-\d{5}\.safetensors$/, /^[^/]+-\d{5}-of-\d{5}\.bin$/]) {
+    const shards = paths.filter((path) => pattern.test(path));
+    if (shards.length > 0) {
+      return shards;
+    }
   }
-  return shards.length > 0 ? shards : paths.filter((path) => /^[^/]+\.safetensors$/.test(path));
+  const others = paths.filter((path) => /^[^/]+\.(safetensors|pth|pt)$/.test(path));
+  return others.length === 1 ? others : [];
 }
 
-function nothingUsableError(repository: Repository, paths: readonly string[]): BitnetError {
+async function listIndexedWeights(index: string): Promise<string[]> {
+  const { weight_map: map } = await readJson(index);
+  if (typeof map !== "object" || map === null) {
+    throw new BitnetError("BAD_FILE", `${basename(index)} of the repository has no weight_map`);
+  }
+  return [...new Set(Object.values(map).map(String))];
+}
+
+function nothingUsableError(repository: Repository): BitnetError {
   const where = `${repository.name}@${repository.revision}`;
   if (repository.fromCache) {
     return new BitnetError("NOT_FOUND", `the cache holds no whole checkpoint of ${where}`, {
       hint: "unset HF_HUB_OFFLINE to download the rest",
     });
   }
-  const pickled = paths.some((path) => /\.(bin|pth|pt)$/.test(path));
-  const what = pickled ? "PyTorch files only, which can run code and are not read here" : "no weights of a model";
-  return new BitnetError("UNSUPPORTED", `${where} holds ${what}`, {
-    hint: "a repository with config.json and safetensors, or with a GGUF file, is needed",
+  return new BitnetError("UNSUPPORTED", `${where} holds no weights of a model`, {
+    hint: "a repository with config.json and safetensors or PyTorch files, or with a GGUF file, is needed",
   });
 }
 
 /** Refuses a model that is not ternary before its weights are downloaded. */
-async function checkTernary(path: string, { name }: Repository): Promise<void> {
-  let config: {
-    architectures?: unknown;
-    model_type?: unknown;
-    quantization_config?: { quant_method?: unknown } | null;
-  };
-  try {
-    config = JSON.parse(await readFile(path, "utf8")) ?? {};
-  } catch (cause) {
-    throw new BitnetError("BAD_FILE", `config.json of ${name} is no JSON`, { cause });
-  }
-  const kinds = [config.architectures, config.model_type, config.quantization_config?.quant_method].flat();
-  if (!kinds.some((kind) => /bitnet/i.test(String(kind)))) {
-    const family = String([config.architectures ?? config.model_type ?? "nothing"].flat()[0]);
+async function checkTernary(folder: string, { name }: Repository): Promise<void> {
+  const config = await readModelConfig(folder);
+  if (!config.ternary) {
+    const family = config.architectures[0] ?? config.modelType;
     throw new BitnetError("UNSUPPORTED", `${name} is no ternary model: its config.json says ${family}, not BitNet`, {
       hint: "if its weights were trained to be ternary all the same, convert it with: bitnet convert --force",
     });
@@ -314,11 +322,13 @@ interface ConvertSource {
 
 async function convert(task: Task, source: string, outfile: string, from: ConvertSource): Promise<ConvertReport> {
   task.onNote(`converting ${source} to ${task.type}`);
+  await mkdir(dirname(outfile), { recursive: true });
   const report = await convertCheckpoint({
     source,
     outfile,
     outtype: task.type,
     embeddingType: task.embeddingType,
+    kernelConfig: task.kernelConfig,
     modelName: from.name,
     ...(from.opened && { sourceRepository: from.opened.name, sourceRevision: from.opened.commit }),
     signal: task.signal,

@@ -206,7 +206,10 @@ describe("a connection that is cut", () => {
 
   test.each([
     ["cut at once", { cutAt: 0 }],
-    ["a body that ends early", { shortAt: 1_000_000 }],
+    ["an answer that is too short", { shortAt: 1_000_000 }],
+    ["a body that ends early", { shortAt: 1_000_000, noLength: true }],
+    ["a body that goes on and on", { extra: Buffer.alloc(100_000), noLength: true }],
+    ["a page of a hotel's network", { page: "<html>Please log in</html>" }],
     ["a server that does not do ranges", { cutAt: 1_000_000 }, { ignoreRange: true }],
     ["an answer with another range", { cutAt: 1_000_000 }, { shiftRange: 100 }],
     ["an answer that is too long", { extra: Buffer.alloc(10) }],
@@ -225,8 +228,20 @@ describe("a connection that is cut", () => {
     ["a server that only fails", { status: 500 }, "NETWORK", /weights\.bin: 500/],
     ["a server that limits", { status: 429 }, "NETWORK", /weights\.bin: 429 too many requests/],
     ["contents that are always damaged", { flipAt: 2_000_000 }, "BAD_FILE", /weights\.bin arrives damaged: its sha256/],
-    ["a body that always ends early", { shortAt: 1_000_000 }, "NETWORK", /cut at byte 1000000 of 3000000/],
-    ["a body that is always too long", { extra: Buffer.alloc(10) }, "NETWORK", /3000010 bytes where 3000000/],
+    [
+      "an answer that is always too short",
+      { shortAt: 1_000_000 },
+      "NETWORK",
+      /1000000 bytes where 3000000 are missing/,
+    ],
+    ["an answer that is always too long", { extra: Buffer.alloc(10) }, "NETWORK", /3000010 bytes where 3000000/],
+    [
+      "a body that always ends early",
+      { shortAt: 1_000_000, noLength: true },
+      "NETWORK",
+      /cut at byte 1000000 of 3000000/,
+    ],
+    ["a body that goes on and on", { extra: Buffer.alloc(100_000), noLength: true }, "NETWORK", /longer than the file/],
     ["an answer with another range", { shiftRange: 1 }, "NETWORK", /another part of the file/],
     ["a storage host that refuses", { status: 403 }, "NETWORK", /refuses access to test\/model\/weights\.bin/],
   ] as [string, Fault, string, RegExp][])(

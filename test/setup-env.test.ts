@@ -1,6 +1,6 @@
 // bitnet setup-env, list and rm from outside, against a hub on the loopback interface.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -15,8 +15,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ProcessResult, root, runBitnet, tinyModel } from "./fixtures.js";
+import { type ProcessResult, readFixture, root, runBitnet, tinyModel } from "./fixtures.js";
 import { FakeHub, sha256 } from "./support/fake-hub.js";
 
 const tiny = readFileSync(tinyModel); // I2_S
@@ -226,20 +227,137 @@ function interruptWhen(args: string[], condition: () => boolean, kill: NodeJS.Si
   });
 }
 
+describe("bitnet setup-env with a checkpoint", () => {
+  const packed = join(root, "test", "fixtures", "tiny-bitnet-packed");
+  const checkpoint = () =>
+    Object.fromEntries(readdirSync(packed).map((name) => [name, readFileSync(join(packed, name))]));
+  const { prompts } = JSON.parse(readFixture("tiny-bitnet", "reference.json").toString());
+  const expected: string = prompts.find(({ name }: { name: string }) => name === "plain_story").packed.greedy_text;
+
+  async function expectStory(path: string, options: string[] = []): Promise<void> {
+    const story = await runBitnet([
+      "run",
+      "-m",
+      path,
+      "-p",
+      "Once upon a time",
+      "-n",
+      "12",
+      "-temp",
+      "0",
+      "--quiet",
+      "--no-display-prompt",
+      ...options,
+    ]);
+    expect(story).toMatchObject({ status: 0 });
+    expect(story.stdout.length).toBeGreaterThan(20);
+    expect(expected.slice(0, story.stdout.trimEnd().length)).toBe(story.stdout.trimEnd());
+  }
+
+  test("downloads it, converts it, verifies it, and the model tells the reference's story", async () => {
+    fake.repositories.set("test/tiny", {
+      files: { ...checkpoint(), "training.log": "not needed", "optimizer.bin": "nor this" },
+    });
+    const { status, stdout, stderr } = await run("setup-env", ["-hr", "test/tiny"]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toMatch(/weights: \d+ of -1, \d+ of 0, \d+ of \+1; read back and verified/);
+    const path = join(models(), "tiny", "ggml-model-i2_s.gguf");
+    expect(stdout).toMatch(/^bitnet run -m /);
+    expect(readdirSync(join(models(), "tiny"))).toEqual(["ggml-model-i2_s.gguf"]);
+    expect(readdirSync(join(folder, "logs")).sort()).toEqual([
+      "convert_to_i2_s.log",
+      "download_model.log",
+      "setup.log",
+    ]);
+    expect(fake.seen.some(({ path: asked }) => /training|optimizer/.test(asked))).toBe(false);
+    await expectStory(path);
+
+    fake.seen.length = 0;
+    const again = await run("setup-env", ["-hr", "test/tiny"]);
+    expect(again).toMatchObject({ status: 0, stderr: expect.stringMatching(/already exists/) });
+    expect(fake.seen).toEqual([]);
+  });
+
+  test.each(["tl1", "tl2", "tq1_0", "tq2_0", "bf16"])("makes %s, which tells the same", async (type) => {
+    fake.repositories.set("test/tiny", { files: checkpoint() });
+    const config = join(root, "test", "fixtures", "golden", `${type}-kernel_config.ini`);
+    const tiles = type.startsWith("tl") ? ["--kernel-config", config] : [];
+    const { status, stdout, stderr } = await run("setup-env", ["-hr", "test/tiny", "-q", type, ...tiles]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stdout).toContain(tiles.join(" "));
+    await expectStory(join(models(), "tiny", `ggml-model-${type}.gguf`), tiles);
+  });
+
+  test("converts when the published file has another embedding than is wanted", async () => {
+    fake.repositories.set("test/tiny", { files: { ...checkpoint(), "ggml-model-i2_s.gguf": tiny } });
+    const { status, stdout, stderr } = await run("setup-env", ["-hr", "test/tiny", "--quant-embd", "q8_0", "--json"]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toMatch(/not using test\/tiny\/ggml-model-i2_s\.gguf: the embedding is \w+, not q8_0/);
+    const result = JSON.parse(stdout);
+    expect(result).toMatchObject({
+      origin: "converted",
+      commit: fake.commitOf("test/tiny"),
+      report: { verified: true },
+    });
+    expect(result.report.typeHistogram).toHaveProperty("Q8_0");
+  });
+
+  test("converts a published file of another type where there is no checkpoint", async () => {
+    const { status, stderr } = await run("setup-env", ["-hr", "test/ready", "-q", "tq2_0"]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    await expectStory(join(models(), "ready", "ggml-model-tq2_0.gguf"));
+  });
+
+  test("works on a folder without the hub", async () => {
+    const local = join(folder, "my model");
+    cpSync(packed, local, { recursive: true });
+    const args = ["setup-env", "-md", local, "-ld", join(folder, "logs")];
+    const { status, stdout, stderr } = await runBitnet(args, { env });
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stdout).toContain(`bitnet run -m '${join(local, "ggml-model-i2_s.gguf")}'`);
+    expect(fake.seen).toEqual([]);
+    await expectStory(join(local, "ggml-model-i2_s.gguf"));
+  });
+
+  test("a shard that the index names but the repository lacks is an error before anything is converted", async () => {
+    const index = { weight_map: { a: "model-00001-of-00002.safetensors", b: "model-00002-of-00002.safetensors" } };
+    const files: Record<string, Buffer | string> = {
+      ...checkpoint(),
+      "model.safetensors.index.json": JSON.stringify(index),
+    };
+    files["model-00001-of-00002.safetensors"] = files["model.safetensors"] ?? "";
+    fake.repositories.set("test/tiny", { files });
+    const { status, stderr } = await run("setup-env", ["-hr", "test/tiny"]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/error: test\/tiny holds no model-00002-of-00002\.safetensors/);
+    expect(existsSync(models())).toBe(false);
+  });
+});
+
 describe("bitnet setup-env refuses", () => {
+  const llama = {
+    architectures: ["LlamaForCausalLM"],
+    hidden_size: 256,
+    intermediate_size: 512,
+    num_attention_heads: 4,
+    num_hidden_layers: 2,
+    vocab_size: 1000,
+  };
+  const index = { "model.safetensors.index.json": "{}" };
   const config = (value: unknown) => ({
     "config.json": JSON.stringify(value),
     "model.safetensors": Buffer.alloc(1000),
   });
   test.each([
+    ["a model that is not ternary", config(llama), /no ternary model.*LlamaForCausalLM/],
     [
-      "a model that is not ternary",
-      config({ architectures: ["LlamaForCausalLM"] }),
-      /no ternary model.*LlamaForCausalLM/,
+      "a ternary model's index without files",
+      { ...config({ ...llama, model_type: "bitnet" }), ...index },
+      /no weight_map/,
     ],
-    ["a config.json that is none", { ...config({}), "config.json": "<html>" }, /config\.json of test\/bad is no JSON/],
+    ["a config.json that is none", { ...config({}), "config.json": "<html>" }, /config\.json: not valid JSON/],
     ["a repository without a model", { "README.md": "hello" }, /no weights of a model/],
-    ["PyTorch files", { "config.json": "{}", "pytorch_model.bin": "x" }, /PyTorch files only/],
+    ["weights without config.json", { "model.safetensors": "x" }, /no weights of a model/],
     ["a GGUF file that is none", { "ggml-model-i2_s.gguf": "no model".repeat(1000) }, /not a GGUF|magic/i],
   ])("%s, and leaves nothing", async (_, files, message) => {
     fake.repositories.set("test/bad", { files });
@@ -247,8 +365,8 @@ describe("bitnet setup-env refuses", () => {
     expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
     expect(stderr).toMatch(message);
     expect(stderr.match(/^error: /gm)).toHaveLength(1);
-    expect(existsSync(join(models(), "bad", "ggml-model-i2_s.gguf"))).toBe(false);
-    expect(fake.seen.some(({ path }) => path.includes("model.safetensors"))).toBe(false);
+    expect(existsSync(join(models(), "bad"))).toBe(false);
+    expect(fake.seen.some(({ path }) => path.endsWith("model.safetensors"))).toBe(false);
   });
 
   test.each([
@@ -359,5 +477,51 @@ describe("bitnet list and rm", () => {
     expect((await run("rm", ["redy", "--yes"])).stderr).toMatch(/hint: did you mean ready\?/);
     expect(readdirSync(folder)).toContain("precious.gguf");
     expect(await list()).toHaveLength(2);
+  });
+});
+
+const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
+
+describe.runIf(python !== undefined)("on a terminal", () => {
+  async function play(steps: object[], ...args: string[]) {
+    const script = join(root, "test", "support", "play-terminal.py");
+    const command = [script, JSON.stringify(steps), process.execPath, join(root, "bin", "bitnet.js"), ...args];
+    const { stdout } = await promisify(execFile)(python ?? "python3", [...command, "-md", models()], {
+      env: { ...process.env, ...env, TERM: "xterm" },
+    });
+    return JSON.parse(stdout) as { output: string; status: number; missing: string | null };
+  }
+
+  test("setup-env shows bars for the file and for all of it", async () => {
+    fake.pieceBytes = 16_384;
+    fake.pieceDelayMs = 4;
+    const { output, status } = await play([], "setup-env", "-hr", "test/ready", "-ld", join(folder, "logs"));
+    expect({ status, output }).toMatchObject({ status: 0 });
+    expect(output).toMatch(/\d+% .* of 1\.93 MB .*B\/s .*ETA .*ggml-model-i2_s\.gguf/);
+    expect(output).toMatch(/\d+% .* of 1\.93 MB .*downloading/);
+    expect(output).toMatch(/GGUF model saved at/);
+  });
+
+  test.each([
+    ["y", 0, false],
+    ["n", 1, true],
+    ["", 1, true],
+  ])("rm asks, and after %j ends with %d", async (answer, status, kept) => {
+    const path = await setupReady();
+    const result = await play([{ wait: "[y/N]", send: `${answer}\r` }], "rm", "ready");
+    expect(result).toMatchObject({ status, missing: null });
+    expect(existsSync(path)).toBe(kept);
+  });
+});
+
+describe("bitnet inspect", () => {
+  test("reads a file of the hub without downloading it", async () => {
+    const { status, stdout, stderr } = await runBitnet(["inspect", "test/ready", "--file", "ggml-model-i2_s.gguf"], {
+      env,
+    });
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stdout).toMatch(/architecture bitnet-b1\.58/);
+    expect(fake.sent).toBe(2 ** 20);
+    expect(existsSync(cache())).toBe(false);
   });
 });

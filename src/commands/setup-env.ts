@@ -15,6 +15,7 @@ interface SetupEnvOptions {
   logDir: string;
   quantType: SetupType;
   quantEmbd?: string | true;
+  kernelConfig?: string;
   usePretuned?: boolean;
   json?: boolean;
 }
@@ -39,6 +40,10 @@ export default function configureSetupEnv(command: Command): void {
       "--quant-embd [type]",
       `type of the token embedding: ${embeddingTypes.join(", ")}; f16 if no type follows`,
       parseEmbeddingType,
+    )
+    .option(
+      "--kernel-config <file>",
+      "kernel_config.ini for tl1 and tl2 of a model whose shapes bitnet.cpp does not know",
     )
     .option("-p, --use-pretuned", "accepted; kernels need no tuning here")
     .option("--json", "print the result as one JSON object on stdout")
@@ -80,6 +85,7 @@ async function setupEnv(options: SetupEnvOptions): Promise<void> {
       modelDir,
       type,
       embeddingType,
+      kernelConfig: options.kernelConfig,
       signal: interruptSignal(),
       onNote: display.note,
       onDownload: ({ file, doneBytes, totalBytes, allDoneBytes, allTotalBytes, cachedBytes }) => {
@@ -99,13 +105,13 @@ async function setupEnv(options: SetupEnvOptions): Promise<void> {
   display.stop();
   logs.write(JSON.stringify(result));
   if (options.json) {
-    writeJson({ ...result, next: nextCommand(result) });
+    writeJson({ ...result, next: nextCommand(result, options) });
   } else {
-    printResult(result);
+    printResult(result, options);
   }
 }
 
-function printResult(result: SetupResult): void {
+function printResult(result: SetupResult, options: SetupEnvOptions): void {
   const { path, bytes, type, origin, architecture, report } = result;
   if (origin === "existing") {
     log(`GGUF model already exists at ${path}`);
@@ -114,21 +120,22 @@ function printResult(result: SetupResult): void {
     log(`weights: ${minus} of -1, ${zero} of 0, ${plus} of +1; read back and verified`);
   }
   log(`GGUF model saved at ${path} (${architecture}, ${type}, ${formatBytes(bytes)})`);
-  const next = nextCommand(result);
+  const next = nextCommand(result, options);
   write(next === undefined ? `${path}\n` : `${next}\n`);
 }
 
 /** What to type next, where there is something to run. */
-function nextCommand({ path, kind }: SetupResult): string | undefined {
-  const model = /^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
-  switch (kind) {
-    case "instruct":
-      return `bitnet run -m ${model} -p "You are a helpful assistant" -cnv`;
-    case "base":
-      return `bitnet run -m ${model} -p "Once upon a time"`;
-    case "embedding":
-      return undefined; // it writes no text
+function nextCommand({ path, kind }: SetupResult, { kernelConfig }: SetupEnvOptions): string | undefined {
+  if (kind === "embedding") {
+    return undefined; // it writes no text
   }
+  const tiles = kernelConfig === undefined ? "" : ` --kernel-config ${quoteArgument(kernelConfig)}`;
+  const prompt = kind === "instruct" ? '-p "You are a helpful assistant" -cnv' : '-p "Once upon a time"';
+  return `bitnet run -m ${quoteArgument(path)}${tiles} ${prompt}`;
+}
+
+function quoteArgument(text: string): string {
+  return /^[\w./@+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 interface Logs {

@@ -288,7 +288,7 @@ function findMisfit(response: Response, { file }: Task, partial: Partial): strin
     }
   }
   const length = response.headers.get("content-length");
-  if (length !== null && Number(length) > file.size - start) {
+  if (length !== null && Number(length) !== file.size - start) {
     return `the answer has ${length} bytes where ${file.size - start} are missing`;
   }
   return undefined;

@@ -30,6 +30,7 @@ export interface RepositoryName {
   revision: string;
 }
 
+const lookupAttempts = 4; // some five seconds: whoever has the files in the cache should not wait long for the hub
 const maxFiles = 100_000; // no model repository comes near
 const maxFileSize = 2 ** 45; // the same
 
@@ -89,7 +90,8 @@ async function openRemote(
 ): Promise<Repository> {
   const { listFiles, modelInfo } = await import("@huggingface/hub");
   const request: HubRequest = { repo: name, subject: `${name}@${revision}`, signal };
-  const common = { hubUrl: hub.environment.endpoint, fetch: asFetch(hub, request) };
+  const retry = { ...hub.retry, attempts: Math.min(hub.retry.attempts, lookupAttempts) };
+  const common = { hubUrl: hub.environment.endpoint, fetch: asFetch({ ...hub, retry }, request) };
   const info = await reading(request, () => modelInfo({ ...common, name, revision, additionalFields: ["sha"] }));
   const commit = String(info.sha);
   if (!/^[0-9a-f]{40}$/.test(commit)) {

@@ -40,6 +40,10 @@ export interface Fault {
   shortAt?: number;
   /** Bytes appended to the answer, counted in its length. */
   extra?: Buffer;
+  /** Answer 200 with this text instead. */
+  page?: string;
+  /** The answer does not say how long it is. */
+  noLength?: boolean;
   /** The byte at this offset of the file is flipped. */
   flipAt?: number;
   /** Answer 200 with the whole file, whatever range is asked for. */
@@ -239,6 +243,10 @@ export class FakeHub {
     if (fault.status !== undefined) {
       return refuse(response, fault.status, undefined, fault.retryAfter);
     }
+    if (fault.page !== undefined) {
+      response.end(fault.page);
+      return;
+    }
     const content = fault.flipAt === undefined ? original : flipped(original, fault.flipAt);
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
     const ranged = range !== null && !fault.ignoreRange;
@@ -252,7 +260,7 @@ export class FakeHub {
     if (ranged) {
       response.setHeader("content-range", `bytes ${start}-${last - 1}/${content.length}`);
     }
-    response.writeHead(ranged ? 206 : 200, { "content-length": body.length });
+    response.writeHead(ranged ? 206 : 200, fault.noLength ? {} : { "content-length": body.length });
     const stop = Math.min(body.length, Math.max(0, (fault.cutAt ?? fault.stallAt ?? Number.POSITIVE_INFINITY) - start));
     for (let at = 0; at < stop && !response.destroyed; at += this.pieceBytes) {
       const piece = body.subarray(at, Math.min(stop, at + this.pieceBytes));
