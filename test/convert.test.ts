@@ -13,7 +13,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type ConvertOptions, type ConvertReport, convertCheckpoint } from "../src/convert.js";
+import { type ConvertOptions, type ConvertProgress, type ConvertReport, convertCheckpoint } from "../src/convert.js";
+import { generateDummy } from "../src/dummy.js";
 import { BitnetError } from "../src/errors.js";
 import { openGguf } from "../src/gguf.js";
 import { loadModel } from "../src/model.js";
@@ -681,6 +682,27 @@ describe("refuses, in one line and without leaving a file,", () => {
         (error: unknown) => expect(error).toMatchObject({ code: "ABORTED" }),
       );
       expect(existsSync(`${outfile}.partial`)).toBe(false);
+    });
+  });
+
+  test("a dummy model that is stopped while it is written", async () => {
+    await withFolder(async (folder) => {
+      const controller = new AbortController();
+      const seen: ConvertProgress[] = [];
+      const writing = generateDummy({
+        outfile: join(folder, "out.gguf"),
+        size: "350M",
+        outtype: "f32",
+        signal: controller.signal,
+        onProgress: (progress) => {
+          seen.push(progress);
+          controller.abort();
+        },
+      });
+      await expect(writing).rejects.toMatchObject({ code: "ABORTED" });
+      const [{ doneBytes = 0, totalBytes = 0 } = {}] = seen;
+      expect(doneBytes).toBeLessThan(totalBytes);
+      expect(readdirSync(folder)).toEqual([]);
     });
   });
 
