@@ -515,6 +515,8 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   options.kernel = optional_string(js, "kernel");
   options.tokenizer_pre = optional_string(js, "tokenizerPre");
   options.kernel_config = optional_string(js, "kernelConfig");
+  if (js.Get("inPlace").IsBoolean()) options.in_place = js.Get("inPlace").ToBoolean();
+  if (js.Get("fastHead").IsBoolean()) options.fast_head = js.Get("fastHead").ToBoolean();
   auto model = std::make_shared<std::shared_ptr<bitnet::Model>>();
   return Task::start(
       env, [=] { *model = bitnet::Model::load(path, options); },

@@ -84,6 +84,8 @@ export interface NativeLoadOptions {
   threads?: number; // default: physical cores the process may use
   kernel?: string; // default: BITNET_KERNEL, else the best this CPU has
   tokenizerPre?: string; // overrides the file's pre-tokenizer
+  inPlace?: boolean; // default false: copy large weights to huge pages; true shares the file's pages, slower
+  fastHead?: boolean; // default true: a compact copy of a large float head, see docs/kernels.md
   kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
 }
 
