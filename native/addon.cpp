@@ -1,14 +1,15 @@
 // The border between JavaScript and the core: values in, values out, long work on worker threads,
-// exceptions turned into Error objects with a code. The only file that knows napi.h. Its surface is
-// described in src/native.ts.
+// exceptions turned into Error objects with a code. Only the addon's files know napi.h: this one
+// for everything that runs models, addon_convert.cpp for what makes files, addon_support.h for
+// both. Its surface is described in src/native.ts.
 #include <napi.h>
 
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <string>
 
-#include "error.h"
+#include "addon_convert.h"
+#include "addon_support.h"
 #include "gguf.h"
 #include "model.h"
 #include "sampler.h"
@@ -17,134 +18,8 @@
 
 namespace {
 
+using namespace addon;
 using bitnet::ErrorCode;
-
-Napi::Error to_js(Napi::Env env, ErrorCode code, const std::string& message) {
-  Napi::Error error = Napi::Error::New(env, message);
-  error.Value().Set("code", bitnet::error_code_name(code));
-  return error;
-}
-
-// Runs `body`; what it throws becomes a JavaScript exception with a code.
-template <class Body>
-auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const bitnet::Error& error) {
-    throw to_js(env, error.code, error.what());
-  } catch (const std::bad_alloc&) {
-    throw to_js(env, ErrorCode::kNoMemory, "out of memory");
-  }
-}
-
-// Work for a libuv thread and what makes its JavaScript result, as a promise.
-class Task : public Napi::AsyncWorker {
- public:
-  using Work = std::function<void()>;
-  using Result = std::function<Napi::Value(Napi::Env)>;
-
-  // `finished` runs on the main thread before the promise settles, whatever the outcome.
-  static Napi::Promise start(
-      Napi::Env env, Work work, Result result, std::function<void()> finished = [] {}) {
-    Task* task = new Task(env, std::move(work), std::move(result), std::move(finished));
-    const Napi::Promise promise = task->deferred_.Promise();
-    task->Queue();
-    return promise;
-  }
-
- protected:
-  void Execute() override {
-    try {
-      work_();
-    } catch (const bitnet::Error& error) {
-      code_ = error.code;
-      SetError(error.what());
-    } catch (const std::bad_alloc&) {
-      code_ = ErrorCode::kNoMemory;
-      SetError("out of memory");
-    } catch (const std::exception& error) {
-      SetError(error.what());
-    }
-  }
-  void OnOK() override {
-    finished_();
-    try {
-      deferred_.Resolve(result_(Env()));
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    }
-  }
-  void OnError(const Napi::Error& error) override {
-    finished_();
-    deferred_.Reject(to_js(Env(), code_, error.Message()).Value());
-  }
-
- private:
-  Task(Napi::Env env, Work work, Result result, std::function<void()> finished)
-      : Napi::AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
-        work_(std::move(work)),
-        result_(std::move(result)),
-        finished_(std::move(finished)) {}
-
-  Napi::Promise::Deferred deferred_;
-  Work work_;
-  Result result_;
-  std::function<void()> finished_;
-  ErrorCode code_ = ErrorCode::kInternal;
-};
-
-// ---- arguments
-
-std::string string_arg(const Napi::CallbackInfo& info, size_t i, const char* what) {
-  if (!info[i].IsString())
-    throw to_js(info.Env(), ErrorCode::kUsage, std::string(what) + " must be a string");
-  return info[i].As<Napi::String>();
-}
-
-double number_of(Napi::Env env, Napi::Value value, const char* what) {
-  if (!value.IsNumber())
-    throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a number");
-  return value.As<Napi::Number>().DoubleValue();
-}
-
-int64_t integer_of(Napi::Env env, Napi::Value value, const char* what, double least, double most) {
-  const double number = number_of(env, value, what);
-  if (!(number >= least && number <= most) || number != std::floor(number)) {
-    throw to_js(env, ErrorCode::kUsage,
-                std::string(what) + " must be a whole number from " +
-                    std::to_string(static_cast<int64_t>(least)) + " to " +
-                    std::to_string(static_cast<int64_t>(most)));
-  }
-  return static_cast<int64_t>(number);
-}
-
-int32_t id_arg(const Napi::CallbackInfo& info, size_t i) {
-  return static_cast<int32_t>(integer_of(info.Env(), info[i], "a token id", 0, INT32_MAX));
-}
-
-std::vector<int32_t> ids_arg(const Napi::CallbackInfo& info, size_t i) {
-  if (!info[i].IsTypedArray() ||
-      info[i].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
-    throw to_js(info.Env(), ErrorCode::kUsage, "token ids must be an Int32Array");
-  }
-  const auto array = info[i].As<Napi::Int32Array>();
-  return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
-}
-
-bool bool_arg(const Napi::CallbackInfo& info, size_t i) { return info[i].ToBoolean(); }
-
-std::string optional_string(const Napi::Object& options, const char* key) {
-  const Napi::Value value = options.Get(key);
-  if (value.IsUndefined() || value.IsNull()) return "";
-  if (!value.IsString())
-    throw to_js(options.Env(), ErrorCode::kUsage, std::string(key) + " must be a string");
-  return value.As<Napi::String>();
-}
-
-Napi::Object options_arg(const Napi::CallbackInfo& info, size_t i) {
-  return info[i].IsObject() ? info[i].As<Napi::Object>() : Napi::Object::New(info.Env());
-}
 
 // ---- results
 
@@ -231,6 +106,7 @@ class GgufObject : public Wrapped<GgufObject> {
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&GgufObject::metadata>("metadata"),
                           InstanceMethod<&GgufObject::metadata_array>("metadataArray"),
+                          InstanceMethod<&GgufObject::metadata_bytes>("metadataBytes"),
                           InstanceMethod<&GgufObject::tensors>("tensors")});
   }
 
@@ -266,6 +142,17 @@ class GgufObject : public Wrapped<GgufObject> {
     for (uint64_t i = begin; i < end; ++i)
       out.Set(static_cast<uint32_t>(i - begin), element(env, *value, i));
     return out;
+  }
+
+  // A value as it stands in the file after its key: type and content.
+  Napi::Value metadata_bytes(const Napi::CallbackInfo& info) {
+    const std::string key = string_arg(info, 0, "the key");
+    const bitnet::GgufValue* value = gguf_->find(key);
+    if (!value) throw to_js(info.Env(), ErrorCode::kNotFound, gguf_->name() + ": no key " + key);
+    const uint64_t header =
+        value->type == bitnet::GgufType::kArray ? 16 : 4;  // type; element type and count
+    return Napi::Buffer<uint8_t>::Copy(info.Env(), value->data - header,
+                                       static_cast<size_t>(header + value->n_bytes()));
   }
 
   Napi::Value tensors(const Napi::CallbackInfo& info) {
@@ -626,6 +513,8 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   options.kernel = optional_string(js, "kernel");
   options.tokenizer_pre = optional_string(js, "tokenizerPre");
   options.kernel_config = optional_string(js, "kernelConfig");
+  if (js.Get("inPlace").IsBoolean()) options.in_place = js.Get("inPlace").ToBoolean();
+  if (js.Get("fastHead").IsBoolean()) options.fast_head = js.Get("fastHead").ToBoolean();
   auto model = std::make_shared<std::shared_ptr<bitnet::Model>>();
   return Task::start(
       env, [=] { *model = bitnet::Model::load(path, options); },
@@ -682,6 +571,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("openTokenizer", Napi::Function::New<open_tokenizer>(env));
   exports.Set("kernels", Napi::Function::New<list_kernels>(env));
   exports.Set("physicalCores", Napi::Function::New<physical_cores>(env));
+  addon::define_convert(env, exports);
   return exports;
 }
 

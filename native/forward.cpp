@@ -73,8 +73,8 @@ uint8_t* Forward::scratch(int thread) const {
   return thread_scratch_.data() + thread * kThreadScratch;
 }
 
-bool Forward::run(std::span<const int32_t> tokens, int64_t position, Logits wanted,
-                  std::vector<float>& out, const std::atomic<bool>& abort) {
+bool Forward::run(std::span<const int32_t> tokens, int64_t position, Hidden wanted,
+                  std::vector<float>& hidden, const std::atomic<bool>& abort) {
   std::lock_guard<std::mutex> lock(model_.compute);
   const int64_t n = static_cast<int64_t>(tokens.size());
   embed(tokens);
@@ -84,8 +84,8 @@ bool Forward::run(std::span<const int32_t> tokens, int64_t position, Logits want
     attention_block(model_.layers[i], i, n, position);
     ffn_block(model_.layers[i], n);
   }
-  if (wanted == Logits::kLast) logits(n - 1, 1, out);
-  if (wanted == Logits::kAll) logits(0, n, out);
+  if (wanted == Hidden::kLast) final_norm(n - 1, 1, hidden);
+  if (wanted == Hidden::kAll) final_norm(0, n, hidden);
   return true;
 }
 
@@ -218,22 +218,6 @@ void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t
 
 namespace {
 
-// Rows [begin, end) of a float layer for n tokens. Block-quantized rows are dequantized into `row`
-// first.
-void float_multiply(const Kernels& kernels, const Linear& w, const float* x, int64_t x_stride,
-                    int64_t n, float* out, int64_t begin, int64_t end, float* row) {
-  if (w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBF16) {
-    kernels.float_matmul(w.type, w.data, w.row_bytes, w.cols, x, x_stride, n, out, w.rows, begin,
-                         end);
-    return;
-  }
-  for (int64_t r = begin; r < end; ++r) {
-    dequantize_row(w.type, w.data + r * w.row_bytes, row, w.cols);
-    for (int64_t t = 0; t < n; ++t)
-      out[t * w.rows + r] = kernels.dot(row, x + t * x_stride, w.cols);
-  }
-}
-
 void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64_t end) {
   if (w.output_scale == 1 && !w.bias) return;
   for (int64_t t = 0; t < n; ++t) {
@@ -247,8 +231,12 @@ void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64
 
 void Forward::multiply(std::span<const Product> products, int64_t n) {
   // The layers' rows as one range, each layer rounded up so that a chunk lies within one layer.
-  const int64_t grain = n > 1 ? kGemmRows : 32;
-  int64_t total = 0;
+  int64_t grain = kGemmRows, total = 0;
+  if (n == 1) {  // a chunk is some microseconds of reading, and there are enough to share evenly
+    for (const Product& p : products) total += p.layer->rows;
+    grain = std::clamp<int64_t>(total / (16 * model_.pool.size()) / 16 * 16, 16, 256);
+    total = 0;
+  }
   for (const Product& p : products) total += round_up(p.layer->rows, grain);
   model_.pool.parallel_for(total / grain, 1, [&](int64_t first, int64_t last, int thread) {
     for (int64_t chunk = first; chunk < last; ++chunk) {
@@ -261,25 +249,22 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
         kernels_.ternary_matmul(w.ternary, activations_, p->out, w.rows, begin, end,
                                 scratch(thread));
       } else {
-        float_multiply(kernels_, w, normed_.data(), normed_stride_, n, p->out, begin, end,
-                       reinterpret_cast<float*>(scratch(thread)));
+        multiply_float(kernels_, w, normed_.data(), normed_stride_, n, p->out, begin, end,
+                       scratch(thread));
       }
       scale_and_bias(w, p->out, n, begin, end);
     }
   });
 }
 
-void Forward::logits(int64_t first, int64_t n, std::vector<float>& out) {
-  const Config& c = config_;
-  prepare(&x_[first * c.n_embd], model_.output_norm, c.n_embd, n, model_.head.is_ternary);
-  if (model_.head.type ==
-      TensorType::kF16) {  // as the peers do: both sides of an F16 product are F16
-    for (int64_t i = 0; i < n * c.n_embd; ++i) normed_[i] = f16_to_f32(f32_to_f16(normed_[i]));
+void Forward::final_norm(int64_t first, int64_t n, std::vector<float>& hidden) {
+  const int64_t cols = config_.n_embd;
+  const size_t before = hidden.size();
+  hidden.resize(before + static_cast<size_t>(n * cols));
+  for (int64_t t = 0; t < n; ++t) {
+    kernels_.rms_norm(&x_[(first + t) * cols], model_.output_norm, config_.rms_eps,
+                      &hidden[before + static_cast<size_t>(t * cols)], cols);
   }
-  const size_t before = out.size();
-  out.resize(before + static_cast<size_t>(n * c.n_vocab));
-  const Product head[] = {{&model_.head, out.data() + before}};
-  multiply(head, n);
 }
 
 }  // namespace bitnet

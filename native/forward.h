@@ -48,14 +48,14 @@ class Forward {
  public:
   Forward(Model& model, int64_t n_ctx);
 
-  enum class Logits { kNone, kLast, kAll };
+  enum class Hidden { kNone, kLast, kAll };
 
   // Evaluates tokens (at most kBatchTokens) at positions [position, position + n), which overwrites
-  // the cache there. Appends logits [n or 1, n_vocab] to `out`. Returns false if `abort` was
-  // raised; the cache then holds nothing useful from `position` on. Takes the model's pool for the
-  // time of the call.
-  bool run(std::span<const int32_t> tokens, int64_t position, Logits logits,
-           std::vector<float>& out, const std::atomic<bool>& abort);
+  // the cache there. Appends the normalized hidden states [1 or n, n_embd] that the head turns into
+  // logits. Returns false if `abort` was raised; the cache then holds nothing useful from
+  // `position` on. Takes the model's pool for the time of the call.
+  bool run(std::span<const int32_t> tokens, int64_t position, Hidden wanted,
+           std::vector<float>& hidden, const std::atomic<bool>& abort);
 
   const KvCache& cache() const { return cache_; }
 
@@ -75,7 +75,7 @@ class Forward {
     float* out;
   };
   void multiply(std::span<const Product> products, int64_t n);
-  void logits(int64_t first, int64_t n, std::vector<float>& out);
+  void final_norm(int64_t first, int64_t n, std::vector<float>& hidden);
 
   Model& model_;
   const Config& config_;

@@ -350,6 +350,13 @@ std::string_view GgufValue::string(uint64_t i) const {
   return {reinterpret_cast<const char*>(p + 8), static_cast<size_t>(load<uint64_t>(p))};
 }
 
+uint64_t GgufValue::n_bytes() const {
+  if (element != GgufType::kString) return count * scalar_bytes(element);
+  if (count == 0) return 0;
+  const std::string_view last = string(count - 1);
+  return static_cast<uint64_t>(reinterpret_cast<const uint8_t*>(last.data()) - data) + last.size();
+}
+
 double GgufValue::number(uint64_t i) const {
   const uint64_t size = scalar_bytes(element);
   if (size == 0 || i >= count) fail_access(*this, "a number", i);

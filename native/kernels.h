@@ -64,6 +64,12 @@ struct AttentionTile {
 };
 constexpr int kAttentionRows = 32;
 
+// What an int8 copy of a row keeps beside the quants: row = scale * q + an error of Euclidean
+// length `error`; `norm` is the length of the row. Both lengths are rounded up.
+struct CoarseRow {
+  float scale, error, norm;
+};
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", ...: also the value of BITNET_KERNEL
   uint32_t needs;    // CpuFeature bits
@@ -86,6 +92,17 @@ struct Kernels {
   // The dot product that float_matmul computes, for rows that the caller has dequantized.
   float (*dot)(const float* a, const float* b, int64_t n);
 
+  // Output heads. x: activations in units of a common scale, |x| <= kHeadRange.
+  // A row of type F32, F16 or BF16 -> int8 quants [cols rounded up to 32, zero padded].
+  void (*compress_row)(TensorType type, const uint8_t* row, int64_t cols, int8_t* q,
+                       CoarseRow* out);
+  // out[r] = sum_c w[r, c] * x[c], exact; stride: columns, a multiple of 32, at most kHeadMaxCols.
+  void (*coarse_matvec)(const int8_t* w, int64_t stride, const int16_t* x, int32_t* out,
+                        int64_t begin, int64_t end);
+  // out[r] = x_scale * sum_c w[r, c] * x[c], w of type Q8_0, Q6_K, Q5_0 or Q4_0.
+  void (*block_matvec)(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
+                       const int16_t* x, float x_scale, float* out, int64_t begin, int64_t end);
+
   void (*attention)(const AttentionTile& tile,
                     float* scratch);  // scratch: kAttentionScratch floats
 
@@ -96,6 +113,8 @@ struct Kernels {
   void (*add)(float* x, const float* y, int64_t n);            // x += y
 };
 
+constexpr int kHeadRange = 8191;
+constexpr int64_t kHeadMaxCols = 16384;  // 128 * kHeadRange * kHeadMaxCols / 8 lanes < 2^31
 constexpr int64_t kMatmulScratch = 256 * 1024;
 constexpr int kAttentionMaxHeadDim = 512;
 constexpr int kAttentionChunk = 64;  // keys per step of the running softmax

@@ -126,9 +126,11 @@ Config read_config(const Gguf& gguf) {
 // Builds a Model's weights, tensor by tensor.
 class Loader {
  public:
-  Loader(Model& model, const std::string& kernel_config) : model_(model), gguf_(model.gguf) {
+  Loader(Model& model, const LoadOptions& options) : model_(model), gguf_(model.gguf) {
+    const std::string& kernel_config = options.kernel_config;
     if (!kernel_config.empty())
       tl_configs_ = parse_tl_config(read_text(kernel_config), kernel_config);
+    reserve_ternary(options.in_place);
   }
 
   void run() {
@@ -148,7 +150,8 @@ class Loader {
     model_.token_embd = linear("token_embd", c.n_vocab, c.n_embd);
     if (model_.token_embd.is_ternary) unsupported(embd, "as an embedding");
     const bool separate = c.architecture == "llama" && gguf_.find_tensor("output.weight");
-    model_.head = separate ? linear("output", c.n_vocab, c.n_embd) : model_.token_embd;
+    model_.output = separate ? linear("output", c.n_vocab, c.n_embd) : model_.token_embd;
+    if (model_.output.is_ternary) unsupported(*gguf_.find_tensor("output.weight"), "as a head");
     model_.output_norm = vector("output_norm.weight", c.n_embd);
     for (int64_t i = 0; i < c.n_layers; ++i)
       model_.layers.push_back(layer("blk." + std::to_string(i) + "."));
@@ -240,6 +243,45 @@ class Loader {
     }
   }
 
+  // Whether the file holds exactly what the kernels read.
+  static bool is_canonical(const GgufTensor& t) {
+    return t.type == TensorType::kI2_S && t.cols() % 128 == 0;
+  }
+
+  static int64_t packed_bytes(const GgufTensor& t) {
+    return static_cast<int64_t>(t.rows() * ((t.cols() + 127) / 128 * 32));
+  }
+
+  // One allocation for all ternary weights that are not used in place. Weights that could be are
+  // copied too when that puts them on huge pages, unless they are few.
+  void reserve_ternary(bool in_place) {
+    int64_t canonical = 0, others = 0;
+    for (const GgufTensor& t : gguf_.tensors()) {
+      if (is_ternary(t.type)) (is_canonical(t) ? canonical : others) += packed_bytes(t) + 64;
+    }
+    constexpr int64_t kWorthHugePages = 64 << 20;
+    copy_canonical_ = !in_place && canonical >= kWorthHugePages && HugeArray::available();
+    const int64_t n_bytes = others + (copy_canonical_ ? canonical : 0);
+    if (n_bytes > 0) model_.ternary_memory_ = HugeArray(static_cast<size_t>(n_bytes));
+  }
+
+  // A part of that allocation, on a cache line.
+  uint8_t* carve(int64_t n_bytes) {
+    uint8_t* out = model_.ternary_memory_.data() + carved_;
+    carved_ += (n_bytes + 63) / 64 * 64;
+    model_.copied_bytes += n_bytes;
+    return out;
+  }
+
+  uint8_t* copy(const uint8_t* data, int64_t n_bytes) {
+    uint8_t* out = carve(n_bytes);
+    model_.pool.parallel_for(n_bytes, 1 << 20, [&](int64_t begin, int64_t end, int) {
+      std::memcpy(out + begin, data + begin, static_cast<size_t>(end - begin));
+    });
+    if (gguf_.map()) gguf_.map()->dont_need(data, static_cast<uint64_t>(n_bytes));
+    return out;
+  }
+
   TernaryMatrix ternary(const GgufTensor& t) {
     TernaryTensor source{
         t.type, static_cast<int64_t>(t.rows()), static_cast<int64_t>(t.cols()), t.data, t.n_bytes,
@@ -251,15 +293,14 @@ class Loader {
     out.rows = source.rows;
     out.cols = source.cols;
     out.row_bytes = (source.cols + 127) / 128 * 32;
-    if (t.type == TensorType::kI2_S &&
-        source.cols % 128 == 0) {  // the file holds what the kernels read
-      out.data = t.data;
+    if (is_canonical(t)) {
       std::memcpy(&out.scale, t.data + out.rows * out.row_bytes, 4);
       if (!std::isfinite(out.scale))
         bad(gguf_, "tensor " + std::string(t.name) + " has a scale that is not a number");
+      out.data = copy_canonical_ ? copy(t.data, out.rows * out.row_bytes) : t.data;
       return out;
     }
-    uint8_t* data = allocate(out.rows * out.row_bytes);
+    uint8_t* data = carve(out.rows * out.row_bytes);
     float* scales = reinterpret_cast<float*>(allocate(out.rows * 4));
     repack(source, t, data, out.row_bytes, scales);
     out.data = data;
@@ -327,6 +368,8 @@ class Loader {
   Model& model_;
   const Gguf& gguf_;
   std::vector<TlConfig> tl_configs_;
+  bool copy_canonical_ = false;
+  int64_t carved_ = 0;  // bytes of ternary_memory_ in use
 };
 
 Model::Model(Gguf file, const LoadOptions& options)
@@ -335,7 +378,9 @@ Model::Model(Gguf file, const LoadOptions& options)
       kernels(select_kernels(options.kernel)),
       config(read_config(gguf)),
       pool(options.n_threads > 0 ? options.n_threads : physical_cores()) {
-  Loader(*this, options.kernel_config).run();
+  Loader(*this, options).run();
+  head = std::make_unique<Head>(kernels, pool, output, options.fast_head, gguf.map());
+  copied_bytes += head->compact_bytes();
 }
 
 std::unique_ptr<Model> Model::load(const std::string& path, const LoadOptions& options) {

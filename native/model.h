@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "aligned.h"
 #include "gguf.h"
+#include "head.h"
 #include "kernels.h"
+#include "linear.h"
 #include "threads.h"
 #include "tokenizer/tokenizer.h"
 
@@ -27,17 +30,6 @@ struct Config {
   float rope_scale;  // positions are multiplied by it ("linear" scaling: 1 / factor)
 };
 
-// A linear layer, [rows = out, cols = in]. Ternary, or a float type that is used as it is.
-struct Linear {
-  bool is_ternary = false;
-  TernaryMatrix ternary;
-  TensorType type = TensorType::kF32;  // of the file; for a float layer also of `data`
-  const uint8_t* data = nullptr;       // float: [rows, row_bytes]
-  int64_t rows = 0, cols = 0, row_bytes = 0;
-  float output_scale = 1;       // old files keep the scale in a tensor of its own
-  const float* bias = nullptr;  // [rows] or null
-};
-
 struct Layer {
   const float *attn_norm, *attn_sub_norm, *ffn_norm,
       *ffn_sub_norm;  // sub-norms: null without sub_norms
@@ -48,6 +40,8 @@ struct LoadOptions {
   int n_threads = 0;   // 0: physical cores
   std::string kernel;  // empty: select_kernels() decides
   std::string tokenizer_pre;
+  bool in_place = false;      // leave weights in the file's pages: shared, but slower to read
+  bool fast_head = true;      // a compact copy of a large float head (native/head.h)
   std::string kernel_config;  // kernel_config.ini for TL1 and TL2; empty: the built-in sets
 };
 
@@ -63,7 +57,7 @@ class Model {
   Config config;
 
   Linear token_embd;  // rows are tokens
-  Linear head;        // token_embd again if the file has no output tensor
+  Linear output;      // token_embd again if the file has no output tensor
   const float* output_norm = nullptr;
   std::vector<Layer> layers;
   std::vector<double> rope_freqs;  // [head_dim / 2] radians per position
@@ -72,12 +66,14 @@ class Model {
   int64_t n_parameters = 0;
 
   ThreadPool pool;
-  std::mutex compute;  // held while the pool works for one session
+  std::unique_ptr<Head> head;  // computes with `output`
+  std::mutex compute;          // held while the pool works for one session
 
  private:
   Model(Gguf file, const LoadOptions& options);
   friend class Loader;
   std::vector<std::unique_ptr<uint8_t[]>> owned_;
+  HugeArray ternary_memory_;  // ternary weights that are not used in place
 };
 
 }  // namespace bitnet

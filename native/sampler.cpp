@@ -336,4 +336,19 @@ Sample Sampler::sample(std::span<const float> logits) {
   return sample;
 }
 
+int64_t Sampler::n_needed() const {
+  if (params_.n_probs > 0) return 0;
+  if (params_.temperature <= 0) return 1;
+  return params_.top_k > 0 ? params_.top_k : 0;
+}
+
+std::vector<int32_t> Sampler::adjusted_ids() const {
+  std::vector<int32_t> ids;
+  for (const auto& [id, bias] : params_.logit_bias) ids.push_back(id);
+  for (const auto& [id, count] : counts_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
 }  // namespace bitnet

@@ -49,6 +49,12 @@ class Sampler {
   Sample sample(std::span<const float> logits);
   const SamplerParams& params() const { return params_; }
 
+  // How many of the largest logits decide the next sample, besides those of adjusted_ids(); the
+  // others may be -infinity. 0: all of them.
+  int64_t n_needed() const;
+  // The tokens whose logits bias or penalties change, each once.
+  std::vector<int32_t> adjusted_ids() const;
+
  private:
   struct Candidate {
     int32_t id;

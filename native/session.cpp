@@ -51,15 +51,16 @@ Session::Prefilled Session::prefill(std::span<const int32_t> tokens, bool all_lo
 
 // Appends tokens to the sequence. After an abort the sequence is what was evaluated completely.
 void Session::evaluate(std::span<const int32_t> tokens, bool all_logits) {
+  hidden_.clear();
   logits_.clear();
   while (!tokens.empty()) {
     const auto batch = tokens.first(std::min<size_t>(tokens.size(), kBatchTokens));
     const bool last = batch.size() == tokens.size();
-    const auto wanted = all_logits ? Forward::Logits::kAll
-                        : last     ? Forward::Logits::kLast
-                                   : Forward::Logits::kNone;
-    if (!forward_.run(batch, static_cast<int64_t>(tokens_.size()), wanted, logits_, abort_)) {
-      logits_.clear();
+    const auto wanted = all_logits ? Forward::Hidden::kAll
+                        : last     ? Forward::Hidden::kLast
+                                   : Forward::Hidden::kNone;
+    if (!forward_.run(batch, static_cast<int64_t>(tokens_.size()), wanted, hidden_, abort_)) {
+      hidden_.clear();
       throw Error(ErrorCode::kAborted, "stopped");
     }
     tokens_.insert(tokens_.end(), batch.begin(), batch.end());
@@ -77,13 +78,40 @@ Sample Session::step() {
     evaluate({&id, 1}, false);
     pending_.reset();
   }
-  const size_t n_vocab = static_cast<size_t>(model_->config.n_vocab);
-  if (logits_.size() < n_vocab)
+  if (hidden_.empty()) {
     throw Error(ErrorCode::kUsage, "there is nothing to continue: prefill first");
-  Sample sample = sampler_.sample(std::span(logits_).last(n_vocab));
+  }
+  Sample sample = sampler_.sample(logits_to_sample());
   sampler_.accept(sample.id);
   pending_ = sample.id;
   return sample;
+}
+
+const std::vector<float>& Session::logits() {
+  if (logits_.empty() && !hidden_.empty()) {
+    const size_t n = hidden_.size() / static_cast<size_t>(model_->config.n_embd);
+    logits_.resize(n * static_cast<size_t>(model_->config.n_vocab));
+    std::lock_guard<std::mutex> lock(model_->compute);
+    model_->head->all(hidden_.data(), static_cast<int64_t>(n), logits_.data());
+  }
+  return logits_;
+}
+
+// A sampler that looks only at the largest logits gets them without computing the others.
+std::span<const float> Session::logits_to_sample() {
+  const int64_t k = sampler_.n_needed();
+  const size_t n_vocab = static_cast<size_t>(model_->config.n_vocab);
+  if (k == 0 || !logits_.empty() || !model_->head->is_compact()) {
+    return std::span(logits()).last(n_vocab);
+  }
+  top_logits_.resize(n_vocab);
+  const float* last = hidden_.data() + hidden_.size() - model_->config.n_embd;
+  std::vector<int32_t> adjusted = sampler_.adjusted_ids();
+  std::erase_if(adjusted,
+                [n_vocab](int32_t id) { return id < 0 || static_cast<size_t>(id) >= n_vocab; });
+  std::lock_guard<std::mutex> lock(model_->compute);
+  model_->head->top(last, k, adjusted, top_logits_.data());
+  return top_logits_;
 }
 
 void Session::set_sampling(const SamplerParams& params) {

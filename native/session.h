@@ -37,7 +37,8 @@ class Session {
   // Called before an operation is started, so that an abort() between start and run is not lost.
   void clear_abort() { abort_ = false; }
 
-  const std::vector<float>& logits() const { return logits_; }  // [positions, n_vocab]
+  // [positions, n_vocab] of the last prefill or step; computed when first asked for.
+  const std::vector<float>& logits();
   const std::vector<int32_t>& tokens() const { return tokens_; }
   int64_t n_ctx() const { return n_ctx_; }
   int64_t kv_bytes() const { return forward_.cache().n_bytes(); }
@@ -45,6 +46,7 @@ class Session {
 
  private:
   void evaluate(std::span<const int32_t> tokens, bool all_logits);
+  std::span<const float> logits_to_sample();
 
   std::shared_ptr<Model> model_;
   int64_t n_ctx_;
@@ -52,7 +54,9 @@ class Session {
   Sampler sampler_;
   std::vector<int32_t> tokens_;     // in the cache
   std::optional<int32_t> pending_;  // sampled, not evaluated
-  std::vector<float> logits_;
+  std::vector<float> hidden_;       // [positions, n_embd] of the last evaluation
+  std::vector<float> logits_;       // all of hidden_'s logits, or empty
+  std::vector<float> top_logits_;   // of the last position, as far as the sampler needs them
   std::atomic<bool> abort_{false};
 };
 

@@ -9,6 +9,6 @@ export const bundledModel = {
   /** Its stories hold together best when the likeliest token is always taken. */
   temperature: 0,
   note:
-    "using the bundled demonstration model (3.7M parameters, simple stories only). For a real one, download the GGUF " +
-    "of huggingface.co/microsoft/BitNet-b1.58-2B-4T-gguf and pass it with -m FILE",
+    "using the bundled demonstration model (3.7M parameters, simple stories only). To get a real one (1.2 GB): " +
+    "bitnet setup-env -hr microsoft/BitNet-b1.58-2B-4T",
 };

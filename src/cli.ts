@@ -30,6 +30,36 @@ const commands: CommandEntry[] = [
     description: "turn text into token ids, or ids into text",
     load: () => import("./commands/tokenize.js"),
   },
+  {
+    name: "setup-env",
+    description: "download a model and make it ready to run",
+    load: () => import("./commands/setup-env.js"),
+  },
+  {
+    name: "convert",
+    description: "make a GGUF file of a checkpoint or of another GGUF file",
+    load: () => import("./commands/convert.js"),
+  },
+  {
+    name: "inspect",
+    description: "show the metadata, tensors and memory need of a GGUF file",
+    load: () => import("./commands/inspect.js"),
+  },
+  {
+    name: "dummy",
+    description: "make a model of random weights in any size, to measure with",
+    load: () => import("./commands/dummy.js"),
+  },
+  {
+    name: "list",
+    description: "list the models on this machine",
+    load: () => import("./commands/list.js"),
+  },
+  {
+    name: "rm",
+    description: "delete a model that list shows",
+    load: () => import("./commands/rm.js"),
+  },
 ];
 
 const usageStatus = 2; // what cannot even be parsed

@@ -8,6 +8,7 @@ const exitStatuses = {
   UNSUPPORTED: 1, // a valid file or request that this build or CPU cannot serve
   NETWORK: 1,
   NO_MEMORY: 1,
+  NO_SPACE: 1, // on a disk
   ABORTED: 130, // by an AbortSignal or Ctrl-C
 } as const;
 
@@ -54,6 +55,8 @@ const systemCodes = new Map<string, BitnetErrorCode>([
   ["EACCES", "NOT_FOUND"],
   ["EPERM", "NOT_FOUND"],
   ["ENOMEM", "NO_MEMORY"],
+  ["ENOSPC", "NO_SPACE"],
+  ["EDQUOT", "NO_SPACE"],
   ["ABORT_ERR", "ABORTED"],
 ]);
 

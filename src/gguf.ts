@@ -31,6 +31,11 @@ export class Gguf {
     return converting(() => this.#native.metadataArray(key, start, count));
   }
 
+  /** A value as it stands in the file after its key: type and content. */
+  metadataBytes(key: string): Uint8Array {
+    return converting(() => this.#native.metadataBytes(key));
+  }
+
   tensors(): TensorInfo[] {
     return converting(() => this.#native.tensors());
   }

@@ -26,6 +26,8 @@ export interface NativeGguf {
   metadata(): Record<string, NativeMetadataValue>; // in file order
   /** Elements [start, start + count) of an array value, clamped to its length. */
   metadataArray(key: string, start: number, count: number): (string | number | bigint | boolean)[];
+  /** A value as it stands in the file after its key: type and content. */
+  metadataBytes(key: string): Uint8Array;
   tensors(): NativeTensorInfo[];
 }
 
@@ -82,6 +84,8 @@ export interface NativeLoadOptions {
   threads?: number; // default: physical cores the process may use
   kernel?: string; // default: BITNET_KERNEL, else the best this CPU has
   tokenizerPre?: string; // overrides the file's pre-tokenizer
+  inPlace?: boolean; // default false: copy large weights to huge pages; true shares the file's pages, slower
+  fastHead?: boolean; // default true: a compact copy of a large float head, see docs/kernels.md
   kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
 }
 
@@ -146,7 +150,59 @@ export interface NativeSession {
   close(): void; // frees the cache (after a running operation); idempotent
 }
 
+export interface NativeConvertSource {
+  kind: "tensor" | "hf-packed" | "random";
+  type?: string; // "tensor": how its bytes lie
+  file?: number; // in `files`
+  offset?: number;
+  bytes?: number;
+  i2sLayout?: string; // "canonical"
+  factor?: number; // multiplies the scale of ternary sources; of the other kinds, is the scale
+  seed?: number; // "random"; mean and deviation of floats
+  mean?: number;
+  deviation?: number;
+}
+
+export interface NativeConvertJob {
+  name: string;
+  rows: number; // everything but the fastest dimension
+  cols: number;
+  type: string; // of the output
+  source: NativeConvertSource;
+  ternary: boolean; // floats are ternarized, whatever the output type
+  declared: boolean; // ... even if that rounds them
+  ropeHeads: number; // > 0: rows go from NEOX to NORM order within so many heads
+  add: number; // to every float
+}
+
+export interface NativeConvertResult {
+  ternary: boolean; // the rest is there only then
+  rounded?: boolean; // floats that were not ternary already
+  scale?: number;
+  minus?: number;
+  zero?: number;
+  plus?: number;
+  relativeError?: number; // RMS(w - code * scale) / RMS(w)
+}
+
+export interface NativeConversion {
+  readonly done: Promise<NativeConvertResult[]>; // one per job
+  progress(): { tensor: number; doneBytes: number }; // every byte counts twice: written, verified
+  abort(): void; // done rejects with ABORTED
+}
+
 export interface NativeAddon {
+  /** What each tensor will take. Throws UNSUPPORTED if a type cannot hold its shape. Sources may be left out. */
+  planTensors(jobs: NativeConvertJob[], kernelConfig?: string): { bytes: number; typeId: number }[];
+  /** Writes the data of all tensors into a file that has its head already, flushes, reads it back and compares. */
+  startConversion(plan: {
+    files: string[];
+    outfile: string;
+    outBytes: number;
+    jobs: (NativeConvertJob & { offset: number })[]; // offset: from the start of the file
+    threads?: number;
+    kernelConfig?: string;
+  }): NativeConversion;
   loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
   /** Metadata and tensor list only; the tokenizer alone for `bitnet tokenize` on a vocabulary-only file. */
   openGguf(path: string): NativeGguf;

@@ -34,6 +34,11 @@ const takesText = new Set([
   "--chat-template",
 ]);
 
+// setup_env.py's -p is a switch.
+function isTextOption(arg: string, args: readonly string[]): boolean {
+  return takesText.has(arg) && !(arg === "-p" && args[0] === "setup-env");
+}
+
 /** An argument list with every known spelling replaced by the long option of this program. */
 export function normalizeArgv(args: readonly string[]): string[] {
   const result: string[] = [];
@@ -43,7 +48,7 @@ export function normalizeArgv(args: readonly string[]): string[] {
       return [...result, ...args.slice(i)];
     }
     result.push(normalizeOption(arg));
-    if (takesText.has(arg) && i + 1 < args.length) {
+    if (isTextOption(arg, args) && i + 1 < args.length) {
       result.push(args[++i] ?? "");
     }
   }
@@ -67,7 +72,7 @@ export function findUnknownSpelling(normalized: readonly string[]): { arg: strin
     if (/^-[A-Za-z]{2,}$/.test(arg)) {
       return { arg, suggestion: closest(arg, Object.keys(spellings)) };
     }
-    if (takesText.has(arg)) {
+    if (isTextOption(arg, normalized)) {
       i++;
     }
   }

@@ -46,7 +46,9 @@ describe("bitnet run", () => {
     const { status, stdout, stderr } = await runBitnet(["run", "-p", story, "-n", "24"]);
     expect(status).toBe(0);
     expect(stdout).toMatch(/^Once upon a time, there was a .*[a-z].*\n$/);
-    expect(stderr).toMatch(/^note: using the bundled demonstration model.*BitNet-b1\.58-2B-4T.*-m FILE\n/);
+    expect(stderr).toMatch(
+      /^note: using the bundled demonstration model.*bitnet setup-env -hr \S*BitNet-b1\.58-2B-4T\n/,
+    );
     expect(stderr).toMatch(/load: +\d+ ms\nprefill: 5 tokens in \d+ ms \([\d.]+ tokens\/s\)\ndecode: +23 tokens in /);
   });
 

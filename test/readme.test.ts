@@ -3,8 +3,9 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { root, runBitnet, tinyModel } from "./fixtures.js";
+import { FakeHub } from "./support/fake-hub.js";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
 const shell = [...readme.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block = ""]) => block.trim().split("\n"));
@@ -13,7 +14,14 @@ const commands = shell.flatMap(
 );
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-readme-"));
-afterAll(() => {
+let hub: FakeHub;
+beforeAll(async () => {
+  hub = await FakeHub.start();
+  const files = { "ggml-model-i2_s.gguf": readFileSync(tinyModel) };
+  hub.repositories.set("microsoft/BitNet-b1.58-2B-4T", { files });
+});
+afterAll(async () => {
+  await hub.stop();
   rmSync(folder, { recursive: true });
 });
 
@@ -32,7 +40,9 @@ test("the README has commands", () => {
 });
 
 test.each(commands)("bitnet %s", async (line) => {
-  const { status, stderr } = await runBitnet(words(line));
+  const folders = line.startsWith("setup-env") ? ["-md", join(folder, "models"), "-ld", join(folder, "logs")] : [];
+  const env = { HF_ENDPOINT: hub.url, HF_HOME: folder, HF_HUB_CACHE: "", HF_HUB_OFFLINE: "", no_proxy: "127.0.0.1" };
+  const { status, stderr } = await runBitnet([...words(line), ...folders], { env });
   expect({ status, stderr }).toEqual({ status: 0, stderr: expect.not.stringContaining("error:") });
 });
 

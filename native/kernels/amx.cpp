@@ -190,8 +190,9 @@ void amx_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int
 extern const Kernels kAmx = {"amx",        kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx,
                              quantize,     amx_matmul,
                              float_matmul, dot,
-                             attention,    rms_norm,
-                             silu_mul,     relu2_mul,
-                             add};
+                             compress_row, coarse_matvec,
+                             block_matvec, attention,
+                             rms_norm,     silu_mul,
+                             relu2_mul,    add};
 
 }  // namespace bitnet

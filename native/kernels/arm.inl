@@ -30,6 +30,21 @@ inline vf load_bf16(const uint16_t* p) {
 
 #include "kernels/float_ops.inl"
 
+using vi = int32x4_t;
+inline vi zero_i32() { return vdupq_n_s32(0); }
+inline vi add_i32(vi a, vi b) { return vaddq_s32(a, b); }
+inline vf to_float(vi v) { return vcvtq_f32_s32(v); }
+inline vi pair_dot(const int8_t* w, const int16_t* x) {
+  const int16x8_t wide = vmovl_s8(vld1_s8(w)), values = vld1q_s16(x);
+  return vpaddq_s32(vmull_s16(vget_low_s16(wide), vget_low_s16(values)),
+                    vmull_high_s16(wide, values));
+}
+// Vectors 0 and 1 of the lanes of two groups belong to the first, 2 and 3 to the second.
+inline vf group_scales(const float* scales, int j) { return vdupq_n_f32(scales[j / 2]); }
+inline int32_t sum_i32(vi v) { return vaddvq_s32(v); }
+
+#include "kernels/head_ops.inl"
+
 // Codes are 0, 1 or 2, so unsigned bytes of codes are signed bytes too.
 inline int8x16_t load_codes(const uint8_t* p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
 

@@ -30,7 +30,9 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
     for (int64_t b = first; b < last; ++b) {
       const int8_t* x = q + 128 * b;
       each<R>([&](auto r) BITNET_INLINE {
-        const __m256i packed = load_bytes(w + r * row_bytes + 32 * b);
+        const uint8_t* p = w + r * row_bytes + 32 * b;
+        __builtin_prefetch(p + kPrefetchBytes);
+        const __m256i packed = load_bytes(p);
         const __m256i shifted = _mm256_srli_epi16(packed, 4);
         const __m256i p3 = _mm256_maddubs_epi16(_mm256_and_si256(packed, low), load_bytes(x + 96));
         const __m256i p2 = _mm256_maddubs_epi16(_mm256_and_si256(packed, high), load_bytes(x + 64));
@@ -81,7 +83,8 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 }  // namespace
 
-extern const Kernels kAvx2 = {"avx2",    kCpuAvx2, quantize, ternary_matmul, float_matmul, dot,
-                              attention, rms_norm, silu_mul, relu2_mul,      add};
+extern const Kernels kAvx2 = {
+    "avx2",        kCpuAvx2,     quantize,  ternary_matmul, float_matmul, dot,       compress_row,
+    coarse_matvec, block_matvec, attention, rms_norm,       silu_mul,     relu2_mul, add};
 
 }  // namespace bitnet

@@ -33,6 +33,23 @@ inline vf load_bf16(const uint16_t* p) {
 
 #include "kernels/float_ops.inl"
 
+using vi = __m512i;
+inline vi zero_i32() { return _mm512_setzero_si512(); }
+inline vi add_i32(vi a, vi b) { return _mm512_add_epi32(a, b); }
+inline vf to_float(vi v) { return _mm512_cvtepi32_ps(v); }
+inline vi pair_dot(const int8_t* w, const int16_t* x) {
+  const __m512i wide =
+      _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+  return _mm512_madd_epi16(wide, _mm512_loadu_si512(x));
+}
+// Both groups in one vector.
+inline vf group_scales(const float* scales, int) {
+  return _mm512_mask_broadcastss_ps(_mm512_set1_ps(scales[0]), 0xff00, _mm_load_ss(scales + 1));
+}
+inline int32_t sum_i32(vi v) { return _mm512_reduce_add_epi32(v); }
+
+#include "kernels/head_ops.inl"
+
 constexpr int kTileRows = 4, kTileTokens = 6;
 
 // acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs
@@ -83,7 +100,9 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
     __m512i x[4];
     each<4>([&](auto g) BITNET_INLINE { x[g] = _mm512_loadu_si512(q + 4 * i + 64 * g); });
     each<R>([&](auto r) BITNET_INLINE {
-      const __m512i packed = load_weights(w + r * row_bytes + i);
+      const uint8_t* p = w + r * row_bytes + i;
+      __builtin_prefetch(p + kPrefetchBytes);
+      const __m512i packed = load_weights(p);
       each<4>([&](auto g)
                   BITNET_INLINE { dpbusd(acc[r][g], _mm512_and_si512(packed, mask[g]), x[g]); });
     });

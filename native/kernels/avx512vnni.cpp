@@ -15,8 +15,9 @@ namespace {
 extern const Kernels kAvx512Vnni = {"avx512vnni", kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni,
                                     quantize,     ternary_matmul,
                                     float_matmul, dot,
-                                    attention,    rms_norm,
-                                    silu_mul,     relu2_mul,
-                                    add};
+                                    compress_row, coarse_matvec,
+                                    block_matvec, attention,
+                                    rms_norm,     silu_mul,
+                                    relu2_mul,    add};
 
 }  // namespace bitnet

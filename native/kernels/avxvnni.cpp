@@ -34,7 +34,9 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
   for (int64_t b = 0; b < n_blocks; ++b) {
     const int8_t* x = q + 128 * b;
     each<R>([&](auto r) BITNET_INLINE {
-      const __m256i packed = load_bytes(w + r * row_bytes + 32 * b);
+      const uint8_t* p = w + r * row_bytes + 32 * b;
+      __builtin_prefetch(p + kPrefetchBytes);
+      const __m256i packed = load_bytes(p);
       each<4>([&](auto g) BITNET_INLINE {
         dpbusd(acc[r][g], _mm256_and_si256(packed, mask[g]), load_bytes(x + 32 * g));
       });
@@ -72,8 +74,9 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 extern const Kernels kAvxVnni = {"avxvnni",    kCpuAvx2 | kCpuAvxVnni,
                                  quantize,     ternary_matmul,
                                  float_matmul, dot,
-                                 attention,    rms_norm,
-                                 silu_mul,     relu2_mul,
-                                 add};
+                                 compress_row, coarse_matvec,
+                                 block_matvec, attention,
+                                 rms_norm,     silu_mul,
+                                 relu2_mul,    add};
 
 }  // namespace bitnet

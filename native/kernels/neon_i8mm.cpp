@@ -73,8 +73,9 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 extern const Kernels kNeonI8mm = {"neon_i8mm",  kCpuNeon | kCpuDotprod | kCpuI8mm,
                                   quantize,     ternary_matmul,
                                   float_matmul, dot,
-                                  attention,    rms_norm,
-                                  silu_mul,     relu2_mul,
-                                  add};
+                                  compress_row, coarse_matvec,
+                                  block_matvec, attention,
+                                  rms_norm,     silu_mul,
+                                  relu2_mul,    add};
 
 }  // namespace bitnet

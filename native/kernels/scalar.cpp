@@ -39,6 +39,16 @@ inline vf load_bf16(const uint16_t* p) {
 
 #include "kernels/float_ops.inl"
 
+using vi = int32_t;
+inline vi zero_i32() { return 0; }
+inline vi add_i32(vi a, vi b) { return a + b; }
+inline vf to_float(vi v) { return static_cast<float>(v); }
+inline vi pair_dot(const int8_t* w, const int16_t* x) { return w[0] * x[0] + w[1] * x[1]; }
+inline vf group_scales(const float* scales, int j) { return scales[j / 8]; }
+inline int32_t sum_i32(vi v) { return v; }
+
+#include "kernels/head_ops.inl"
+
 void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
                     int64_t begin, int64_t end, uint8_t* codes) {
   for (int64_t row = begin; row < end; ++row) {
@@ -63,7 +73,9 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
 
 }  // namespace
 
-extern const Kernels kScalar = {"scalar",  0,        quantize, ternary_matmul, float_matmul, dot,
-                                attention, rms_norm, silu_mul, relu2_mul,      add};
+extern const Kernels kScalar = {"scalar",     0,         quantize,     ternary_matmul,
+                                float_matmul, dot,       compress_row, coarse_matvec,
+                                block_matvec, attention, rms_norm,     silu_mul,
+                                relu2_mul,    add};
 
 }  // namespace bitnet

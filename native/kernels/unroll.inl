@@ -18,3 +18,7 @@ __attribute__((always_inline)) inline void each(F&& f) {
 }
 
 #define BITNET_INLINE __attribute__((always_inline))
+
+// How far ahead of its loads a kernel that streams weights asks for them. The rows of a matrix
+// follow each other, so this may be the next row; beyond the end a prefetch does nothing.
+constexpr int64_t kPrefetchBytes = 4096;

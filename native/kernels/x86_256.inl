@@ -34,6 +34,25 @@ inline vf load_bf16(const uint16_t* p) {
 
 #include "kernels/float_ops.inl"
 
+using vi = __m256i;
+inline vi zero_i32() { return _mm256_setzero_si256(); }
+inline vi add_i32(vi a, vi b) { return _mm256_add_epi32(a, b); }
+inline vf to_float(vi v) { return _mm256_cvtepi32_ps(v); }
+inline vi pair_dot(const int8_t* w, const int16_t* x) {
+  const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
+  return _mm256_madd_epi16(wide, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+}
+// Vector j of the lanes of two groups: one group.
+inline vf group_scales(const float* scales, int j) { return _mm256_broadcast_ss(scales + j); }
+inline int32_t sum_i32(vi v) {
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+  return _mm_cvtsi128_si32(s);
+}
+
+#include "kernels/head_ops.inl"
+
 inline __m256i load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
@@ -43,13 +62,6 @@ inline __m256i load_bytes(const void* p) {
 inline __m256i in_register(__m256i v) {
   __asm__("" : "+x"(v));
   return v;
-}
-
-inline int32_t sum_lanes_i32(__m256i v) {
-  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-  return _mm_cvtsi128_si32(s);
 }
 
 // out[i] = sum of the lanes of v[i], four at a time.
@@ -63,7 +75,7 @@ BITNET_INLINE inline void store_sums(const __m256i (&v)[N], int32_t* out) {
         _mm_add_epi32(_mm256_castsi256_si128(abcd), _mm256_extracti128_si256(abcd, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 4 * i), sums);
   });
-  each<N % 4>([&](auto i) BITNET_INLINE { out[N / 4 * 4 + i] = sum_lanes_i32(v[N / 4 * 4 + i]); });
+  each<N % 4>([&](auto i) BITNET_INLINE { out[N / 4 * 4 + i] = sum_i32(v[N / 4 * 4 + i]); });
 }
 
 inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {

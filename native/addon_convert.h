@@ -1,0 +1,11 @@
+// The part of the addon that makes files: conversion and dummy models.
+#pragma once
+
+#include <napi.h>
+
+namespace addon {
+
+// Adds planTensors and startConversion to the addon.
+void define_convert(Napi::Env env, Napi::Object exports);
+
+}  // namespace addon

@@ -1,0 +1,144 @@
+#include "head.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <queue>
+
+#include "file_map.h"
+#include "formats/dequantize.h"
+
+namespace bitnet {
+
+namespace {
+
+constexpr int64_t kWorthACopy = int64_t{1} << 25;  // elements; a smaller head is read fast enough
+constexpr int64_t kScoreRows = 512, kExactRows = 8, kAllRows = 32;  // rows per chunk of work
+
+bool is_float(TensorType type) {
+  return type == TensorType::kF16 || type == TensorType::kBF16 || type == TensorType::kF32;
+}
+
+}  // namespace
+
+Head::Head(const Kernels& kernels, ThreadPool& pool, const Linear& layer, bool compact,
+           const FileMap* map)
+    : kernels_(kernels),
+      pool_(pool),
+      layer_(layer),
+      scratch_(static_cast<size_t>(kMatmulScratch * pool.size())) {
+  if (compact && is_float(layer.type) && layer.rows * layer.cols >= kWorthACopy &&
+      layer.cols <= kHeadMaxCols && !layer.bias && layer.output_scale == 1) {
+    build(map);
+  }
+}
+
+int64_t Head::compact_bytes() const {
+  return is_compact() ? layer_.rows * (stride_ + static_cast<int64_t>(sizeof(CoarseRow))) : 0;
+}
+
+void Head::build(const FileMap* map) {
+  stride_ = (layer_.cols + 31) / 32 * 32;
+  const size_t rows = static_cast<size_t>(layer_.rows);
+  coarse_ = HugeArray(rows * static_cast<size_t>(stride_));
+  input_ = AlignedArray<int16_t>(static_cast<size_t>(stride_));
+  rows_.resize(rows);
+  lower_.resize(rows);
+  upper_.resize(rows);
+  sums_.resize(rows);
+  pool_.parallel_for(layer_.rows, kScoreRows, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      kernels_.compress_row(layer_.type, layer_.data + r * layer_.row_bytes, layer_.cols,
+                            coarse() + r * stride_, &rows_[r]);
+    }
+    if (map) {
+      map->dont_need(layer_.data + begin * layer_.row_bytes,
+                     static_cast<uint64_t>((end - begin) * layer_.row_bytes));
+    }
+  });
+}
+
+const float* Head::rounded(const float* hidden, int64_t n) {
+  if (layer_.type != TensorType::kF16) return hidden;
+  rounded_.resize(static_cast<size_t>(n * layer_.cols));
+  for (size_t i = 0; i < rounded_.size(); ++i) rounded_[i] = f16_to_f32(f32_to_f16(hidden[i]));
+  return rounded_.data();
+}
+
+void Head::all(const float* hidden, int64_t n, float* out) {
+  const float* x = rounded(hidden, n);
+  pool_.parallel_for(layer_.rows, kAllRows, [&](int64_t begin, int64_t end, int thread) {
+    multiply_float(kernels_, layer_, x, layer_.cols, n, out, begin, end,
+                   scratch_.data() + thread * kMatmulScratch);
+  });
+}
+
+// lower_ and upper_: bounds of the value that the float kernel computes for each row. With the
+// input x = unit * q + d, a row w = scale * c + e, and norms as Euclidean lengths:
+//   |w.x - scale * unit * (c.q)| <= |e| |x| + |scale * c| |d| <= |e| |x| + (|w| + |e|) |d|
+// (Cauchy-Schwarz), and the float sums deviate from w.x by at most (n / 32 + 8) * 2^-24 * |w| |x|.
+void Head::score(const float* x) {
+  const int64_t n = layer_.cols;
+  const float unit = quantize_head_input(x, n, input_.data());
+  std::fill(input_.data() + n, input_.data() + stride_, int16_t{0});
+  double x_squares = 0, d_squares = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double d = x[i] - static_cast<double>(unit) * input_[i];
+    x_squares += static_cast<double>(x[i]) * x[i];
+    d_squares += d * d;
+  }
+  const float x_norm = static_cast<float>(std::sqrt(x_squares)) * (1 + 0x1p-20f);
+  const float d_norm = static_cast<float>(std::sqrt(d_squares)) * (1 + 0x1p-20f);
+  const float rounding = static_cast<float>(n / 32 + 16) * 0x1p-23f;  // twice what is needed
+  pool_.parallel_for(layer_.rows, kScoreRows, [&](int64_t begin, int64_t end, int) {
+    kernels_.coarse_matvec(coarse(), stride_, input_.data(), sums_.data(), begin, end);
+    for (int64_t r = begin; r < end; ++r) {
+      const CoarseRow& row = rows_[r];
+      const float value = row.scale * unit * static_cast<float>(sums_[r]);
+      const float slack =
+          (row.error * x_norm + (row.norm + row.error) * d_norm + rounding * row.norm * x_norm) *
+          (1 + 0x1p-18f);
+      const bool bounded = std::isfinite(slack);  // false: a weight is not a number
+      lower_[r] = bounded ? value - slack : -std::numeric_limits<float>::infinity();
+      upper_[r] = bounded ? value + slack : std::numeric_limits<float>::infinity();
+    }
+  });
+}
+
+void Head::top(const float* hidden, int64_t k, std::span<const int32_t> always, float* out) {
+  if (!is_compact() || k > kMaxTop) return all(hidden, 1, out);
+  const float* x = rounded(hidden, 1);
+  if (!std::all_of(x, x + layer_.cols, [](float v) { return std::isfinite(v); })) {
+    return all(hidden, 1, out);
+  }
+  score(x);
+  for (const int32_t id : always) lower_[id] = -std::numeric_limits<float>::infinity();
+  // At least k rows that count reach the k-th largest lower bound; a row whose upper bound lies
+  // below cannot be among the k largest.
+  std::priority_queue<float, std::vector<float>, std::greater<>> largest;
+  for (const float lower : lower_) {
+    if (static_cast<int64_t>(largest.size()) < k) {
+      largest.push(lower);
+    } else if (lower > largest.top()) {
+      largest.pop();
+      largest.push(lower);
+    }
+  }
+  const float threshold = largest.top();
+  candidates_.assign(always.begin(), always.end());
+  for (int32_t r = 0; r < layer_.rows; ++r) {
+    if (upper_[r] >= threshold) candidates_.push_back(r);
+  }
+  std::fill(out, out + layer_.rows, -std::numeric_limits<float>::infinity());
+  pool_.parallel_for(static_cast<int64_t>(candidates_.size()), kExactRows,
+                     [&](int64_t begin, int64_t end, int thread) {
+                       for (int64_t i = begin; i < end; ++i) {
+                         const int64_t r = candidates_[static_cast<size_t>(i)];
+                         multiply_float(kernels_, layer_, x, layer_.cols, 1, out, r, r + 1,
+                                        scratch_.data() + thread * kMatmulScratch);
+                       }
+                     });
+}
+
+}  // namespace bitnet

@@ -1,0 +1,153 @@
+// A checkpoint directory: which files hold its tensors, one table of all of them, and its JSON files.
+
+import { existsSync } from "node:fs";
+import { open, readdir, readFile, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { BitnetError } from "../errors.js";
+import { readPytorchFile } from "./pytorch.js";
+import { type CheckpointTensor, readSafetensorsHeader } from "./safetensors.js";
+
+export interface Checkpoint {
+  directory: string;
+  tensors: Map<string, CheckpointTensor>;
+}
+
+const maxJsonBytes = 64 * 2 ** 20; // tokenizer.json of large vocabularies has 30 MB
+
+/** Reads the headers of all weight files. Throws NOT_FOUND or BAD_FILE naming the file that is missing or wrong. */
+export async function openCheckpoint(directory: string): Promise<Checkpoint> {
+  const tensors = new Map<string, CheckpointTensor>();
+  for (const name of await listWeightFiles(directory)) {
+    const path = join(directory, name);
+    const read = name.endsWith(".safetensors") ? readSafetensorsHeader : readPytorchFile;
+    for (const tensor of await read(path)) {
+      if (tensors.has(tensor.name)) {
+        throw new BitnetError("BAD_FILE", `${path}: tensor ${tensor.name} is in another file of the checkpoint too`);
+      }
+      tensors.set(tensor.name, tensor);
+    }
+  }
+  return { directory, tensors };
+}
+
+/** The weight files of a checkpoint: by its index, by the usual names, else the only one there is. */
+async function listWeightFiles(directory: string): Promise<string[]> {
+  const present = new Set(await readdir(directory));
+  for (const index of ["model.safetensors.index.json", "pytorch_model.bin.index.json"]) {
+    if (present.has(index)) {
+      return filesOfIndex(directory, index, present);
+    }
+  }
+  for (const name of ["model.safetensors", "pytorch_model.bin"]) {
+    if (present.has(name)) {
+      return [name];
+    }
+  }
+  const shards = [...present].filter((name) => /-\d{5}-of-\d{5}\.(safetensors|bin)$/.test(name)).sort();
+  if (shards.length > 0) {
+    requireAllShards(directory, shards);
+    return shards;
+  }
+  const others = [...present].filter((name) => /\.(safetensors|pth|pt)$/.test(name));
+  if (others.length === 1) {
+    return others;
+  }
+  const what = others.length === 0 ? "no weight files" : `several weight files (${others.join(", ")}) and no index`;
+  throw new BitnetError("NOT_FOUND", `${directory}: ${what}; expected model.safetensors or its numbered parts`);
+}
+
+async function filesOfIndex(directory: string, index: string, present: Set<string>): Promise<string[]> {
+  const { weight_map: map } = await readJson(join(directory, index));
+  if (typeof map !== "object" || map === null) {
+    throw new BitnetError("BAD_FILE", `${join(directory, index)}: has no weight_map`);
+  }
+  const files = [...new Set(Object.values(map))].sort();
+  for (const file of files) {
+    // Only plain names: an index must not reach outside its directory.
+    if (typeof file !== "string" || file !== basename(file)) {
+      throw new BitnetError("BAD_FILE", `${join(directory, index)}: ${JSON.stringify(file)} is not a file name`);
+    }
+    if (!present.has(file)) {
+      throw new BitnetError("NOT_FOUND", `${join(directory, file)} is missing, a part of the checkpoint`);
+    }
+  }
+  if (files.length === 0) {
+    throw new BitnetError("BAD_FILE", `${join(directory, index)}: the weight_map is empty`);
+  }
+  return files as string[];
+}
+
+function requireAllShards(directory: string, shards: string[]): void {
+  const [first = ""] = shards;
+  const total = Number(/-of-(\d{5})/.exec(first)?.[1]);
+  for (let i = 1; i <= total; i++) {
+    const name = first.replace(/-\d{5}-of-/, `-${String(i).padStart(5, "0")}-of-`);
+    if (!shards.includes(name)) {
+      throw new BitnetError("NOT_FOUND", `${join(directory, name)} is missing, a part of the checkpoint`);
+    }
+  }
+}
+
+/** A JSON file that holds an object. */
+export async function readJson(path: string): Promise<Record<string, unknown>> {
+  const { size } = await stat(path);
+  if (size > maxJsonBytes) {
+    throw new BitnetError("BAD_FILE", `${path}: ${size} bytes; at most ${maxJsonBytes} expected`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(path, "utf8"));
+  } catch (cause) {
+    throw new BitnetError("BAD_FILE", `${path}: not valid JSON`, { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new BitnetError("BAD_FILE", `${path}: expected a JSON object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** The same, or undefined if there is no such file. */
+export async function readOptionalJson(path: string): Promise<Record<string, unknown> | undefined> {
+  return existsSync(path) ? readJson(path) : undefined;
+}
+
+/** The one number of a tensor like `weight_scale`. */
+export async function readScalar(tensor: CheckpointTensor): Promise<number> {
+  const elements = tensor.shape.reduce((product, n) => product * n, 1);
+  const size = { F32: 4, BF16: 2, F16: 2 }[tensor.dtype];
+  if (elements !== 1 || size === undefined) {
+    throw new BitnetError(
+      "BAD_FILE",
+      `${tensor.file}: tensor ${tensor.name} is ${tensor.dtype} [${tensor.shape.join(", ")}]; one float expected`,
+    );
+  }
+  const bytes = Buffer.alloc(4);
+  const file = await open(tensor.file);
+  try {
+    await file.read(bytes, 0, size, tensor.offset);
+  } finally {
+    await file.close();
+  }
+  if (tensor.dtype === "F32") {
+    return bytes.readFloatLE();
+  }
+  return tensor.dtype === "BF16"
+    ? Buffer.from([0, 0, ...bytes.subarray(0, 2)]).readFloatLE()
+    : halfToNumber(bytes.readUInt16LE());
+}
+
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) {
+    return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  }
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+}
+
+/** The repository that a directory of the hub's cache (models--owner--name/snapshots/revision) belongs to. */
+export function hubOriginOf(directory: string): { repository: string; revision: string } | undefined {
+  const match = /models--([^/\\]+)--([^/\\]+)[/\\]snapshots[/\\]([0-9a-f]{40})$/.exec(resolve(directory));
+  return match === null ? undefined : { repository: `${match[1]}/${match[2]}`, revision: match[3] ?? "" };
+}

@@ -1,0 +1,182 @@
+// The tokenizer of a checkpoint directory as GGUF metadata: vocabulary, special tokens, chat template.
+
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { BitnetError } from "../errors.js";
+import { bool, f32Array, i32Array, type MetadataEntry, string, stringArray, u32 } from "../gguf-writer.js";
+import { readJson, readOptionalJson } from "./checkpoint.js";
+import {
+  type AddedToken,
+  addTokens,
+  asObject,
+  looksLikeSentencePiece,
+  parseSentencePiece,
+  parseTiktoken,
+  parseTokenizerJson,
+  tokenTypes,
+  type Vocabulary,
+} from "./vocabulary.js";
+
+export interface TokenizerOptions {
+  /** Rows of the embedding: the table is filled up to it. Default: the vocabulary's own size. */
+  vocabSize?: number;
+  /** Of config.json, where the tokenizer's own files name none. */
+  ids?: { bosTokenId?: number; eosTokenId?: number; padTokenId?: number };
+  architecture?: string;
+  /** Pre-tokenizer to write instead of the one that is found. */
+  pre?: string;
+}
+
+type Json = Record<string, unknown>;
+
+/** Reads tokenizer.model (SentencePiece or tiktoken) or tokenizer.json and the files beside it. */
+export async function readTokenizer(directory: string, options: TokenizerOptions): Promise<MetadataEntry[]> {
+  const { vocabulary, path } = await readVocabulary(directory);
+  const config = (await readOptionalJson(join(directory, "tokenizer_config.json"))) ?? {};
+  addTokens(vocabulary, await readAddedTokens(directory, config), join(directory, "tokenizer_config.json"));
+  const size = fillUp(vocabulary, options.vocabSize, path);
+  const entries = [
+    ...vocabularyEntries(vocabulary, options, path),
+    ...(await specialEntries(directory, vocabulary, config, options, size)),
+    ...(await chatTemplateEntries(directory, config)),
+  ];
+  return entries.filter((entry) => entry !== undefined);
+}
+
+async function readVocabulary(directory: string): Promise<{ vocabulary: Vocabulary; path: string }> {
+  const [modelPath, jsonPath] = [join(directory, "tokenizer.model"), join(directory, "tokenizer.json")];
+  const bytes = existsSync(modelPath) ? await readFile(modelPath) : undefined;
+  if (bytes !== undefined && looksLikeSentencePiece(bytes)) {
+    return { vocabulary: parseSentencePiece(bytes, modelPath), path: modelPath };
+  }
+  if (existsSync(jsonPath)) {
+    return { vocabulary: parseTokenizerJson(await readJson(jsonPath), jsonPath), path: jsonPath };
+  }
+  if (bytes !== undefined) {
+    return { vocabulary: parseTiktoken(bytes.toString("latin1"), modelPath), path: modelPath };
+  }
+  throw new BitnetError("NOT_FOUND", `${directory}: no tokenizer: neither tokenizer.json nor tokenizer.model is there`);
+}
+
+async function readAddedTokens(directory: string, config: Json): Promise<AddedToken[]> {
+  const old = Object.entries((await readOptionalJson(join(directory, "added_tokens.json"))) ?? {});
+  const decoder = Object.entries(asObject(config.added_tokens_decoder));
+  return [
+    ...old.map(([content, id]) => ({ id: Number(id), content, special: false })),
+    ...decoder.map(([id, entry]) => {
+      const { content, special } = asObject(entry);
+      return { id: Number(id), content: String(content), special: special === true };
+    }),
+  ];
+}
+
+/** Gives every id a token; returns their number. */
+function fillUp(vocabulary: Vocabulary, vocabSize: number | undefined, path: string): number {
+  const { tokens, types, scores } = vocabulary;
+  if (vocabSize !== undefined && tokens.length > vocabSize) {
+    throw new BitnetError(
+      "BAD_FILE",
+      `${path}: ${tokens.length} tokens, but vocab_size in config.json is ${vocabSize}`,
+    );
+  }
+  const size = vocabSize ?? tokens.length;
+  for (let id = 0; id < size; id++) {
+    if (tokens[id] === undefined) {
+      tokens[id] = `[PAD${id}]`;
+      types[id] = tokenTypes.unused;
+      if (scores !== undefined) {
+        scores[id] = -1000;
+      }
+    }
+  }
+  return size;
+}
+
+function vocabularyEntries(
+  vocabulary: Vocabulary,
+  options: TokenizerOptions,
+  path: string,
+): (MetadataEntry | undefined)[] {
+  const { model, tokens, types, scores, merges } = vocabulary;
+  const pre = options.pre ?? (model === "llama" ? "default" : vocabulary.pre);
+  if (pre === undefined) {
+    throw new BitnetError("UNSUPPORTED", `${path}: the pre-tokenizer is none that is known: ${vocabulary.rule}`, {
+      hint: "name one with --tokenizer-pre, such as llama-bpe, qwen2, gpt-2, falcon or falcon3",
+    });
+  }
+  return [
+    string("tokenizer.ggml.model", model),
+    string("tokenizer.ggml.pre", pre),
+    stringArray("tokenizer.ggml.tokens", tokens as string[]),
+    scores === undefined ? undefined : f32Array("tokenizer.ggml.scores", scores),
+    i32Array("tokenizer.ggml.token_type", types),
+    merges === undefined ? undefined : stringArray("tokenizer.ggml.merges", merges),
+  ];
+}
+
+async function specialEntries(
+  directory: string,
+  vocabulary: Vocabulary,
+  config: Json,
+  options: TokenizerOptions,
+  size: number,
+): Promise<(MetadataEntry | undefined)[]> {
+  const map = (await readOptionalJson(join(directory, "special_tokens_map.json"))) ?? {};
+  const idOf = (key: string, ...fallbacks: (number | undefined)[]): number | undefined => {
+    const text = tokenText(config[key]) ?? tokenText(map[key]);
+    const found = text === undefined ? -1 : vocabulary.tokens.indexOf(text);
+    return [found >= 0 ? found : undefined, ...fallbacks].find((id) => id !== undefined && id < size);
+  };
+  const { special } = vocabulary;
+  const { ids = {}, architecture } = options;
+  const pooledQwen = architecture === "qwen3"; // bitnet-embedding-0.6b ends its texts with this token, whatever eos is
+  const endOfText = pooledQwen ? vocabulary.tokens.indexOf("<|endoftext|>") : -1;
+  const flag = (key: string) => (typeof config[key] === "boolean" ? (config[key] as boolean) : undefined);
+  const spm = vocabulary.model === "llama";
+  return [
+    u32("tokenizer.ggml.bos_token_id", idOf("bos_token", ids.bosTokenId, special.bos)),
+    u32("tokenizer.ggml.eos_token_id", endOfText >= 0 ? endOfText : idOf("eos_token", ids.eosTokenId, special.eos)),
+    u32("tokenizer.ggml.unknown_token_id", idOf("unk_token", special.unk)),
+    u32("tokenizer.ggml.padding_token_id", idOf("pad_token", ids.padTokenId, special.pad)),
+    bool("tokenizer.ggml.add_bos_token", flag("add_bos_token") ?? vocabulary.addBos ?? spm),
+    bool("tokenizer.ggml.add_eos_token", endOfText >= 0 ? true : (flag("add_eos_token") ?? vocabulary.addEos)),
+    spm
+      ? bool(
+          "tokenizer.ggml.add_space_prefix",
+          architecture === "gemma3" ? false : (flag("add_prefix_space") ?? vocabulary.addSpacePrefix ?? true),
+        )
+      : undefined,
+  ];
+}
+
+/** A special token as a string, or as an object with its content. */
+function tokenText(value: unknown): string | undefined {
+  const content = typeof value === "object" && value !== null ? asObject(value).content : value;
+  return typeof content === "string" ? content : undefined;
+}
+
+async function chatTemplateEntries(directory: string, config: Json): Promise<(MetadataEntry | undefined)[]> {
+  const file = join(directory, "chat_template.jinja");
+  const json = await readOptionalJson(join(directory, "chat_template.json"));
+  const template = existsSync(file) ? await readFile(file, "utf8") : (config.chat_template ?? json?.chat_template);
+  if (typeof template === "string") {
+    return [string("tokenizer.chat_template", template)];
+  }
+  const named = (Array.isArray(template) ? template : [])
+    .map(asObject)
+    .filter((entry) => typeof entry.template === "string");
+  if (named.length === 0) {
+    return [];
+  }
+  const others = named.filter((entry) => entry.name !== "default");
+  const main = named.find((entry) => entry.name === "default");
+  return [
+    string("tokenizer.chat_template", main === undefined ? undefined : String(main.template)),
+    stringArray(
+      "tokenizer.chat_templates",
+      others.map((entry) => String(entry.name)),
+    ),
+    ...others.map((entry) => string(`tokenizer.chat_template.${String(entry.name)}`, String(entry.template))),
+  ];
+}

@@ -1,0 +1,199 @@
+// The cache that Python's huggingface_hub shares: one folder per repository,
+//
+//   models--owner--name/
+//     blobs/<id>                    contents; id is the SHA-256 of a large file, the git hash of a small one
+//     blobs/<id>.incomplete         as much of it as has come
+//     snapshots/<commit>/<path>     relative links to blobs
+//     refs/<revision>               the commit that a branch or tag meant when it was last downloaded
+//   .locks/models--owner--name/     ours: <id>.bitnet.lock while a process downloads a blob
+
+import {
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { dirname, join, relative, sep } from "node:path";
+import { BitnetError } from "../errors.js";
+
+export interface RepositoryPaths {
+  folder: string;
+  blobs: string;
+  locks: string;
+}
+
+export interface CachedFile {
+  /** With slashes. */
+  path: string;
+  size: number;
+  /** Where the link lies, inside snapshots/. */
+  file: string;
+}
+
+export function repositoryPaths(cacheDir: string, repo: string): RepositoryPaths {
+  const name = `models--${repo.replaceAll("/", "--")}`;
+  const folder = join(cacheDir, name);
+  return { folder, blobs: join(folder, "blobs"), locks: join(cacheDir, ".locks", name) };
+}
+
+export function snapshotPath(paths: RepositoryPaths, commit: string, path = ""): string {
+  return join(paths.folder, "snapshots", commit, ...path.split("/"));
+}
+
+/** Refuses a path of a listing that would leave the folder it is joined to. */
+export function checkRelativePath(path: string): string {
+  const parts = path.split("/");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+  const bad = /[\u0000-\u001f\\:]/.test(path) || parts.some((part) => part === "" || part === "." || part === "..");
+  if (bad) {
+    throw new BitnetError("BAD_FILE", `the repository lists a file with an unsafe name: ${JSON.stringify(path)}`);
+  }
+  return path;
+}
+
+/** Size of a file, following links; undefined if there is none. */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.size;
+}
+
+/** Links snapshots/<commit>/<path> to its blob. Where links are not allowed (Windows), a second name or a copy. */
+export async function linkSnapshot(
+  paths: RepositoryPaths,
+  commit: string,
+  path: string,
+  blob: string,
+): Promise<string> {
+  const place = snapshotPath(paths, commit, path);
+  await mkdir(dirname(place), { recursive: true });
+  const target = relative(dirname(place), blob);
+  const made = `${place}.${process.pid}.link`;
+  await rm(made, { force: true });
+  try {
+    await symlink(target, made);
+  } catch {
+    await link(blob, made).catch(() => copyFile(blob, made));
+  }
+  await rename(made, place);
+  return place;
+}
+
+export async function readRef(paths: RepositoryPaths, revision: string): Promise<string | undefined> {
+  const text = await readFile(join(paths.folder, "refs", ...revision.split("/")), "utf8").catch(() => "");
+  return /^[0-9a-f]{40}$/.test(text.trim()) ? text.trim() : undefined;
+}
+
+export async function writeRef(paths: RepositoryPaths, revision: string, commit: string): Promise<void> {
+  if (revision === commit || (await readRef(paths, revision)) === commit) {
+    return;
+  }
+  const place = join(paths.folder, "refs", ...revision.split("/"));
+  await mkdir(dirname(place), { recursive: true });
+  const made = `${place}.${process.pid}.partial`;
+  await writeFile(made, commit);
+  await rename(made, place);
+}
+
+/** The files of one snapshot whose contents are there. */
+export async function listSnapshot(paths: RepositoryPaths, commit: string): Promise<CachedFile[]> {
+  const top = snapshotPath(paths, commit);
+  const entries = await readdir(top, { recursive: true, withFileTypes: true }).catch(() => []);
+  const files: CachedFile[] = [];
+  for (const entry of entries) {
+    const file = join(entry.parentPath, entry.name);
+    const info = await stat(file).catch(() => undefined);
+    if (info?.isFile()) {
+      files.push({ path: relative(top, file).split(sep).join("/"), size: info.size, file });
+    }
+  }
+  return files.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+export interface CachedSnapshot {
+  repo: string;
+  commit: string;
+  /** Branches and tags that mean this commit. */
+  refs: string[];
+  files: CachedFile[];
+}
+
+/** Every snapshot of every model in the cache. */
+export async function scanCache(cacheDir: string): Promise<CachedSnapshot[]> {
+  const snapshots: CachedSnapshot[] = [];
+  for (const folder of (await readdir(cacheDir).catch(() => [])).sort()) {
+    const match = /^models--(.+)$/.exec(folder);
+    if (match === null) {
+      continue;
+    }
+    const repo = (match[1] ?? "").replaceAll("--", "/");
+    const paths = repositoryPaths(cacheDir, repo);
+    const refs = await listRefs(paths);
+    for (const commit of (await readdir(join(paths.folder, "snapshots")).catch(() => [])).sort()) {
+      const names = refs.filter((ref) => ref.commit === commit).map((ref) => ref.name);
+      snapshots.push({ repo, commit, refs: names, files: await listSnapshot(paths, commit) });
+    }
+  }
+  return snapshots;
+}
+
+async function listRefs(paths: RepositoryPaths): Promise<{ name: string; commit: string }[]> {
+  const top = join(paths.folder, "refs");
+  const entries = await readdir(top, { recursive: true, withFileTypes: true }).catch(() => []);
+  const names = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(top, join(entry.parentPath, entry.name)).split(sep).join("/"));
+  const refs = await Promise.all(names.map(async (name) => ({ name, commit: (await readRef(paths, name)) ?? "" })));
+  return refs.filter((ref) => ref.commit !== "");
+}
+
+/**
+ * Takes files of one snapshot out of the cache: their links, the blobs that no other link uses, and what is empty then.
+ * Returns the bytes that became free.
+ */
+export async function removeCachedFiles(cacheDir: string, repo: string, files: readonly string[]): Promise<number> {
+  const paths = repositoryPaths(cacheDir, repo);
+  let freed = 0;
+  for (const file of files) {
+    const blob = await realpath(file).catch(() => undefined);
+    await rm(file, { force: true });
+    const inBlobs = blob !== undefined && dirname(blob) === (await realpath(paths.blobs).catch(() => ""));
+    if (blob !== undefined && inBlobs && !(await isLinked(paths, blob))) {
+      freed += (await sizeOf(blob)) ?? 0;
+      await rm(blob, { force: true });
+    }
+  }
+  await removeIfWithoutFiles(paths);
+  return freed;
+}
+
+async function isLinked(paths: RepositoryPaths, blob: string): Promise<boolean> {
+  const top = join(paths.folder, "snapshots");
+  for (const entry of await readdir(top, { recursive: true, withFileTypes: true }).catch(() => [])) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isSymbolicLink() && (await realpath(path).catch(() => "")) === blob) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Removes the folder of a repository whose last file is gone; partial downloads keep it. */
+async function removeIfWithoutFiles(paths: RepositoryPaths): Promise<void> {
+  for (const part of ["snapshots", "blobs"]) {
+    const entries = await readdir(join(paths.folder, part), { recursive: true, withFileTypes: true }).catch(() => []);
+    if (entries.some((entry) => !entry.isDirectory())) {
+      return;
+    }
+  }
+  const info = await lstat(paths.folder).catch(() => undefined);
+  if (info?.isDirectory()) {
+    await rm(paths.folder, { recursive: true });
+  }
+}

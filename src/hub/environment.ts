@@ -1,0 +1,79 @@
+// What the environment says about the hub: the same variables, files and defaults as Python's huggingface_hub.
+
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { BitnetError } from "../errors.js";
+
+export interface HubEnvironment {
+  /** Without a slash at its end. Default: https://huggingface.co */
+  endpoint: string;
+  /** Never to be printed. */
+  token?: string;
+  /** Where the token came from, for messages: "HF_TOKEN" or a path. */
+  tokenSource?: string;
+  /** Holds one folder per repository: models--owner--name. */
+  cacheDir: string;
+  /** Nothing but the cache is to be used. */
+  offline: boolean;
+}
+
+type Variables = Record<string, string | undefined>;
+
+export async function readHubEnvironment(env: Variables = process.env): Promise<HubEnvironment> {
+  const home = expandHome(env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface"));
+  return {
+    endpoint: readEndpoint(env),
+    cacheDir: resolve(expandHome(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub"))),
+    offline: isOn(env.HF_HUB_OFFLINE) || isOn(env.TRANSFORMERS_OFFLINE),
+    ...(await readToken(env, home)),
+  };
+}
+
+function readEndpoint(env: Variables): string {
+  const text = env.HF_ENDPOINT || "https://huggingface.co";
+  const hint = "set HF_ENDPOINT to an address like https://huggingface.co, or unset it";
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new BitnetError("USAGE", "HF_ENDPOINT is not an address", { hint }); // not quoted: it may hold a password
+  }
+  if (!/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "") {
+    throw new BitnetError("USAGE", "HF_ENDPOINT must be an http or https address without a user name", { hint });
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
+}
+
+async function readToken(env: Variables, home: string): Promise<{ token?: string; tokenSource?: string }> {
+  if (isOn(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) {
+    return {};
+  }
+  for (const name of ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]) {
+    const token = env[name]?.trim();
+    if (token) {
+      return { token: checkedToken(token, name), tokenSource: name };
+    }
+  }
+  const path = expandHome(env.HF_TOKEN_PATH || join(home, "token"));
+  const token = (await readFile(path, "utf8").catch(() => "")).trim();
+  return token === "" ? {} : { token: checkedToken(token, path), tokenSource: path };
+}
+
+// A header cannot hold other characters, and the error of fetch would quote them.
+function checkedToken(token: string, source: string): string {
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new BitnetError("USAGE", `the token in ${source} holds characters that no token has`, {
+      hint: "copy it again from https://huggingface.co/settings/tokens",
+    });
+  }
+  return token;
+}
+
+function expandHome(path: string): string {
+  return path === "~" || path.startsWith("~/") ? join(homedir(), path.slice(1)) : path;
+}
+
+function isOn(value: string | undefined): boolean {
+  return /^(1|on|yes|true)$/i.test(value ?? "");
+}

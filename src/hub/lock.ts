@@ -1,0 +1,131 @@
+// A lock that processes share: a file made with O_EXCL, kept fresh while it is held. A lock whose holder is gone
+// (killed, power cut) is taken over.
+
+import { randomUUID } from "node:crypto";
+import { link, mkdir, readFile, readlink, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { throwIfAborted } from "../errors.js";
+
+const refreshMs = 10_000;
+const staleMs = 120_000; // far more than a busy machine or a network file system delays a refresh
+const pollMs = 250;
+
+interface Holder {
+  id: string;
+  pid: number;
+  /** Where the pid means something: host name and, on Linux, the process namespace. */
+  host: string;
+}
+
+export interface LockOptions {
+  signal?: AbortSignal;
+  /** Called once if another process holds the lock. */
+  onWait?: () => void;
+}
+
+/** Waits for the lock at `path`, runs `body`, lets go of it. */
+export async function withLock<T>(path: string, options: LockOptions, body: () => Promise<T>): Promise<T> {
+  const holder: Holder = { id: randomUUID(), pid: process.pid, host: await hostIdentity() };
+  await mkdir(dirname(path), { recursive: true });
+  for (let waits = 0; !(await tryLock(path, holder)); waits++) {
+    throwIfAborted(options.signal);
+    if (waits === 0) {
+      options.onWait?.();
+    }
+    await delay(pollMs, undefined, { signal: options.signal }).catch(() => throwIfAborted(options.signal));
+  }
+  const refresh = setInterval(() => {
+    const now = new Date();
+    utimes(path, now, now).catch(() => {}); // if it was taken over, the next holder's checks find out
+  }, refreshMs);
+  refresh.unref();
+  try {
+    return await body();
+  } finally {
+    clearInterval(refresh);
+    if ((await readHolder(path))?.id === holder.id) {
+      await rm(path, { force: true });
+    }
+  }
+}
+
+/** Makes the lock file, complete with its holder, unless there is one that is alive. */
+async function tryLock(path: string, holder: Holder): Promise<boolean> {
+  const made = `${path}.${holder.id}`;
+  await writeFile(made, JSON.stringify(holder));
+  try {
+    await link(made, path); // fails if there is one; never shows a half-written file
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
+      return await tryLockWithoutLinks(path, holder);
+    }
+    await removeIfStale(path, holder);
+    return false;
+  } finally {
+    await rm(made, { force: true });
+  }
+}
+
+// Some file systems have no hard links.
+async function tryLockWithoutLinks(path: string, holder: Holder): Promise<boolean> {
+  try {
+    await writeFile(path, JSON.stringify(holder), { flag: "wx" });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
+      throw error;
+    }
+    await removeIfStale(path, holder);
+    return false;
+  }
+}
+
+/**
+ * Moves a stale lock away. Another process may have done so and made its own between our look and our move; then what
+ * we moved is put back.
+ */
+async function removeIfStale(path: string, self: Holder): Promise<void> {
+  const judged = await readHolder(path);
+  const info = await stat(path).catch(() => undefined);
+  if (info === undefined || !isStale(judged, info.mtimeMs, self)) {
+    return;
+  }
+  const moved = `${path}.stale.${self.id}`;
+  try {
+    await rename(path, moved);
+  } catch {
+    return; // another was faster
+  }
+  if ((await readHolder(moved))?.id !== judged?.id) {
+    await link(moved, path).catch(() => {});
+  }
+  await rm(moved, { force: true });
+}
+
+function isStale(holder: Holder | undefined, mtimeMs: number, self: Holder): boolean {
+  return Date.now() - mtimeMs > staleMs || (holder?.host === self.host && !isAlive(holder.pid));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+async function readHolder(path: string): Promise<Holder | undefined> {
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as Holder;
+  } catch {
+    return undefined; // gone, or cut off by a full disk: its age decides
+  }
+}
+
+async function hostIdentity(): Promise<string> {
+  return `${hostname()} ${await readlink("/proc/self/ns/pid").catch(() => "")}`;
+}

@@ -1,0 +1,324 @@
+// A hub on the loopback interface: the part of huggingface.co's interface that downloads use, with faults on demand.
+//
+// Small files are served by the hub itself, large ones ("lfs") through a redirect to /cdn/..., which stands for the
+// storage host and has an origin of its own (another port).
+
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+
+export interface FakeFile {
+  content: Buffer;
+  /** Stored behind a redirect, listed with a SHA-256. Default: files of 1 MB and more. */
+  lfs?: boolean;
+  /** Listed with a Xet hash, too, and answered with Xet's description if that is accepted. */
+  xet?: boolean;
+}
+
+export interface FakeRepository {
+  files: Record<string, FakeFile | Buffer | string>;
+  /** Default: a hash of the name. */
+  commit?: string;
+  /** Other names of the commit. Default: main. */
+  revisions?: string[];
+  /** Only this token may read it. */
+  token?: string;
+  gated?: boolean;
+}
+
+/** What goes wrong with one request for contents; used up in order. */
+export interface Fault {
+  /** Only for requests whose path ends so. */
+  path?: string;
+  /** Answer with this status. */
+  status?: number;
+  retryAfter?: string;
+  /** Close the connection after the byte at this offset of the file. */
+  cutAt?: number;
+  /** End the answer properly, but early, with a length to match. */
+  shortAt?: number;
+  /** Bytes appended to the answer, counted in its length. */
+  extra?: Buffer;
+  /** Answer 200 with this text instead. */
+  page?: string;
+  /** The answer does not say how long it is. */
+  noLength?: boolean;
+  /** The byte at this offset of the file is flipped. */
+  flipAt?: number;
+  /** Answer 200 with the whole file, whatever range is asked for. */
+  ignoreRange?: boolean;
+  /** Answer with another range than was asked for. */
+  shiftRange?: number;
+  /** Say nothing after this offset. */
+  stallAt?: number;
+}
+
+export interface SeenRequest {
+  method: string;
+  path: string;
+  host: string;
+  headers: IncomingMessage["headers"];
+  /** Bytes of contents that were sent. */
+  sent: number;
+}
+
+export class FakeHub {
+  readonly repositories = new Map<string, FakeRepository>();
+  readonly faults: Fault[] = [];
+  /** Faults that stay. */
+  readonly lastingFaults: Fault[] = [];
+  readonly seen: SeenRequest[] = [];
+  /** Bytes of contents sent by all answers. */
+  get sent(): number {
+    return this.seen.reduce((sum, { sent }) => sum + sent, 0);
+  }
+  /** Paused between pieces of contents, in milliseconds; 0: none. */
+  pieceDelayMs = 0;
+  pieceBytes = 65536;
+  /** Entries on one page of a listing. */
+  pageSize = 1000;
+  readonly #servers: Server[] = [];
+  #hubUrl = "";
+  #cdnUrl = "";
+
+  get url(): string {
+    return this.#hubUrl;
+  }
+
+  static async start(): Promise<FakeHub> {
+    const hub = new FakeHub();
+    hub.#hubUrl = await hub.#listen((request, response) => hub.#serve(request, response));
+    hub.#cdnUrl = await hub.#listen((request, response) => hub.#serveStorage(request, response));
+    return hub;
+  }
+
+  async stop(): Promise<void> {
+    for (const server of this.#servers) {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }
+
+  #listen(handler: (request: IncomingMessage, response: ServerResponse) => Promise<void>): Promise<string> {
+    const server = createServer((request, response) => {
+      handler(request, response).catch((error) => response.destroy(error));
+    });
+    this.#servers.push(server);
+    return new Promise((resolve) => {
+      server.listen(0, "127.0.0.1", () => resolve(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
+    });
+  }
+
+  commitOf(name: string): string {
+    return this.repositories.get(name)?.commit ?? createHash("sha1").update(name).digest("hex");
+  }
+
+  #note(request: IncomingMessage): SeenRequest {
+    const { method = "", url = "", headers } = request;
+    const seen = { method, path: decodeURIComponent(url), host: headers.host ?? "", headers, sent: 0 };
+    this.seen.push(seen);
+    return seen;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const seen = this.#note(request);
+    const url = new URL(request.url ?? "", this.#hubUrl);
+    const path = decodeURIComponent(url.pathname);
+    const [, , name = "", action, rest = ""] =
+      /^(\/api\/models)?\/([^/]+\/[^/]+)\/(revision|tree|resolve)\/(.+)$/.exec(path) ?? [];
+    const repository = this.repositories.get(name);
+    const fault = action === "resolve" ? undefined : this.#takeFault(path);
+    if (fault?.status !== undefined) {
+      return refuse(response, fault.status, undefined, fault.retryAfter);
+    }
+    if (!this.#admit(request, response, repository)) {
+      return;
+    }
+    const revision = this.#findRevision(name, rest, action === "resolve");
+    if (repository === undefined || revision === undefined) {
+      return refuse(response, 404, "RevisionNotFound");
+    }
+    response.setHeader("x-repo-commit", this.commitOf(name));
+    if (action === "revision") {
+      return sendJson(response, { _id: "0", id: name, sha: this.commitOf(name), lastModified: "2026-01-01T00:00:00Z" });
+    }
+    if (action === "tree") {
+      return this.#list(url, repository, response);
+    }
+    const file = fileOf(repository, rest.slice(revision.length + 1));
+    if (file === undefined) {
+      return refuse(response, 404, "EntryNotFound");
+    }
+    return this.#resolve(seen, request, response, file, `${name}/${rest.slice(revision.length + 1)}`);
+  }
+
+  #admit(request: IncomingMessage, response: ServerResponse, repository: FakeRepository | undefined): boolean {
+    const given = request.headers.authorization?.replace(/^Bearer /, "");
+    if (given === "hf_invalid") {
+      refuse(response, 401);
+    } else if (repository === undefined) {
+      refuse(response, given === undefined ? 401 : 404, "RepoNotFound");
+    } else if (repository.token !== undefined && repository.token !== given) {
+      const gated = repository.gated ? "GatedRepo" : "RepoNotFound";
+      refuse(response, given === undefined ? 401 : repository.gated ? 403 : 404, gated);
+    } else {
+      return true;
+    }
+    return false;
+  }
+
+  #findRevision(name: string, rest: string, withPath: boolean): string | undefined {
+    const known = [this.commitOf(name), ...(this.repositories.get(name)?.revisions ?? ["main"])];
+    return known.find((revision) => (withPath ? rest.startsWith(`${revision}/`) : rest === revision));
+  }
+
+  #list(url: URL, repository: FakeRepository, response: ServerResponse): void {
+    const paths = Object.keys(repository.files);
+    const start = Number(url.searchParams.get("cursor") ?? 0);
+    if (start + this.pageSize < paths.length) {
+      url.searchParams.set("cursor", String(start + this.pageSize));
+      response.setHeader("link", `<${url.href}>; rel="next"`);
+    }
+    const entries = paths.slice(start, start + this.pageSize).map((path) => {
+      const file = fileOf(repository, path) as FakeFile;
+      const size = file.content.length;
+      const oid = gitHash(file.content);
+      const lfs = isLfs(file) ? { lfs: { oid: sha256(file.content), size, pointerSize: 130 } } : {};
+      return { type: "file", path, size, oid, ...lfs, ...(file.xet && { xetHash: "0".repeat(64) }) };
+    });
+    sendJson(response, [{ type: "directory", path: "folder", size: 0, oid: "0".repeat(40) }, ...entries]);
+  }
+
+  async #resolve(
+    seen: SeenRequest,
+    request: IncomingMessage,
+    response: ServerResponse,
+    file: FakeFile,
+    storagePath: string,
+  ): Promise<void> {
+    response.setHeader("x-linked-size", file.content.length);
+    if (file.xet && /xet-fileinfo/.test(request.headers.accept ?? "")) {
+      response.setHeader("content-type", "application/vnd.xet-fileinfo+json");
+      response.setHeader("x-xet-hash", "0".repeat(64));
+      response.end("{}");
+    } else if (isLfs(file)) {
+      const path = storagePath.split("/").map(encodeURIComponent).join("/");
+      response.setHeader("x-linked-etag", `"${sha256(file.content)}"`);
+      response.writeHead(302, { location: `${this.#cdnUrl}/${path}?signature=secret-of-the-storage` });
+      response.end();
+    } else {
+      response.setHeader("etag", `"${gitHash(file.content)}"`);
+      await this.#sendContents(seen, request, response, file.content);
+    }
+  }
+
+  async #serveStorage(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const seen = this.#note(request);
+    const url = new URL(request.url ?? "", this.#cdnUrl);
+    const [, name = "", path = ""] = /^\/([^/]+\/[^/]+)\/(.+)$/.exec(decodeURIComponent(url.pathname)) ?? [];
+    const file = fileOf(this.repositories.get(name), path);
+    if (file === undefined || url.searchParams.get("signature") !== "secret-of-the-storage") {
+      return refuse(response, 403);
+    }
+    if (request.headers.authorization !== undefined) {
+      return refuse(response, 400); // as S3 does
+    }
+    await this.#sendContents(seen, request, response, file.content);
+  }
+
+  #takeFault(path: string): Fault | undefined {
+    const fits = (fault: Fault) => path.endsWith(fault.path ?? "");
+    const index = this.faults.findIndex(fits);
+    return index >= 0 ? this.faults.splice(index, 1)[0] : this.lastingFaults.find(fits);
+  }
+
+  async #sendContents(
+    seen: SeenRequest,
+    request: IncomingMessage,
+    response: ServerResponse,
+    original: Buffer,
+  ): Promise<void> {
+    const fault = this.#takeFault(new URL(request.url ?? "", this.#hubUrl).pathname) ?? {};
+    if (fault.status !== undefined) {
+      return refuse(response, fault.status, undefined, fault.retryAfter);
+    }
+    if (fault.page !== undefined) {
+      response.end(fault.page);
+      return;
+    }
+    const content = fault.flipAt === undefined ? original : flipped(original, fault.flipAt);
+    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
+    const ranged = range !== null && !fault.ignoreRange;
+    const start = ranged ? Number(range[1]) + (fault.shiftRange ?? 0) : 0;
+    if (start >= content.length && content.length > 0) {
+      return refuse(response, 416);
+    }
+    const last = ranged && range[2] !== "" ? Math.min(Number(range[2]) + 1, content.length) : content.length;
+    const end = Math.max(start, fault.shortAt ?? last);
+    const body = Buffer.concat([content.subarray(start, end), fault.extra ?? Buffer.alloc(0)]);
+    if (ranged) {
+      response.setHeader("content-range", `bytes ${start}-${last - 1}/${content.length}`);
+    }
+    response.writeHead(ranged ? 206 : 200, fault.noLength ? {} : { "content-length": body.length });
+    const stop = Math.min(body.length, Math.max(0, (fault.cutAt ?? fault.stallAt ?? Number.POSITIVE_INFINITY) - start));
+    for (let at = 0; at < stop && !response.destroyed; at += this.pieceBytes) {
+      const piece = body.subarray(at, Math.min(stop, at + this.pieceBytes));
+      await new Promise((resolve) => response.write(piece, resolve));
+      seen.sent += piece.length;
+      if (this.pieceDelayMs > 0) {
+        await delay(this.pieceDelayMs);
+      }
+    }
+    if (fault.stallAt !== undefined) {
+      return; // until the client goes away
+    }
+    if (fault.cutAt !== undefined) {
+      response.socket?.end(); // what was written still arrives
+      return;
+    }
+    response.end();
+  }
+}
+
+function fileOf(repository: FakeRepository | undefined, path: string): FakeFile | undefined {
+  const file = repository?.files[path];
+  if (file === undefined) {
+    return undefined;
+  }
+  return typeof file === "string" ? { content: Buffer.from(file) } : Buffer.isBuffer(file) ? { content: file } : file;
+}
+
+function isLfs(file: FakeFile): boolean {
+  return file.lfs ?? file.content.length >= 1_000_000;
+}
+
+export function sha256(content: Buffer): string {
+  return createHash("sha256").update(content).digest("hex");
+}
+
+export function gitHash(content: Buffer): string {
+  return createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
+}
+
+function flipped(content: Buffer, at: number): Buffer {
+  const copy = Buffer.from(content);
+  copy[at] = (copy[at] ?? 0) ^ 1;
+  return copy;
+}
+
+function sendJson(response: ServerResponse, value: unknown): void {
+  response.setHeader("content-type", "application/json");
+  response.end(JSON.stringify(value));
+}
+
+function refuse(response: ServerResponse, status: number, errorCode?: string, retryAfter?: string): void {
+  if (errorCode !== undefined) {
+    response.setHeader("x-error-code", errorCode);
+  }
+  if (retryAfter !== undefined) {
+    response.setHeader("retry-after", retryAfter);
+  }
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(JSON.stringify({ error: "as the test asked for" }));
+}
