@@ -231,6 +231,10 @@ void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64
 }  // namespace
 
 void Forward::multiply(std::span<const Product> products, int64_t n) {
+  float_input_.x = normed_.data();
+  float_input_.n = n;
+  float_input_.stride = normed_stride_;
+  if (takes_integers(*products[0].layer)) float_input_.quantize(normed_stride_);
   // The layers' rows as one range, each layer rounded up so that a chunk lies within one layer.
   int64_t grain = kGemmRows, total = 0;
   if (n == 1) {  // a chunk is some microseconds of reading, and there are enough to share evenly
@@ -250,8 +254,7 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
         kernels_.ternary_matmul(w.ternary, activations_, p->out, w.rows, begin, end,
                                 scratch(thread));
       } else {
-        multiply_float(kernels_, w, normed_.data(), normed_stride_, n, p->out, begin, end,
-                       scratch(thread));
+        multiply_float(kernels_, w, float_input_, p->out, begin, end, scratch(thread));
       }
       scale_and_bias(w, p->out, n, begin, end);
     }

@@ -86,6 +86,7 @@ class Forward {
   AlignedArray<int8_t> quantized_;
   AlignedArray<int32_t> sums_;
   QuantizedBatch activations_;
+  FloatInput float_input_;
   int64_t normed_stride_ = 0;
   AlignedArray<uint8_t> thread_scratch_;  // kMatmulScratch + attention scratch, per thread
   uint8_t* scratch(int thread) const;
