@@ -110,7 +110,8 @@ void Forward::rope_tables(int64_t n, int64_t position) {
 void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int64_t position) {
   const Config& c = config_;
   const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
-  prepare(x_.data(), layer.attn_norm, c.n_embd, n, layer.q.is_ternary);
+  prepare(x_.data(), layer.attn_norm, c.n_embd, n,
+          layer.q.is_ternary || layer.k.is_ternary || layer.v.is_ternary);
   const Product qkv[] = {{&layer.q, q_.data()}, {&layer.k, k_.data()}, {&layer.v, v_.data()}};
   multiply(qkv, n);
   model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
@@ -133,7 +134,7 @@ void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int6
 // x += down(sub_norm(act(gate) * up))
 void Forward::ffn_block(const Layer& layer, int64_t n) {
   const Config& c = config_;
-  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary);
+  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary || layer.up.is_ternary);
   const Product gate_up[] = {{&layer.gate, gate_.data()}, {&layer.up, up_.data()}};
   multiply(gate_up, n);
   const auto act = c.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.relu2_mul;
