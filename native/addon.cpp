@@ -371,7 +371,11 @@ class SessionObject : public Wrapped<SessionObject> {
     const bool all = string_arg(info, 1, "logits") == "all";
     auto done = std::make_shared<bitnet::Session::Prefilled>();
     return run(
-        info.Env(), info.This().As<Napi::Object>(), [=] { *done = session->prefill(*ids, all); },
+        info.Env(), info.This().As<Napi::Object>(),
+        [=] {
+          *done = session->prefill(*ids, all);
+          if (all) session->logits();  // many: computed here, not on the main thread
+        },
         [done](Napi::Env env) -> Napi::Value {
           Napi::Object out = Napi::Object::New(env);
           out.Set("reused", Napi::Number::New(env, static_cast<double>(done->reused)));

@@ -23,12 +23,9 @@ constexpr int64_t kBatchTokens = 256;
 class KvCache {
  public:
   KvCache(const Config& config, int64_t n_ctx);  // throws kNoMemory
-  ~KvCache();
-  KvCache(const KvCache&) = delete;
-  KvCache& operator=(const KvCache&) = delete;
 
   uint16_t* keys(int64_t layer, int64_t head) const {
-    return data_ + (layer * n_heads_ + head) * head_size_;
+    return reinterpret_cast<uint16_t*>(data_.data()) + (layer * n_heads_ + head) * head_size_;
   }
   uint16_t* values(int64_t layer, int64_t head) const {
     return keys(layer, head) + positions_ * head_dim_;
@@ -41,7 +38,7 @@ class KvCache {
  private:
   int64_t n_heads_, head_dim_, v_stride_, positions_, head_size_,
       n_bytes_;  // head_size_ in elements
-  uint16_t* data_ = nullptr;
+  HugeArray data_;
 };
 
 class Forward {

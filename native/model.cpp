@@ -152,7 +152,10 @@ class Loader {
     const bool separate = c.architecture == "llama" && gguf_.find_tensor("output.weight");
     model_.output = separate ? linear("output", c.n_vocab, c.n_embd) : model_.token_embd;
     if (model_.output.is_ternary) unsupported(*gguf_.find_tensor("output.weight"), "as a head");
-    if (takes_integers(model_.output)) move_to_huge_pages(model_.output, model_.head_memory_);
+    if (takes_integers(model_.output)) {
+      move_to_huge_pages(model_.output, model_.head_memory_);
+      if (!separate) model_.token_embd = model_.output;
+    }
     model_.output_norm = vector("output_norm.weight", c.n_embd);
     for (int64_t i = 0; i < c.n_layers; ++i)
       model_.layers.push_back(layer("blk." + std::to_string(i) + "."));
