@@ -83,10 +83,25 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 #include "kernels/ternary_matmul.inl"
 
+int64_t int8_peak(int64_t iterations) {
+  constexpr int kChains = 8;  // independent sums, to hide the latency
+  __m256i acc[kChains], codes = _mm256_set1_epi8(1), x = codes;
+  each<kChains>([&](auto i) BITNET_INLINE { acc[i] = _mm256_setzero_si256(); });
+  for (int64_t n = 0; n < iterations; ++n) {
+    each<kChains>([&](auto i) BITNET_INLINE {
+      __asm__("" : "+x"(x));  // or the product would be computed only once
+      acc[i] = _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(codes, x));
+    });
+  }
+  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "x"(acc[i])); });
+  return iterations * kChains * 64;
+}
+
 }  // namespace
 
-extern const Kernels kAvx2 = {
-    "avx2",        kCpuAvx2,     quantize,  ternary_matmul, float_matmul, dot,       compress_row,
-    coarse_matvec, block_matvec, attention, rms_norm,       silu_mul,     relu2_mul, add};
+extern const Kernels kAvx2 = {"avx2",       kCpuAvx2,  quantize,     ternary_matmul,
+                              float_matmul, dot,       compress_row, coarse_matvec,
+                              block_matvec, attention, rms_norm,     silu_mul,
+                              relu2_mul,    add,       int8_peak};
 
 }  // namespace bitnet

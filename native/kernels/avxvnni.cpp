@@ -69,6 +69,18 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 #include "kernels/ternary_matmul.inl"
 
+int64_t int8_peak(int64_t iterations) {
+  constexpr int kChains = 12;  // independent sums, to hide the latency
+  __m256i acc[kChains];
+  const __m256i codes = _mm256_set1_epi8(1);
+  each<kChains>([&](auto i) BITNET_INLINE { acc[i] = _mm256_setzero_si256(); });
+  for (int64_t n = 0; n < iterations; ++n) {
+    each<kChains>([&](auto i) BITNET_INLINE { dpbusd(acc[i], codes, codes); });
+  }
+  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "x"(acc[i])); });
+  return iterations * kChains * 64;
+}
+
 }  // namespace
 
 extern const Kernels kAvxVnni = {"avxvnni",    kCpuAvx2 | kCpuAvxVnni,
@@ -77,6 +89,7 @@ extern const Kernels kAvxVnni = {"avxvnni",    kCpuAvx2 | kCpuAvxVnni,
                                  compress_row, coarse_matvec,
                                  block_matvec, attention,
                                  rms_norm,     silu_mul,
-                                 relu2_mul,    add};
+                                 relu2_mul,    add,
+                                 int8_peak};
 
 }  // namespace bitnet

@@ -23,6 +23,21 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 #include "kernels/ternary_matmul.inl"
 
+int64_t int8_peak(int64_t iterations) {
+  constexpr int kChains = 16;  // independent sums, to hide the latency
+  int32x4_t acc[kChains];
+  int8x16_t codes = vdupq_n_s8(1), x = codes;
+  each<kChains>([&](auto i) BITNET_INLINE { acc[i] = vdupq_n_s32(0); });
+  for (int64_t n = 0; n < iterations; ++n) {
+    each<kChains>([&](auto i) BITNET_INLINE {
+      __asm__("" : "+w"(x));  // or the product would be computed only once
+      acc[i] = vdotq_s32(acc[i], codes, x);
+    });
+  }
+  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "w"(acc[i])); });
+  return iterations * kChains * 32;
+}
+
 }  // namespace
 
 extern const Kernels kNeonDotprod = {"neon_dotprod", kCpuNeon | kCpuDotprod,
@@ -31,6 +46,7 @@ extern const Kernels kNeonDotprod = {"neon_dotprod", kCpuNeon | kCpuDotprod,
                                      compress_row,   coarse_matvec,
                                      block_matvec,   attention,
                                      rms_norm,       silu_mul,
-                                     relu2_mul,      add};
+                                     relu2_mul,      add,
+                                     int8_peak};
 
 }  // namespace bitnet
