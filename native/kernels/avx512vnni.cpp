@@ -10,10 +10,17 @@ namespace {
 
 #include "kernels/avx512.inl"
 
+constexpr auto packed_matmul = ternary_matmul;
+#include "kernels/panels.inl"
+#include "kernels/trits.inl"
+#include "kernels/x86_lut.inl"
+
 }  // namespace
 
 extern const Kernels kAvx512Vnni = {"avx512vnni", kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni,
                                     quantize,     ternary_matmul,
+                                    trit_matmul,  lut_matmul,
+                                    lut_tables,   activation_index,
                                     float_matmul, dot,
                                     compress_row, coarse_matvec,
                                     block_matvec, attention,

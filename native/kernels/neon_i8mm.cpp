@@ -68,10 +68,17 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 #include "kernels/ternary_matmul.inl"
 
+constexpr auto packed_matmul = ternary_matmul;
+#include "kernels/arm_lut.inl"
+#include "kernels/panels.inl"
+#include "kernels/trits.inl"
+
 }  // namespace
 
 extern const Kernels kNeonI8mm = {"neon_i8mm",  kCpuNeon | kCpuDotprod | kCpuI8mm,
                                   quantize,     ternary_matmul,
+                                  trit_matmul,  lut_matmul,
+                                  lut_tables,   activation_index,
                                   float_matmul, dot,
                                   compress_row, coarse_matvec,
                                   block_matvec, attention,
