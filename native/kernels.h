@@ -64,7 +64,7 @@ struct QuantizedBatch {
 
 // Up to so many tokens, the kernels of the denser layouts read the packed weights for each; with
 // more they unpack a panel of rows once for all.
-constexpr int64_t kFewTokens = 4;
+constexpr int64_t kFewTokens = 8;
 
 // Look-up tables of one token: 32 bytes for each pair or triple of columns. `stride` as above.
 constexpr int64_t lut_blocks(WeightLayout layout, int64_t stride) {  // 8 look-ups each

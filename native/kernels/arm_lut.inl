@@ -24,4 +24,24 @@ inline vw add_even(vw w, vb v) {
 inline vw add_odd(vw w, vb v) { return vsraq_n_u16(w, vreinterpretq_u16_u8(v), 8); }
 inline void store_vw(uint16_t* p, vw v) { vst1q_u16(p, v); }
 
+constexpr int16_t kBy31 = 1057;
+using Pattern = int16x8x2_t;
+inline Pattern load_pattern(const int16_t* p) { return {{vld1q_s16(p), vld1q_s16(p + 8)}}; }
+inline Pattern times(Pattern p, int8_t x) {
+  return {{vmulq_n_s16(p.val[0], x), vmulq_n_s16(p.val[1], x)}};
+}
+inline Pattern add_products(Pattern a, Pattern b) {
+  return {{vaddq_s16(a.val[0], b.val[0]), vaddq_s16(a.val[1], b.val[1])}};
+}
+inline void store_table(uint8_t* to, Pattern v) {
+  int8x8_t low[2], high[2];
+  for (int i = 0; i < 2; ++i) {
+    const int16x8_t h = vqrdmulhq_n_s16(v.val[i], kBy31);
+    low[i] = vmovn_s16(vmlsq_n_s16(v.val[i], h, 31));
+    high[i] = vmovn_s16(h);
+  }
+  vst1q_u8(to, vreinterpretq_u8_s8(vcombine_s8(low[0], low[1])));
+  vst1q_u8(to + 16, vreinterpretq_u8_s8(vcombine_s8(high[0], high[1])));
+}
+
 #include "kernels/lut.inl"

@@ -162,7 +162,10 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
   each<R>([&](auto r) BITNET_INLINE { before[r] = after[r] = _mm512_setzero_si512(); });
   const auto step = [&](const uint8_t* packed, const int8_t* x, auto n) BITNET_INLINE {
     __m512i v[R];
-    each<R>([&](auto r) BITNET_INLINE { v[r] = _mm512_loadu_si512(packed + r * row_bytes); });
+    each<R>([&](auto r) BITNET_INLINE {
+      v[r] = _mm512_loadu_si512(packed + r * row_bytes);
+      __builtin_prefetch(packed + (r + R) * row_bytes);
+    });
     for (int d = 0; d < n; ++d) {
       const __m512i xd = _mm512_loadu_si512(x + 64 * d);
       each<R>([&](auto r) BITNET_INLINE {

@@ -8,9 +8,11 @@
 //   load_vb, set1_vb, load_table (16 entries, for each 16 lanes), look_up(table, indices < 16),
 //   low_nibble, high_nibble, add_vb; sign_of<i>(signs), made for negate_if(v, sign): -v where bit
 //   7 - i of the sign byte is set; zero_vw, add_even(w, v) and add_odd: w plus the unsigned bytes
-//   at even or odd places; store_vw.
+//   at even or odd places; store_vw;
+//   Pattern, 16 numbers of 16 bits: load_pattern, times(p, x) for p of -1, 0 and 1, add_products,
+//   store_table(to, v): 16 low bytes and 16 high bytes, with kBy31 = 2^15 / 31.
 
-struct LutPatterns {  // the weights that entry e of a table stands for; unused entries repeat 0
+struct LutPatterns {  // the weights that entry e of a table stands for, unused entries 0
   int16_t pairs[2][16] = {}, triples[3][16] = {};
   constexpr LutPatterns() {
     for (int e = 0; e < 9; ++e) {
@@ -24,41 +26,38 @@ struct LutPatterns {  // the weights that entry e of a table stands for; unused 
     }
   }
 };
-constexpr LutPatterns kLutPatterns;
+alignas(64) constexpr LutPatterns kLutPatterns;
 
-// v / 31 rounded to nearest.
-constexpr int lut_high(int v) { return (v * 1057 + 16384) >> 15; }
+// High is v / 31 rounded to nearest, as store_table computes it: (v * kBy31 + 2^14) / 2^15.
 constexpr bool lut_fits() {
   for (int v = -381; v <= 381; ++v) {
-    const int high = lut_high(v), low = v - 31 * high;
+    const int high = (v * kBy31 + 16384) >> 15, low = v - 31 * high;
     if (low < -15 || low > 15 || high < -15 || high > 15) return false;
   }
   return true;
 }
-static_assert(lut_fits(), "eight sums of 31 * high + low must fit bytes, negated or not");
-
-// `n`: how many of the columns from q on are within the row.
-template <int kColumns>
-inline void lut_table(const int16_t (*patterns)[16], const int8_t* q, int64_t n, uint8_t* table) {
-  int32_t x[kColumns];
-  for (int c = 0; c < kColumns; ++c) x[c] = c < n ? q[c] : 0;
-  for (int e = 0; e < 16; ++e) {
-    int32_t v = 0;
-    for (int c = 0; c < kColumns; ++c) v += patterns[c][e] * x[c];
-    const int32_t high = lut_high(v);
-    table[e] = static_cast<uint8_t>(v - 31 * high);
-    table[16 + e] = static_cast<uint8_t>(high);
-  }
-}
+static_assert(lut_fits(), "eight of 31 * high + low must fit bytes, negated or not");
 
 void lut_tables(WeightLayout layout, const int8_t* q, int64_t stride, int64_t begin, int64_t end,
                 uint8_t* tables) {
-  for (int64_t i = 8 * begin; i < 8 * end; ++i) {
-    if (layout == WeightLayout::kPairs) {
-      lut_table<2>(kLutPatterns.pairs, q + 2 * i, stride - 2 * i, tables + 32 * i);
-    } else {
-      lut_table<3>(kLutPatterns.triples, q + 3 * i, stride - 3 * i, tables + 32 * i);
+  if (layout == WeightLayout::kPairs) {
+    const Pattern p0 = load_pattern(kLutPatterns.pairs[0]),
+                  p1 = load_pattern(kLutPatterns.pairs[1]);
+    for (int64_t i = 8 * begin; i < 8 * end; ++i) {
+      store_table(tables + 32 * i, add_products(times(p0, q[2 * i]), times(p1, q[2 * i + 1])));
     }
+    return;
+  }
+  const Pattern p0 = load_pattern(kLutPatterns.triples[0]),
+                p1 = load_pattern(kLutPatterns.triples[1]),
+                p2 = load_pattern(kLutPatterns.triples[2]);
+  for (int64_t i = 8 * begin; i < 8 * end; ++i) {
+    const int8_t* x = q + 3 * i;
+    const int64_t n = stride - 3 * i;  // the last block may reach beyond the row
+    const int8_t x0 = n > 0 ? x[0] : int8_t{0}, x1 = n > 1 ? x[1] : int8_t{0},
+                 x2 = n > 2 ? x[2] : int8_t{0};
+    const Pattern v01 = add_products(times(p0, x0), times(p1, x1));
+    store_table(tables + 32 * i, add_products(v01, times(p2, x2)));
   }
 }
 
@@ -67,6 +66,7 @@ struct LutSums {
   vw low_even, low_odd, high_even, high_odd;
 };
 
+constexpr int kLutAhead = 1024;     // bytes to prefetch before their use
 constexpr int64_t kLutWiden = 256;  // 256 * 255 < 2^16
 
 template <bool kIsTriples>
@@ -76,6 +76,7 @@ inline void lut_block(const uint8_t* w, const uint8_t* tables, LutSums& sums) {
   if constexpr (kIsTriples) signs = load_vb(w + 4 * 32);
   each<4>([&](auto j) BITNET_INLINE {
     const vb packed = load_vb(w + 32 * j);
+    __builtin_prefetch(w + 32 * j + kLutAhead);
     each<2>([&](auto half) BITNET_INLINE {
       constexpr int i = 2 * j + half;
       const vb index = half == 0 ? high_nibble(packed) : low_nibble(packed);

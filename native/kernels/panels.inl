@@ -53,14 +53,14 @@ void unpack_pairs(const TernaryMatrix& w, int64_t row, int64_t stride, uint8_t* 
     __builtin_memcpy(codes + c, kPairCodes.codes[*packed], 4);
 }
 
-// Writes up to 24 codes beyond the stride.
+// Writes up to 24 bytes beyond the stride. The fourth byte of a triple is written over by the next.
 void unpack_triples(const TernaryMatrix& w, int64_t row, int64_t stride, uint8_t* codes) {
   const uint8_t* packed = w.data + row / 32 * 32 * w.row_bytes + row % 32;
   for (int64_t c = 0; c < stride; c += 24, packed += 5 * 32) {
     const unsigned signs = packed[4 * 32];
     for (int i = 0; i < 8; ++i, codes += 3) {
       const unsigned byte = packed[i / 2 * 32], nibble = i % 2 ? byte & 15 : byte >> 4;
-      __builtin_memcpy(codes, kTripleCodes.codes[(signs << i >> 3 & 16) | nibble], 3);
+      __builtin_memcpy(codes, kTripleCodes.codes[(signs << i >> 3 & 16) | nibble], 4);
     }
   }
 }

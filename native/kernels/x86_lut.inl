@@ -28,4 +28,18 @@ inline vw add_even(vw w, vb v) {
 inline vw add_odd(vw w, vb v) { return _mm256_add_epi16(w, _mm256_srli_epi16(v, 8)); }
 inline void store_vw(uint16_t* p, vw v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 
+constexpr int16_t kBy31 = 1057;
+using Pattern = __m256i;
+inline Pattern load_pattern(const int16_t* p) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline Pattern times(Pattern p, int8_t x) { return _mm256_sign_epi16(_mm256_set1_epi16(x), p); }
+inline Pattern add_products(Pattern a, Pattern b) { return _mm256_add_epi16(a, b); }
+inline void store_table(uint8_t* to, Pattern v) {
+  const __m256i high = _mm256_mulhrs_epi16(v, _mm256_set1_epi16(kBy31));
+  const __m256i low = _mm256_sub_epi16(v, _mm256_mullo_epi16(high, _mm256_set1_epi16(31)));
+  const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+}
+
 #include "kernels/lut.inl"
