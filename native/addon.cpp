@@ -130,8 +130,10 @@ class GgufObject : public Wrapped<GgufObject> {
   Napi::Value metadata_array(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     const std::string key = string_arg(info, 0, "the key");
-    const uint64_t start = static_cast<uint64_t>(integer_of(env, info[1], "start", 0, 9e15));
-    const uint64_t count = static_cast<uint64_t>(integer_of(env, info[2], "count", 0, 9e15));
+    const uint64_t start =
+        static_cast<uint64_t>(integer_of(env, info[1], "start", 0, 9007199254740991.0));
+    const uint64_t count =
+        static_cast<uint64_t>(integer_of(env, info[2], "count", 0, 9007199254740991.0));
     const bitnet::GgufValue* value = gguf_->find(key);
     if (!value || value->type != bitnet::GgufType::kArray) {
       throw to_js(env, ErrorCode::kNotFound, gguf_->name() + ": no array named " + key);
@@ -369,7 +371,11 @@ class SessionObject : public Wrapped<SessionObject> {
     const bool all = string_arg(info, 1, "logits") == "all";
     auto done = std::make_shared<bitnet::Session::Prefilled>();
     return run(
-        info.Env(), info.This().As<Napi::Object>(), [=] { *done = session->prefill(*ids, all); },
+        info.Env(), info.This().As<Napi::Object>(),
+        [=] {
+          *done = session->prefill(*ids, all);
+          if (all) session->logits();  // many: computed here, not on the main thread
+        },
         [done](Napi::Env env) -> Napi::Value {
           Napi::Object out = Napi::Object::New(env);
           out.Set("reused", Napi::Number::New(env, static_cast<double>(done->reused)));

@@ -28,16 +28,14 @@ KvCache::KvCache(const Config& config, int64_t n_ctx)
       positions_(round_up(n_ctx, kAttentionChunk)),
       head_size_(positions_ * (head_dim_ + v_stride_)),
       n_bytes_(config.n_layers * n_heads_ * head_size_ * static_cast<int64_t>(sizeof(uint16_t))) {
-  // calloc: large blocks come as untouched zero pages.
-  data_ = static_cast<uint16_t*>(std::calloc(static_cast<size_t>(n_bytes_), 1));
-  if (!data_) {
+  try {
+    data_ = HugeArray(static_cast<size_t>(n_bytes_));
+  } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::kNoMemory,
                 "not enough memory for a context of " + std::to_string(n_ctx) + " tokens (" +
                     std::to_string(n_bytes_ >> 20) + " MiB of keys and values)");
   }
 }
-
-KvCache::~KvCache() { std::free(data_); }
 
 void KvCache::store(int64_t layer, int64_t head, int64_t position, const float* k, const float* v) {
   uint16_t* key = keys(layer, head) + position / 16 * 16 * head_dim_ + position % 16;
@@ -112,7 +110,8 @@ void Forward::rope_tables(int64_t n, int64_t position) {
 void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int64_t position) {
   const Config& c = config_;
   const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
-  prepare(x_.data(), layer.attn_norm, c.n_embd, n, layer.q.is_ternary);
+  prepare(x_.data(), layer.attn_norm, c.n_embd, n,
+          layer.q.is_ternary || layer.k.is_ternary || layer.v.is_ternary);
   const Product qkv[] = {{&layer.q, q_.data()}, {&layer.k, k_.data()}, {&layer.v, v_.data()}};
   multiply(qkv, n);
   model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
@@ -135,7 +134,7 @@ void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int6
 // x += down(sub_norm(act(gate) * up))
 void Forward::ffn_block(const Layer& layer, int64_t n) {
   const Config& c = config_;
-  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary);
+  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary || layer.up.is_ternary);
   const Product gate_up[] = {{&layer.gate, gate_.data()}, {&layer.up, up_.data()}};
   multiply(gate_up, n);
   const auto act = c.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.relu2_mul;
@@ -230,6 +229,10 @@ void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64
 }  // namespace
 
 void Forward::multiply(std::span<const Product> products, int64_t n) {
+  float_input_.x = normed_.data();
+  float_input_.n = n;
+  float_input_.stride = normed_stride_;
+  if (takes_integers(*products[0].layer)) float_input_.quantize(normed_stride_);
   // The layers' rows as one range, each layer rounded up so that a chunk lies within one layer.
   int64_t grain = kGemmRows, total = 0;
   if (n == 1) {  // a chunk is some microseconds of reading, and there are enough to share evenly
@@ -249,8 +252,7 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
         kernels_.ternary_matmul(w.ternary, activations_, p->out, w.rows, begin, end,
                                 scratch(thread));
       } else {
-        multiply_float(kernels_, w, normed_.data(), normed_stride_, n, p->out, begin, end,
-                       scratch(thread));
+        multiply_float(kernels_, w, float_input_, p->out, begin, end, scratch(thread));
       }
       scale_and_bias(w, p->out, n, begin, end);
     }

@@ -23,12 +23,9 @@ constexpr int64_t kBatchTokens = 256;
 class KvCache {
  public:
   KvCache(const Config& config, int64_t n_ctx);  // throws kNoMemory
-  ~KvCache();
-  KvCache(const KvCache&) = delete;
-  KvCache& operator=(const KvCache&) = delete;
 
   uint16_t* keys(int64_t layer, int64_t head) const {
-    return data_ + (layer * n_heads_ + head) * head_size_;
+    return reinterpret_cast<uint16_t*>(data_.data()) + (layer * n_heads_ + head) * head_size_;
   }
   uint16_t* values(int64_t layer, int64_t head) const {
     return keys(layer, head) + positions_ * head_dim_;
@@ -41,7 +38,7 @@ class KvCache {
  private:
   int64_t n_heads_, head_dim_, v_stride_, positions_, head_size_,
       n_bytes_;  // head_size_ in elements
-  uint16_t* data_ = nullptr;
+  HugeArray data_;
 };
 
 class Forward {
@@ -86,6 +83,7 @@ class Forward {
   AlignedArray<int8_t> quantized_;
   AlignedArray<int32_t> sums_;
   QuantizedBatch activations_;
+  FloatInput float_input_;
   int64_t normed_stride_ = 0;
   AlignedArray<uint8_t> thread_scratch_;  // kMatmulScratch + attention scratch, per thread
   uint8_t* scratch(int thread) const;

@@ -42,7 +42,7 @@ void Head::build(const FileMap* map) {
   stride_ = (layer_.cols + 31) / 32 * 32;
   const size_t rows = static_cast<size_t>(layer_.rows);
   coarse_ = HugeArray(rows * static_cast<size_t>(stride_));
-  input_ = AlignedArray<int16_t>(static_cast<size_t>(stride_));
+  coarse_input_ = AlignedArray<int16_t>(static_cast<size_t>(stride_));
   rows_.resize(rows);
   lower_.resize(rows);
   upper_.resize(rows);
@@ -67,9 +67,12 @@ const float* Head::rounded(const float* hidden, int64_t n) {
 }
 
 void Head::all(const float* hidden, int64_t n, float* out) {
-  const float* x = rounded(hidden, n);
+  input_.x = rounded(hidden, n);
+  input_.n = n;
+  input_.stride = layer_.cols;
+  if (takes_integers(layer_)) input_.quantize(layer_.cols);
   pool_.parallel_for(layer_.rows, kAllRows, [&](int64_t begin, int64_t end, int thread) {
-    multiply_float(kernels_, layer_, x, layer_.cols, n, out, begin, end,
+    multiply_float(kernels_, layer_, input_, out, begin, end,
                    scratch_.data() + thread * kMatmulScratch);
   });
 }
@@ -80,11 +83,11 @@ void Head::all(const float* hidden, int64_t n, float* out) {
 // (Cauchy-Schwarz), and the float sums deviate from w.x by at most (n / 32 + 8) * 2^-24 * |w| |x|.
 void Head::score(const float* x) {
   const int64_t n = layer_.cols;
-  const float unit = quantize_head_input(x, n, input_.data());
-  std::fill(input_.data() + n, input_.data() + stride_, int16_t{0});
+  const float unit = quantize_head_input(x, n, coarse_input_.data());
+  std::fill(coarse_input_.data() + n, coarse_input_.data() + stride_, int16_t{0});
   double x_squares = 0, d_squares = 0;
   for (int64_t i = 0; i < n; ++i) {
-    const double d = x[i] - static_cast<double>(unit) * input_[i];
+    const double d = x[i] - static_cast<double>(unit) * coarse_input_[i];
     x_squares += static_cast<double>(x[i]) * x[i];
     d_squares += d * d;
   }
@@ -92,7 +95,7 @@ void Head::score(const float* x) {
   const float d_norm = static_cast<float>(std::sqrt(d_squares)) * (1 + 0x1p-20f);
   const float rounding = static_cast<float>(n / 32 + 16) * 0x1p-23f;  // twice what is needed
   pool_.parallel_for(layer_.rows, kScoreRows, [&](int64_t begin, int64_t end, int) {
-    kernels_.coarse_matvec(coarse(), stride_, input_.data(), sums_.data(), begin, end);
+    kernels_.coarse_matvec(coarse(), stride_, coarse_input_.data(), sums_.data(), begin, end);
     for (int64_t r = begin; r < end; ++r) {
       const CoarseRow& row = rows_[r];
       const float value = row.scale * unit * static_cast<float>(sums_[r]);
@@ -113,6 +116,9 @@ void Head::top(const float* hidden, int64_t k, std::span<const int32_t> always, 
     return all(hidden, 1, out);
   }
   score(x);
+  input_.x = x;
+  input_.n = 1;
+  input_.stride = layer_.cols;
   for (const int32_t id : always) lower_[id] = -std::numeric_limits<float>::infinity();
   // At least k rows that count reach the k-th largest lower bound; a row whose upper bound lies
   // below cannot be among the k largest.
@@ -135,7 +141,7 @@ void Head::top(const float* hidden, int64_t k, std::span<const int32_t> always, 
                      [&](int64_t begin, int64_t end, int thread) {
                        for (int64_t i = begin; i < end; ++i) {
                          const int64_t r = candidates_[static_cast<size_t>(i)];
-                         multiply_float(kernels_, layer_, x, layer_.cols, 1, out, r, r + 1,
+                         multiply_float(kernels_, layer_, input_, out, r, r + 1,
                                         scratch_.data() + thread * kMatmulScratch);
                        }
                      });

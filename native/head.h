@@ -48,6 +48,7 @@ class Head {
   const Kernels& kernels_;
   ThreadPool& pool_;
   const Linear& layer_;
+  FloatInput input_;
   std::vector<float> rounded_;
   AlignedArray<uint8_t> scratch_;  // kMatmulScratch per thread
   // The copy, rows of stride_ int8.
@@ -55,7 +56,7 @@ class Head {
   HugeArray coarse_;
   std::vector<CoarseRow> rows_;
   // Of one call:
-  AlignedArray<int16_t> input_;
+  AlignedArray<int16_t> coarse_input_;
   std::vector<int32_t> sums_;
   std::vector<float> lower_, upper_;
   std::vector<int32_t> candidates_;

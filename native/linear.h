@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels.h"
 
@@ -19,13 +20,27 @@ struct Linear {
   const float* bias = nullptr;  // [rows] or null
 };
 
-// out[t * w.rows + r] for rows [begin, end) of a layer that is not ternary; x [n, x_stride].
-// scratch: kMatmulScratch bytes.
-void multiply_float(const Kernels& kernels, const Linear& w, const float* x, int64_t x_stride,
-                    int64_t n, float* out, int64_t begin, int64_t end, uint8_t* scratch);
+// Activations of n tokens for layers that are not ternary. Block-quantized weights are multiplied
+// with integers: q = round(x / unit), |q| <= kHeadRange.
+struct FloatInput {
+  const float* x = nullptr;  // [n, stride]
+  int64_t n = 0, stride = 0;
+  std::vector<int16_t> q;    // [n, cols], empty unless quantize() was called
+  std::vector<float> units;  // [n]
 
-// x [n] in units of a common scale: q = round(x * kHeadRange / max|x|). Returns the unit,
-// max|x| / kHeadRange; 0 if all are zero.
+  void quantize(int64_t cols);
+};
+
+// Whether a layer is multiplied with FloatInput::q.
+bool takes_integers(const Linear& w);
+
+// out[t * w.rows + r] for rows [begin, end) of a layer that is not ternary.
+// scratch: kMatmulScratch bytes.
+void multiply_float(const Kernels& kernels, const Linear& w, const FloatInput& input, float* out,
+                    int64_t begin, int64_t end, uint8_t* scratch);
+
+// x [n] -> q [n] in units of max|x| / kHeadRange, which is returned; 0 if all are zero. NaN gives
+// 0.
 float quantize_head_input(const float* x, int64_t n, int16_t* q);
 
 }  // namespace bitnet

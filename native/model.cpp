@@ -152,6 +152,10 @@ class Loader {
     const bool separate = c.architecture == "llama" && gguf_.find_tensor("output.weight");
     model_.output = separate ? linear("output", c.n_vocab, c.n_embd) : model_.token_embd;
     if (model_.output.is_ternary) unsupported(*gguf_.find_tensor("output.weight"), "as a head");
+    if (takes_integers(model_.output)) {
+      move_to_huge_pages(model_.output, model_.head_memory_);
+      if (!separate) model_.token_embd = model_.output;
+    }
     model_.output_norm = vector("output_norm.weight", c.n_embd);
     for (int64_t i = 0; i < c.n_layers; ++i)
       model_.layers.push_back(layer("blk." + std::to_string(i) + "."));
@@ -259,13 +263,23 @@ class Loader {
     for (const GgufTensor& t : gguf_.tensors()) {
       if (is_ternary(t.type)) (is_canonical(t) ? canonical : others) += packed_bytes(t) + 64;
     }
-    constexpr int64_t kWorthHugePages = 64 << 20;
-    copy_canonical_ = !in_place && canonical >= kWorthHugePages && HugeArray::available();
+    in_place_ = in_place || !HugeArray::available();
+    copy_canonical_ = !in_place_ && canonical >= kWorthHugePages;
     const int64_t n_bytes = others + (copy_canonical_ ? canonical : 0);
     if (n_bytes > 0) model_.ternary_memory_ = HugeArray(static_cast<size_t>(n_bytes));
   }
 
-  // A part of that allocation, on a cache line.
+  // A block-quantized head is read whole for every token, as the ternary weights are.
+  void move_to_huge_pages(Linear& w, HugeArray& memory) {
+    const int64_t n_bytes = w.rows * w.row_bytes;
+    if (in_place_ || n_bytes < kWorthHugePages) return;
+    memory = HugeArray(static_cast<size_t>(n_bytes));
+    fill(memory.data(), w.data, n_bytes);
+    model_.copied_bytes += n_bytes;
+    w.data = memory.data();
+  }
+
+  // A part of the allocation for ternary weights, on a cache line.
   uint8_t* carve(int64_t n_bytes) {
     uint8_t* out = model_.ternary_memory_.data() + carved_;
     carved_ += (n_bytes + 63) / 64 * 64;
@@ -275,11 +289,16 @@ class Loader {
 
   uint8_t* copy(const uint8_t* data, int64_t n_bytes) {
     uint8_t* out = carve(n_bytes);
-    model_.pool.parallel_for(n_bytes, 1 << 20, [&](int64_t begin, int64_t end, int) {
-      std::memcpy(out + begin, data + begin, static_cast<size_t>(end - begin));
-    });
-    if (gguf_.map()) gguf_.map()->dont_need(data, static_cast<uint64_t>(n_bytes));
+    fill(out, data, n_bytes);
     return out;
+  }
+
+  // Copies in parallel and gives the file's pages back to the OS, so that memory does not grow.
+  void fill(uint8_t* to, const uint8_t* from, int64_t n_bytes) {
+    model_.pool.parallel_for(n_bytes, 1 << 20, [&](int64_t begin, int64_t end, int) {
+      std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+    });
+    if (gguf_.map()) gguf_.map()->dont_need(from, static_cast<uint64_t>(n_bytes));
   }
 
   TernaryMatrix ternary(const GgufTensor& t) {
@@ -368,7 +387,8 @@ class Loader {
   Model& model_;
   const Gguf& gguf_;
   std::vector<TlConfig> tl_configs_;
-  bool copy_canonical_ = false;
+  static constexpr int64_t kWorthHugePages = 64 << 20;  // bytes
+  bool in_place_ = false, copy_canonical_ = false;
   int64_t carved_ = 0;  // bytes of ternary_memory_ in use
 };
 

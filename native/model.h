@@ -73,7 +73,7 @@ class Model {
   Model(Gguf file, const LoadOptions& options);
   friend class Loader;
   std::vector<std::unique_ptr<uint8_t[]>> owned_;
-  HugeArray ternary_memory_;  // ternary weights that are not used in place
+  HugeArray ternary_memory_, head_memory_;  // weights that are not used in place
 };
 
 }  // namespace bitnet

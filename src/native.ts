@@ -200,6 +200,7 @@ export interface NativeAddon {
     outfile: string;
     outBytes: number;
     jobs: (NativeConvertJob & { offset: number })[]; // offset: from the start of the file
+    checkTokenizer?: boolean; // the vocabulary must load, too
     threads?: number;
     kernelConfig?: string;
   }): NativeConversion;

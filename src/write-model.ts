@@ -32,8 +32,8 @@ export interface WriteOptions {
   threads?: number;
   signal?: AbortSignal;
   onProgress?: (progress: ConvertProgress) => void;
-  /** Called with the finished file before it gets its name; what it throws fails the write. */
-  check?: (path: string) => void;
+  /** The file's vocabulary must load, too. Default: false. */
+  checkTokenizer?: boolean;
 }
 
 export interface ConvertProgress {
@@ -83,7 +83,6 @@ export async function writeModel(plan: ModelPlan, options: WriteOptions): Promis
       await writeHead(partial, layout.head);
       return runConversion(plan, layout, partial, options);
     });
-    options.check?.(partial);
     throwIfAborted(options.signal);
     await rename(partial, options.outfile);
     await flushDirectory(dirname(resolve(options.outfile)));
@@ -166,11 +165,16 @@ async function runConversion(
   options: WriteOptions,
 ): Promise<NativeConvertResult[]> {
   const { jobs, files, outBytes } = layout;
-  const { threads, kernelConfig, signal, onProgress } = options;
-  if (jobs.length === 0) {
-    return [];
-  }
-  const conversion = loadAddon().startConversion({ files, outfile, outBytes, jobs, threads, kernelConfig });
+  const { threads, kernelConfig, checkTokenizer, signal, onProgress } = options;
+  const conversion = loadAddon().startConversion({
+    files,
+    outfile,
+    outBytes,
+    jobs,
+    checkTokenizer,
+    threads,
+    kernelConfig,
+  });
   const totalBytes = 2 * layout.bytes.reduce((sum, n) => sum + n, 0);
   const timer = setInterval(() => {
     const { tensor, doneBytes } = conversion.progress();

@@ -34,6 +34,11 @@ inline vf load_bf16(const uint16_t* p) {
 #include "kernels/float_ops.inl"
 
 using vi = __m512i;
+constexpr int kByteVector = 32;
+inline vf load_i8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
 inline vi zero_i32() { return _mm512_setzero_si512(); }
 inline vi add_i32(vi a, vi b) { return _mm512_add_epi32(a, b); }
 inline vf to_float(vi v) { return _mm512_cvtepi32_ps(v); }

@@ -1,7 +1,8 @@
 // Products of int8 weights with int16 activations, for output heads that are not float. The
 // including file defines, besides the primitives of float_ops.inl:
 //   vi, a vector of kWidth int32; pair_dot(w, x): int8 x int16 products of 2 * kWidth neighbours,
-//   summed in pairs; add_i32, zero_i32, sum_i32 and to_float.
+//   summed in pairs; add_i32, zero_i32, sum_i32 and to_float; load_i8, kWidth int8 as floats;
+//   kByteVector, bytes of a vector.
 //
 // Integers are exact: |w| <= 128 and |x| <= kHeadRange, so a pair fits 24 bits and a whole row 32.
 
@@ -95,8 +96,17 @@ void compress_row(TensorType type, const uint8_t* row, int64_t cols, int8_t* q, 
   }
 }
 
-// Each unpacks one block: the quants as int8 and one scale per group of 16. Plain loops, which the
-// compiler turns into this instruction set's vectors. Layouts: formats/dequantize.cpp.
+// Vectors of bytes; their operators compile to this instruction set.
+typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
+inline Bytes load_u8(const uint8_t* p) {
+  Bytes v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+inline void store_q(int8_t* to, Bytes v) { __builtin_memcpy(to, &v, sizeof v); }
+
+// Each unpacks one block: the quants as int8 and one scale per group of 16.
+// Layouts: formats/dequantize.cpp.
 
 struct Q8Block {
   static constexpr int kElems = 32, kBytes = 34;
@@ -133,18 +143,21 @@ struct Q5Block {
 struct Q6Block {
   static constexpr int kElems = 256, kBytes = 210;
   static void unpack(const uint8_t* b, int8_t* q, float* scales) {
+    __builtin_prefetch(b + kPrefetchBytes);
+    __builtin_prefetch(b + kPrefetchBytes + 64);
+    __builtin_prefetch(b + kPrefetchBytes + 128);
     for (int half = 0; half < 2; ++half, q += 128) {
-      const uint8_t *low = b + 64 * half, *high = b + 128 + 32 * half;
-      for (int i = 0; i < 32; ++i) {
-        q[i] = static_cast<int8_t>(((low[i] & 15) | ((high[i] & 3) << 4)) - 32);
-        q[i + 32] = static_cast<int8_t>(((low[i + 32] & 15) | ((high[i] >> 2 & 3) << 4)) - 32);
-        q[i + 64] = static_cast<int8_t>(((low[i] >> 4) | ((high[i] >> 4 & 3) << 4)) - 32);
-        q[i + 96] = static_cast<int8_t>(((low[i + 32] >> 4) | ((high[i] >> 6) << 4)) - 32);
+      for (int i = 0; i < 32; i += kByteVector) {
+        const Bytes low0 = load_u8(b + 64 * half + i), low1 = load_u8(b + 64 * half + 32 + i);
+        const Bytes high = load_u8(b + 128 + 32 * half + i);
+        store_q(q + i, ((low0 & 15) | ((high & 0x03) << 4)) - 32);
+        store_q(q + 32 + i, ((low1 & 15) | ((high & 0x0c) << 2)) - 32);
+        store_q(q + 64 + i, ((low0 >> 4) | (high & 0x30)) - 32);
+        store_q(q + 96 + i, ((low1 >> 4) | ((high & 0xc0) >> 2)) - 32);
       }
     }
     const float d = F16Row::at(b + 208, 0);
-    for (int i = 0; i < 16; ++i)
-      scales[i] = d * static_cast<float>(static_cast<int8_t>(b[192 + i]));
+    for (int i = 0; i < 16; i += kWidth) store(scales + i, set1(d) * load_i8(b + 192 + i));
   }
 };
 
@@ -161,12 +174,13 @@ void block_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const int16_t
     const uint8_t* block = w + r * row_bytes;
     for (int64_t c = 0; c < cols; c += Block::kElems, block += Block::kBytes) {
       Block::unpack(block, q, scales);
-      for (int g = 0; g < Block::kElems / kGroup; g += 2) {
+      each<Block::kElems / (2 * kGroup)>([&](auto pair) BITNET_INLINE {
         each<kBlockVecs>([&](auto j) BITNET_INLINE {
-          const int at = g * kGroup + 2 * kWidth * j;
-          acc[j] = fma(group_scales(scales + g, j), to_float(pair_dot(q + at, x + c + at)), acc[j]);
+          const int at = pair * 2 * kGroup + 2 * kWidth * j;
+          const vf sums = to_float(pair_dot(q + at, x + c + at));
+          acc[j] = fma(group_scales(scales + 2 * pair, j), sums, acc[j]);
         });
-      }
+      });
     }
     float lanes[kLanes] = {};
     each<kBlockVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[j]); });

@@ -35,6 +35,11 @@ inline vf load_bf16(const uint16_t* p) {
 #include "kernels/float_ops.inl"
 
 using vi = __m256i;
+constexpr int kByteVector = 32;
+inline vf load_i8(const uint8_t* p) {
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
 inline vi zero_i32() { return _mm256_setzero_si256(); }
 inline vi add_i32(vi a, vi b) { return _mm256_add_epi32(a, b); }
 inline vf to_float(vi v) { return _mm256_cvtepi32_ps(v); }

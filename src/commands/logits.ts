@@ -89,7 +89,8 @@ async function printLogits(options: LogitsOptions): Promise<void> {
 }
 
 function describe(tokenizer: Tokenizer, id: number, logit: number | undefined) {
-  return { id, logit, piece: tokenizer.piece(id, { special: true }) };
+  // Some models have more rows in their head than tokens.
+  return { id, logit, piece: id < tokenizer.info.vocabSize ? tokenizer.piece(id, { special: true }) : "" };
 }
 
 /** Logits of the last position, or of all, one row each. */
