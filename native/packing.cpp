@@ -4,6 +4,8 @@
 #include <cstring>
 #include <vector>
 
+#include "formats/ternary.h"
+
 namespace bitnet {
 
 namespace {
@@ -75,6 +77,10 @@ int64_t packed_bytes(WeightLayout layout, int64_t rows, int64_t cols) {
 void pack_rows(const Kernels& kernels, WeightLayout layout, const uint8_t* codes, int64_t n_rows,
                int64_t cols, uint8_t* out) {
   const int64_t stride = stride_of(cols), row_bytes = packed_row_bytes(layout, cols);
+  if (layout == WeightLayout::kI2S) {
+    for (int64_t r = 0; r < n_rows; ++r) pack_i2_s_row(codes + r * cols, cols, out + r * row_bytes);
+    return;
+  }
   std::vector<int64_t> index(static_cast<size_t>(cols));
   for (int64_t c = 0; c < cols; ++c) index[c] = kernels.activation_index(c);
   std::vector<uint8_t> ordered(static_cast<size_t>(kLutRows * stride));

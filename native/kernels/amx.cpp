@@ -192,14 +192,24 @@ constexpr auto packed_matmul = amx_matmul;
 
 }  // namespace
 
-extern const Kernels kAmx = {"amx",        kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx,
-                             quantize,     amx_matmul,
-                             trit_matmul,  lut_matmul,
-                             lut_tables,   activation_index,
-                             float_matmul, dot,
-                             compress_row, coarse_matvec,
-                             block_matvec, attention,
-                             rms_norm,     silu_mul,
-                             relu2_mul,    add};
+extern const Kernels kAmx = {"amx",
+                             kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx,
+                             quantize,
+                             amx_matmul,
+                             trit_matmul,
+                             lut_matmul,
+                             lut_tables,
+                             activation_index,
+                             WeightLayout::kI2S,
+                             float_matmul,
+                             dot,
+                             compress_row,
+                             coarse_matvec,
+                             block_matvec,
+                             attention,
+                             rms_norm,
+                             silu_mul,
+                             relu2_mul,
+                             add};
 
 }  // namespace bitnet

@@ -132,10 +132,24 @@ constexpr auto packed_matmul = ternary_matmul;
 
 }  // namespace
 
-extern const Kernels kAvx2 = {"avx2",       kCpuAvx2,   quantize,     ternary_matmul,
-                              trit_matmul,  lut_matmul, lut_tables,   activation_index,
-                              float_matmul, dot,        compress_row, coarse_matvec,
-                              block_matvec, attention,  rms_norm,     silu_mul,
-                              relu2_mul,    add};
+extern const Kernels kAvx2 = {"avx2",
+                              kCpuAvx2,
+                              quantize,
+                              ternary_matmul,
+                              trit_matmul,
+                              lut_matmul,
+                              lut_tables,
+                              activation_index,
+                              WeightLayout::kTriples,
+                              float_matmul,
+                              dot,
+                              compress_row,
+                              coarse_matvec,
+                              block_matvec,
+                              attention,
+                              rms_norm,
+                              silu_mul,
+                              relu2_mul,
+                              add};
 
 }  // namespace bitnet

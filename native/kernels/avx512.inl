@@ -169,7 +169,7 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
     __m512i v[R];
     each<R>([&](auto r) BITNET_INLINE {
       v[r] = _mm512_loadu_si512(packed + r * row_bytes);
-      __builtin_prefetch(packed + (r + R) * row_bytes);
+      __builtin_prefetch(packed + r * row_bytes + kPrefetchBytes);
     });
     for (int d = 0; d < n; ++d) {
       const __m512i xd = _mm512_loadu_si512(x + 64 * d);

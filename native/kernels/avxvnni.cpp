@@ -80,7 +80,10 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
   each<R>([&](auto r) BITNET_INLINE { before[r] = after[r] = _mm256_setzero_si256(); });
   const auto step = [&](const uint8_t* packed, const int8_t* x, auto n) BITNET_INLINE {
     __m256i v[R];
-    each<R>([&](auto r) BITNET_INLINE { v[r] = load_bytes(packed + r * row_bytes); });
+    each<R>([&](auto r) BITNET_INLINE {
+      v[r] = load_bytes(packed + r * row_bytes);
+      __builtin_prefetch(packed + r * row_bytes + kPrefetchBytes);
+    });
     for (int d = 0; d < n; ++d) {
       const __m256i xd = load_bytes(x + 64 * d);
       each<R>([&](auto r) BITNET_INLINE {
@@ -113,14 +116,24 @@ constexpr auto packed_matmul = ternary_matmul;
 
 }  // namespace
 
-extern const Kernels kAvxVnni = {"avxvnni",    kCpuAvx2 | kCpuAvxVnni,
-                                 quantize,     ternary_matmul,
-                                 trit_matmul,  lut_matmul,
-                                 lut_tables,   activation_index,
-                                 float_matmul, dot,
-                                 compress_row, coarse_matvec,
-                                 block_matvec, attention,
-                                 rms_norm,     silu_mul,
-                                 relu2_mul,    add};
+extern const Kernels kAvxVnni = {"avxvnni",
+                                 kCpuAvx2 | kCpuAvxVnni,
+                                 quantize,
+                                 ternary_matmul,
+                                 trit_matmul,
+                                 lut_matmul,
+                                 lut_tables,
+                                 activation_index,
+                                 WeightLayout::kI2S,
+                                 float_matmul,
+                                 dot,
+                                 compress_row,
+                                 coarse_matvec,
+                                 block_matvec,
+                                 attention,
+                                 rms_norm,
+                                 silu_mul,
+                                 relu2_mul,
+                                 add};
 
 }  // namespace bitnet

@@ -66,7 +66,6 @@ struct LutSums {
   vw low_even, low_odd, high_even, high_odd;
 };
 
-constexpr int kLutAhead = 1024;     // bytes to prefetch before their use
 constexpr int64_t kLutWiden = 256;  // 256 * 255 < 2^16
 
 template <bool kIsTriples>
@@ -76,7 +75,7 @@ inline void lut_block(const uint8_t* w, const uint8_t* tables, LutSums& sums) {
   if constexpr (kIsTriples) signs = load_vb(w + 4 * 32);
   each<4>([&](auto j) BITNET_INLINE {
     const vb packed = load_vb(w + 32 * j);
-    __builtin_prefetch(w + 32 * j + kLutAhead);
+    __builtin_prefetch(w + 32 * j + kPrefetchBytes);
     each<2>([&](auto half) BITNET_INLINE {
       constexpr int i = 2 * j + half;
       const vb index = half == 0 ? high_nibble(packed) : low_nibble(packed);

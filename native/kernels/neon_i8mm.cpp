@@ -75,14 +75,24 @@ constexpr auto packed_matmul = ternary_matmul;
 
 }  // namespace
 
-extern const Kernels kNeonI8mm = {"neon_i8mm",  kCpuNeon | kCpuDotprod | kCpuI8mm,
-                                  quantize,     ternary_matmul,
-                                  trit_matmul,  lut_matmul,
-                                  lut_tables,   activation_index,
-                                  float_matmul, dot,
-                                  compress_row, coarse_matvec,
-                                  block_matvec, attention,
-                                  rms_norm,     silu_mul,
-                                  relu2_mul,    add};
+extern const Kernels kNeonI8mm = {"neon_i8mm",
+                                  kCpuNeon | kCpuDotprod | kCpuI8mm,
+                                  quantize,
+                                  ternary_matmul,
+                                  trit_matmul,
+                                  lut_matmul,
+                                  lut_tables,
+                                  activation_index,
+                                  WeightLayout::kI2S,
+                                  float_matmul,
+                                  dot,
+                                  compress_row,
+                                  coarse_matvec,
+                                  block_matvec,
+                                  attention,
+                                  rms_norm,
+                                  silu_mul,
+                                  relu2_mul,
+                                  add};
 
 }  // namespace bitnet

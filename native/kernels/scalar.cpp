@@ -78,14 +78,24 @@ constexpr auto packed_matmul = ternary_matmul;
 
 }  // namespace
 
-extern const Kernels kScalar = {"scalar",         0,
-                                quantize,         ternary_matmul,
-                                matmul_by_panels, matmul_by_panels,
-                                nullptr,          activation_index,
-                                float_matmul,     dot,
-                                compress_row,     coarse_matvec,
-                                block_matvec,     attention,
-                                rms_norm,         silu_mul,
-                                relu2_mul,        add};
+extern const Kernels kScalar = {"scalar",
+                                0,
+                                quantize,
+                                ternary_matmul,
+                                matmul_by_panels,
+                                matmul_by_panels,
+                                nullptr,
+                                activation_index,
+                                WeightLayout::kI2S,
+                                float_matmul,
+                                dot,
+                                compress_row,
+                                coarse_matvec,
+                                block_matvec,
+                                attention,
+                                rms_norm,
+                                silu_mul,
+                                relu2_mul,
+                                add};
 
 }  // namespace bitnet
