@@ -12,6 +12,10 @@
 //   Pattern, 16 numbers of 16 bits: load_pattern, times(p, x) for p of -1, 0 and 1, add_products,
 //   store_table(to, v): 16 low bytes and 16 high bytes, with kBy31 = 2^15 / 31.
 
+void matmul_by_panels(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
+                      int64_t out_stride, int64_t begin, int64_t end,
+                      uint8_t* scratch);  // panels.inl
+
 struct LutPatterns {  // the weights that entry e of a table stands for, unused entries 0
   int16_t pairs[2][16] = {}, triples[3][16] = {};
   constexpr LutPatterns() {
