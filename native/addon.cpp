@@ -554,6 +554,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   options.kernel = optional_string(js, "kernel");
   options.tokenizer_pre = optional_string(js, "tokenizerPre");
   options.kernel_config = optional_string(js, "kernelConfig");
+  options.layout = optional_string(js, "layout");
   if (js.Get("inPlace").IsBoolean()) options.in_place = js.Get("inPlace").ToBoolean();
   if (js.Get("fastHead").IsBoolean()) options.fast_head = js.Get("fastHead").ToBoolean();
   auto model = std::make_shared<std::shared_ptr<bitnet::Model>>();

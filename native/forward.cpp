@@ -65,6 +65,11 @@ Forward::Forward(Model& model, int64_t n_ctx)
   quantized_ = AlignedArray<int8_t>(floats(round_up(widest, kActivationPad)));
   scales_ = AlignedArray<float>(floats(1));
   sums_ = AlignedArray<int32_t>(floats(1));
+  if (model.layout == WeightLayout::kPairs || model.layout == WeightLayout::kTriples) {
+    const int64_t stride = round_up(widest, kActivationPad);
+    const int64_t n_bytes = std::min(batch, kFewTokens) * lut_table_bytes(model.layout, stride);
+    tables_ = AlignedArray<uint8_t>(static_cast<size_t>(n_bytes));
+  }
   thread_scratch_ = AlignedArray<uint8_t>(static_cast<size_t>(kThreadScratch * model.pool.size()));
 }
 
@@ -239,10 +244,14 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
     float_input_.quantize(normed_stride_);
   }
   // The layers' rows as one range, each layer rounded up so that a chunk lies within one layer.
+  const WeightLayout layout = model_.layout;
+  const bool look_ups = layout == WeightLayout::kPairs || layout == WeightLayout::kTriples;
+  if (look_ups && products[0].layer->is_ternary) make_tables();
   int64_t grain = kGemmRows, total = 0;
   if (n == 1) {  // a chunk is some microseconds of reading, and there are enough to share evenly
     for (const Product& p : products) total += p.layer->rows;
-    grain = std::clamp<int64_t>(total / (16 * model_.pool.size()) / 16 * 16, 16, 256);
+    const int64_t unit = look_ups ? 32 : 16;
+    grain = std::clamp<int64_t>(total / (16 * model_.pool.size()) / unit * unit, unit, 256);
     total = 0;
   }
   for (const Product& p : products) total += round_up(p.layer->rows, grain);
@@ -254,14 +263,31 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
       const Linear& w = *p->layer;
       const int64_t end = std::min(begin + grain, w.rows);
       if (w.is_ternary) {
-        kernels_.ternary_matmul(w.ternary, activations_, p->out, w.rows, begin, end,
-                                scratch(thread));
+        matmul_of(kernels_, layout)(w.ternary, activations_, p->out, w.rows, begin, end,
+                                    scratch(thread));
       } else {
         multiply_float(kernels_, w, float_input_, p->out, begin, end, scratch(thread));
       }
       scale_and_bias(w, p->out, n, begin, end);
     }
   });
+}
+
+// The tables of a few quantized tokens, shared by all rows.
+void Forward::make_tables() {
+  if (!kernels_.lut_tables || activations_.n_tokens > kFewTokens) return;
+  const WeightLayout layout = model_.layout;
+  const int64_t stride = activations_.stride, blocks = lut_blocks(layout, stride);
+  model_.pool.parallel_for(
+      activations_.n_tokens * blocks, 64, [&](int64_t begin, int64_t end, int) {
+        while (begin < end) {
+          const int64_t t = begin / blocks, last = std::min(end, (t + 1) * blocks);
+          kernels_.lut_tables(layout, activations_.q + t * stride, stride, begin - t * blocks,
+                              last - t * blocks, &tables_[t * lut_table_bytes(layout, stride)]);
+          begin = last;
+        }
+      });
+  activations_.tables = tables_.data();
 }
 
 void Forward::final_norm(int64_t first, int64_t n, std::vector<float>& hidden) {

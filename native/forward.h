@@ -74,6 +74,7 @@ class Forward {
     float* out;
   };
   void multiply(std::span<const Product> products, int64_t n);
+  void make_tables();
   void final_norm(int64_t first, int64_t n, std::vector<float>& hidden);
 
   Model& model_;
@@ -84,6 +85,7 @@ class Forward {
   AlignedArray<float> x_, normed_, q_, k_, v_, attended_, gate_, up_, cos_, sin_, scales_;
   AlignedArray<int8_t> quantized_;
   AlignedArray<int32_t> sums_;
+  AlignedArray<uint8_t> tables_;  // of look-up layouts, [kFewTokens, ...]
   QuantizedBatch activations_;
   FloatInput float_input_;
   int64_t normed_stride_ = 0;

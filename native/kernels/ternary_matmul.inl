@@ -77,7 +77,7 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
     for (; row < end; ++row) gemv_rows<1>(w, x, out, row);
     return;
   }
-  const int64_t fit = kMatmulScratch / x.stride;  // rows of a panel that the scratch can hold
+  const int64_t fit = kPanelScratch / x.stride;  // rows of a panel that the scratch can hold
   const int64_t panel = fit >= kPanelRows ? kPanelRows : fit >= kTileRows ? kTileRows : 1;
   int64_t block = kTokenBlockBytes / x.stride / kTileTokens * kTileTokens;
   if (block < 4 * kTileTokens) block = 4 * kTileTokens;

@@ -81,6 +81,58 @@ ErrorCode code_of(Body body) {
 
 }  // namespace
 
+TEST("every layout of the weights gives the same logits, with every kernel and number of tokens") {
+  for (const char* file : {"b158-small", "b158-tl1", "b158-tl2", "odd-b158", "llama-TQ2_0-q6_k"}) {
+    const std::string name = std::string("golden/") + file + ".gguf";
+    for (const bitnet::Kernels* kernel : bitnet::all_kernels()) {
+      if (!bitnet::supported(*kernel)) continue;
+      bitnet::LoadOptions options;
+      options.kernel = kernel->name;
+      options.n_threads = 2;
+      if (std::string(file) == "b158-tl1")
+        options.kernel_config = check::data("golden/tl1-kernel_config.ini");
+      if (std::string(file) == "b158-tl2")
+        options.kernel_config = check::data("golden/tl2-kernel_config.ini");
+      options.layout = "i2_s";
+      const std::shared_ptr<Model> plain = Model::load(check::data(name), options);
+      CHECK(plain->layout == bitnet::WeightLayout::kI2S);
+      for (const char* layout : {"auto", "lut", "trit"}) {
+        options.layout = layout;
+        const std::shared_ptr<Model> other = Model::load(check::data(name), options);
+        for (int n : {1, 3, 8, 9, 41}) {
+          if (kQuick && n > 9) continue;
+          if (!same_bits(fresh_logits(other, prompt_of(n)), fresh_logits(plain, prompt_of(n)))) {
+            check::fail(__FILE__, __LINE__,
+                        name + ", " + kernel->name + ", " + layout + ", tokens " +
+                            std::to_string(n) + ": other logits");
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST("the layout that is named is the one in memory, with its size in copied_bytes") {
+  auto load_as = [](const char* file, const char* layout, const char* config) {
+    bitnet::LoadOptions options;
+    options.n_threads = 1;
+    options.layout = layout;
+    if (config) options.kernel_config = check::data(std::string("golden/") + config);
+    return Model::load(check::data(std::string("golden/") + file), options);
+  };
+  using bitnet::WeightLayout;
+  const auto tl1 = load_as("b158-tl1.gguf", "lut", "tl1-kernel_config.ini");
+  const auto tl2 = load_as("b158-tl2.gguf", "lut", "tl2-kernel_config.ini");
+  const auto trit = load_as("b158-small.gguf", "trit", nullptr);
+  const auto lut = load_as("b158-small.gguf", "lut", nullptr);
+  CHECK(tl1->layout == WeightLayout::kPairs && tl1->layers[0].q.ternary.layout == tl1->layout);
+  CHECK(tl2->layout == WeightLayout::kTriples && tl2->layers[0].q.ternary.layout == tl2->layout);
+  CHECK(lut->layout == WeightLayout::kTriples);
+  CHECK(trit->layout == WeightLayout::kTrits && trit->layers[0].q.ternary.layout == trit->layout);
+  CHECK(tl2->copied_bytes < tl1->copied_bytes);
+  CHECK_THROWS(load_as("b158-small.gguf", "bogus", nullptr), Error, "'bogus'");
+}
+
 TEST("a prompt that begins like the sequence gives the same bits as a new session") {
   const Ids ids = prompt_of(40);
   Session session(golden(), 64);
