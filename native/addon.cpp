@@ -8,8 +8,10 @@
 #include <memory>
 #include <string>
 
+#include "addon_bench.h"
 #include "addon_convert.h"
 #include "addon_support.h"
+#include "bench.h"
 #include "gguf.h"
 #include "model.h"
 #include "sampler.h"
@@ -341,6 +343,7 @@ class SessionObject : public Wrapped<SessionObject> {
                           InstanceMethod<&SessionObject::logits>("logits"),
                           InstanceMethod<&SessionObject::set_sampling>("setSampling"),
                           InstanceMethod<&SessionObject::step>("step"),
+                          InstanceMethod<&SessionObject::time_pass>("timePass"),
                           InstanceMethod<&SessionObject::abort>("abort"),
                           InstanceMethod<&SessionObject::close>("close")});
   }
@@ -402,6 +405,23 @@ class SessionObject : public Wrapped<SessionObject> {
             top.Set(static_cast<uint32_t>(i), entry);
           }
           out.Set("top", top);
+          return out;
+        });
+  }
+
+  Napi::Value time_pass(const Napi::CallbackInfo& info) {
+    auto session = idle(info.Env());
+    auto ids = std::make_shared<std::vector<int32_t>>(ids_arg(info, 0));
+    const int64_t generate = integer_of(info.Env(), info[1], "generate", 0, 1 << 24);
+    auto times = std::make_shared<bitnet::PassTimes>();
+    return run(
+        info.Env(), info.This().As<Napi::Object>(),
+        [=] { *times = bitnet::time_pass(*session, *ids, generate); },
+        [times](Napi::Env env) -> Napi::Value {
+          Napi::Object out = Napi::Object::New(env);
+          out.Set("prefill", times->prefill);
+          out.Set("decode", times->decode);
+          out.Set("evaluated", Napi::Number::New(env, static_cast<double>(times->evaluated)));
           return out;
         });
   }
@@ -485,6 +505,7 @@ class ModelObject : public Wrapped<ModelObject> {
 
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&ModelObject::create_session>("createSession"),
+                          InstanceMethod<&ModelObject::cost>("cost"),
                           InstanceMethod<&ModelObject::close>("close")});
   }
 
@@ -497,6 +518,20 @@ class ModelObject : public Wrapped<ModelObject> {
     return guarded(env, [&] {
       return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx));
     });
+  }
+  Napi::Value cost(const Napi::CallbackInfo& info) {
+    if (!model_) throw to_js(info.Env(), ErrorCode::kUsage, "the model is closed");
+    const bitnet::ModelCost cost = bitnet::model_cost(*model_);
+    Napi::Object out = Napi::Object::New(info.Env());
+    const auto number = [&](const char* key, int64_t value) {
+      out.Set(key, Napi::Number::New(info.Env(), static_cast<double>(value)));
+    };
+    number("weightBytes", cost.weight_bytes);
+    number("headBytes", cost.head_bytes);
+    number("kvBytes", cost.kv_bytes);
+    number("ternaryOperations", cost.ternary_operations);
+    number("batchTokens", cost.batch_tokens);
+    return out;
   }
   Napi::Value close(const Napi::CallbackInfo& info) {
     model_.reset();
@@ -578,6 +613,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("openTokenizer", Napi::Function::New<open_tokenizer>(env));
   exports.Set("kernels", Napi::Function::New<list_kernels>(env));
   exports.Set("physicalCores", Napi::Function::New<physical_cores>(env));
+  addon::define_bench(env, exports);
   addon::define_convert(env, exports);
   return exports;
 }

@@ -16,8 +16,9 @@ namespace {
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 constexpr int64_t kThreadScratch =
     kMatmulScratch + kAttentionScratch * static_cast<int64_t>(sizeof(float));
-constexpr int64_t kGemmRows =
-    64;  // rows a thread takes at a time: their packed weights stay in its cache
+// Rows a thread takes at a time in a batch: their packed weights stay in its cache, and they are
+// whole panels of every kernel (8, 12 or 32 rows).
+constexpr int64_t kGemmRows = 96;
 
 }  // namespace
 
@@ -111,12 +112,34 @@ void Forward::rope_tables(int64_t n, int64_t position) {
   }
 }
 
+template <class Before>
+void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized,
+                      Before&& before) {
+  normed_stride_ = cols;
+  activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(),
+                  sums_.data()};
+  model_.pool.parallel_for(n, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      before(t);
+      float* row = &normed_[t * cols];
+      if (weight) {
+        kernels_.rms_norm(x + t * cols, weight, config_.rms_eps, row, cols);
+      } else {
+        std::memcpy(row, x + t * cols, static_cast<size_t>(cols) * sizeof(float));
+      }
+      if (!quantized) continue;
+      kernels_.quantize(row, cols, activations_.stride, activations_.q + t * activations_.stride,
+                        &activations_.scale[t], &activations_.sum[t]);
+    }
+  });
+}
+
 // x += o(sub_norm(attention(q, k, v)))
 void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int64_t position) {
   const Config& c = config_;
   const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
   prepare(x_.data(), layer.attn_norm, c.n_embd, n,
-          layer.q.is_ternary || layer.k.is_ternary || layer.v.is_ternary);
+          layer.q.is_ternary || layer.k.is_ternary || layer.v.is_ternary, [](int64_t) {});
   const Product qkv[] = {{&layer.q, q_.data()}, {&layer.k, k_.data()}, {&layer.v, v_.data()}};
   multiply(qkv, n);
   model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
@@ -130,7 +153,7 @@ void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int6
     }
   });
   attend(index, n, position);
-  prepare(attended_.data(), layer.attn_sub_norm, width, n, layer.o.is_ternary);
+  prepare(attended_.data(), layer.attn_sub_norm, width, n, layer.o.is_ternary, [](int64_t) {});
   const Product o[] = {{&layer.o, attended_.data()}};
   multiply(o, n);
   kernels_.add(x_.data(), attended_.data(), n * c.n_embd);
@@ -139,14 +162,13 @@ void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int6
 // x += down(sub_norm(act(gate) * up))
 void Forward::ffn_block(const Layer& layer, int64_t n) {
   const Config& c = config_;
-  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary || layer.up.is_ternary);
+  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary || layer.up.is_ternary,
+          [](int64_t) {});
   const Product gate_up[] = {{&layer.gate, gate_.data()}, {&layer.up, up_.data()}};
   multiply(gate_up, n);
   const auto act = c.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.relu2_mul;
-  model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
-    act(&gate_[begin * c.n_ff], &up_[begin * c.n_ff], (end - begin) * c.n_ff);
-  });
-  prepare(gate_.data(), layer.ffn_sub_norm, c.n_ff, n, layer.down.is_ternary);
+  prepare(gate_.data(), layer.ffn_sub_norm, c.n_ff, n, layer.down.is_ternary,
+          [&](int64_t t) { act(&gate_[t * c.n_ff], &up_[t * c.n_ff], c.n_ff); });
   const Product down[] = {{&layer.down, attended_.data()}};
   multiply(down, n);
   kernels_.add(x_.data(), attended_.data(), n * c.n_embd);
@@ -200,26 +222,6 @@ void Forward::attend(int64_t index, int64_t n, int64_t position) {
   });
 }
 
-void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t n,
-                      bool quantized) {
-  normed_stride_ = cols;
-  activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(),
-                  sums_.data()};
-  model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      float* row = &normed_[t * cols];
-      if (weight) {
-        kernels_.rms_norm(x + t * cols, weight, config_.rms_eps, row, cols);
-      } else {
-        std::memcpy(row, x + t * cols, static_cast<size_t>(cols) * sizeof(float));
-      }
-      if (!quantized) continue;
-      kernels_.quantize(row, cols, activations_.stride, activations_.q + t * activations_.stride,
-                        &activations_.scale[t], &activations_.sum[t]);
-    }
-  });
-}
-
 namespace {
 
 void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64_t end) {
@@ -237,7 +239,10 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
   float_input_.x = normed_.data();
   float_input_.n = n;
   float_input_.stride = normed_stride_;
-  if (takes_integers(*products[0].layer)) float_input_.quantize(normed_stride_);
+  const auto integers = [](const Product& p) { return takes_integers(*p.layer); };
+  if (std::any_of(products.begin(), products.end(), integers)) {
+    float_input_.quantize(normed_stride_);
+  }
   // The layers' rows as one range, each layer rounded up so that a chunk lies within one layer.
   const WeightLayout layout = model_.layout;
   const bool look_ups = layout == WeightLayout::kPairs || layout == WeightLayout::kTriples;

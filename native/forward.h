@@ -63,9 +63,11 @@ class Forward {
   void ffn_block(const Layer& layer, int64_t n);
   void rotate(float* head, int64_t token) const;
   void attend(int64_t index, int64_t n, int64_t position);
-  // rms_norm (skipped if weight is null) and quantization of n rows of `x` into activations_ and
-  // normed_.
-  void prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized);
+  // before(t), then rms_norm (skipped if weight is null) and quantization of row t of `x`, for n
+  // rows, into normed_ and activations_.
+  template <class Before>
+  void prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized,
+               Before&& before);
   // Several layers that read the same prepared input, in one job: out[i] is [n, layers[i]->rows].
   struct Product {
     const Linear* layer;

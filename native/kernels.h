@@ -148,6 +148,10 @@ struct Kernels {
   void (*silu_mul)(float* gate, const float* up, int64_t n);   // gate = silu(gate) * up
   void (*relu2_mul)(float* gate, const float* up, int64_t n);  // gate = relu(gate)^2 * up
   void (*add)(float* x, const float* y, int64_t n);            // x += y
+
+  // For measuring: this kernel's own int8 multiply-add on registers alone, again and again. Returns
+  // the operations done, a multiply-add counting as two.
+  int64_t (*int8_peak)(int64_t iterations);
 };
 
 constexpr int kHeadRange = 8191;

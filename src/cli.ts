@@ -31,6 +31,11 @@ const commands: CommandEntry[] = [
     load: () => import("./commands/tokenize.js"),
   },
   {
+    name: "bench",
+    description: "measure the speed of models, and how close it is to the machine's limits",
+    load: () => import("./commands/bench.js"),
+  },
+  {
     name: "setup-env",
     description: "download a model and make it ready to run",
     load: () => import("./commands/setup-env.js"),

@@ -95,7 +95,40 @@ export interface NativeModel {
   readonly gguf: NativeGguf;
   readonly tokenizer: NativeTokenizer;
   createSession(options: { contextSize: number }): NativeSession; // throws NO_MEMORY, USAGE
+  cost(): NativeModelCost;
   close(): void; // frees the weights once no session is left; idempotent
+}
+
+/** What the parts of a model's arithmetic that grow with its size ask for. */
+export interface NativeModelCost {
+  weightBytes: number; // read once per batch, without the head
+  headBytes: number; // read once per sampled token
+  kvBytes: number; // read per decoded token for each position before it
+  ternaryOperations: number; // per token; a multiply-add counts as two
+  batchTokens: number; // tokens that share one reading of the weights in prefill
+}
+
+export interface NativeLimits {
+  readBandwidth: number; // bytes per second
+  int8Peak: number; // operations per second
+}
+
+export interface NativeKernelCase {
+  kernel?: string;
+  threads: number;
+  rows: number;
+  cols: number;
+  tokens: number;
+  /** Size of the copies of the weights that take turns. 0: one copy, from the caches if it fits. */
+  bytes: number;
+  repetitions: number;
+  seconds: number; // of one repetition, about
+}
+
+export interface NativeKernelTimes {
+  seconds: number[]; // of one product, per repetition
+  weightBytes: number;
+  operations: number;
 }
 
 export interface NativeSampling {
@@ -124,6 +157,12 @@ export interface NativeStep {
   top?: NativeTokenProb[];
 }
 
+export interface NativePassTimes {
+  prefill: number; // seconds
+  decode: number;
+  evaluated: number; // tokens, of both parts
+}
+
 /** One sequence of tokens with its KV cache. One operation at a time; several sessions of a model take turns. */
 export interface NativeSession {
   readonly contextSize: number;
@@ -146,6 +185,11 @@ export interface NativeSession {
    * Rejects USAGE when the context is full.
    */
   step(): Promise<NativeStep>;
+  /**
+   * One pass of a measurement, timed in the core: `tokens` become the sequence and the next token is sampled (prefill),
+   * then `generate` tokens are evaluated, each with the sampling of the next (decode). Times in seconds.
+   */
+  timePass(tokens: Int32Array, generate: number): Promise<NativePassTimes>;
   /** Ends a running prefill or step at the next layer; its promise rejects with ABORTED. The cache stays consistent. */
   abort(): void;
   close(): void; // frees the cache (after a running operation); idempotent
@@ -213,6 +257,10 @@ export interface NativeAddon {
   kernels(): { name: string; supported: boolean }[];
   /** Cores this process may use, without hyper-threads. */
   physicalCores(): number;
+  /** Read bandwidth with a buffer of `bytes` and int8 peak of a kernel; takes about 2 * `seconds`. */
+  measureLimits(options: { kernel?: string; threads: number; bytes: number; seconds: number }): Promise<NativeLimits>;
+  /** Times a ternary product on random weights, after a check against scalar (INTERNAL if it differs). */
+  timeKernel(options: NativeKernelCase): Promise<NativeKernelTimes>;
 }
 
 // Errors thrown or rejected by the addon are Error objects with a string `code` of errors.ts.

@@ -14,6 +14,7 @@ const spellings: Record<string, string> = {
   "-ub": "--ubatch-size",
   "-ngl": "--n-gpu-layers",
   "--gpu-layers": "--n-gpu-layers",
+  "-pg": "--prompt-generate",
   "-hr": "--hf-repo",
   "-md": "--model-dir",
   "-ld": "--log-dir",

@@ -2,9 +2,10 @@
 
 import { open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { BitnetError, convertingAsync, throwIfAborted } from "./errors.js";
+import { BitnetError, convertingAsync, reasonOf, throwIfAborted } from "./errors.js";
 import { alignUp, byteLength, encodeHead, type MetadataEntry, type TensorEntry, writeParts } from "./gguf-writer.js";
 import { loadAddon, type NativeConvertJob, type NativeConvertResult, type NativeConvertSource } from "./native.js";
+import { findTarget } from "./write-file.js";
 
 export interface PlannedTensor {
   name: string;
@@ -75,6 +76,9 @@ const progressIntervalMs = 100;
 export async function writeModel(plan: ModelPlan, options: WriteOptions): Promise<ConvertReport> {
   const started = performance.now();
   throwIfAborted(options.signal);
+  await findTarget(options.outfile).catch((error) => {
+    throw new BitnetError("USAGE", `cannot write a model to ${options.outfile}: ${reasonOf(error)}`, { cause: error });
+  });
   const layout = layOut(plan, options.kernelConfig);
   await checkFreeSpace(options.outfile, layout.outBytes);
   const partial = `${options.outfile}.partial`;

@@ -82,6 +82,8 @@ void configure(int64_t n_tokens) {
     config.rows[i] = static_cast<uint8_t>(rows[i]);
     config.column_bytes[i] = 64;
   }
+  // GCC 12 thinks that the instruction reads the first 8 bytes alone and may not write the others.
+  __asm__ volatile("" : : "r"(&config) : "memory");
   _tile_loadconfig(&config);
 }
 
@@ -185,6 +187,27 @@ void amx_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int
   _tile_release();
 }
 
+int64_t int8_peak(int64_t iterations) {
+  alignas(64) static constexpr uint8_t kZeros[kTileBytes] = {};
+  configure(2 * kTile);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, kZeros, 64);
+  _tile_loadd(5, kZeros, 64);
+  _tile_loadd(6, kZeros, 64);
+  _tile_loadd(7, kZeros, 64);
+  for (int64_t n = 0; n < iterations; ++n) {
+    _tile_dpbsud(0, 4, 6);
+    _tile_dpbsud(1, 4, 7);
+    _tile_dpbsud(2, 5, 6);
+    _tile_dpbsud(3, 5, 7);
+  }
+  _tile_release();
+  return iterations * 4 * (2 * kTile * kTile * 64);
+}
+
 constexpr auto packed_matmul = amx_matmul;
 #include "kernels/panels.inl"
 #include "kernels/trits.inl"
@@ -210,6 +233,7 @@ extern const Kernels kAmx = {"amx",
                              rms_norm,
                              silu_mul,
                              relu2_mul,
-                             add};
+                             add,
+                             int8_peak};
 
 }  // namespace bitnet

@@ -10,6 +10,18 @@ namespace {
 
 #include "kernels/avx512.inl"
 
+int64_t int8_peak(int64_t iterations) {
+  constexpr int kChains = 16;  // independent sums, to hide the latency
+  __m512i acc[kChains];
+  const __m512i codes = _mm512_set1_epi8(1);
+  each<kChains>([&](auto i) BITNET_INLINE { acc[i] = _mm512_setzero_si512(); });
+  for (int64_t n = 0; n < iterations; ++n) {
+    each<kChains>([&](auto i) BITNET_INLINE { dpbusd(acc[i], codes, codes); });
+  }
+  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "v"(acc[i])); });
+  return iterations * kChains * 128;
+}
+
 constexpr auto packed_matmul = ternary_matmul;
 #include "kernels/panels.inl"
 #include "kernels/trits.inl"
@@ -35,6 +47,7 @@ extern const Kernels kAvx512Vnni = {"avx512vnni",
                                     rms_norm,
                                     silu_mul,
                                     relu2_mul,
-                                    add};
+                                    add,
+                                    int8_peak};
 
 }  // namespace bitnet

@@ -69,6 +69,18 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 #include "kernels/ternary_matmul.inl"
 
+int64_t int8_peak(int64_t iterations) {
+  constexpr int kChains = 12;  // independent sums, to hide the latency
+  __m256i acc[kChains];
+  const __m256i codes = _mm256_set1_epi8(1);
+  each<kChains>([&](auto i) BITNET_INLINE { acc[i] = _mm256_setzero_si256(); });
+  for (int64_t n = 0; n < iterations; ++n) {
+    each<kChains>([&](auto i) BITNET_INLINE { dpbusd(acc[i], codes, codes); });
+  }
+  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "x"(acc[i])); });
+  return iterations * kChains * 64;
+}
+
 // No digit is ever taken apart: with the fractions v0 = v and v(n + 1) = 3 v(n) mod 256, 256 times
 // digit n is 3 v(n) - v(n + 1), so both sides are multiplied and summed as they are. The sums may
 // wrap around 32 bits, their difference does not: 256 * 2 * 127 * cols / 8 per lane fits for every
@@ -134,6 +146,7 @@ extern const Kernels kAvxVnni = {"avxvnni",
                                  rms_norm,
                                  silu_mul,
                                  relu2_mul,
-                                 add};
+                                 add,
+                                 int8_peak};
 
 }  // namespace bitnet

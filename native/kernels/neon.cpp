@@ -78,6 +78,21 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 #include "kernels/ternary_matmul.inl"
 
+int64_t int8_peak(int64_t iterations) {
+  constexpr int kChains = 16;  // independent sums, to hide the latency
+  int16x8_t acc[kChains];
+  int8x16_t codes = vdupq_n_s8(1), x = codes;
+  each<kChains>([&](auto i) BITNET_INLINE { acc[i] = vdupq_n_s16(0); });
+  for (int64_t n = 0; n < iterations; ++n) {
+    each<kChains>([&](auto i) BITNET_INLINE {
+      __asm__("" : "+w"(x));  // or the product would be computed only once
+      acc[i] = multiply_add(acc[i], codes, x);
+    });
+  }
+  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "w"(acc[i])); });
+  return iterations * kChains * 32;
+}
+
 // Thresholds: with the fractions as signed bytes around their middle, the first digit is 0 below
 // -42, 1 up to 42 and 2 above; 3 * -128 = -128 modulo 256, so that the next digit comes up as
 // before. A block of 64 bytes adds 40 products of at most 254 to a lane, so 3 blocks fit 16 bits.
@@ -120,24 +135,10 @@ constexpr auto packed_matmul = ternary_matmul;
 
 }  // namespace
 
-extern const Kernels kNeon = {"neon",
-                              kCpuNeon,
-                              quantize,
-                              ternary_matmul,
-                              trit_matmul,
-                              lut_matmul,
-                              lut_tables,
-                              activation_index,
-                              WeightLayout::kI2S,
-                              float_matmul,
-                              dot,
-                              compress_row,
-                              coarse_matvec,
-                              block_matvec,
-                              attention,
-                              rms_norm,
-                              silu_mul,
-                              relu2_mul,
-                              add};
+extern const Kernels kNeon = {
+    "neon",        kCpuNeon,         quantize,           ternary_matmul, trit_matmul, lut_matmul,
+    lut_tables,    activation_index, WeightLayout::kI2S, float_matmul,   dot,         compress_row,
+    coarse_matvec, block_matvec,     attention,          rms_norm,       silu_mul,    relu2_mul,
+    add,           int8_peak};
 
 }  // namespace bitnet

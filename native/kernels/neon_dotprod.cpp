@@ -23,6 +23,21 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 #include "kernels/ternary_matmul.inl"
 
+int64_t int8_peak(int64_t iterations) {
+  constexpr int kChains = 16;  // independent sums, to hide the latency
+  int32x4_t acc[kChains];
+  int8x16_t codes = vdupq_n_s8(1), x = codes;
+  each<kChains>([&](auto i) BITNET_INLINE { acc[i] = vdupq_n_s32(0); });
+  for (int64_t n = 0; n < iterations; ++n) {
+    each<kChains>([&](auto i) BITNET_INLINE {
+      __asm__("" : "+w"(x));  // or the product would be computed only once
+      acc[i] = vdotq_s32(acc[i], codes, x);
+    });
+  }
+  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "w"(acc[i])); });
+  return iterations * kChains * 32;
+}
+
 constexpr auto packed_matmul = ternary_matmul;
 #include "kernels/arm_lut.inl"
 #include "kernels/panels.inl"
@@ -48,6 +63,7 @@ extern const Kernels kNeonDotprod = {"neon_dotprod",
                                      rms_norm,
                                      silu_mul,
                                      relu2_mul,
-                                     add};
+                                     add,
+                                     int8_peak};
 
 }  // namespace bitnet

@@ -73,6 +73,20 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
   }
 }
 
+// Codes and activations that stay in the level-1 cache.
+int64_t int8_peak(int64_t iterations) {
+  constexpr int64_t kCols = 4096;
+  static uint8_t codes[kCols];
+  static int8_t q[kCols];
+  for (int64_t i = 0; i < iterations; ++i) {
+    __asm__ volatile("" : : "r"(codes), "r"(q) : "memory");
+    int32_t acc = 0;
+    for (int64_t c = 0; c < kCols; ++c) acc += codes[c] * q[c];
+    __asm__ volatile("" : : "r"(acc));
+  }
+  return iterations * kCols * 2;
+}
+
 constexpr auto packed_matmul = ternary_matmul;
 #include "kernels/panels.inl"
 
@@ -96,6 +110,7 @@ extern const Kernels kScalar = {"scalar",
                                 rms_norm,
                                 silu_mul,
                                 relu2_mul,
-                                add};
+                                add,
+                                int8_peak};
 
 }  // namespace bitnet

@@ -1,0 +1,82 @@
+#include "addon_bench.h"
+
+#include <memory>
+
+#include "addon_support.h"
+#include "bench.h"
+
+namespace addon {
+namespace {
+
+constexpr double kMaxBytes = 1e12;
+
+int64_t integer_field(const Napi::Object& object, const char* key, double least, double most) {
+  return integer_of(object.Env(), object.Get(key), key, least, most);
+}
+
+double seconds_field(const Napi::Object& object) {
+  const double seconds = number_of(object.Env(), object.Get("seconds"), "seconds");
+  if (!(seconds >= 0 && seconds <= 3600)) {
+    throw to_js(object.Env(), ErrorCode::kUsage, "seconds must be a number from 0 to 3600");
+  }
+  return seconds;
+}
+
+const bitnet::Kernels& kernels_field(const Napi::Object& object) {
+  return guarded(object.Env(), [&]() -> const bitnet::Kernels& {
+    return bitnet::select_kernels(optional_string(object, "kernel"));
+  });
+}
+
+Napi::Value measure_limits(const Napi::CallbackInfo& info) {
+  const Napi::Object js = options_arg(info, 0);
+  const bitnet::Kernels& kernels = kernels_field(js);
+  const int n_threads = static_cast<int>(integer_field(js, "threads", 1, 1024));
+  const int64_t n_bytes = integer_field(js, "bytes", 1, kMaxBytes);
+  const double seconds = seconds_field(js);
+  auto limits = std::make_shared<bitnet::MachineLimits>();
+  return Task::start(
+      info.Env(),
+      [=, &kernels] { *limits = bitnet::measure_limits(kernels, n_threads, n_bytes, seconds); },
+      [limits](Napi::Env env) -> Napi::Value {
+        Napi::Object out = Napi::Object::New(env);
+        out.Set("readBandwidth", limits->read_bandwidth);
+        out.Set("int8Peak", limits->int8_peak);
+        return out;
+      });
+}
+
+Napi::Value time_kernel(const Napi::CallbackInfo& info) {
+  const Napi::Object js = options_arg(info, 0);
+  const bitnet::Kernels& kernels = kernels_field(js);
+  bitnet::KernelCase test{};
+  test.rows = integer_field(js, "rows", 1, 1 << 20);
+  test.cols = integer_field(js, "cols", 1, 1 << 17);
+  test.n_tokens = integer_field(js, "tokens", 1, 1 << 16);
+  test.n_threads = static_cast<int>(integer_field(js, "threads", 1, 1024));
+  test.n_bytes = integer_field(js, "bytes", 0, kMaxBytes);
+  test.repetitions = static_cast<int>(integer_field(js, "repetitions", 1, 1 << 20));
+  test.seconds = seconds_field(js);
+  auto times = std::make_shared<bitnet::KernelTimes>();
+  return Task::start(
+      info.Env(), [=, &kernels] { *times = bitnet::time_ternary_matmul(kernels, test); },
+      [times](Napi::Env env) -> Napi::Value {
+        Napi::Object out = Napi::Object::New(env);
+        Napi::Array seconds = Napi::Array::New(env, times->seconds.size());
+        for (size_t i = 0; i < times->seconds.size(); ++i)
+          seconds.Set(static_cast<uint32_t>(i), times->seconds[i]);
+        out.Set("seconds", seconds);
+        out.Set("weightBytes", Napi::Number::New(env, static_cast<double>(times->weight_bytes)));
+        out.Set("operations", Napi::Number::New(env, static_cast<double>(times->operations)));
+        return out;
+      });
+}
+
+}  // namespace
+
+void define_bench(Napi::Env env, Napi::Object exports) {
+  exports.Set("measureLimits", Napi::Function::New<measure_limits>(env));
+  exports.Set("timeKernel", Napi::Function::New<time_kernel>(env));
+}
+
+}  // namespace addon

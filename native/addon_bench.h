@@ -1,0 +1,11 @@
+// The part of the addon that measures.
+#pragma once
+
+#include <napi.h>
+
+namespace addon {
+
+// Adds measureLimits and timeKernel to the addon.
+void define_bench(Napi::Env env, Napi::Object exports);
+
+}  // namespace addon

@@ -1,0 +1,173 @@
+// A report of `bitnet bench` as text: a Markdown table, CSV, JSON, or one JSON object per line.
+
+import type { BenchReport, BenchResult } from "./end-to-end.js";
+import type { Limits } from "./limits.js";
+import { formatMachine, type Machine } from "./machine.js";
+
+export const formats = ["md", "csv", "json", "jsonl"] as const;
+export type Format = (typeof formats)[number];
+
+export interface MachineReport extends BenchReport {
+  machine: Machine;
+}
+
+export function formatReport(report: MachineReport, format: Format): string {
+  switch (format) {
+    case "json":
+      return `${JSON.stringify(report, null, 2)}\n`;
+    case "jsonl":
+      return report.results.map((result) => `${JSON.stringify(flatten(report, result))}\n`).join("");
+    case "csv":
+      return formatCsv(report);
+    case "md":
+      return formatMarkdown(report);
+  }
+}
+
+function limitsOf({ limits }: BenchReport, { kernel, threads }: BenchResult): Limits | undefined {
+  return limits.find((entry) => entry.kernel === kernel && entry.threads === threads);
+}
+
+function flatten(report: MachineReport, result: BenchResult) {
+  return { ...result, limits: limitsOf(report, result), energy: report.energy, machine: report.machine };
+}
+
+function formatCsv(report: MachineReport): string {
+  const { machine } = report;
+  const rows = report.results.map((result) => {
+    const { model, tokensPerSecond: speed } = result;
+    const limits = limitsOf(report, result);
+    return {
+      version: machine.version,
+      cpu: machine.cpu,
+      cores: machine.cores,
+      os: machine.os,
+      model: model.path,
+      architecture: model.architecture,
+      weight_type: model.weightType,
+      embedding_type: model.embeddingType,
+      model_bytes: model.bytes,
+      parameters: model.parameters,
+      kernel: result.kernel,
+      threads: result.threads,
+      test: result.test,
+      n_prompt: result.prompt,
+      n_gen: result.generate,
+      n_depth: result.depth,
+      repetitions: result.seconds.length,
+      mean_ts: speed.mean,
+      stddev_ts: speed.deviation,
+      median_ts: speed.median,
+      min_ts: speed.min,
+      max_ts: speed.max,
+      bytes: result.bytes,
+      operations: result.operations,
+      read_bandwidth: limits?.readBandwidth,
+      int8_peak: limits?.int8Peak,
+      percent_of_limit: result.limit?.percent,
+      bound: result.limit?.bound,
+      joules_per_token: result.joulesPerToken,
+      started_at: result.startedAt,
+    };
+  });
+  return toCsv(rows);
+}
+
+/** Rows of the same keys; undefined and null are empty. */
+export function toCsv(rows: readonly Record<string, string | number | null | undefined>[]): string {
+  const toCell = (value: string | number | null | undefined) => {
+    const text = String(value ?? "");
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const lines = rows.map((row) => Object.values(row).map(toCell).join(","));
+  return [Object.keys(rows[0] ?? {}).join(","), ...lines].map((line) => `${line}\n`).join("");
+}
+
+function formatMarkdown(report: MachineReport): string {
+  const withEnergy = report.results.some(({ joulesPerToken }) => joulesPerToken !== null);
+  const header = [
+    "model",
+    "size",
+    "params",
+    "kernel",
+    "threads",
+    "test",
+    "t/s",
+    "median [min-max]",
+    "rate",
+    "of the limit",
+  ];
+  const rows = report.results.map((result) => {
+    const { model, tokensPerSecond: speed } = result;
+    const cells = [
+      labelModel(result),
+      formatBinary(model.bytes),
+      formatCount(model.parameters),
+      result.kernel,
+      String(result.threads),
+      result.test,
+      `${formatSpeed(speed.mean)} ± ${formatSpeed(speed.deviation)}`,
+      `${formatSpeed(speed.median)} [${formatSpeed(speed.min)}-${formatSpeed(speed.max)}]`,
+      formatRate(result),
+      result.limit === undefined ? "" : `${result.limit.percent.toFixed(0)} % (${result.limit.bound})`,
+    ];
+    return withEnergy ? [...cells, result.joulesPerToken?.toPrecision(3) ?? ""] : cells;
+  });
+  const numeric = new Set([1, 2, 4, 6, 7, 8, 9, 10]);
+  const table = toMarkdown([withEnergy ? [...header, "J/token"] : header, ...rows], numeric);
+  return `${formatMachine(report.machine)}\n\n${table}\n${listRemarks(report).join("\n")}\n`;
+}
+
+function listRemarks({ limits, energy, results }: MachineReport): string[] {
+  const remarks = limits.map(
+    ({ kernel, threads, readBandwidth, int8Peak }) =>
+      `Limits measured with ${threads} thread${threads === 1 ? "" : "s"}: ${giga(readBandwidth)} GB/s read, ` +
+      `${giga(int8Peak)} GOP/s int8 (${kernel}).`,
+  );
+  if (results.some(({ limit }) => (limit?.percent ?? 0) > 105)) {
+    remarks.push("More than 100 %: the weights are read from the caches, not from memory.");
+  }
+  remarks.push("source" in energy ? `Energy: ${energy.source}.` : `Energy: not available: ${energy.unavailable}.`);
+  return remarks;
+}
+
+function labelModel({ model }: BenchResult): string {
+  const { architecture, weightType, embeddingType } = model;
+  return `${architecture} ${weightType}, ${embeddingType} embedding`;
+}
+
+/** GB/s or GOP/s of the median repetition, whichever the pass is bound by. */
+function formatRate({ bytes, operations, prompt, generate, tokensPerSecond, limit }: BenchResult): string {
+  const seconds = (prompt + generate) / tokensPerSecond.median;
+  const isCompute = limit === undefined ? prompt > 0 : limit.bound === "compute";
+  return isCompute ? `${giga(operations / seconds)} GOP/s` : `${giga(bytes / seconds)} GB/s`;
+}
+
+export function giga(value: number): string {
+  const billions = value / 1e9;
+  return billions >= 100 ? billions.toFixed(0) : billions.toFixed(1);
+}
+
+export function formatSpeed(tokensPerSecond: number): string {
+  return tokensPerSecond >= 1000 ? tokensPerSecond.toFixed(0) : tokensPerSecond.toFixed(2);
+}
+
+/** "1.10 GiB", as llama-bench. */
+function formatBinary(bytes: number): string {
+  return bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(2)} MiB`;
+}
+
+function formatCount(parameters: number): string {
+  return parameters >= 1e9 ? `${(parameters / 1e9).toFixed(2)} B` : `${(parameters / 1e6).toFixed(2)} M`;
+}
+
+/** Rows of cells, the first one the header; `numeric` columns are aligned to the right. */
+export function toMarkdown(rows: readonly string[][], numeric: ReadonlySet<number>): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(3, ...rows.map((row) => (row[column] ?? "").length)));
+  const pad = (text: string, column: number) =>
+    numeric.has(column) ? text.padStart(widths[column] ?? 0) : text.padEnd(widths[column] ?? 0);
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |\n`;
+  const [header = [], ...body] = rows.map((row) => row.map(pad));
+  const rule = widths.map((width, column) => (numeric.has(column) ? `${"-".repeat(width - 1)}:` : "-".repeat(width)));
+  return [header, rule, ...body].map(line).join("");
+}
