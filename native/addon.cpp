@@ -132,8 +132,10 @@ class GgufObject : public Wrapped<GgufObject> {
   Napi::Value metadata_array(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     const std::string key = string_arg(info, 0, "the key");
-    const uint64_t start = static_cast<uint64_t>(integer_of(env, info[1], "start", 0, 9e15));
-    const uint64_t count = static_cast<uint64_t>(integer_of(env, info[2], "count", 0, 9e15));
+    const uint64_t start =
+        static_cast<uint64_t>(integer_of(env, info[1], "start", 0, 9007199254740991.0));
+    const uint64_t count =
+        static_cast<uint64_t>(integer_of(env, info[2], "count", 0, 9007199254740991.0));
     const bitnet::GgufValue* value = gguf_->find(key);
     if (!value || value->type != bitnet::GgufType::kArray) {
       throw to_js(env, ErrorCode::kNotFound, gguf_->name() + ": no array named " + key);
@@ -372,7 +374,11 @@ class SessionObject : public Wrapped<SessionObject> {
     const bool all = string_arg(info, 1, "logits") == "all";
     auto done = std::make_shared<bitnet::Session::Prefilled>();
     return run(
-        info.Env(), info.This().As<Napi::Object>(), [=] { *done = session->prefill(*ids, all); },
+        info.Env(), info.This().As<Napi::Object>(),
+        [=] {
+          *done = session->prefill(*ids, all);
+          if (all) session->logits();  // many: computed here, not on the main thread
+        },
         [done](Napi::Env env) -> Napi::Value {
           Napi::Object out = Napi::Object::New(env);
           out.Set("reused", Napi::Number::New(env, static_cast<double>(done->reused)));
@@ -548,6 +554,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   options.kernel = optional_string(js, "kernel");
   options.tokenizer_pre = optional_string(js, "tokenizerPre");
   options.kernel_config = optional_string(js, "kernelConfig");
+  options.layout = optional_string(js, "layout");
   if (js.Get("inPlace").IsBoolean()) options.in_place = js.Get("inPlace").ToBoolean();
   if (js.Get("fastHead").IsBoolean()) options.fast_head = js.Get("fastHead").ToBoolean();
   auto model = std::make_shared<std::shared_ptr<bitnet::Model>>();

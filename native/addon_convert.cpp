@@ -148,6 +148,7 @@ Napi::Value start_conversion(const Napi::CallbackInfo& info) {
   plan->out_bytes = static_cast<uint64_t>(integer_field(js, "outBytes", 0));
   plan->jobs = jobs_of(js.Get("jobs"));
   plan->n_threads = static_cast<int>(integer_field(js, "threads", 0));
+  plan->check_tokenizer = bool_field(js, "checkTokenizer");
   const std::string config = optional_string(js, "kernelConfig");
   if (plan->n_threads > 1024) throw to_js(env, ErrorCode::kUsage, "threads must be at most 1024");
 

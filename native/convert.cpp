@@ -17,6 +17,7 @@
 #include "formats/ternarize.h"
 #include "gguf.h"
 #include "threads.h"
+#include "tokenizer/tokenizer.h"
 
 namespace bitnet {
 namespace {
@@ -558,6 +559,8 @@ class Verification {
   Verification(const ConvertPlan& plan, RowLoop& loop, ConvertProgress& progress)
       : plan_(plan), gguf_(Gguf::open(plan.outfile)), loop_(loop), progress_(progress) {}
 
+  void check_tokenizer() const { const Tokenizer tokenizer(gguf_, {}); }
+
   void check(size_t i, const ConvertResult& expected) {
     const ConvertJob& job = plan_.jobs[i];
     const GgufTensor* tensor = gguf_.find_tensor(job.name);
@@ -688,6 +691,7 @@ std::vector<ConvertResult> convert(const ConvertPlan& plan, ConvertProgress& pro
     file.flush();
   }
   Verification verification(plan, loop, progress);
+  if (plan.check_tokenizer) verification.check_tokenizer();
   for (size_t i = 0; i < plan.jobs.size(); ++i) {
     progress.tensor = i;
     verification.check(i, results[i]);

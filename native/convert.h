@@ -50,6 +50,7 @@ struct ConvertPlan {
   uint64_t out_bytes = 0;          // its final size
   std::vector<ConvertJob> jobs;
   std::vector<TlConfig> tl_configs;  // searched before the built-in ones
+  bool check_tokenizer = false;      // the vocabulary must load, too
   int n_threads = 0;                 // 0: physical_cores()
 };
 

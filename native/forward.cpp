@@ -16,8 +16,9 @@ namespace {
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 constexpr int64_t kThreadScratch =
     kMatmulScratch + kAttentionScratch * static_cast<int64_t>(sizeof(float));
-constexpr int64_t kGemmRows =
-    64;  // rows a thread takes at a time: their packed weights stay in its cache
+// Rows a thread takes at a time in a batch: their packed weights stay in its cache, and they are
+// whole panels of every kernel (8, 12 or 32 rows).
+constexpr int64_t kGemmRows = 96;
 
 }  // namespace
 
@@ -28,16 +29,14 @@ KvCache::KvCache(const Config& config, int64_t n_ctx)
       positions_(round_up(n_ctx, kAttentionChunk)),
       head_size_(positions_ * (head_dim_ + v_stride_)),
       n_bytes_(config.n_layers * n_heads_ * head_size_ * static_cast<int64_t>(sizeof(uint16_t))) {
-  // calloc: large blocks come as untouched zero pages.
-  data_ = static_cast<uint16_t*>(std::calloc(static_cast<size_t>(n_bytes_), 1));
-  if (!data_) {
+  try {
+    data_ = HugeArray(static_cast<size_t>(n_bytes_));
+  } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::kNoMemory,
                 "not enough memory for a context of " + std::to_string(n_ctx) + " tokens (" +
                     std::to_string(n_bytes_ >> 20) + " MiB of keys and values)");
   }
 }
-
-KvCache::~KvCache() { std::free(data_); }
 
 void KvCache::store(int64_t layer, int64_t head, int64_t position, const float* k, const float* v) {
   uint16_t* key = keys(layer, head) + position / 16 * 16 * head_dim_ + position % 16;
@@ -66,6 +65,11 @@ Forward::Forward(Model& model, int64_t n_ctx)
   quantized_ = AlignedArray<int8_t>(floats(round_up(widest, kActivationPad)));
   scales_ = AlignedArray<float>(floats(1));
   sums_ = AlignedArray<int32_t>(floats(1));
+  if (model.layout == WeightLayout::kPairs || model.layout == WeightLayout::kTriples) {
+    const int64_t stride = round_up(widest, kActivationPad);
+    const int64_t n_bytes = std::min(batch, kFewTokens) * lut_table_bytes(model.layout, stride);
+    tables_ = AlignedArray<uint8_t>(static_cast<size_t>(n_bytes));
+  }
   thread_scratch_ = AlignedArray<uint8_t>(static_cast<size_t>(kThreadScratch * model.pool.size()));
 }
 
@@ -91,9 +95,12 @@ bool Forward::run(std::span<const int32_t> tokens, int64_t position, Hidden want
 
 void Forward::embed(std::span<const int32_t> tokens) {
   const Linear& embd = model_.token_embd;
+  const FileMap* map = model_.gguf.map();
+  const auto n_bytes = static_cast<uint64_t>(embd.row_bytes);
   for (size_t t = 0; t < tokens.size(); ++t) {
-    dequantize_row(embd.type, embd.data + tokens[t] * embd.row_bytes, &x_[t * config_.n_embd],
-                   config_.n_embd);
+    const uint8_t* row = embd.data + tokens[t] * embd.row_bytes;
+    if (map && embd.row_bytes <= kMatmulScratch) row = map->read(row, n_bytes, scratch(0));
+    dequantize_row(embd.type, row, &x_[t * config_.n_embd], config_.n_embd);
   }
 }
 
@@ -108,11 +115,34 @@ void Forward::rope_tables(int64_t n, int64_t position) {
   }
 }
 
+template <class Before>
+void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized,
+                      Before&& before) {
+  normed_stride_ = cols;
+  activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(),
+                  sums_.data()};
+  model_.pool.parallel_for(n, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      before(t);
+      float* row = &normed_[t * cols];
+      if (weight) {
+        kernels_.rms_norm(x + t * cols, weight, config_.rms_eps, row, cols);
+      } else {
+        std::memcpy(row, x + t * cols, static_cast<size_t>(cols) * sizeof(float));
+      }
+      if (!quantized) continue;
+      kernels_.quantize(row, cols, activations_.stride, activations_.q + t * activations_.stride,
+                        &activations_.scale[t], &activations_.sum[t]);
+    }
+  });
+}
+
 // x += o(sub_norm(attention(q, k, v)))
 void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int64_t position) {
   const Config& c = config_;
   const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
-  prepare(x_.data(), layer.attn_norm, c.n_embd, n, layer.q.is_ternary);
+  prepare(x_.data(), layer.attn_norm, c.n_embd, n,
+          layer.q.is_ternary || layer.k.is_ternary || layer.v.is_ternary, [](int64_t) {});
   const Product qkv[] = {{&layer.q, q_.data()}, {&layer.k, k_.data()}, {&layer.v, v_.data()}};
   multiply(qkv, n);
   model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
@@ -126,7 +156,7 @@ void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int6
     }
   });
   attend(index, n, position);
-  prepare(attended_.data(), layer.attn_sub_norm, width, n, layer.o.is_ternary);
+  prepare(attended_.data(), layer.attn_sub_norm, width, n, layer.o.is_ternary, [](int64_t) {});
   const Product o[] = {{&layer.o, attended_.data()}};
   multiply(o, n);
   kernels_.add(x_.data(), attended_.data(), n * c.n_embd);
@@ -135,14 +165,13 @@ void Forward::attention_block(const Layer& layer, int64_t index, int64_t n, int6
 // x += down(sub_norm(act(gate) * up))
 void Forward::ffn_block(const Layer& layer, int64_t n) {
   const Config& c = config_;
-  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary);
+  prepare(x_.data(), layer.ffn_norm, c.n_embd, n, layer.gate.is_ternary || layer.up.is_ternary,
+          [](int64_t) {});
   const Product gate_up[] = {{&layer.gate, gate_.data()}, {&layer.up, up_.data()}};
   multiply(gate_up, n);
   const auto act = c.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.relu2_mul;
-  model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
-    act(&gate_[begin * c.n_ff], &up_[begin * c.n_ff], (end - begin) * c.n_ff);
-  });
-  prepare(gate_.data(), layer.ffn_sub_norm, c.n_ff, n, layer.down.is_ternary);
+  prepare(gate_.data(), layer.ffn_sub_norm, c.n_ff, n, layer.down.is_ternary,
+          [&](int64_t t) { act(&gate_[t * c.n_ff], &up_[t * c.n_ff], c.n_ff); });
   const Product down[] = {{&layer.down, attended_.data()}};
   multiply(down, n);
   kernels_.add(x_.data(), attended_.data(), n * c.n_embd);
@@ -196,26 +225,6 @@ void Forward::attend(int64_t index, int64_t n, int64_t position) {
   });
 }
 
-void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t n,
-                      bool quantized) {
-  normed_stride_ = cols;
-  activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(),
-                  sums_.data()};
-  model_.pool.parallel_for(n, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      float* row = &normed_[t * cols];
-      if (weight) {
-        kernels_.rms_norm(x + t * cols, weight, config_.rms_eps, row, cols);
-      } else {
-        std::memcpy(row, x + t * cols, static_cast<size_t>(cols) * sizeof(float));
-      }
-      if (!quantized) continue;
-      kernels_.quantize(row, cols, activations_.stride, activations_.q + t * activations_.stride,
-                        &activations_.scale[t], &activations_.sum[t]);
-    }
-  });
-}
-
 namespace {
 
 void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64_t end) {
@@ -233,12 +242,19 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
   float_input_.x = normed_.data();
   float_input_.n = n;
   float_input_.stride = normed_stride_;
-  if (takes_integers(*products[0].layer)) float_input_.quantize(normed_stride_);
+  const auto integers = [](const Product& p) { return takes_integers(*p.layer); };
+  if (std::any_of(products.begin(), products.end(), integers)) {
+    float_input_.quantize(normed_stride_);
+  }
   // The layers' rows as one range, each layer rounded up so that a chunk lies within one layer.
+  const WeightLayout layout = model_.layout;
+  const bool look_ups = layout == WeightLayout::kPairs || layout == WeightLayout::kTriples;
+  if (look_ups && products[0].layer->is_ternary) make_tables();
   int64_t grain = kGemmRows, total = 0;
   if (n == 1) {  // a chunk is some microseconds of reading, and there are enough to share evenly
     for (const Product& p : products) total += p.layer->rows;
-    grain = std::clamp<int64_t>(total / (16 * model_.pool.size()) / 16 * 16, 16, 256);
+    const int64_t unit = look_ups ? 32 : 16;
+    grain = std::clamp<int64_t>(total / (16 * model_.pool.size()) / unit * unit, unit, 256);
     total = 0;
   }
   for (const Product& p : products) total += round_up(p.layer->rows, grain);
@@ -250,14 +266,31 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
       const Linear& w = *p->layer;
       const int64_t end = std::min(begin + grain, w.rows);
       if (w.is_ternary) {
-        kernels_.ternary_matmul(w.ternary, activations_, p->out, w.rows, begin, end,
-                                scratch(thread));
+        matmul_of(kernels_, layout)(w.ternary, activations_, p->out, w.rows, begin, end,
+                                    scratch(thread));
       } else {
         multiply_float(kernels_, w, float_input_, p->out, begin, end, scratch(thread));
       }
       scale_and_bias(w, p->out, n, begin, end);
     }
   });
+}
+
+// The tables of a few quantized tokens, shared by all rows.
+void Forward::make_tables() {
+  if (!kernels_.lut_tables || activations_.n_tokens > kFewTokens) return;
+  const WeightLayout layout = model_.layout;
+  const int64_t stride = activations_.stride, blocks = lut_blocks(layout, stride);
+  model_.pool.parallel_for(
+      activations_.n_tokens * blocks, 64, [&](int64_t begin, int64_t end, int) {
+        while (begin < end) {
+          const int64_t t = begin / blocks, last = std::min(end, (t + 1) * blocks);
+          kernels_.lut_tables(layout, activations_.q + t * stride, stride, begin - t * blocks,
+                              last - t * blocks, &tables_[t * lut_table_bytes(layout, stride)]);
+          begin = last;
+        }
+      });
+  activations_.tables = tables_.data();
 }
 
 void Forward::final_norm(int64_t first, int64_t n, std::vector<float>& hidden) {

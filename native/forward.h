@@ -23,12 +23,9 @@ constexpr int64_t kBatchTokens = 256;
 class KvCache {
  public:
   KvCache(const Config& config, int64_t n_ctx);  // throws kNoMemory
-  ~KvCache();
-  KvCache(const KvCache&) = delete;
-  KvCache& operator=(const KvCache&) = delete;
 
   uint16_t* keys(int64_t layer, int64_t head) const {
-    return data_ + (layer * n_heads_ + head) * head_size_;
+    return reinterpret_cast<uint16_t*>(data_.data()) + (layer * n_heads_ + head) * head_size_;
   }
   uint16_t* values(int64_t layer, int64_t head) const {
     return keys(layer, head) + positions_ * head_dim_;
@@ -41,7 +38,7 @@ class KvCache {
  private:
   int64_t n_heads_, head_dim_, v_stride_, positions_, head_size_,
       n_bytes_;  // head_size_ in elements
-  uint16_t* data_ = nullptr;
+  HugeArray data_;
 };
 
 class Forward {
@@ -66,15 +63,18 @@ class Forward {
   void ffn_block(const Layer& layer, int64_t n);
   void rotate(float* head, int64_t token) const;
   void attend(int64_t index, int64_t n, int64_t position);
-  // rms_norm (skipped if weight is null) and quantization of n rows of `x` into activations_ and
-  // normed_.
-  void prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized);
+  // before(t), then rms_norm (skipped if weight is null) and quantization of row t of `x`, for n
+  // rows, into normed_ and activations_.
+  template <class Before>
+  void prepare(const float* x, const float* weight, int64_t cols, int64_t n, bool quantized,
+               Before&& before);
   // Several layers that read the same prepared input, in one job: out[i] is [n, layers[i]->rows].
   struct Product {
     const Linear* layer;
     float* out;
   };
   void multiply(std::span<const Product> products, int64_t n);
+  void make_tables();
   void final_norm(int64_t first, int64_t n, std::vector<float>& hidden);
 
   Model& model_;
@@ -85,6 +85,7 @@ class Forward {
   AlignedArray<float> x_, normed_, q_, k_, v_, attended_, gate_, up_, cos_, sin_, scales_;
   AlignedArray<int8_t> quantized_;
   AlignedArray<int32_t> sums_;
+  AlignedArray<uint8_t> tables_;  // of look-up layouts, [kFewTokens, ...]
   QuantizedBatch activations_;
   FloatInput float_input_;
   int64_t normed_stride_ = 0;

@@ -31,14 +31,23 @@ uint32_t cpu_features();
 // Rows of int8 activations are padded with zeros to a multiple of this many columns.
 constexpr int64_t kActivationPad = 256;
 
-// Weights in the canonical I2_S layout, row-aligned (formats/ternary.h): codes t + 1 in 2 bits,
-// blocks of 128 columns.
+// How the weights of a ternary matrix lie in memory.
+enum class WeightLayout : uint8_t {
+  kI2S,  // canonical I2_S, row-aligned (formats/ternary.h): codes t + 1 in 2 bits, blocks of 128
+  // The others are made at load by packing.h for one kernel, as they follow the order in which that
+  // kernel keeps its activations:
+  kTrits,    // five codes in a byte, 1.6 bits per weight
+  kPairs,    // for table look-ups, as TL1: 2 bits per weight
+  kTriples,  // for table look-ups, as TL2: 1.67 bits per weight
+};
+
 struct TernaryMatrix {
-  const uint8_t* data = nullptr;  // [rows, row_bytes]
+  const uint8_t* data = nullptr;  // I2_S, trits: [rows, row_bytes]; look-ups: [rows / 32, 32 rows]
   int64_t rows = 0, cols = 0;
-  int64_t row_bytes = 0;              // cols rounded up to 128, / 4
+  int64_t row_bytes = 0;              // of one row, on average; I2_S: cols rounded up to 128, / 4
   float scale = 1;                    // multiplies; used if row_scales is null
   const float* row_scales = nullptr;  // [rows]
+  WeightLayout layout = WeightLayout::kI2S;
 };
 
 // Activations of a batch, quantized per token (spec of BitNet b1.58: q = round(x * 127 / max|x|)).
@@ -48,7 +57,22 @@ struct QuantizedBatch {
   int8_t* q = nullptr;     // [n_tokens, stride], columns in the order of the kernel that wrote it
   float* scale = nullptr;  // [n_tokens]: 127 / max|x|
   int32_t* sum = nullptr;  // [n_tokens]: sum of q, which takes the +1 of the codes out again
+  // [n_tokens, lut_table_bytes()] as Kernels::lut_tables writes them; read by lut_matmul if there
+  // are at most kFewTokens.
+  const uint8_t* tables = nullptr;
 };
+
+// Up to so many tokens, the kernels of the denser layouts read the packed weights for each; with
+// more they unpack a panel of rows once for all.
+constexpr int64_t kFewTokens = 8;
+
+// Look-up tables of one token: 32 bytes for each pair or triple of columns. `stride` as above.
+constexpr int64_t lut_blocks(WeightLayout layout, int64_t stride) {  // 8 look-ups each
+  return layout == WeightLayout::kPairs ? stride / 16 : (stride + 23) / 24;
+}
+constexpr int64_t lut_table_bytes(WeightLayout layout, int64_t stride) {
+  return lut_blocks(layout, stride) * 8 * 32;
+}
 
 // One tile of attention: n_q query rows that share a key/value head. Row i sees the keys [0,
 // n_keys[i]).
@@ -83,6 +107,19 @@ struct Kernels {
   // [begin, end). scratch: kMatmulScratch bytes, aligned to 64, private to the calling thread.
   void (*ternary_matmul)(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
                          int64_t out_stride, int64_t begin, int64_t end, uint8_t* scratch);
+
+  // The same for the other layouts, and the same bits as ternary_matmul of the same weights.
+  void (*trit_matmul)(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
+                      int64_t out_stride, int64_t begin, int64_t end, uint8_t* scratch);
+  void (*lut_matmul)(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
+                     int64_t out_stride, int64_t begin, int64_t end, uint8_t* scratch);
+  // Tables of the blocks [begin, end) of lut_blocks() for one token. Null if lut_matmul needs none.
+  void (*lut_tables)(WeightLayout layout, const int8_t* q, int64_t stride, int64_t begin,
+                     int64_t end, uint8_t* tables);
+  // Where column c of a row lies in q.
+  int64_t (*activation_index)(int64_t c);
+  // What to make of a TL2 file that is too large for the caches (measured, see docs/kernels.md).
+  WeightLayout fastest_tl2;
 
   // out[t * out_stride + r] = sum_c w[r, c] * x[t, c], w of type F32, F16 or BF16, for r in [begin,
   // end).
@@ -119,10 +156,19 @@ struct Kernels {
 
 constexpr int kHeadRange = 8191;
 constexpr int64_t kHeadMaxCols = 16384;  // 128 * kHeadRange * kHeadMaxCols / 8 lanes < 2^31
-constexpr int64_t kMatmulScratch = 256 * 1024;
+// What a panel of unpacked rows may take, and the rows that are brought to I2_S for it.
+constexpr int64_t kPanelScratch = 256 * 1024, kRepackScratch = 256 * 1024;
+constexpr int64_t kMatmulScratch = kPanelScratch + kRepackScratch;
 constexpr int kAttentionMaxHeadDim = 512;
 constexpr int kAttentionChunk = 64;  // keys per step of the running softmax
 constexpr int64_t kAttentionScratch = kAttentionRows * (kAttentionMaxHeadDim + kAttentionChunk);
+
+// The function for a layout.
+inline auto matmul_of(const Kernels& kernels, WeightLayout layout) {
+  return layout == WeightLayout::kI2S     ? kernels.ternary_matmul
+         : layout == WeightLayout::kTrits ? kernels.trit_matmul
+                                          : kernels.lut_matmul;
+}
 
 // Every kernel of this build, best first; scalar last.
 const std::vector<const Kernels*>& all_kernels();

@@ -1,6 +1,8 @@
 #include "model.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <optional>
@@ -9,6 +11,7 @@
 #include "error.h"
 #include "formats/dequantize.h"
 #include "formats/ternary.h"
+#include "packing.h"
 
 namespace bitnet {
 
@@ -130,6 +133,7 @@ class Loader {
     const std::string& kernel_config = options.kernel_config;
     if (!kernel_config.empty())
       tl_configs_ = parse_tl_config(read_text(kernel_config), kernel_config);
+    model_.layout = select_layout(options.layout);
     reserve_ternary(options.in_place);
   }
 
@@ -152,7 +156,10 @@ class Loader {
     const bool separate = c.architecture == "llama" && gguf_.find_tensor("output.weight");
     model_.output = separate ? linear("output", c.n_vocab, c.n_embd) : model_.token_embd;
     if (model_.output.is_ternary) unsupported(*gguf_.find_tensor("output.weight"), "as a head");
-    if (takes_integers(model_.output)) move_to_huge_pages(model_.output, model_.head_memory_);
+    if (takes_integers(model_.output)) {
+      move_to_huge_pages(model_.output, model_.head_memory_);
+      if (!separate) model_.token_embd = model_.output;
+    }
     model_.output_norm = vector("output_norm.weight", c.n_embd);
     for (int64_t i = 0; i < c.n_layers; ++i)
       model_.layers.push_back(layer("blk." + std::to_string(i) + "."));
@@ -244,13 +251,40 @@ class Loader {
     }
   }
 
-  // Whether the file holds exactly what the kernels read.
-  static bool is_canonical(const GgufTensor& t) {
-    return t.type == TensorType::kI2_S && t.cols() % 128 == 0;
+  // Which layout the ternary weights get: the one that is named, by the option or else by
+  // BITNET_LAYOUT, or the fastest. "lut" is pairs for a TL1 file, which are what it holds, and
+  // triples for all others.
+  WeightLayout select_layout(std::string name) {
+    if (name.empty()) {
+      const char* forced = std::getenv("BITNET_LAYOUT");
+      name = forced && *forced ? forced : "auto";
+    }
+    bool tl1 = false, tl2 = false;
+    int64_t n_bytes = 0;
+    for (const GgufTensor& t : gguf_.tensors()) {
+      tl1 |= t.type == TensorType::kTL1;
+      tl2 |= t.type == TensorType::kTL2 || t.type == TensorType::kTL2_V2;
+      if (is_ternary(t.type)) n_bytes += static_cast<int64_t>(t.n_bytes);
+    }
+    if (name == "i2_s") return WeightLayout::kI2S;
+    if (name == "trit") return WeightLayout::kTrits;
+    if (name == "lut") return tl1 ? WeightLayout::kPairs : WeightLayout::kTriples;
+    if (name != "auto") {
+      throw Error(ErrorCode::kUsage,
+                  "no layout of weights is named '" + name + "'; there are: auto, i2_s, lut, trit");
+    }
+    return tl2 && n_bytes >= kBeyondCaches ? model_.kernels.fastest_tl2 : WeightLayout::kI2S;
   }
 
-  static int64_t packed_bytes(const GgufTensor& t) {
-    return static_cast<int64_t>(t.rows() * ((t.cols() + 127) / 128 * 32));
+  // Whether the file holds exactly what the kernels read.
+  bool is_canonical(const GgufTensor& t) const {
+    return model_.layout == WeightLayout::kI2S && t.type == TensorType::kI2_S &&
+           t.cols() % 128 == 0;
+  }
+
+  int64_t packed_bytes(const GgufTensor& t) const {
+    return bitnet::packed_bytes(model_.layout, static_cast<int64_t>(t.rows()),
+                                static_cast<int64_t>(t.cols()));
   }
 
   // One allocation for all ternary weights that are not used in place. Weights that could be are
@@ -308,7 +342,8 @@ class Loader {
     TernaryMatrix out;
     out.rows = source.rows;
     out.cols = source.cols;
-    out.row_bytes = (source.cols + 127) / 128 * 32;
+    out.layout = model_.layout;
+    out.row_bytes = packed_row_bytes(out.layout, source.cols);
     if (is_canonical(t)) {
       std::memcpy(&out.scale, t.data + out.rows * out.row_bytes, 4);
       if (!std::isfinite(out.scale))
@@ -316,7 +351,7 @@ class Loader {
       out.data = copy_canonical_ ? copy(t.data, out.rows * out.row_bytes) : t.data;
       return out;
     }
-    uint8_t* data = carve(out.rows * out.row_bytes);
+    uint8_t* data = carve(packed_bytes(t));
     float* scales = reinterpret_cast<float*>(allocate(out.rows * 4));
     repack(source, t, data, out.row_bytes, scales);
     out.data = data;
@@ -328,12 +363,15 @@ class Loader {
               float* scales) {
     std::mutex mutex;
     std::optional<Error> failure;
-    model_.pool.parallel_for(source.rows, 64, [&](int64_t begin, int64_t end, int) {
+    model_.pool.parallel_for(source.rows, kLutRows, [&](int64_t begin, int64_t end, int) {
       try {
-        std::vector<uint8_t> codes(static_cast<size_t>(source.cols));
-        for (int64_t r = begin; r < end; ++r) {
-          scales[r] = unpack_ternary_row(source, r, codes.data());
-          pack_i2_s_row(codes.data(), source.cols, data + r * row_bytes);
+        std::vector<uint8_t> codes(static_cast<size_t>(kLutRows * source.cols));
+        for (int64_t first = begin; first < end; first += kLutRows) {
+          const int64_t n = std::min(kLutRows, end - first);
+          for (int64_t r = 0; r < n; ++r)
+            scales[first + r] = unpack_ternary_row(source, first + r, &codes[r * source.cols]);
+          pack_rows(model_.kernels, model_.layout, codes.data(), n, source.cols,
+                    data + first * row_bytes);
         }
       } catch (const Error& error) {
         std::lock_guard<std::mutex> lock(mutex);
@@ -384,6 +422,7 @@ class Loader {
   Model& model_;
   const Gguf& gguf_;
   std::vector<TlConfig> tl_configs_;
+  static constexpr int64_t kBeyondCaches = 64 << 20;    // bytes of weights
   static constexpr int64_t kWorthHugePages = 64 << 20;  // bytes
   bool in_place_ = false, copy_canonical_ = false;
   int64_t carved_ = 0;  // bytes of ternary_memory_ in use

@@ -40,8 +40,9 @@ struct LoadOptions {
   int n_threads = 0;   // 0: physical cores
   std::string kernel;  // empty: select_kernels() decides
   std::string tokenizer_pre;
-  bool in_place = false;      // leave weights in the file's pages: shared, but slower to read
-  bool fast_head = true;      // a compact copy of a large float head (native/head.h)
+  bool in_place = false;  // leave weights in the file's pages: shared, but slower to read
+  bool fast_head = true;  // a compact copy of a large float head (native/head.h)
+  std::string layout;     // of ternary weights: "auto", "i2_s", "lut", "trit"; see select_layout
   std::string kernel_config;  // kernel_config.ini for TL1 and TL2; empty: the built-in sets
 };
 
@@ -55,6 +56,7 @@ class Model {
   const Tokenizer tokenizer;
   const Kernels& kernels;
   Config config;
+  WeightLayout layout = WeightLayout::kI2S;  // of all ternary weights
 
   Linear token_embd;  // rows are tokens
   Linear output;      // token_embd again if the file has no output tensor

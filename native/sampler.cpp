@@ -178,8 +178,8 @@ class LogSoftmax {
 };
 
 [[noreturn]] void fail_nothing_left(size_t n_vocab) {
-  throw Error(ErrorCode::kInternal, "no token can be sampled: all " + std::to_string(n_vocab) +
-                                        " logits are NaN or -inf after logit bias and penalties");
+  throw Error(ErrorCode::kUsage, "no token can be sampled: all " + std::to_string(n_vocab) +
+                                     " logits are NaN or -inf after logit bias and penalties");
 }
 
 }  // namespace

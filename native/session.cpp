@@ -97,12 +97,14 @@ const std::vector<float>& Session::logits() {
   return logits_;
 }
 
-// A sampler that looks only at the largest logits gets them without computing the others.
+// A sampler that looks only at the largest logits gets them without computing the others. Rows of
+// the head that have no token, which pad some models to a round number, are never sampled.
 std::span<const float> Session::logits_to_sample() {
   const int64_t k = sampler_.n_needed();
   const size_t n_vocab = static_cast<size_t>(model_->config.n_vocab);
-  if (k == 0 || !logits_.empty() || !model_->head->is_compact()) {
-    return std::span(logits()).last(n_vocab);
+  const size_t n_tokens = static_cast<size_t>(model_->tokenizer.n_vocab());
+  if (k == 0 || !logits_.empty() || !model_->head->is_compact() || n_tokens < n_vocab) {
+    return std::span(logits()).last(n_vocab).first(n_tokens);
   }
   top_logits_.resize(n_vocab);
   const float* last = hidden_.data() + hidden_.size() - model_->config.n_embd;

@@ -1,8 +1,9 @@
 // Chats in files: JSON with the messages and how they came about.
 
-import { open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import type { ChatMessage } from "./chat-format.js";
-import { BitnetError } from "./errors.js";
+import { BitnetError, reasonOf } from "./errors.js";
+import { replaceFile } from "./write-file.js";
 
 export interface SavedChat {
   /** "" for none. */
@@ -26,37 +27,9 @@ const maxMessages = 100_000;
 export async function saveChat(path: string, chat: SavedChat): Promise<void> {
   const text = `${JSON.stringify({ format: formatName, version: formatVersion, ...chat }, null, 2)}\n`;
   try {
-    const target = await findTarget(path);
-    const partial = `${target}.partial`;
-    try {
-      await writeDurably(partial, text);
-      await rename(partial, target);
-    } catch (error) {
-      await rm(partial, { force: true }).catch(() => {});
-      throw error;
-    }
+    await replaceFile(path, text, 0o600);
   } catch (error) {
     throw new BitnetError("NOT_FOUND", `cannot save the chat to ${path}: ${reasonOf(error)}`, { cause: error });
-  }
-}
-
-/** The file behind links. Renaming over anything but a file, such as a device, would destroy it. */
-async function findTarget(path: string): Promise<string> {
-  const target = await realpath(path).catch(() => path);
-  const info = await stat(target).catch(() => undefined);
-  if (info !== undefined && !info.isFile()) {
-    throw new Error(info.isDirectory() ? "it is a directory" : "it is not a regular file");
-  }
-  return target;
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, "w", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }
 
@@ -123,21 +96,4 @@ function parseMessage(value: unknown, index: number): ChatMessage {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-const reasons: Record<string, string> = {
-  ENOSPC: "the disk is full",
-  EDQUOT: "the disk quota is used up",
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EROFS: "the file system is read-only",
-  ENOENT: "no such file or directory",
-  ENOTDIR: "no such directory",
-  EISDIR: "it is a directory",
-  EFBIG: "the file would be too large",
-};
-
-function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return (code === undefined ? undefined : reasons[code]) ?? message;
 }

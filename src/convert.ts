@@ -6,7 +6,6 @@ import { planCheckpoint } from "./checkpoint/plan.js";
 import { BitnetError, convertingAsync } from "./errors.js";
 import { planGguf } from "./gguf-plan.js";
 import { parseTypes } from "./model-types.js";
-import { loadAddon } from "./native.js";
 import { type ConvertProgress, type ConvertReport, writeModel } from "./write-model.js";
 
 export type { ConvertedTensor, ConvertProgress, ConvertReport } from "./write-model.js";
@@ -58,8 +57,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const isDirectory = (await stat(options.source)).isDirectory();
     await refuseSameFile(options.source, outfile);
     const plan = isDirectory ? await planCheckpoint(options, types) : await planGguf(options, types);
-    const check = isDirectory ? (path: string) => void loadAddon().openTokenizer(path, {}) : undefined;
-    return writeModel(plan, { outfile, kernelConfig, threads, signal, onProgress, check });
+    // The tokenizer of a GGUF source is copied as it is, whether this program can run it or not.
+    return writeModel(plan, { outfile, kernelConfig, checkTokenizer: isDirectory, threads, signal, onProgress });
   });
 }
 

@@ -45,7 +45,27 @@ export function toBitnetError(error: unknown): BitnetError {
   if (!(error instanceof Error)) {
     return new BitnetError("INTERNAL", String(error), { cause: error });
   }
-  return new BitnetError(codeOf(error), error.message, { cause: error });
+  const { path } = error as NodeJS.ErrnoException;
+  const message = typeof path === "string" ? `${path}: ${reasonOf(error)}` : error.message;
+  return new BitnetError(codeOf(error), message, { cause: error });
+}
+
+const reasons: Record<string, string> = {
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "the file system is read-only",
+  ENOENT: "no such file or directory",
+  ENOTDIR: "no such directory",
+  EISDIR: "it is a directory",
+  EFBIG: "the file would be too large",
+};
+
+/** What a failure of the file system means, in words; the message of any other error. */
+export function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return (code === undefined ? undefined : reasons[code]) ?? message;
 }
 
 const systemCodes = new Map<string, BitnetErrorCode>([

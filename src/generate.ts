@@ -120,7 +120,7 @@ export async function* generateText(
   // A token is evaluated only when the next one is sampled, so the last one needs no place in the context.
   const room = session.contextSize - tokens.length + 1;
   const limit = Math.min(plan.maxTokens, room);
-  const decoder = tokenizer.createDecoder();
+  const decoder = createContinuation(tokenizer, tokens);
   const matcher = new StopMatcher(plan.stop);
   while (result.tokens.length < limit) {
     const start = performance.now();
@@ -146,6 +146,15 @@ export async function* generateText(
     result.finishReason = "context";
   }
   return result;
+}
+
+/** A decoder of what follows `prompt`: at the beginning of a text, SPM vocabularies would lose its leading space. */
+function createContinuation(tokenizer: Tokenizer, prompt: Int32Array): ReturnType<Tokenizer["createDecoder"]> {
+  const decoder = tokenizer.createDecoder();
+  for (const id of prompt) {
+    decoder.push(id);
+  }
+  return decoder;
 }
 
 function toPiece(step: NativeStep, text: string): Piece {

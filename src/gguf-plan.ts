@@ -19,8 +19,8 @@ export async function planGguf(options: ConvertOptions, types: TypeChoice): Prom
   if (options.vocabOnly) {
     return { metadata, tensors: [], warnings };
   }
-  const declared = options.force === true || String(gguf.metadata()["general.architecture"]).startsWith("bitnet");
   const all = new Map(gguf.tensors().map((tensor) => [tensor.name, tensor]));
+  const declared = options.force === true || isDeclaredTernary(gguf, all);
   const tensors: PlannedTensor[] = [];
   for (const tensor of all.values()) {
     if (scaleOwner(tensor, all) === undefined) {
@@ -28,6 +28,11 @@ export async function planGguf(options: ConvertOptions, types: TypeChoice): Prom
     }
   }
   return { metadata, tensors, warnings };
+}
+
+/** By architecture; the embedding models' files are those with a norm before every linear layer. */
+function isDeclaredTernary(gguf: Gguf, all: Map<string, TensorInfo>): boolean {
+  return String(gguf.metadata()["general.architecture"]).startsWith("bitnet") || all.has("blk.0.attn_q_norm_in.weight");
 }
 
 /** Some files keep unit weights and, beside them, NAME.scale: the ternary matrix that such a scale belongs to. */

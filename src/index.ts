@@ -1,5 +1,16 @@
 // The library's public surface.
 
+export { Chat } from "./chat.js";
+export { type AnswerResult, answerChat } from "./chat-answer.js";
+export { encodeChat } from "./chat-encode.js";
+export {
+  builtinFormat,
+  type ChatFormat,
+  type ChatMessage,
+  chatFormatNames,
+  jinjaFormat,
+  modelFormat,
+} from "./chat-format.js";
 export {
   type ConvertedTensor,
   type ConvertOptions,

@@ -28,6 +28,8 @@ export interface LoadOptions {
   kernel?: string;
   /** Pre-tokenizer to use instead of the one that the file names. */
   tokenizerPre?: string;
+  /** How ternary weights are kept in memory; results are the same. Default: BITNET_LAYOUT, else the fastest. */
+  layout?: "auto" | "i2_s" | "lut" | "trit";
   /** Path of the kernel_config.ini that a TL1 or TL2 file was made with. */
   kernelConfig?: string;
   signal?: AbortSignal;

@@ -86,6 +86,7 @@ export interface NativeLoadOptions {
   tokenizerPre?: string; // overrides the file's pre-tokenizer
   inPlace?: boolean; // default false: copy large weights to huge pages; true shares the file's pages, slower
   fastHead?: boolean; // default true: a compact copy of a large float head, see docs/kernels.md
+  layout?: "auto" | "i2_s" | "lut" | "trit"; // of ternary weights; default: BITNET_LAYOUT, else auto
   kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
 }
 
@@ -244,6 +245,7 @@ export interface NativeAddon {
     outfile: string;
     outBytes: number;
     jobs: (NativeConvertJob & { offset: number })[]; // offset: from the start of the file
+    checkTokenizer?: boolean; // the vocabulary must load, too
     threads?: number;
     kernelConfig?: string;
   }): NativeConversion;

@@ -2,9 +2,10 @@
 
 import { open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { BitnetError, convertingAsync, throwIfAborted } from "./errors.js";
+import { BitnetError, convertingAsync, reasonOf, throwIfAborted } from "./errors.js";
 import { alignUp, byteLength, encodeHead, type MetadataEntry, type TensorEntry, writeParts } from "./gguf-writer.js";
 import { loadAddon, type NativeConvertJob, type NativeConvertResult, type NativeConvertSource } from "./native.js";
+import { findTarget } from "./write-file.js";
 
 export interface PlannedTensor {
   name: string;
@@ -32,8 +33,8 @@ export interface WriteOptions {
   threads?: number;
   signal?: AbortSignal;
   onProgress?: (progress: ConvertProgress) => void;
-  /** Called with the finished file before it gets its name; what it throws fails the write. */
-  check?: (path: string) => void;
+  /** The file's vocabulary must load, too. Default: false. */
+  checkTokenizer?: boolean;
 }
 
 export interface ConvertProgress {
@@ -75,6 +76,9 @@ const progressIntervalMs = 100;
 export async function writeModel(plan: ModelPlan, options: WriteOptions): Promise<ConvertReport> {
   const started = performance.now();
   throwIfAborted(options.signal);
+  await findTarget(options.outfile).catch((error) => {
+    throw new BitnetError("USAGE", `cannot write a model to ${options.outfile}: ${reasonOf(error)}`, { cause: error });
+  });
   const layout = layOut(plan, options.kernelConfig);
   await checkFreeSpace(options.outfile, layout.outBytes);
   const partial = `${options.outfile}.partial`;
@@ -83,7 +87,6 @@ export async function writeModel(plan: ModelPlan, options: WriteOptions): Promis
       await writeHead(partial, layout.head);
       return runConversion(plan, layout, partial, options);
     });
-    options.check?.(partial);
     throwIfAborted(options.signal);
     await rename(partial, options.outfile);
     await flushDirectory(dirname(resolve(options.outfile)));
@@ -166,11 +169,16 @@ async function runConversion(
   options: WriteOptions,
 ): Promise<NativeConvertResult[]> {
   const { jobs, files, outBytes } = layout;
-  const { threads, kernelConfig, signal, onProgress } = options;
-  if (jobs.length === 0) {
-    return [];
-  }
-  const conversion = loadAddon().startConversion({ files, outfile, outBytes, jobs, threads, kernelConfig });
+  const { threads, kernelConfig, checkTokenizer, signal, onProgress } = options;
+  const conversion = loadAddon().startConversion({
+    files,
+    outfile,
+    outBytes,
+    jobs,
+    checkTokenizer,
+    threads,
+    kernelConfig,
+  });
   const totalBytes = 2 * layout.bytes.reduce((sum, n) => sum + n, 0);
   const timer = setInterval(() => {
     const { tensor, doneBytes } = conversion.progress();

@@ -30,6 +30,13 @@ describe("toBitnetError", () => {
     expect(error.cause).toBe(cause);
   });
 
+  test("says what a failure of the file system means, and where", () => {
+    const missing = Object.assign(withCode("ENOENT", "ENOENT: no such file or directory, open 'x'"), { path: "x" });
+    expect(toBitnetError(missing)).toMatchObject({ code: "NOT_FOUND", message: "x: no such file or directory" });
+    const odd = Object.assign(withCode("EODD", "something odd"), { path: "x" });
+    expect(toBitnetError(odd).message).toBe("x: something odd");
+  });
+
   test("leaves a BitnetError as it is", () => {
     const error = new BitnetError("USAGE", "no", { hint: "yes" });
     expect(toBitnetError(error)).toBe(error);

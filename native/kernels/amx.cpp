@@ -153,11 +153,11 @@ void multiply_block(const int8_t* q, int64_t stride, int64_t n_tokens, const uin
 
 void amx_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
                 int64_t begin, int64_t end, uint8_t* scratch) {
-  if (x.n_tokens < kMinTokens || kTile * x.stride > kMatmulScratch) {
+  if (x.n_tokens < kMinTokens || kTile * x.stride > kPanelScratch) {
     ternary_matmul(w, x, out, out_stride, begin, end, scratch);
     return;
   }
-  const int64_t panel_rows = 2 * kTile * x.stride <= kMatmulScratch ? 2 * kTile : kTile;
+  const int64_t panel_rows = 2 * kTile * x.stride <= kPanelScratch ? 2 * kTile : kTile;
   alignas(64) int32_t sums[4][256];
   int64_t configured = 0;
   for (int64_t row = begin; row < end; row += panel_rows) {
@@ -208,15 +208,32 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * 4 * (2 * kTile * kTile * 64);
 }
 
+constexpr auto packed_matmul = amx_matmul;
+#include "kernels/panels.inl"
+#include "kernels/trits.inl"
+#include "kernels/x86_lut.inl"
+
 }  // namespace
 
-extern const Kernels kAmx = {"amx",        kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx,
-                             quantize,     amx_matmul,
-                             float_matmul, dot,
-                             compress_row, coarse_matvec,
-                             block_matvec, attention,
-                             rms_norm,     silu_mul,
-                             relu2_mul,    add,
+extern const Kernels kAmx = {"amx",
+                             kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx,
+                             quantize,
+                             amx_matmul,
+                             trit_matmul,
+                             lut_matmul,
+                             lut_tables,
+                             activation_index,
+                             WeightLayout::kI2S,
+                             float_matmul,
+                             dot,
+                             compress_row,
+                             coarse_matvec,
+                             block_matvec,
+                             attention,
+                             rms_norm,
+                             silu_mul,
+                             relu2_mul,
+                             add,
                              int8_peak};
 
 }  // namespace bitnet

@@ -28,6 +28,40 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
   }
 }
 
+// No digit is ever taken apart: with the fractions as signed bytes around their middle, v0 = v and
+// v(n + 1) = 3 v(n) mod 256, 256 times weight n is 3 v(n) - v(n + 1), so both sides are multiplied
+// and summed as they are. The sums may wrap around 32 bits, their difference does not: 256 * 127 *
+// cols / 4 per lane fits for every cols < 2^18.
+template <int R>
+inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const int8_t* q,
+                      int32_t sum, int32_t* out) {
+  const uint8x16_t middle = vdupq_n_u8(128), three = vdupq_n_u8(3);
+  uint32x4_t before[R], after[R];  // wrap around
+  for (int r = 0; r < R; ++r) before[r] = after[r] = vdupq_n_u32(0);
+  const auto dot = [](uint32x4_t acc, uint8x16_t v, int8x16_t x) BITNET_INLINE {
+    return vreinterpretq_u32_s32(vdotq_s32(vreinterpretq_s32_u32(acc), vreinterpretq_s8_u8(v), x));
+  };
+  for (int64_t c = 0; c < stride; c += 320, w += 64) {
+    const int n = stride - c < 320 ? static_cast<int>(stride - c) / 64 : 5;
+    for (int part = 0; part < 64; part += 16) {
+      uint8x16_t v[R];
+      for (int r = 0; r < R; ++r) v[r] = veorq_u8(vld1q_u8(w + r * row_bytes + part), middle);
+      for (int d = 0; d < n; ++d) {
+        const int8x16_t x = vld1q_s8(q + c + 64 * d + part);
+        for (int r = 0; r < R; ++r) {
+          before[r] = dot(before[r], v[r], x);
+          v[r] = vmulq_u8(v[r], three);
+          after[r] = dot(after[r], v[r], x);
+        }
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    const uint32x4_t product = vsubq_u32(vmulq_n_u32(before[r], 3), after[r]);
+    out[r] = vaddvq_s32(vshrq_n_s32(vreinterpretq_s32_u32(product), 8)) + sum;
+  }
+}
+
 template <int R, int T>
 inline void dot_tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t n,
                      int32_t* out) {

@@ -155,3 +155,41 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 }
 
 #include "kernels/ternary_matmul.inl"
+
+// No digit is ever taken apart: with the fractions v0 = v and v(n + 1) = 3 v(n) mod 256, 256 times
+// digit n is 3 v(n) - v(n + 1), so both sides are multiplied and summed as they are. The sums may
+// wrap around 32 bits, their difference does not: 256 * 2 * 127 * cols / 16 per lane fits for every
+// cols < 2^18.
+template <int R>
+inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const int8_t* q, int32_t,
+                      int32_t* out) {
+  __m512i before[R], after[R];
+  each<R>([&](auto r) BITNET_INLINE { before[r] = after[r] = _mm512_setzero_si512(); });
+  const auto step = [&](const uint8_t* packed, const int8_t* x, auto n) BITNET_INLINE {
+    __m512i v[R];
+    each<R>([&](auto r) BITNET_INLINE {
+      v[r] = _mm512_loadu_si512(packed + r * row_bytes);
+      __builtin_prefetch(packed + r * row_bytes + kPrefetchBytes);
+    });
+    for (int d = 0; d < n; ++d) {
+      const __m512i xd = _mm512_loadu_si512(x + 64 * d);
+      each<R>([&](auto r) BITNET_INLINE {
+        dpbusd(before[r], v[r], xd);
+        v[r] = _mm512_add_epi8(v[r], _mm512_add_epi8(v[r], v[r]));
+        dpbusd(after[r], v[r], xd);
+      });
+    }
+  };
+  int64_t c = 0;
+  for (; c + 320 <= stride; c += 320, w += 64) {
+    step(w, q + c, Index<5>{});
+  }
+  if (c < stride) {
+    step(w, q + c, static_cast<int>(stride - c) / 64);
+  }
+  each<R>([&](auto r) BITNET_INLINE {
+    const auto tripled = _mm512_add_epi32(before[r], _mm512_add_epi32(before[r], before[r]));
+    before[r] = _mm512_srai_epi32(_mm512_sub_epi32(tripled, after[r]), 8);
+  });
+  store_sums(before, out);
+}

@@ -22,15 +22,32 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kChains * 128;
 }
 
+constexpr auto packed_matmul = ternary_matmul;
+#include "kernels/panels.inl"
+#include "kernels/trits.inl"
+#include "kernels/x86_lut.inl"
+
 }  // namespace
 
-extern const Kernels kAvx512Vnni = {"avx512vnni", kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni,
-                                    quantize,     ternary_matmul,
-                                    float_matmul, dot,
-                                    compress_row, coarse_matvec,
-                                    block_matvec, attention,
-                                    rms_norm,     silu_mul,
-                                    relu2_mul,    add,
+extern const Kernels kAvx512Vnni = {"avx512vnni",
+                                    kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni,
+                                    quantize,
+                                    ternary_matmul,
+                                    trit_matmul,
+                                    lut_matmul,
+                                    lut_tables,
+                                    activation_index,
+                                    WeightLayout::kI2S,
+                                    float_matmul,
+                                    dot,
+                                    compress_row,
+                                    coarse_matvec,
+                                    block_matvec,
+                                    attention,
+                                    rms_norm,
+                                    silu_mul,
+                                    relu2_mul,
+                                    add,
                                     int8_peak};
 
 }  // namespace bitnet

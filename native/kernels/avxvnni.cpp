@@ -81,15 +81,72 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kChains * 64;
 }
 
+// No digit is ever taken apart: with the fractions v0 = v and v(n + 1) = 3 v(n) mod 256, 256 times
+// digit n is 3 v(n) - v(n + 1), so both sides are multiplied and summed as they are. The sums may
+// wrap around 32 bits, their difference does not: 256 * 2 * 127 * cols / 8 per lane fits for every
+// cols < 2^18.
+template <int R>
+inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const int8_t* q, int32_t,
+                      int32_t* out) {
+  __m256i before[R], after[R];
+  each<R>([&](auto r) BITNET_INLINE { before[r] = after[r] = _mm256_setzero_si256(); });
+  const auto step = [&](const uint8_t* packed, const int8_t* x, auto n) BITNET_INLINE {
+    __m256i v[R];
+    each<R>([&](auto r) BITNET_INLINE {
+      v[r] = load_bytes(packed + r * row_bytes);
+      __builtin_prefetch(packed + r * row_bytes + kPrefetchBytes);
+    });
+    for (int d = 0; d < n; ++d) {
+      const __m256i xd = load_bytes(x + 64 * d);
+      each<R>([&](auto r) BITNET_INLINE {
+        dpbusd(before[r], v[r], xd);
+        v[r] = _mm256_add_epi8(v[r], _mm256_add_epi8(v[r], v[r]));
+        dpbusd(after[r], v[r], xd);
+      });
+    }
+  };
+  int64_t c = 0;
+  for (; c + 320 <= stride; c += 320, w += 64) {
+    step(w, q + c, Index<5>{});
+    step(w + 32, q + c + 32, Index<5>{});
+  }
+  if (c < stride) {
+    step(w, q + c, static_cast<int>(stride - c) / 64);
+    step(w + 32, q + c + 32, static_cast<int>(stride - c) / 64);
+  }
+  each<R>([&](auto r) BITNET_INLINE {
+    const auto tripled = _mm256_add_epi32(before[r], _mm256_add_epi32(before[r], before[r]));
+    before[r] = _mm256_srai_epi32(_mm256_sub_epi32(tripled, after[r]), 8);
+  });
+  store_sums(before, out);
+}
+
+constexpr auto packed_matmul = ternary_matmul;
+#include "kernels/panels.inl"
+#include "kernels/trits.inl"
+#include "kernels/x86_lut.inl"
+
 }  // namespace
 
-extern const Kernels kAvxVnni = {"avxvnni",    kCpuAvx2 | kCpuAvxVnni,
-                                 quantize,     ternary_matmul,
-                                 float_matmul, dot,
-                                 compress_row, coarse_matvec,
-                                 block_matvec, attention,
-                                 rms_norm,     silu_mul,
-                                 relu2_mul,    add,
+extern const Kernels kAvxVnni = {"avxvnni",
+                                 kCpuAvx2 | kCpuAvxVnni,
+                                 quantize,
+                                 ternary_matmul,
+                                 trit_matmul,
+                                 lut_matmul,
+                                 lut_tables,
+                                 activation_index,
+                                 WeightLayout::kI2S,
+                                 float_matmul,
+                                 dot,
+                                 compress_row,
+                                 coarse_matvec,
+                                 block_matvec,
+                                 attention,
+                                 rms_norm,
+                                 silu_mul,
+                                 relu2_mul,
+                                 add,
                                  int8_peak};
 
 }  // namespace bitnet

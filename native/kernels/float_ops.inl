@@ -173,55 +173,115 @@ inline float exp_one(float x) {
   return lanes[0];
 }
 
-// scores[i][0..16) = q[i] . k for 16 keys; Q query rows share each converted key vector.
-template <int Q>
+// Enough sums in flight to hide the latency of a multiply-add: with 16-lane vectors two blocks of
+// 16 keys (or values) side by side, otherwise one.
+constexpr int kBlocks = kWidth == 16 ? 2 : 1;
+constexpr int kManyRows = kWidth == 16 ? 8 : 4;  // rows per tile that the registers can hold
+
+// scores[i][0..16 B) = q[i] . k for B blocks of 16 keys; Q query rows share each converted vector.
+template <int Q, int B>
 inline void score_tile(const float* const* q, const uint16_t* k, int head_dim, float scale,
                        float* scores) {
-  vf acc[Q][kHalf];
+  vf acc[Q][B][kHalf];
   each<Q>([&](auto i) BITNET_INLINE {
-    each<kHalf>([&](auto j) BITNET_INLINE { acc[i][j] = set1(0.0f); });
+    each<B>([&](auto b) BITNET_INLINE {
+      each<kHalf>([&](auto j) BITNET_INLINE { acc[i][b][j] = set1(0.0f); });
+    });
   });
+  const float* rows[Q];
+  each<Q>([&](auto i) BITNET_INLINE { rows[i] = q[i]; });
   for (int d = 0; d < head_dim; ++d) {
-    each<kHalf>([&](auto j) BITNET_INLINE {
-      const vf keys = load_f16(k + d * 16 + j * kWidth);
-      each<Q>([&](auto i) BITNET_INLINE { acc[i][j] = fma(keys, set1(q[i][d]), acc[i][j]); });
-    });
-  }
-  each<Q>([&](auto i) BITNET_INLINE {
-    each<kHalf>([&](auto j) BITNET_INLINE {
-      store(scores + i * kAttentionChunk + j * kWidth, acc[i][j] * set1(scale));
-    });
-  });
-}
-
-// out[i][0..16) += p[i][key] * v[key][0..16) over n keys; Q rows share each converted value vector.
-template <int Q>
-inline void value_tile(const float* p, const uint16_t* v, int v_stride, int n, float* out,
-                       int out_stride) {
-  vf acc[Q][kHalf];
-  each<Q>([&](auto i) BITNET_INLINE {
-    each<kHalf>([&](auto j) BITNET_INLINE { acc[i][j] = load(out + i * out_stride + j * kWidth); });
-  });
-  for (int key = 0; key < n; ++key) {
-    each<kHalf>([&](auto j) BITNET_INLINE {
-      const vf values = load_f16(v + key * v_stride + j * kWidth);
-      each<Q>([&](auto i) BITNET_INLINE {
-        acc[i][j] = fma(values, set1(p[i * kAttentionChunk + key]), acc[i][j]);
+    each<B>([&](auto b) BITNET_INLINE {
+      each<kHalf>([&](auto j) BITNET_INLINE {
+        const vf keys = load_f16(k + (b * head_dim + d) * 16 + j * kWidth);
+        each<Q>([&](auto i)
+                    BITNET_INLINE { acc[i][b][j] = fma(keys, set1(rows[i][d]), acc[i][b][j]); });
       });
     });
   }
   each<Q>([&](auto i) BITNET_INLINE {
-    each<kHalf>([&](auto j) BITNET_INLINE { store(out + i * out_stride + j * kWidth, acc[i][j]); });
+    each<B>([&](auto b) BITNET_INLINE {
+      each<kHalf>([&](auto j) BITNET_INLINE {
+        store(scores + i * kAttentionChunk + b * 16 + j * kWidth, acc[i][b][j] * set1(scale));
+      });
+    });
   });
+}
+
+// out[i][0..16 B) += p[i][key] * v[key][0..16 B) over n keys; Q rows share each converted vector.
+template <int Q, int B>
+inline void value_tile(const float* p, const uint16_t* v, int v_stride, int n, float* out,
+                       int out_stride) {
+  vf acc[Q][B][kHalf];
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<B>([&](auto b) BITNET_INLINE {
+      each<kHalf>([&](auto j) BITNET_INLINE {
+        acc[i][b][j] = load(out + i * out_stride + b * 16 + j * kWidth);
+      });
+    });
+  });
+  for (int key = 0; key < n; ++key) {
+    each<B>([&](auto b) BITNET_INLINE {
+      each<kHalf>([&](auto j) BITNET_INLINE {
+        const vf values = load_f16(v + key * v_stride + b * 16 + j * kWidth);
+        each<Q>([&](auto i) BITNET_INLINE {
+          acc[i][b][j] = fma(values, set1(p[i * kAttentionChunk + key]), acc[i][b][j]);
+        });
+      });
+    });
+  }
+  each<Q>([&](auto i) BITNET_INLINE {
+    each<B>([&](auto b) BITNET_INLINE {
+      each<kHalf>([&](auto j) BITNET_INLINE {
+        store(out + i * out_stride + b * 16 + j * kWidth, acc[i][b][j]);
+      });
+    });
+  });
+}
+
+// All query rows against B blocks of 16 keys, or 16 B values.
+template <int B>
+inline void score_rows(const AttentionTile& tile, const uint16_t* k, float* scores) {
+  int i = 0;
+  for (; i + kManyRows <= tile.n_q; i += kManyRows) {
+    score_tile<kManyRows, B>(tile.q + i, k, tile.head_dim, tile.scale,
+                             scores + i * kAttentionChunk);
+  }
+  for (; i + 4 <= tile.n_q; i += 4) {
+    score_tile<4, B>(tile.q + i, k, tile.head_dim, tile.scale, scores + i * kAttentionChunk);
+  }
+  for (; i < tile.n_q; ++i) {
+    score_tile<1, B>(tile.q + i, k, tile.head_dim, tile.scale, scores + i * kAttentionChunk);
+  }
+}
+
+template <int B>
+inline void value_rows(const AttentionTile& tile, const float* p, const uint16_t* v, int n,
+                       float* out) {
+  const int stride = tile.v_stride;
+  int i = 0;
+  for (; i + kManyRows <= tile.n_q; i += kManyRows) {
+    value_tile<kManyRows, B>(p + i * kAttentionChunk, v, stride, n, out + i * stride, stride);
+  }
+  for (; i + 4 <= tile.n_q; i += 4) {
+    value_tile<4, B>(p + i * kAttentionChunk, v, stride, n, out + i * stride, stride);
+  }
+  for (; i < tile.n_q; ++i) {
+    value_tile<1, B>(p + i * kAttentionChunk, v, stride, n, out + i * stride, stride);
+  }
 }
 
 // Turns one row of scores into weights of the running softmax: returns the factor for what was
 // summed before. Keys from `valid` on get weight 0, which leaves every later sum unchanged.
 inline float softmax_step(float* scores, int valid, float* running_max, float* running_sum) {
-  float top = *running_max;
-  for (int i = 0; i < valid; ++i) top = scores[i] > top ? scores[i] : top;
-  const float correction = *running_max == top ? 1.0f : exp_one(*running_max - top);
   for (int i = valid; i < kAttentionChunk; ++i) scores[i] = -__builtin_inff();
+  vf most = load(scores);
+  for (int i = kWidth; i < kAttentionChunk; i += kWidth) most = vmax(load(scores + i), most);
+  float largest[kWidth];
+  store(largest, most);
+  float top = *running_max;
+  for (int i = 0; i < kWidth; ++i) top = largest[i] > top ? largest[i] : top;
+  const float correction = *running_max == top ? 1.0f : exp_one(*running_max - top);
   float lanes[kLanes] = {};
   for (int i = 0; i < kAttentionChunk; i += kWidth) {
     const vf p = exp_vf(load(scores + i) - set1(top));
@@ -233,6 +293,8 @@ inline float softmax_step(float* scores, int valid, float* running_max, float* r
   *running_max = top;
   return correction;
 }
+
+inline int round_up_16(int n) { return (n + 15) / 16 * 16; }
 
 // Attention over chunks of 64 keys with a running softmax, so no score matrix is ever stored. Every
 // row does the same operations in the same order whatever tile it is in: results do not depend on
@@ -251,15 +313,14 @@ void attention(const AttentionTile& tile, float* scratch) {
   }
   for (int first = 0; first < most_keys; first += kAttentionChunk) {
     const int n = most_keys - first < kAttentionChunk ? most_keys - first : kAttentionChunk;
-    for (int block = 0; block < n; block += 16) {
-      const uint16_t* k = tile.k + static_cast<int64_t>(first + block) * tile.head_dim;
-      int i = 0;
-      for (; i + 4 <= n_q; i += 4)
-        score_tile<4>(tile.q + i, k, tile.head_dim, tile.scale,
-                      scores + i * kAttentionChunk + block);
-      for (; i < n_q; ++i)
-        score_tile<1>(tile.q + i, k, tile.head_dim, tile.scale,
-                      scores + i * kAttentionChunk + block);
+    int block = 0;  // whole blocks of 16 keys: the cache is padded, and softmax_step masks the rest
+    for (; block + 16 * kBlocks <= round_up_16(n); block += 16 * kBlocks) {
+      score_rows<kBlocks>(tile, tile.k + static_cast<int64_t>(first + block) * tile.head_dim,
+                          scores + block);
+    }
+    for (; block < n; block += 16) {
+      score_rows<1>(tile, tile.k + static_cast<int64_t>(first + block) * tile.head_dim,
+                    scores + block);
     }
     for (int i = 0; i < n_q; ++i) {
       int valid = tile.n_keys[i] - first;
@@ -274,15 +335,11 @@ void attention(const AttentionTile& tile, float* scratch) {
         for (int d = 0; d < width; ++d) sums[i * width + d] *= correction;
     }
     const uint16_t* v = tile.v + static_cast<int64_t>(first) * tile.v_stride;
-    for (int d = 0; d < width; d += 16) {
-      int i = 0;
-      for (; i + 4 <= n_q; i += 4)
-        value_tile<4>(scores + i * kAttentionChunk, v + d, tile.v_stride, n, sums + i * width + d,
-                      width);
-      for (; i < n_q; ++i)
-        value_tile<1>(scores + i * kAttentionChunk, v + d, tile.v_stride, n, sums + i * width + d,
-                      width);
+    int d = 0;
+    for (; d + 16 * kBlocks <= width; d += 16 * kBlocks) {
+      value_rows<kBlocks>(tile, scores, v + d, n, sums + d);
     }
+    for (; d < width; d += 16) value_rows<1>(tile, scores, v + d, n, sums + d);
   }
   for (int i = 0; i < n_q; ++i) {
     const float inverse = 1.0f / running_sum[i];

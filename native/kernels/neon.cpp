@@ -93,11 +93,52 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kChains * 32;
 }
 
+// Thresholds: with the fractions as signed bytes around their middle, the first digit is 0 below
+// -42, 1 up to 42 and 2 above; 3 * -128 = -128 modulo 256, so that the next digit comes up as
+// before. A block of 64 bytes adds 40 products of at most 254 to a lane, so 3 blocks fit 16 bits.
+template <int R>
+inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const int8_t* q, int32_t,
+                      int32_t* out) {
+  const uint8x16_t middle = vdupq_n_u8(128), three = vdupq_n_u8(3);
+  const int8x16_t not_0 = vdupq_n_s8(-43), is_2 = vdupq_n_s8(42);
+  int32x4_t total[R];
+  for (int r = 0; r < R; ++r) total[r] = vdupq_n_s32(0);
+  for (int64_t first = 0; first < stride; first += 3 * 320) {
+    int16x8_t acc[R];
+    for (int r = 0; r < R; ++r) acc[r] = vdupq_n_s16(0);
+    for (int64_t c = first; c < stride && c < first + 3 * 320; c += 320, w += 64) {
+      const int n = stride - c < 320 ? static_cast<int>(stride - c) / 64 : 5;
+      for (int part = 0; part < 64; part += 16) {
+        uint8x16_t v[R];
+        for (int r = 0; r < R; ++r) v[r] = veorq_u8(vld1q_u8(w + r * row_bytes + part), middle);
+        for (int d = 0; d < n; ++d) {
+          const int8x16_t x = vld1q_s8(q + c + 64 * d + part);
+          for (int r = 0; r < R; ++r) {
+            const int8x16_t s = vreinterpretq_s8_u8(v[r]);
+            const int8x16_t negative =
+                vreinterpretq_s8_u8(vaddq_u8(vcgtq_s8(s, not_0), vcgtq_s8(s, is_2)));
+            acc[r] = multiply_add(acc[r], vabsq_s8(negative), x);
+            v[r] = vmulq_u8(v[r], three);
+          }
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r) total[r] = vpadalq_s16(total[r], acc[r]);
+  }
+  for (int r = 0; r < R; ++r) out[r] = vaddvq_s32(total[r]);
+}
+
+constexpr auto packed_matmul = ternary_matmul;
+#include "kernels/arm_lut.inl"
+#include "kernels/panels.inl"
+#include "kernels/trits.inl"
+
 }  // namespace
 
-extern const Kernels kNeon = {"neon",       kCpuNeon,  quantize,     ternary_matmul,
-                              float_matmul, dot,       compress_row, coarse_matvec,
-                              block_matvec, attention, rms_norm,     silu_mul,
-                              relu2_mul,    add,       int8_peak};
+extern const Kernels kNeon = {
+    "neon",        kCpuNeon,         quantize,           ternary_matmul, trit_matmul, lut_matmul,
+    lut_tables,    activation_index, WeightLayout::kI2S, float_matmul,   dot,         compress_row,
+    coarse_matvec, block_matvec,     attention,          rms_norm,       silu_mul,    relu2_mul,
+    add,           int8_peak};
 
 }  // namespace bitnet

@@ -38,15 +38,32 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kChains * 32;
 }
 
+constexpr auto packed_matmul = ternary_matmul;
+#include "kernels/arm_lut.inl"
+#include "kernels/panels.inl"
+#include "kernels/trits.inl"
+
 }  // namespace
 
-extern const Kernels kNeonDotprod = {"neon_dotprod", kCpuNeon | kCpuDotprod,
-                                     quantize,       ternary_matmul,
-                                     float_matmul,   dot,
-                                     compress_row,   coarse_matvec,
-                                     block_matvec,   attention,
-                                     rms_norm,       silu_mul,
-                                     relu2_mul,      add,
+extern const Kernels kNeonDotprod = {"neon_dotprod",
+                                     kCpuNeon | kCpuDotprod,
+                                     quantize,
+                                     ternary_matmul,
+                                     trit_matmul,
+                                     lut_matmul,
+                                     lut_tables,
+                                     activation_index,
+                                     WeightLayout::kI2S,
+                                     float_matmul,
+                                     dot,
+                                     compress_row,
+                                     coarse_matvec,
+                                     block_matvec,
+                                     attention,
+                                     rms_norm,
+                                     silu_mul,
+                                     relu2_mul,
+                                     add,
                                      int8_peak};
 
 }  // namespace bitnet

@@ -87,11 +87,30 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kCols * 2;
 }
 
+constexpr auto packed_matmul = ternary_matmul;
+#include "kernels/panels.inl"
+
 }  // namespace
 
-extern const Kernels kScalar = {"scalar",     0,         quantize,     ternary_matmul,
-                                float_matmul, dot,       compress_row, coarse_matvec,
-                                block_matvec, attention, rms_norm,     silu_mul,
-                                relu2_mul,    add,       int8_peak};
+extern const Kernels kScalar = {"scalar",
+                                0,
+                                quantize,
+                                ternary_matmul,
+                                matmul_by_panels,
+                                matmul_by_panels,
+                                nullptr,
+                                activation_index,
+                                WeightLayout::kI2S,
+                                float_matmul,
+                                dot,
+                                compress_row,
+                                coarse_matvec,
+                                block_matvec,
+                                attention,
+                                rms_norm,
+                                silu_mul,
+                                relu2_mul,
+                                add,
+                                int8_peak};
 
 }  // namespace bitnet

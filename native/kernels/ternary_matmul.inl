@@ -37,27 +37,36 @@ inline void gemv_rows(const TernaryMatrix& w, const QuantizedBatch& x, float* ou
   finish<R>(acc, x.sum[0], x.scale[0], RowScales<R>(w, row).s, out + row);
 }
 
-template <int R, int T>
-inline void run_tile(const TernaryMatrix& w, const QuantizedBatch& x, const uint8_t* codes,
-                     float* out, int64_t out_stride, int64_t row, int64_t token) {
-  int32_t acc[R * T];
-  tile<R, T>(codes, x.q + token * x.stride, x.stride, x.stride, acc);
-  const RowScales<R> scales(w, row);
-  for (int64_t t = 0; t < T; ++t) {
-    finish<R>(acc + t * R, x.sum[token + t], x.scale[token + t], scales.s,
-              out + (token + t) * out_stride + row);
+// T tokens against a panel of n rows (n <= kPanelRows): the activations of the tokens stay in the
+// first-level cache, and the sums of the whole panel are finished together.
+template <int T>
+inline void run_panel(const TernaryMatrix& w, const QuantizedBatch& x, const uint8_t* codes,
+                      int64_t n, float* out, int64_t out_stride, int64_t row, int64_t token) {
+  int32_t sums[T][kPanelRows];
+  const int8_t* q = x.q + token * x.stride;
+  int64_t r = 0;
+  for (; r + kTileRows <= n; r += kTileRows) {
+    int32_t acc[kTileRows * T];
+    tile<kTileRows, T>(codes + r * x.stride, q, x.stride, x.stride, acc);
+    for (int t = 0; t < T; ++t)
+      for (int i = 0; i < kTileRows; ++i) sums[t][r + i] = acc[t * kTileRows + i];
   }
-}
-
-// All tokens [begin, end) against R rows of the panel.
-template <int R>
-inline void run_tokens(const TernaryMatrix& w, const QuantizedBatch& x, const uint8_t* codes,
-                       float* out, int64_t out_stride, int64_t row, int64_t begin, int64_t end) {
-  int64_t t = begin;
-  for (; t + kTileTokens <= end; t += kTileTokens)
-    run_tile<R, kTileTokens>(w, x, codes, out, out_stride, row, t);
-  for (; t + 2 <= end; t += 2) run_tile<R, 2>(w, x, codes, out, out_stride, row, t);
-  if (t < end) run_tile<R, 1>(w, x, codes, out, out_stride, row, t);
+  for (; r < n; ++r) {
+    int32_t acc[T];
+    tile<1, T>(codes + r * x.stride, q, x.stride, x.stride, acc);
+    for (int t = 0; t < T; ++t) sums[t][r] = acc[t];
+  }
+  float scales[kPanelRows], y[kPanelRows];
+  for (r = 0; r < kPanelRows; ++r) {
+    scales[r] = !w.row_scales ? w.scale : r < n ? w.row_scales[row + r] : 0;
+    if (r < n) continue;
+    for (int t = 0; t < T; ++t) sums[t][r] = 0;  // so that whole panels can be finished
+  }
+  for (int t = 0; t < T; ++t) {
+    finish<kPanelRows>(sums[t], x.sum[token + t], x.scale[token + t], scales, y);
+    float* to = out + (token + t) * out_stride + row;
+    for (r = 0; r < n; ++r) to[r] = y[r];
+  }
 }
 
 void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
@@ -68,7 +77,7 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
     for (; row < end; ++row) gemv_rows<1>(w, x, out, row);
     return;
   }
-  const int64_t fit = kMatmulScratch / x.stride;  // rows of a panel that the scratch can hold
+  const int64_t fit = kPanelScratch / x.stride;  // rows of a panel that the scratch can hold
   const int64_t panel = fit >= kPanelRows ? kPanelRows : fit >= kTileRows ? kTileRows : 1;
   int64_t block = kTokenBlockBytes / x.stride / kTileTokens * kTileTokens;
   if (block < 4 * kTileTokens) block = 4 * kTileTokens;
@@ -79,12 +88,12 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
       for (int64_t r = 0; r < n; ++r) {
         unpack_row(w.data + (row + r) * w.row_bytes, w.row_bytes / 32, scratch + r * x.stride);
       }
-      int64_t r = 0;
-      for (; r + kTileRows <= n; r += kTileRows) {
-        run_tokens<kTileRows>(w, x, scratch + r * x.stride, out, out_stride, row + r, first, last);
+      int64_t t = first;
+      for (; t + kTileTokens <= last; t += kTileTokens) {
+        run_panel<kTileTokens>(w, x, scratch, n, out, out_stride, row, t);
       }
-      for (; r < n; ++r)
-        run_tokens<1>(w, x, scratch + r * x.stride, out, out_stride, row + r, first, last);
+      for (; t + 2 <= last; t += 2) run_panel<2>(w, x, scratch, n, out, out_stride, row, t);
+      if (t < last) run_panel<1>(w, x, scratch, n, out, out_stride, row, t);
     }
   }
 }

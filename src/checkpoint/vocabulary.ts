@@ -73,10 +73,10 @@ export function parseTokenizerJson(json: Json, path: string): Vocabulary {
     ...(byteLevel ? byteLevelParts(preTokenizers, merges) : spmParts(json, preTokenizers, tokens, merges)),
     tokens,
     types: Array.from(tokens, (token) => (byteLevel ? tokenTypes.normal : spmTypeOf(token, model.unk_token))),
-    ...templateOf(json),
     special: {},
   };
   addTokens(vocabulary, parseAddedTokens(json.added_tokens), path);
+  applyTemplate(vocabulary, json);
   return vocabulary;
 }
 
@@ -137,19 +137,26 @@ function parseMerges(value: unknown, path: string): string[] {
 export function parseAddedTokens(value: unknown): AddedToken[] {
   return (Array.isArray(value) ? value : []).map((entry: unknown) => {
     const { id, content, special } = asObject(entry);
-    return { id: Number(id), content: String(content), special: special === true };
+    return { id: Number(id), content: typeof content === "string" ? content : "", special: special === true };
   });
 }
 
 /** Which special tokens the template puts around a text. */
-function templateOf(json: Json): Pick<Vocabulary, "addBos" | "addEos"> {
+function applyTemplate(vocabulary: Vocabulary, json: Json): void {
   const template = flatten(json.post_processor, "processors").find((node) => node.type === "TemplateProcessing");
   if (template === undefined) {
-    return {};
+    return;
   }
   const single = Array.isArray(template.single) ? template.single.map(asObject) : [];
-  const isSpecial = (node: Json | undefined) => node?.SpecialToken !== undefined;
-  return { addBos: isSpecial(single[0]), addEos: single.length > 1 && isSpecial(single.at(-1)) };
+  const idOf = (node: Json | undefined): number | undefined => {
+    const { id: text } = asObject(node?.SpecialToken);
+    const id = typeof text === "string" ? vocabulary.tokens.indexOf(text) : -1;
+    return id < 0 ? undefined : id;
+  };
+  const [bos, eos] = [idOf(single[0]), single.length > 1 ? idOf(single.at(-1)) : undefined];
+  vocabulary.addBos = bos !== undefined;
+  vocabulary.addEos = eos !== undefined;
+  vocabulary.special = { bos, eos };
 }
 
 const llama3Tail = String.raw`|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
@@ -341,36 +348,22 @@ function llama3SpecialTokens(): AddedToken[] {
   }));
 }
 
+/** Tiktoken joins any two neighbours that make a token, lowest rank first: each such pair is a merge. */
 function mergesOfRanks(ranks: Map<string, number>): string[] {
   const sorted = [...ranks].sort(([, a], [, b]) => a - b);
   const merges: string[] = [];
-  for (const [token, rank] of sorted) {
-    const parts = splitBelow(token, rank, ranks);
-    if (parts.length === 2) {
-      merges.push(parts.map(byteLevelText).join(" "));
-    }
-  }
-  return merges;
-}
-
-/** The parts that BPE has made of a token when only the merges before its own are done: two, for a token it can reach. */
-function splitBelow(token: string, limit: number, ranks: Map<string, number>): string[] {
-  const parts = [...token];
-  for (;;) {
-    let best = limit;
-    let at = -1;
-    for (let i = 0; i + 1 < parts.length; i++) {
-      const rank = ranks.get(`${parts[i]}${parts[i + 1]}`) ?? limit;
-      if (rank < best) {
-        best = rank;
-        at = i;
+  for (const [token] of sorted) {
+    const pairs: { text: string; left: number; right: number }[] = [];
+    for (let at = 1; at < token.length; at++) {
+      const [first, second] = [token.slice(0, at), token.slice(at)];
+      const [left, right] = [ranks.get(first), ranks.get(second)];
+      if (left !== undefined && right !== undefined) {
+        pairs.push({ text: `${byteLevelText(first)} ${byteLevelText(second)}`, left, right });
       }
     }
-    if (at < 0) {
-      return parts;
-    }
-    parts.splice(at, 2, `${parts[at]}${parts[at + 1]}`);
+    merges.push(...pairs.sort((a, b) => a.left - b.left || a.right - b.right).map(({ text }) => text));
   }
+  return merges;
 }
 
 /** GPT-2's alphabet: printable bytes are themselves, the others the characters from U+0100 on. */

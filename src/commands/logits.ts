@@ -1,12 +1,13 @@
 // bitnet logits: what the network computes, before any sampling.
 
-import { open, rename, rm } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { bundledModel } from "../bundled-model.js";
+import { BitnetError, reasonOf } from "../errors.js";
 import { loadModel, type Session } from "../model.js";
 import { integerFrom, parseIds } from "../options.js";
 import { interruptSignal, note, writeJson } from "../output.js";
 import type { Tokenizer } from "../tokenizer.js";
+import { writeOutput } from "../write-file.js";
 
 interface LogitsOptions {
   model: string;
@@ -89,7 +90,8 @@ async function printLogits(options: LogitsOptions): Promise<void> {
 }
 
 function describe(tokenizer: Tokenizer, id: number, logit: number | undefined) {
-  return { id, logit, piece: tokenizer.piece(id, { special: true }) };
+  // Some models have more rows in their head than tokens.
+  return { id, logit, piece: id < tokenizer.info.vocabSize ? tokenizer.piece(id, { special: true }) : "" };
 }
 
 /** Logits of the last position, or of all, one row each. */
@@ -130,18 +132,9 @@ function topOf(logits: Float32Array, n: number): number[] {
 }
 
 async function writeFloats(path: string, values: Float32Array): Promise<void> {
-  const partial = `${path}.partial`;
   try {
-    const file = await open(partial, "w");
-    try {
-      await file.writeFile(Buffer.from(values.buffer, values.byteOffset, values.byteLength));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(partial, path);
+    await writeOutput(path, Buffer.from(values.buffer, values.byteOffset, values.byteLength));
   } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
+    throw new BitnetError("NOT_FOUND", `cannot write the logits to ${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
