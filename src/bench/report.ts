@@ -174,7 +174,7 @@ function labelModel({ model }: BenchResult): string {
 /** GB/s or GOP/s of the median repetition, whichever the pass is bound by. */
 function formatRate({ bytes, operations, prompt, generate, tokensPerSecond, limit }: BenchResult): string {
   const seconds = (prompt + generate) / tokensPerSecond.median;
-  const isCompute = limit === undefined ? prompt > 0 : limit.bound === "compute";
+  const isCompute = limit === undefined ? prompt > 0 && operations > 0 : limit.bound === "compute";
   return isCompute ? `${giga(operations / seconds)} GOP/s` : `${giga(bytes / seconds)} GB/s`;
 }
 
