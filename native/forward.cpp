@@ -251,10 +251,10 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
   const bool look_ups = layout == WeightLayout::kPairs || layout == WeightLayout::kTriples;
   if (look_ups && products[0].layer->is_ternary) make_tables();
   int64_t grain = kGemmRows, total = 0;
-  if (n == 1) {  // a chunk is some microseconds of reading, and there are enough to share evenly
+  if (n == 1) {  // long streams of memory, and still a second chunk for whoever is done first
     for (const Product& p : products) total += p.layer->rows;
     const int64_t unit = look_ups ? 32 : 16;
-    grain = std::clamp<int64_t>(total / (16 * model_.pool.size()) / unit * unit, unit, 256);
+    grain = std::max(unit, total / (2 * model_.pool.size()) / unit * unit);
     total = 0;
   }
   for (const Product& p : products) total += round_up(p.layer->rows, grain);
