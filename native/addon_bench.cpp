@@ -1,6 +1,7 @@
 #include "addon_bench.h"
 
 #include <memory>
+#include <utility>
 
 #include "addon_support.h"
 #include "bench.h"
@@ -28,6 +29,20 @@ const bitnet::Kernels& kernels_field(const Napi::Object& object) {
   });
 }
 
+bitnet::WeightLayout layout_field(const Napi::Object& object) {
+  static constexpr std::pair<const char*, bitnet::WeightLayout> kLayouts[] = {
+      {"i2_s", bitnet::WeightLayout::kI2S},
+      {"trit", bitnet::WeightLayout::kTrits},
+      {"tl1", bitnet::WeightLayout::kPairs},
+      {"tl2", bitnet::WeightLayout::kTriples},
+  };
+  const std::string name = optional_string(object, "layout");
+  for (const auto& [known, layout] : kLayouts) {
+    if (name == known) return layout;
+  }
+  throw to_js(object.Env(), ErrorCode::kUsage, "unknown weight layout \"" + name + "\"");
+}
+
 Napi::Value measure_limits(const Napi::CallbackInfo& info) {
   const Napi::Object js = options_arg(info, 0);
   const bitnet::Kernels& kernels = kernels_field(js);
@@ -50,6 +65,7 @@ Napi::Value time_kernel(const Napi::CallbackInfo& info) {
   const Napi::Object js = options_arg(info, 0);
   const bitnet::Kernels& kernels = kernels_field(js);
   bitnet::KernelCase test{};
+  test.layout = layout_field(js);
   test.rows = integer_field(js, "rows", 1, 1 << 20);
   test.cols = integer_field(js, "cols", 1, 1 << 17);
   test.n_tokens = integer_field(js, "tokens", 1, 1 << 16);

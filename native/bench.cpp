@@ -7,7 +7,7 @@
 
 #include "aligned.h"
 #include "error.h"
-#include "formats/ternary.h"
+#include "packing.h"
 
 namespace bitnet {
 
@@ -122,37 +122,66 @@ class RandomBatch {
   }
   const QuantizedBatch& get() const { return batch_; }
 
+  // The look-up tables that a layout wants for few tokens, as a model makes them for each product.
+  void make_tables(const Kernels& kernels, ThreadPool& pool, WeightLayout layout) {
+    const bool look_ups = layout == WeightLayout::kPairs || layout == WeightLayout::kTriples;
+    if (!look_ups || !kernels.lut_tables || batch_.n_tokens > kFewTokens) return;
+    const int64_t stride = batch_.stride, blocks = lut_blocks(layout, stride);
+    const int64_t table_bytes = lut_table_bytes(layout, stride);
+    if (!batch_.tables) {
+      tables_ = AlignedArray<uint8_t>(static_cast<size_t>(batch_.n_tokens * table_bytes));
+      batch_.tables = tables_.data();
+    }
+    constexpr int64_t kBlocks = 64;  // at a time
+    const int64_t chunks = (blocks + kBlocks - 1) / kBlocks;
+    pool.parallel_for(batch_.n_tokens * chunks, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t t = i / chunks, first = i % chunks * kBlocks;
+        kernels.lut_tables(layout, batch_.q + t * stride, stride, first,
+                           std::min(first + kBlocks, blocks), tables_.data() + t * table_bytes);
+      }
+    });
+  }
+
  private:
+  AlignedArray<uint8_t> tables_;
   AlignedArray<int8_t> q_;
   AlignedArray<float> scales_;
   AlignedArray<int32_t> sums_;
   QuantizedBatch batch_;
 };
 
-// Copies of a random matrix in the I2_S layout, each on a cache line.
-class RandomWeights {
+// The weights of a random matrix as codes [rows, cols], the same in every run.
+std::vector<uint8_t> random_codes(int64_t rows, int64_t cols) {
+  std::vector<uint8_t> codes(static_cast<size_t>(rows * cols));
+  uint32_t random = 1;
+  for (uint8_t& code : codes) {
+    random = random * 1664525u + 1013904223u;
+    code = static_cast<uint8_t>((random >> 16) % 3);
+  }
+  return codes;
+}
+
+// Copies of a matrix in a layout, each on a cache line.
+class PackedCopies {
  public:
-  RandomWeights(ThreadPool& pool, int64_t rows, int64_t cols, int64_t n_bytes)
-      : row_bytes_(round_up(cols, 128) / 4), copy_bytes_(round_up(rows * row_bytes_, 64)) {
+  PackedCopies(const Kernels& kernels, ThreadPool& pool, WeightLayout layout,
+               const std::vector<uint8_t>& codes, int64_t rows, int64_t cols, int64_t n_bytes)
+      : copy_bytes_(round_up(packed_bytes(layout, rows, cols), 64)) {
     n_copies_ = std::max<int64_t>(1, (n_bytes + copy_bytes_ - 1) / copy_bytes_);
     memory_ = HugeArray(static_cast<size_t>(n_copies_ * copy_bytes_));
-    pool.parallel_for(rows, 16, [&](int64_t begin, int64_t end, int) {
-      std::vector<uint8_t> codes(static_cast<size_t>(cols));
-      for (int64_t r = begin; r < end; ++r) {
-        uint32_t random = static_cast<uint32_t>(r) * 2654435761u + 1;
-        for (uint8_t& code : codes) {
-          random = random * 1664525u + 1013904223u;
-          code = static_cast<uint8_t>((random >> 16) % 3);
-        }
-        pack_i2_s_row(codes.data(), cols, memory_.data() + r * row_bytes_);
-      }
+    const int64_t row_bytes = packed_row_bytes(layout, cols);
+    pool.parallel_for(rows, kLutRows, [&](int64_t begin, int64_t end, int) {
+      pack_rows(kernels, layout, codes.data() + begin * cols, end - begin, cols,
+                memory_.data() + begin * row_bytes);
     });
     pool.parallel_for(n_copies_ - 1, 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i)
+      for (int64_t i = begin; i < end; ++i) {
         std::memcpy(memory_.data() + (i + 1) * copy_bytes_, memory_.data(),
                     static_cast<size_t>(copy_bytes_));
+      }
     });
-    matrix_ = {memory_.data(), rows, cols, row_bytes_, 0.75f, nullptr};
+    matrix_ = {memory_.data(), rows, cols, row_bytes, 0.75f, nullptr, layout};
   }
   int64_t n_copies() const { return n_copies_; }
   TernaryMatrix copy(int64_t i) const {
@@ -162,31 +191,35 @@ class RandomWeights {
   }
 
  private:
-  int64_t row_bytes_, copy_bytes_, n_copies_;
+  int64_t copy_bytes_, n_copies_;
   HugeArray memory_;
   TernaryMatrix matrix_;
 };
 
-// Rows spread over the matrix, the first and the last among them, as many as scalar can check in
-// about a second.
-void verify(const Kernels& kernels, const TernaryMatrix& w, const std::vector<float>& out,
-            int64_t n_tokens, uint8_t* scratch) {
+// Compares with scalar on I2_S: rows spread over the matrix, the first and the last among them, as
+// many as scalar can multiply in about a tenth of a second.
+void verify(const Kernels& kernels, const KernelCase& test, const std::vector<uint8_t>& codes,
+            const std::vector<float>& out, uint8_t* scratch) {
   const Kernels& scalar = *all_kernels().back();
-  const RandomBatch batch(scalar, w.cols, n_tokens);
-  std::vector<float> want(static_cast<size_t>(n_tokens * w.rows));
-  constexpr int64_t kMultiplyAdds = 200'000'000;
-  const int64_t most = std::clamp<int64_t>(kMultiplyAdds / (w.cols * n_tokens), 1, w.rows);
-  for (int64_t i = 0; i < most; ++i) {
-    const int64_t row = most == 1 ? w.rows - 1 : i * (w.rows - 1) / (most - 1);
-    scalar.ternary_matmul(w, batch.get(), want.data(), w.rows, row, row + 1, scratch);
-    for (int64_t t = 0; t < n_tokens; ++t) {
-      if (std::memcmp(&want[t * w.rows + row], &out[t * w.rows + row], sizeof(float)) == 0)
-        continue;
-      throw Error(ErrorCode::kInternal, std::string("the kernel '") + kernels.name +
-                                            "' does not compute what scalar does: row " +
-                                            std::to_string(row) + " of " + std::to_string(w.rows) +
-                                            " x " + std::to_string(w.cols) + ", token " +
-                                            std::to_string(t) + " of " + std::to_string(n_tokens));
+  const RandomBatch batch(scalar, test.cols, test.n_tokens);
+  const int64_t row_bytes = packed_row_bytes(WeightLayout::kI2S, test.cols);
+  std::vector<uint8_t> packed(static_cast<size_t>(row_bytes));
+  std::vector<float> want(static_cast<size_t>(test.n_tokens));
+  constexpr int64_t kMultiplyAdds = 500'000'000;
+  const int64_t n = std::clamp<int64_t>(kMultiplyAdds / (test.cols * test.n_tokens), 2, test.rows);
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t row = n == 1 ? 0 : i * (test.rows - 1) / (n - 1);
+    pack_rows(scalar, WeightLayout::kI2S, codes.data() + row * test.cols, 1, test.cols,
+              packed.data());
+    const TernaryMatrix w{packed.data(), 1, test.cols, row_bytes, 0.75f, nullptr};
+    scalar.ternary_matmul(w, batch.get(), want.data(), 1, 0, 1, scratch);
+    for (int64_t t = 0; t < test.n_tokens; ++t) {
+      if (std::memcmp(&want[t], &out[t * test.rows + row], sizeof(float)) == 0) continue;
+      throw Error(ErrorCode::kInternal,
+                  std::string("the kernel '") + kernels.name +
+                      "' does not compute what scalar does: row " + std::to_string(row) + " of " +
+                      std::to_string(test.rows) + " x " + std::to_string(test.cols) + ", token " +
+                      std::to_string(t) + " of " + std::to_string(test.n_tokens));
     }
   }
 }
@@ -230,30 +263,32 @@ PassTimes time_pass(Session& session, std::span<const int32_t> tokens, int64_t n
 }
 
 KernelTimes time_ternary_matmul(const Kernels& kernels, const KernelCase& test) {
-  constexpr int64_t kScratch = kMatmulScratch;
   ThreadPool pool(test.n_threads);
-  const RandomWeights weights(pool, test.rows, test.cols, test.n_bytes);
-  const RandomBatch batch(kernels, test.cols, test.n_tokens);
+  const std::vector<uint8_t> codes = random_codes(test.rows, test.cols);
+  const PackedCopies weights(kernels, pool, test.layout, codes, test.rows, test.cols, test.n_bytes);
+  RandomBatch batch(kernels, test.cols, test.n_tokens);
   std::vector<float> out(static_cast<size_t>(test.n_tokens * test.rows));
-  AlignedArray<uint8_t> scratch(static_cast<size_t>(kScratch * pool.size()));
+  AlignedArray<uint8_t> scratch(static_cast<size_t>(kMatmulScratch * pool.size()));
   int64_t next = 0;
   const auto multiply = [&] {
     const TernaryMatrix w = weights.copy(next);
     next = next + 1 < weights.n_copies() ? next + 1 : 0;
-    pool.parallel_for(test.rows, test.n_tokens > 1 ? 64 : 32,
-                      [&](int64_t begin, int64_t end, int thread) {
-                        kernels.ternary_matmul(w, batch.get(), out.data(), test.rows, begin, end,
-                                               scratch.data() + thread * kScratch);
-                      });
+    batch.make_tables(kernels, pool, test.layout);
+    pool.parallel_for(
+        test.rows, test.n_tokens > 1 ? 64 : 32, [&](int64_t begin, int64_t end, int thread) {
+          matmul_of(kernels, test.layout)(w, batch.get(), out.data(), test.rows, begin, end,
+                                          scratch.data() + thread * kMatmulScratch);
+        });
   };
   multiply();
-  verify(kernels, weights.copy(0), out, test.n_tokens, scratch.data());
+  verify(kernels, test, codes, out, scratch.data());
 
   const Stopwatch once;
   multiply();
   const int64_t calls = std::max<int64_t>(1, static_cast<int64_t>(test.seconds / once.seconds()));
-  KernelTimes times{
-      {}, test.rows * weights.copy(0).row_bytes, 2 * test.rows * test.cols * test.n_tokens};
+  KernelTimes times{{},
+                    packed_bytes(test.layout, test.rows, test.cols),
+                    2 * test.rows * test.cols * test.n_tokens};
   for (int i = 0; i < test.repetitions; ++i) {
     const Stopwatch watch;
     for (int64_t call = 0; call < calls; ++call) multiply();

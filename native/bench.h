@@ -44,6 +44,7 @@ PassTimes time_pass(Session& session, std::span<const int32_t> tokens, int64_t n
 
 // A ternary matrix product on random weights.
 struct KernelCase {
+  WeightLayout layout = WeightLayout::kI2S;
   int64_t rows, cols, n_tokens;
   int n_threads;
   // Copies of the weights that take turns, at least this many bytes in all: 0 multiplies the same

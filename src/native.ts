@@ -115,6 +115,7 @@ export interface NativeLimits {
 
 export interface NativeKernelCase {
   kernel?: string;
+  layout: "i2_s" | "trit" | "tl1" | "tl2"; // how the weights lie in memory
   threads: number;
   rows: number;
   cols: number;

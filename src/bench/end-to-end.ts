@@ -6,6 +6,7 @@ import { converting, convertingAsync, throwIfAborted } from "../errors.js";
 import { runAbortable } from "../generate.js";
 import {
   loadAddon,
+  type NativeLoadOptions,
   type NativeModel,
   type NativeModelCost,
   type NativePassTimes,
@@ -33,8 +34,8 @@ export interface BenchPlan {
   warmup: boolean;
   /** Measure the machine's limits too. */
   roofline: boolean;
-  kernelConfig?: string;
-  tokenizerPre?: string;
+  /** How the model is loaded, as for any other use of it. */
+  load: Pick<NativeLoadOptions, "kernelConfig" | "tokenizerPre" | "layout" | "fastHead">;
   signal?: AbortSignal;
   onProgress?: (progress: BenchProgress) => void;
   onResult?: (result: BenchResult, limits: Limits | undefined) => void;
@@ -55,6 +56,8 @@ export interface BenchModel {
   bytes: number;
   parameters: number;
   copiedBytes: number; // memory for weights beside the file
+  layout?: string; // of the ternary weights in memory, if it was asked for
+  fastHead: boolean; // false if it was turned off
 }
 
 export interface BenchResult extends PassShape {
@@ -122,12 +125,10 @@ async function benchModel(
   progress: ProgressCounter,
   report: BenchReport,
 ): Promise<void> {
-  const { kernelConfig, tokenizerPre, signal } = plan;
+  const { load, signal } = plan;
   throwIfAborted(signal);
   progress.next(`loading ${basename(path)}`);
-  const model = await convertingAsync(() =>
-    loadAddon().loadModel(path, { threads, kernel, kernelConfig, tokenizerPre }),
-  );
+  const model = await convertingAsync(() => loadAddon().loadModel(path, { ...load, threads, kernel }));
   try {
     const limits = plan.roofline ? await limitsFor(model.info.kernel, threads, report, progress) : undefined;
     const results: BenchResult[] = [];
@@ -210,7 +211,7 @@ async function benchPass(
     const samples = seconds.map((time) => (prompt + generate) / time);
     const joules = readings.reduce<number | null>((sum, j) => (sum === null || j === null ? null : sum + j), 0);
     return {
-      model: describeModel(model, path),
+      model: describeModel(model, path, plan.load),
       kernel: model.info.kernel,
       threads: model.info.threads,
       test,
@@ -279,7 +280,11 @@ export function nameTest({ prompt, generate, depth }: PassShape): string {
   return parts.join("+") + (depth > 0 ? ` @ d${depth}` : "");
 }
 
-function describeModel({ info }: NativeModel, path: string): BenchModel {
+function describeModel(
+  { info }: NativeModel,
+  path: string,
+  { layout, fastHead = true }: BenchPlan["load"],
+): BenchModel {
   return {
     path,
     name: info.name,
@@ -289,5 +294,7 @@ function describeModel({ info }: NativeModel, path: string): BenchModel {
     bytes: info.fileSize,
     parameters: info.parameterCount,
     copiedBytes: info.copiedBytes,
+    layout,
+    fastHead,
   };
 }

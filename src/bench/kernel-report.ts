@@ -22,6 +22,7 @@ export function formatKernelReport(report: KernelReport & { machine: Machine }, 
           version: machine.version,
           cpu: machine.cpu,
           kernel: result.kernel,
+          layout: result.layout,
           rows: result.rows,
           cols: result.cols,
           batch: result.tokens,
@@ -42,9 +43,10 @@ export function formatKernelReport(report: KernelReport & { machine: Machine }, 
 }
 
 function formatMarkdown({ machine, results, limits, cached }: KernelReport & { machine: Machine }): string {
-  const header = ["kernel", "rows x columns", "batch", "threads", "time", "GOP/s", "GB/s", "of the limit"];
-  const rows = results.map(({ kernel, rows, cols, tokens, threads, seconds, bytes, operations, limit }) => [
+  const header = ["kernel", "layout", "rows x columns", "batch", "threads", "time", "GOP/s", "GB/s", "of the limit"];
+  const rows = results.map(({ kernel, layout, rows, cols, tokens, threads, seconds, bytes, operations, limit }) => [
     kernel,
+    layout,
     `${rows} x ${cols}`,
     String(tokens),
     String(threads),
@@ -60,7 +62,7 @@ function formatMarkdown({ machine, results, limits, cached }: KernelReport & { m
       : "Copies of the weights took turns, so that they come from memory as in a model.",
     ...limits.map(describeLimits),
   ];
-  return `${formatMachine(machine)}\n\n${toMarkdown([header, ...rows], new Set([2, 3, 4, 5, 6, 7]))}\n${remarks.join("\n")}\n`;
+  return `${formatMachine(machine)}\n\n${toMarkdown([header, ...rows], new Set([3, 4, 5, 6, 7, 8]))}\n${remarks.join("\n")}\n`;
 }
 
 function formatTime(seconds: number): string {

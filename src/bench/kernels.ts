@@ -37,8 +37,13 @@ export const shapeSets: Readonly<Record<string, readonly (readonly [number, numb
   ],
 };
 
+/** How the weights lie in memory: as in I2_S files, five to a byte, or for the look-up tables of TL1 and TL2. */
+export const layouts = ["i2_s", "trit", "tl1", "tl2"] as const;
+export type Layout = (typeof layouts)[number];
+
 export interface KernelPlan {
   kernels: string[];
+  layouts: Layout[];
   shapes: Shape[];
   batches: number[];
   threads: number[];
@@ -52,6 +57,7 @@ export interface KernelPlan {
 
 export interface KernelResult extends Shape {
   kernel: string;
+  layout: Layout;
   tokens: number;
   threads: number;
   seconds: Summary & { samples: number[] }; // of one product
@@ -71,7 +77,10 @@ const copiesBytes = 2 ** 28; // beyond the caches of most machines
 
 export async function benchKernels(plan: KernelPlan): Promise<KernelReport> {
   const report: KernelReport = { cached: plan.cached, results: [], limits: [] };
-  const total = plan.kernels.length * plan.threads.length * plan.shapes.length * plan.batches.length;
+  const cases = plan.layouts.flatMap((layout) =>
+    plan.shapes.flatMap((shape) => plan.batches.map((tokens) => ({ layout, shape, tokens }))),
+  );
+  const total = plan.kernels.length * plan.threads.length * cases.length;
   const progress = (what: string) => plan.onProgress?.({ done: report.results.length, total, what });
   for (const threads of plan.threads) {
     for (const kernel of plan.kernels) {
@@ -81,12 +90,10 @@ export async function benchKernels(plan: KernelPlan): Promise<KernelReport> {
         return measureLimits(kernel, threads);
       };
       const before = await measure();
-      for (const shape of plan.shapes) {
-        for (const tokens of plan.batches) {
-          progress(`${kernel}, ${shape.rows}x${shape.cols}, batch ${tokens}`);
-          throwIfAborted(plan.signal);
-          report.results.push(await timeKernel(plan, shape, tokens, before));
-        }
+      for (const { layout, shape, tokens } of cases) {
+        progress(`${kernel}, ${layout}, ${shape.rows}x${shape.cols}, batch ${tokens}`);
+        throwIfAborted(plan.signal);
+        report.results.push(await timeKernel(plan, { kernel, threads, layout, ...shape, tokens }));
       }
       // The machine may have been busy with something else at first.
       report.limits.push(higherLimits(before, await measure()));
@@ -116,22 +123,14 @@ function addLimit(result: KernelResult, { limits, cached }: KernelReport): void 
   }
 }
 
-async function timeKernel(
-  plan: KernelPlan,
-  shape: Shape,
-  tokens: number,
-  { kernel, threads }: Limits,
-): Promise<KernelResult> {
+type Case = Pick<KernelResult, "kernel" | "threads" | "layout" | "rows" | "cols" | "tokens">;
+
+async function timeKernel(plan: KernelPlan, test: Case): Promise<KernelResult> {
   const bytes = plan.cached ? 0 : Math.floor(Math.min(copiesBytes, availableMemory() / 4));
   const { repetitions, seconds = 0.02 } = plan;
-  const times = await convertingAsync(() =>
-    loadAddon().timeKernel({ ...shape, kernel, threads, tokens, bytes, repetitions, seconds }),
-  );
+  const times = await convertingAsync(() => loadAddon().timeKernel({ ...test, bytes, repetitions, seconds }));
   return {
-    kernel,
-    ...shape,
-    tokens,
-    threads,
+    ...test,
     seconds: { ...summarize(times.seconds), samples: times.seconds },
     bytes: times.weightBytes,
     operations: times.operations,

@@ -4,6 +4,7 @@ import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import { BitnetError } from "../errors.js";
 import type { BenchResult } from "./end-to-end.js";
+import { labelModel } from "./report.js";
 
 interface Point {
   x: number;
@@ -138,9 +139,9 @@ function makePanel(
 ) {
   const isThreads = xLabel === "threads";
   const points = results.map((result): Point => {
-    const { tokensPerSecond: speed, model, kernel, threads, prompt, depth } = result;
+    const { tokensPerSecond: speed, kernel, threads, prompt, depth } = result;
     const parts = [
-      `${model.architecture} ${model.weightType}, ${model.embeddingType} embedding`,
+      labelModel(result),
       kernel,
       isThreads ? "" : `${threads} threads`,
       isThreads && prompt > 0 ? `${prompt} tokens` : "",

@@ -155,7 +155,7 @@ function formatComparisons(comparisons: readonly Comparison[]): string {
 function listRemarks({ limits, energy, results }: MachineReport): string[] {
   const remarks = limits.map(describeLimits);
   if (results.some(({ limit }) => (limit?.percent ?? 0) > 105)) {
-    remarks.push("More than 100 %: the weights are read from the caches, not from memory.");
+    remarks.push("More than 100 %: the weights come from the caches, or the machine was busy while its limits were measured.");
   }
   remarks.push("source" in energy ? `Energy: ${energy.source}.` : `Energy: not available: ${energy.unavailable}.`);
   return remarks;
@@ -166,9 +166,10 @@ export function describeLimits({ kernel, threads, readBandwidth, int8Peak }: Lim
   return `Limits measured with ${count}: ${giga(readBandwidth)} GB/s read, ${giga(int8Peak)} GOP/s int8 (${kernel}).`;
 }
 
-function labelModel({ model }: BenchResult): string {
-  const { architecture, weightType, embeddingType } = model;
-  return `${architecture} ${weightType}, ${embeddingType} embedding`;
+export function labelModel({ model }: BenchResult): string {
+  const { architecture, weightType, embeddingType, layout, fastHead } = model;
+  const asked = `${layout === undefined ? "" : `, layout ${layout}`}${fastHead ? "" : ", full head"}`;
+  return `${architecture} ${weightType}, ${embeddingType} embedding${asked}`;
 }
 
 /** GB/s or GOP/s of the median repetition, whichever the pass is bound by. */

@@ -3,7 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { collectNames, listFrom, startProgress, unique } from "../bench/command-line.js";
 import { formatKernelReport } from "../bench/kernel-report.js";
-import { benchKernels, type Shape, shapeSets } from "../bench/kernels.js";
+import { benchKernels, type Layout, layouts, type Shape, shapeSets } from "../bench/kernels.js";
 import { describeMachine } from "../bench/machine.js";
 import { type Format, formats } from "../bench/report.js";
 import { listKernels } from "../model.js";
@@ -13,6 +13,7 @@ import { interruptSignal, write } from "../output.js";
 
 interface KernelOptions {
   kernel?: string[];
+  layouts: Layout[];
   shapes: Shape[];
   batches: number[];
   threads?: number[];
@@ -28,6 +29,12 @@ export function configureBenchKernels(command: Command): void {
   command
     .description("measure the ternary matrix products of every kernel of this CPU")
     .option("--kernel <names>", "kernels to measure (default: all that this CPU has)", collectNames)
+    .option(
+      "--layouts <names>",
+      `how the weights lie in memory: ${layouts.join(", ")}; all of them: all`,
+      parseLayouts,
+      ["i2_s"],
+    )
     .option(
       "--shapes <list>",
       `ROWSxCOLUMNS, or sets of them: ${setNames.join(", ")} (default: all sets)`,
@@ -49,9 +56,15 @@ Every kernel is compared with scalar before it is timed.
 Examples:
   $ bitnet bench kernels
   $ bitnet bench kernels --kernel avx2 --shapes 2560x2560,6912x2560 --batches 1,512 -t 1,2
+  $ bitnet bench kernels --layouts all --shapes 2B --batches 1
   $ bitnet bench kernels --shapes gemm --batches 1,32,128,256,512,2048 --cached -o csv > gemm.csv`,
     )
-    .action(async (options: KernelOptions) => {
+    .action(async (options: KernelOptions, command: Command) => {
+      const { parent } = command;
+      const misplaced = parent?.options.find((option) => parent.getOptionValueSource(option.attributeName()) === "cli");
+      if (misplaced !== undefined) {
+        command.error(`give the options of 'bench kernels' after it: ${misplaced.flags}`, { exitCode: 2 });
+      }
       await run(options);
     });
   for (const option of command.options) {
@@ -59,6 +72,17 @@ Examples:
       option.defaultValueDescription = "all sets";
     }
   }
+}
+
+function parseLayouts(text: string): Layout[] {
+  const names = text.split(",").map((name) => name.trim());
+  return names.flatMap((name) => {
+    const found = layouts.filter((layout) => name === "all" || name === layout);
+    if (found.length === 0) {
+      throw new InvalidArgumentError(`Expected names of layouts: ${layouts.join(", ")} or all.`);
+    }
+    return found;
+  });
 }
 
 function parseShapes(text: string): Shape[] {
@@ -81,6 +105,7 @@ async function run(options: KernelOptions): Promise<void> {
   try {
     const report = await benchKernels({
       kernels: unique(options.kernel ?? supportedKernels()),
+      layouts: unique(options.layouts),
       shapes: options.shapes,
       batches: unique(options.batches),
       threads: unique(options.threads ?? [loadAddon().physicalCores()]),

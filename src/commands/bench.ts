@@ -34,6 +34,8 @@ interface BenchOptions {
   baseline?: "f16";
   compare?: string;
   plot?: string;
+  layout?: "auto" | "i2_s" | "lut" | "trit";
+  fastHead: boolean;
   kernelConfig?: string;
   tokenizerPre?: string;
 }
@@ -67,6 +69,15 @@ export default function configureBench(command: Command): void {
     )
     .option("--compare <file>", "show ratios to an earlier run: -o json of this command or of llama-bench")
     .option("--plot <file>", "draw tokens/s over threads and batch as SVG")
+    .addOption(
+      new Option("--layout <name>", "how ternary weights lie in memory (default: BITNET_LAYOUT, else auto)").choices([
+        "auto",
+        "i2_s",
+        "lut",
+        "trit",
+      ]),
+    )
+    .option("--no-fast-head", "score the head from its float weights alone")
     .option("--tokenizer-pre <name>", "pre-tokenizer to use instead of the file's")
     .option("--kernel-config <file>", "kernel_config.ini of TL1 and TL2 files")
     .addHelpText(
@@ -110,8 +121,12 @@ async function bench(options: BenchOptions): Promise<void> {
     repetitions: options.repetitions,
     warmup: options.warmup,
     roofline: options.roofline,
-    kernelConfig: options.kernelConfig,
-    tokenizerPre: options.tokenizerPre,
+    load: {
+      kernelConfig: options.kernelConfig,
+      tokenizerPre: options.tokenizerPre,
+      layout: options.layout,
+      fastHead: options.fastHead,
+    },
     signal,
     onProgress: progress.update,
   };
@@ -140,7 +155,8 @@ async function bench(options: BenchOptions): Promise<void> {
 
 /** The same tests on the dense F16 twin of a model, and the speed-up over it. */
 async function addBaseline(report: MachineReport, plan: BenchPlan, model: string): Promise<void> {
-  const { kernelConfig, signal } = plan;
+  const { signal } = plan;
+  const { kernelConfig } = plan.load;
   note(`writing the F16 baseline, ${formatBytes(denseTwinBytes(model))}, to a temporary file`);
   const twin = await writeDenseTwin(model, { kernelConfig, signal });
   try {
