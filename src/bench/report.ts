@@ -67,6 +67,7 @@ function formatCsv(report: MachineReport): string {
       percent_of_limit: result.limit?.percent,
       bound: result.limit?.bound,
       joules_per_token: result.joulesPerToken,
+      tuning: result.tuning === null ? "" : JSON.stringify(result.tuning),
       started_at: result.startedAt,
     };
   });
@@ -126,6 +127,11 @@ function listRemarks({ limits, energy, results }: MachineReport): string[] {
   );
   if (results.some(({ limit }) => (limit?.percent ?? 0) > 105)) {
     remarks.push("More than 100 %: the weights are read from the caches, not from memory.");
+  }
+  for (const file of new Set(results.map(({ tuning }) => tuning?.file))) {
+    if (file !== undefined) {
+      remarks.push(`Tuned with ${file} (BITNET_TUNING=none measures without).`);
+    }
   }
   remarks.push("source" in energy ? `Energy: ${energy.source}.` : `Energy: not available: ${energy.unavailable}.`);
   return remarks;

@@ -9,9 +9,9 @@ import { describeMachine } from "../bench/machine.js";
 import { type Format, formatReport, formats } from "../bench/report.js";
 import { bundledModel } from "../bundled-model.js";
 import { BitnetError } from "../errors.js";
-import { loadAddon } from "../native.js";
 import { collectText, integerFrom } from "../options.js";
 import { interruptSignal, note, write } from "../output.js";
+import { defaultThreads } from "../tuning.js";
 
 interface BenchOptions {
   model?: string[];
@@ -101,7 +101,7 @@ async function bench(options: BenchOptions): Promise<void> {
     const report = await runBench({
       models: listModels(options.model),
       passes: listPasses(options),
-      threads: unique(options.threads ?? [loadAddon().physicalCores()]),
+      threads: unique(options.threads ?? [await defaultThreads()]),
       kernels: options.kernel === undefined ? [undefined] : unique(options.kernel),
       repetitions: options.repetitions,
       warmup: options.warmup,
