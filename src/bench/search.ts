@@ -21,6 +21,8 @@ export type Measure = (settings: Settings, phase: Phase) => Promise<number>;
 export interface Step {
   name: string;
   phases: readonly Phase[]; // those that it can change
+  /** Whether it makes a difference with these settings. Default: always. */
+  applies?: (settings: Settings) => boolean;
   /** Values to try, the incumbent's among them or not. */
   values: readonly (string | number)[];
   get: (settings: Settings) => string | number;
@@ -71,7 +73,9 @@ export async function searchSettings(
   for (let sweep = 0; sweep < (options.quick ? 1 : 2); sweep++) {
     const before = best;
     for (const step of steps) {
-      best = await improve(best, step, pairs, options, trials);
+      if (step.applies?.(best) ?? true) {
+        best = await improve(best, step, pairs, options, trials);
+      }
     }
     if (best === before) {
       break;

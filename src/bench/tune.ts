@@ -97,16 +97,30 @@ export function describeEntry({ kernel, threads, parameters }: Settings, start: 
 
 const kib = 1024;
 
-const searched: { name: keyof NativeTuning; phases: Phase[]; values: number[] }[] = [
+interface Searched {
+  name: keyof NativeTuning;
+  phases: Phase[];
+  values: number[];
+  applies?: Step["applies"];
+}
+
+const searched: Searched[] = [
   { name: "batchRows", phases: ["prefill"], values: [1, 2, 3, 4, 6, 8, 16].map((n) => 96 * n) },
   {
     name: "blockBytes",
     phases: ["prefill"],
     values: [64, 128, 192, 256, 384, 512, 768, 1024, 2048].map((n) => n * kib),
+    applies: ({ kernel }) => kernel !== "amx", // its tiles take all tokens at once
   },
   { name: "decodeChunks", phases: ["decode"], values: [4, 8, 16, 32, 64] },
   { name: "decodeRows", phases: ["decode"], values: [64, 128, 256, 512, 1024] },
   { name: "spinMicroseconds", phases: ["decode"], values: [0, 50, 300, 1000] },
+  {
+    name: "tileTokens",
+    phases: ["few"],
+    values: [2, 4, 6, 8, 12, 16, 24],
+    applies: ({ kernel }) => kernel === "amx",
+  },
 ];
 
 export function listSteps(start: Settings, plan: Pick<TunePlan, "threads">): Step[] {
@@ -130,18 +144,13 @@ export function listSteps(start: Settings, plan: Pick<TunePlan, "threads">): Ste
       set: (settings, threads) => ({ ...settings, threads: Number(threads) }),
     });
   }
-  steps.push(...searched.map(parameterStep));
-  if (start.kernel === "amx") {
-    steps.push(parameterStep({ name: "tileTokens", phases: ["few"], values: [2, 4, 6, 8, 12, 16, 24] }));
-  }
-  return steps;
+  return [...steps, ...searched.map(parameterStep)];
 }
 
-function parameterStep({ name, phases, values }: (typeof searched)[number]): Step {
+function parameterStep({ name, ...rest }: Searched): Step {
   return {
     name,
-    phases,
-    values,
+    ...rest,
     get: ({ parameters }) => parameters[name],
     set: (settings, value) => ({ ...settings, parameters: { ...settings.parameters, [name]: Number(value) } }),
   };

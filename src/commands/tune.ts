@@ -6,11 +6,12 @@ import { describeMachine, formatMachine } from "../bench/machine.js";
 import { formatSpeed, toMarkdown } from "../bench/report.js";
 import type { Comparison, Phase, Trial } from "../bench/search.js";
 import { bytesBeyondCaches, type TuneReport, tokensOf, tune } from "../bench/tune.js";
-import { BitnetError } from "../errors.js";
+import { BitnetError, reasonOf } from "../errors.js";
 import { integerFrom } from "../options.js";
 import { interruptSignal, log, note, write, writeJson } from "../output.js";
 import { formatBytes } from "../progress.js";
 import { findTuningFile, resetTuning, saveTuning } from "../tuning.js";
+import { findTarget } from "../write-file.js";
 
 interface TuneOptions {
   model?: string;
@@ -72,6 +73,9 @@ async function run(options: TuneOptions): Promise<void> {
       hint: "name one with --output FILE, or measure with --dry-run",
     });
   }
+  if (file !== undefined) {
+    await checkTarget(file);
+  }
   const { model, threads, nPrompt: prompt, nGen: generate } = options;
   const report = await tune({
     model,
@@ -95,6 +99,15 @@ async function run(options: TuneOptions): Promise<void> {
     writeJson({ machine: describeMachine(), ...report, file: file ?? null });
   } else {
     write(formatTuning(report, file));
+  }
+}
+
+/** Minutes of measuring should not end with a file that cannot be written. */
+async function checkTarget(file: string): Promise<void> {
+  try {
+    await findTarget(file);
+  } catch (error) {
+    throw new BitnetError("USAGE", `${file}: ${reasonOf(error)}`);
   }
 }
 
