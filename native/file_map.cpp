@@ -99,6 +99,8 @@ void FileMap::dont_need(const uint8_t* begin, uint64_t n_bytes) const {
   VirtualUnlock(const_cast<uint8_t*>(begin), std::min<uint64_t>(n_bytes, data_ + size_ - begin));
 }
 
+const uint8_t* FileMap::read(const uint8_t* begin, uint64_t, uint8_t*) const { return begin; }
+
 #else
 
 FileMap::FileMap(const std::string& path) {
@@ -107,7 +109,9 @@ FileMap::FileMap(const std::string& path) {
   if (fd < 0) fail(ErrorCode::kNotFound, path, std::strerror(errno));
   struct Closer {
     int fd;
-    ~Closer() { ::close(fd); }
+    ~Closer() {
+      if (fd >= 0) ::close(fd);
+    }
   } closer{fd};
 
   struct stat status;
@@ -126,14 +130,25 @@ FileMap::FileMap(const std::string& path) {
   }
   data_ = static_cast<const uint8_t*>(view);
   size_ = size;
+  fd_ = std::exchange(closer.fd, -1);
 }
 
 FileMap::~FileMap() {
+  if (fd_ >= 0) ::close(fd_);
   if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), static_cast<size_t>(size_));
 }
 
 FileMap::FileMap(FileMap&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      fd_(std::exchange(other.fd_, -1)) {}
+
+const uint8_t* FileMap::read(const uint8_t* begin, uint64_t n_bytes, uint8_t* buffer) const {
+  if (begin < data_ || begin >= data_ + size_) return begin;
+  const auto offset = static_cast<off_t>(begin - data_);
+  const ssize_t n = ::pread(fd_, buffer, static_cast<size_t>(n_bytes), offset);
+  return n == static_cast<ssize_t>(n_bytes) ? buffer : begin;
+}
 
 void FileMap::will_need(const uint8_t* begin, uint64_t n_bytes) const {
   if (begin < data_ || begin >= data_ + size_ || n_bytes == 0) return;

@@ -24,11 +24,19 @@ class FileMap {
   void will_need(const uint8_t* begin, uint64_t n_bytes) const;
   void dont_need(const uint8_t* begin, uint64_t n_bytes) const;
 
+  // Some bytes of the mapping read into `buffer` [n_bytes], so that no page of it becomes part of
+  // the process: touching one maps its neighbours too, 64 KiB at a time, and scattered rows soon
+  // the whole file. Returns where the bytes are: `begin` itself if they are elsewhere or cannot be
+  // read.
+  const uint8_t* read(const uint8_t* begin, uint64_t n_bytes, uint8_t* buffer) const;
+
  private:
   const uint8_t* data_ = nullptr;
   uint64_t size_ = 0;
 #ifdef _WIN32
   void* mapping_ = nullptr;
+#else
+  int fd_ = -1;
 #endif
 };
 

@@ -92,9 +92,12 @@ bool Forward::run(std::span<const int32_t> tokens, int64_t position, Hidden want
 
 void Forward::embed(std::span<const int32_t> tokens) {
   const Linear& embd = model_.token_embd;
+  const FileMap* map = model_.gguf.map();
+  const auto n_bytes = static_cast<uint64_t>(embd.row_bytes);
   for (size_t t = 0; t < tokens.size(); ++t) {
-    dequantize_row(embd.type, embd.data + tokens[t] * embd.row_bytes, &x_[t * config_.n_embd],
-                   config_.n_embd);
+    const uint8_t* row = embd.data + tokens[t] * embd.row_bytes;
+    if (map && embd.row_bytes <= kMatmulScratch) row = map->read(row, n_bytes, scratch(0));
+    dequantize_row(embd.type, row, &x_[t * config_.n_embd], config_.n_embd);
   }
 }
 

@@ -27,10 +27,11 @@ Head::Head(const Kernels& kernels, ThreadPool& pool, const Linear& layer, bool c
     : kernels_(kernels),
       pool_(pool),
       layer_(layer),
+      map_(map),
       scratch_(static_cast<size_t>(kMatmulScratch * pool.size())) {
   if (compact && is_float(layer.type) && layer.rows * layer.cols >= kWorthACopy &&
       layer.cols <= kHeadMaxCols && !layer.bias && layer.output_scale == 1) {
-    build(map);
+    build();
   }
 }
 
@@ -38,7 +39,7 @@ int64_t Head::compact_bytes() const {
   return is_compact() ? layer_.rows * (stride_ + static_cast<int64_t>(sizeof(CoarseRow))) : 0;
 }
 
-void Head::build(const FileMap* map) {
+void Head::build() {
   stride_ = (layer_.cols + 31) / 32 * 32;
   const size_t rows = static_cast<size_t>(layer_.rows);
   coarse_ = HugeArray(rows * static_cast<size_t>(stride_));
@@ -52,9 +53,9 @@ void Head::build(const FileMap* map) {
       kernels_.compress_row(layer_.type, layer_.data + r * layer_.row_bytes, layer_.cols,
                             coarse() + r * stride_, &rows_[r]);
     }
-    if (map) {
-      map->dont_need(layer_.data + begin * layer_.row_bytes,
-                     static_cast<uint64_t>((end - begin) * layer_.row_bytes));
+    if (map_) {
+      map_->dont_need(layer_.data + begin * layer_.row_bytes,
+                      static_cast<uint64_t>((end - begin) * layer_.row_bytes));
     }
   });
 }
@@ -137,12 +138,17 @@ void Head::top(const float* hidden, int64_t k, std::span<const int32_t> always, 
     if (upper_[r] >= threshold) candidates_.push_back(r);
   }
   std::fill(out, out + layer_.rows, -std::numeric_limits<float>::infinity());
+  const auto bytes = static_cast<uint64_t>(layer_.row_bytes);
   pool_.parallel_for(static_cast<int64_t>(candidates_.size()), kExactRows,
                      [&](int64_t begin, int64_t end, int thread) {
+                       uint8_t* buffer = scratch_.data() + thread * kMatmulScratch;
+                       Linear row = layer_;
+                       row.rows = 1;
                        for (int64_t i = begin; i < end; ++i) {
-                         const int64_t r = candidates_[static_cast<size_t>(i)];
-                         multiply_float(kernels_, layer_, input_, out, r, r + 1,
-                                        scratch_.data() + thread * kMatmulScratch);
+                         const int32_t r = candidates_[static_cast<size_t>(i)];
+                         const uint8_t* data = layer_.data + r * layer_.row_bytes;
+                         row.data = map_ ? map_->read(data, bytes, buffer) : data;
+                         multiply_float(kernels_, row, input_, out + r, 0, 1, nullptr);
                        }
                      });
 }

@@ -39,7 +39,7 @@ class Head {
   static constexpr int64_t kMaxTop = 512;  // beyond, too many rows are computed twice
 
  private:
-  void build(const FileMap* map);
+  void build();
   void score(const float* hidden);
   // As the peers do: both factors of an F16 product are rounded to F16.
   int8_t* coarse() const { return reinterpret_cast<int8_t*>(coarse_.data()); }
@@ -48,6 +48,7 @@ class Head {
   const Kernels& kernels_;
   ThreadPool& pool_;
   const Linear& layer_;
+  const FileMap* map_;
   FloatInput input_;
   std::vector<float> rounded_;
   AlignedArray<uint8_t> scratch_;  // kMatmulScratch per thread

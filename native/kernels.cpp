@@ -9,7 +9,7 @@
 
 #include "aligned.h"
 #include "error.h"
-#include "formats/ternary.h"
+#include "packing.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <cpuid.h>
@@ -92,35 +92,57 @@ uint32_t detect() {
 uint32_t detect() { return 0; }
 #endif
 
-// A small matrix of odd shape through `kernels` and through scalar: the results must be the same
-// bits.
-bool self_test(const Kernels& kernels) {
-  constexpr int kRows = 19, kCols = 424, kTokens = 23;
-  const int64_t row_bytes = (kCols + 127) / 128 * 32, stride = 512;
-  std::vector<uint8_t> codes(kCols), weights(kRows * row_bytes);
-  AlignedArray<uint8_t> scratch(kMatmulScratch);
-  uint32_t random = 1;
-  auto next = [&random] { return (random = random * 1664525u + 1013904223u) >> 8; };
-  for (int r = 0; r < kRows; ++r) {
-    for (auto& code : codes) code = static_cast<uint8_t>(next() % 3);
-    pack_i2_s_row(codes.data(), kCols, weights.data() + r * row_bytes);
+// A small matrix of odd shape through `kernels`, in every layout, and through scalar: the results
+// must be the same bits.
+class SelfTest {
+ public:
+  SelfTest() {
+    for (auto& code : codes_) code = static_cast<uint8_t>(next() % 3);
+    for (auto& value : x_) value = static_cast<float>(next() % 2001) / 1000.0f - 1.0f;
   }
-  std::vector<float> x(kTokens * kCols);
-  for (auto& value : x) value = static_cast<float>(next() % 2001) / 1000.0f - 1.0f;
-  TernaryMatrix w{weights.data(), kRows, kCols, row_bytes, 0.75f, nullptr};
-  auto run = [&](const Kernels& k, int n_tokens) {
-    std::vector<int8_t> q(kTokens * stride);
+
+  bool passes(const Kernels& kernels) {
+    for (int n_tokens : {1, 3, kTokens}) {
+      const std::vector<float> want = run(kScalar, WeightLayout::kI2S, n_tokens);
+      for (WeightLayout layout : {WeightLayout::kI2S, WeightLayout::kTrits, WeightLayout::kPairs,
+                                  WeightLayout::kTriples}) {
+        if (run(kernels, layout, n_tokens) != want) return false;
+      }
+    }
+    return true;
+  }
+
+ private:
+  static constexpr int kRows = 39, kCols = 424, kTokens = 23, kStride = 512;
+
+  uint32_t next() { return (random_ = random_ * 1664525u + 1013904223u) >> 8; }
+
+  std::vector<float> run(const Kernels& k, WeightLayout layout, int n_tokens) {
+    std::vector<uint8_t> weights(packed_bytes(layout, kRows, kCols));
+    pack_rows(k, layout, codes_.data(), kRows, kCols, weights.data());
+    const TernaryMatrix w{weights.data(), kRows,   kCols, packed_row_bytes(layout, kCols),
+                          0.75f,          nullptr, layout};
+    std::vector<int8_t> q(kTokens * kStride);
     std::vector<float> scale(kTokens), out(kTokens * kRows);
     std::vector<int32_t> sum(kTokens);
-    for (int t = 0; t < n_tokens; ++t)
-      k.quantize(&x[t * kCols], kCols, stride, &q[t * stride], &scale[t], &sum[t]);
-    k.ternary_matmul(w, {n_tokens, stride, q.data(), scale.data(), sum.data()}, out.data(), kRows,
-                     0, kRows, scratch.data());
+    const int64_t table_bytes = lut_table_bytes(layout, kStride);
+    std::vector<uint8_t> tables(kFewTokens * table_bytes);
+    for (int t = 0; t < n_tokens; ++t) {
+      k.quantize(&x_[t * kCols], kCols, kStride, &q[t * kStride], &scale[t], &sum[t]);
+      if (!k.lut_tables || layout == WeightLayout::kI2S || t >= kFewTokens) continue;
+      k.lut_tables(layout, &q[t * kStride], kStride, 0, lut_blocks(layout, kStride),
+                   &tables[t * table_bytes]);
+    }
+    matmul_of(k, layout)(w, {n_tokens, kStride, q.data(), scale.data(), sum.data(), tables.data()},
+                         out.data(), kRows, 0, kRows, scratch_.data());
     return out;
-  };
-  return run(kernels, 1) == run(kScalar, 1) && run(kernels, 3) == run(kScalar, 3) &&
-         run(kernels, kTokens) == run(kScalar, kTokens);
-}
+  }
+
+  uint32_t random_ = 1;
+  std::vector<uint8_t> codes_ = std::vector<uint8_t>(kRows * kCols);
+  std::vector<float> x_ = std::vector<float>(kTokens * kCols);
+  AlignedArray<uint8_t> scratch_{kMatmulScratch};
+};
 
 std::string supported_names() {
   std::string names;
@@ -175,7 +197,7 @@ const Kernels& select_kernels(const std::string& name) {
   static std::set<const Kernels*> tested;
   std::lock_guard<std::mutex> lock(mutex);
   if (!tested.count(&chosen)) {
-    if (&chosen != &kScalar && !self_test(chosen)) {
+    if (&chosen != &kScalar && !SelfTest().passes(chosen)) {
       throw Error(ErrorCode::kInternal,
                   std::string("the kernel '") + chosen.name +
                       "' does not compute what scalar does on this CPU; please report it, and "

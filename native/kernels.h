@@ -121,7 +121,7 @@ struct Kernels {
                      int64_t end, uint8_t* tables);
   // Where column c of a row lies in q.
   int64_t (*activation_index)(int64_t c);
-  // What to make of a TL2 file that is too large for the caches (measured, see docs/kernels.md).
+  // What to make of a TL2 file that is too large for the caches (measured, see docs/layouts.md).
   WeightLayout fastest_tl2;
 
   // out[t * out_stride + r] = sum_c w[r, c] * x[t, c], w of type F32, F16 or BF16, for r in [begin,

@@ -97,6 +97,7 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     .helpOption("-h, --help", "print this help")
     .configureOutput({ outputError: () => {} }) // reportFailure prints
     .exitOverride()
+    .enablePositionalOptions() // `bench kernels` has options of the same names as `bench`
     .showSuggestionAfterError()
     .addHelpText("after", '\nExample:\n  $ bitnet run -p "Once upon a time" -n 100');
   for (const entry of commands) {

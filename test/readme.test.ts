@@ -1,8 +1,10 @@
 // What the README says is true: its commands run, and its table has every option of `bitnet run`.
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { root, runBitnet, tinyModel } from "./fixtures.js";
 import { FakeHub } from "./support/fake-hub.js";
@@ -54,5 +56,34 @@ describe("the table of options", () => {
     const told = rows.flatMap((row) => row.split("|")[1]?.match(/--[a-z-]+/g) ?? []);
     const spelled = told.map((name) => (name === "--temperature" ? "--temp" : name));
     expect(spelled.sort()).toEqual(real.filter((name) => name !== "--help").sort());
+  });
+});
+
+test("the library example tells a story", () => {
+  const [, example = ""] = /```ts\n(.*?)```/s.exec(readme) ?? [];
+  const { outputText } = ts.transpileModule(example.replace('"model.gguf"', JSON.stringify(tinyModel)), {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
+  });
+  // Inside the package, where "bitnet-cli" means itself.
+  const path = join(root, "build", `readme-${process.pid}.mjs`);
+  writeFileSync(path, outputText);
+  try {
+    expect(execFileSync(process.execPath, [path], { encoding: "utf8" })).toMatch(/\w+ \w+ \w+/);
+  } finally {
+    rmSync(path);
+  }
+});
+
+describe("links between the documents", () => {
+  const documents = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "models/README.md"].concat(
+    readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
+  );
+  test.each(documents)("%s points to files that are there", (document) => {
+    const text = readFileSync(join(root, document), "utf8");
+    const targets = [...text.matchAll(/\]\(([^)#]+)[^)]*\)/g)].flatMap(([, target = ""]) =>
+      target.includes("://") ? [] : target,
+    );
+    const missing = targets.filter((target) => !existsSync(join(root, dirname(document), target)));
+    expect(missing).toEqual([]);
   });
 });

@@ -170,7 +170,8 @@ async function limitsFor(
 }
 
 function addLimit(result: BenchResult, cost: NativeModelCost, limits: Limits | undefined): void {
-  if (limits !== undefined) {
+  // How fast floats can be multiplied is not measured, so prefill of a dense model has no known limit.
+  if (limits !== undefined && (cost.ternaryOperations > 0 || result.prompt === 0)) {
     const { seconds, bound } = limitOf(listWork(cost, result), limits);
     result.limit = { percent: (100 * seconds) / summarize(result.seconds).median, bound };
   }

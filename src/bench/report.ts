@@ -1,14 +1,19 @@
 // A report of `bitnet bench` as text: a Markdown table, CSV, JSON, or one JSON object per line.
 
+import { basename } from "node:path";
+import type { Comparison } from "./compare.js";
 import type { BenchReport, BenchResult } from "./end-to-end.js";
 import type { Limits } from "./limits.js";
 import { formatMachine, type Machine } from "./machine.js";
+import { medianOf } from "./stats.js";
 
 export const formats = ["md", "csv", "json", "jsonl"] as const;
 export type Format = (typeof formats)[number];
 
 export interface MachineReport extends BenchReport {
   machine: Machine;
+  /** With --compare or --baseline. */
+  comparisons?: Comparison[];
 }
 
 export function formatReport(report: MachineReport, format: Format): string {
@@ -29,7 +34,15 @@ function limitsOf({ limits }: BenchReport, { kernel, threads }: BenchResult): Li
 }
 
 function flatten(report: MachineReport, result: BenchResult) {
-  return { ...result, limits: limitsOf(report, result), energy: report.energy, machine: report.machine };
+  const { energy, machine } = report;
+  return { ...result, comparisons: comparisonsOf(report, result), limits: limitsOf(report, result), energy, machine };
+}
+
+function comparisonsOf({ comparisons }: MachineReport, result: BenchResult): Comparison[] | undefined {
+  return comparisons?.filter(
+    ({ model, kernel, threads, test }) =>
+      model === result.model.path && kernel === result.kernel && threads === result.threads && test === result.test,
+  );
 }
 
 function formatCsv(report: MachineReport): string {
@@ -37,6 +50,7 @@ function formatCsv(report: MachineReport): string {
   const rows = report.results.map((result) => {
     const { model, tokensPerSecond: speed } = result;
     const limits = limitsOf(report, result);
+    const compared = comparisonsOf(report, result) ?? [];
     return {
       version: machine.version,
       cpu: machine.cpu,
@@ -69,6 +83,8 @@ function formatCsv(report: MachineReport): string {
       joules_per_token: result.joulesPerToken,
       tuning: result.tuning === null ? "" : JSON.stringify(result.tuning),
       started_at: result.startedAt,
+      compared_with: compared.map(({ earlier }) => earlier.model).join(";"),
+      ratio: compared.map(({ ratio }) => ratio).join(";"),
     };
   });
   return toCsv(rows);
@@ -110,21 +126,35 @@ function formatMarkdown(report: MachineReport): string {
       `${formatSpeed(speed.mean)} ± ${formatSpeed(speed.deviation)}`,
       `${formatSpeed(speed.median)} [${formatSpeed(speed.min)}-${formatSpeed(speed.max)}]`,
       formatRate(result),
-      result.limit === undefined ? "" : `${result.limit.percent.toFixed(0)} % (${result.limit.bound})`,
+      formatShare(result.limit),
     ];
     return withEnergy ? [...cells, result.joulesPerToken?.toPrecision(3) ?? ""] : cells;
   });
   const numeric = new Set([1, 2, 4, 6, 7, 8, 9, 10]);
   const table = toMarkdown([withEnergy ? [...header, "J/token"] : header, ...rows], numeric);
-  return `${formatMachine(report.machine)}\n\n${table}\n${listRemarks(report).join("\n")}\n`;
+  const comparison = report.comparisons === undefined ? "" : `${formatComparisons(report.comparisons)}\n`;
+  return `${formatMachine(report.machine)}\n\n${table}\n${comparison}${listRemarks(report).join("\n")}\n`;
+}
+
+function formatComparisons(comparisons: readonly Comparison[]): string {
+  if (comparisons.length === 0) {
+    return "Nothing to compare: no test with the same number of threads is in both runs.\n";
+  }
+  const header = ["compared with", "model", "threads", "test", "then t/s", "now t/s", "ratio [lowest-highest]"];
+  const rows = comparisons.map(({ model, threads, test, median, earlier, ratio, low, high }) => [
+    earlier.description,
+    basename(model),
+    String(threads),
+    test,
+    formatSpeed(medianOf(earlier.samples)),
+    formatSpeed(median),
+    `${ratio.toFixed(2)} [${low.toFixed(2)}-${high.toFixed(2)}]`,
+  ]);
+  return toMarkdown([header, ...rows], new Set([2, 4, 5, 6]));
 }
 
 function listRemarks({ limits, energy, results }: MachineReport): string[] {
-  const remarks = limits.map(
-    ({ kernel, threads, readBandwidth, int8Peak }) =>
-      `Limits measured with ${threads} thread${threads === 1 ? "" : "s"}: ${giga(readBandwidth)} GB/s read, ` +
-      `${giga(int8Peak)} GOP/s int8 (${kernel}).`,
-  );
+  const remarks = limits.map(describeLimits);
   if (results.some(({ limit }) => (limit?.percent ?? 0) > 105)) {
     remarks.push("More than 100 %: the weights are read from the caches, not from memory.");
   }
@@ -137,6 +167,11 @@ function listRemarks({ limits, energy, results }: MachineReport): string[] {
   return remarks;
 }
 
+export function describeLimits({ kernel, threads, readBandwidth, int8Peak }: Limits): string {
+  const count = `${threads} thread${threads === 1 ? "" : "s"}`;
+  return `Limits measured with ${count}: ${giga(readBandwidth)} GB/s read, ${giga(int8Peak)} GOP/s int8 (${kernel}).`;
+}
+
 function labelModel({ model }: BenchResult): string {
   const { architecture, weightType, embeddingType } = model;
   return `${architecture} ${weightType}, ${embeddingType} embedding`;
@@ -145,8 +180,12 @@ function labelModel({ model }: BenchResult): string {
 /** GB/s or GOP/s of the median repetition, whichever the pass is bound by. */
 function formatRate({ bytes, operations, prompt, generate, tokensPerSecond, limit }: BenchResult): string {
   const seconds = (prompt + generate) / tokensPerSecond.median;
-  const isCompute = limit === undefined ? prompt > 0 : limit.bound === "compute";
+  const isCompute = limit === undefined ? prompt > 0 && operations > 0 : limit.bound === "compute";
   return isCompute ? `${giga(operations / seconds)} GOP/s` : `${giga(bytes / seconds)} GB/s`;
+}
+
+export function formatShare(limit: BenchResult["limit"]): string {
+  return limit === undefined ? "" : `${limit.percent.toFixed(0)} % (${limit.bound})`;
 }
 
 export function giga(value: number): string {

@@ -1,17 +1,22 @@
 // bitnet bench: how fast a model runs here and how fast it could, the twin of llama-bench and e2e_benchmark.py.
 
 import { existsSync } from "node:fs";
-import { Presets, SingleBar } from "cli-progress";
+import { readFile, writeFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type BenchProgress, runBench } from "../bench/end-to-end.js";
-import type { PassShape } from "../bench/limits.js";
-import { describeMachine } from "../bench/machine.js";
-import { type Format, formatReport, formats } from "../bench/report.js";
+import { collectNames, listFrom, startProgress, unique } from "../bench/command-line.js";
+import { compareResults, parseEarlier, toEarlier } from "../bench/compare.js";
+import { denseTwinBytes, writeDenseTwin } from "../bench/dense-twin.js";
+import { type BenchPlan, runBench } from "../bench/end-to-end.js";
+import type { Limits, PassShape } from "../bench/limits.js";
+import { describeMachine, formatMachine } from "../bench/machine.js";
+import { type Format, formatReport, formats, type MachineReport } from "../bench/report.js";
 import { bundledModel } from "../bundled-model.js";
 import { BitnetError } from "../errors.js";
 import { collectText, integerFrom } from "../options.js";
 import { interruptSignal, note, write } from "../output.js";
+import { formatBytes } from "../progress.js";
 import { defaultThreads } from "../tuning.js";
+import { configureBenchKernels } from "./bench-kernels.js";
 
 interface BenchOptions {
   model?: string[];
@@ -25,6 +30,10 @@ interface BenchOptions {
   warmup: boolean;
   roofline: boolean;
   output: Format;
+  json?: boolean;
+  baseline?: "f16";
+  compare?: string;
+  plot?: string;
   kernelConfig?: string;
   tokenizerPre?: string;
 }
@@ -52,6 +61,12 @@ export default function configureBench(command: Command): void {
     .option("--no-warmup", "do not run each test once before it is timed")
     .option("--no-roofline", "do not measure what the machine could do at most")
     .addOption(new Option("-o, --output <format>", "format of the results").choices(formats).default("md"))
+    .option("--json", "the same as -o json")
+    .addOption(
+      new Option("--baseline <type>", "measure the model as dense F16 too, in a temporary file").choices(["f16"]),
+    )
+    .option("--compare <file>", "show ratios to an earlier run: -o json of this command or of llama-bench")
+    .option("--plot <file>", "draw tokens/s over threads and batch as SVG")
     .option("--tokenizer-pre <name>", "pre-tokenizer to use instead of the file's")
     .option("--kernel-config <file>", "kernel_config.ini of TL1 and TL2 files")
     .addHelpText(
@@ -62,23 +77,14 @@ Lists are separated by commas; every combination is measured.
 Examples:
   $ bitnet bench -m model.gguf
   $ bitnet bench -m model.gguf -p 128,512 -n 64 -t 1,2,4 -d 0,4096
-  $ bitnet bench -m a.gguf -m b.gguf -o json > results.json`,
+  $ bitnet bench -m a.gguf -m b.gguf -o json > results.json
+  $ bitnet bench -m a.gguf --compare results.json --plot speed.svg
+  $ bitnet bench kernels --shapes 2B --batches 1,128`,
     )
     .action(async (options: BenchOptions) => {
       await bench(options);
     });
-}
-
-/** A parser for a list of integers; a repeated option adds to it. */
-function listFrom(min: number, max: number): (text: string, earlier?: number[]) => number[] {
-  const parse = integerFrom(min, max);
-  const lists = new WeakSet<number[]>(); // what this parser has made: a default is replaced, not added to
-  return (text, earlier) => {
-    const values = text.split(",").map((word) => parse(word.trim()));
-    const all = [...(earlier !== undefined && lists.has(earlier) ? earlier : []), ...values];
-    lists.add(all);
-    return all;
-  };
+  configureBenchKernels(command.enablePositionalOptions().command("kernels"));
 }
 
 function collectPair(text: string, earlier: PassShape[] = []): PassShape[] {
@@ -90,32 +96,70 @@ function collectPair(text: string, earlier: PassShape[] = []): PassShape[] {
   return [...earlier, { prompt, generate, depth: 0 }];
 }
 
-function collectNames(text: string, earlier: string[] = []): string[] {
-  return [...earlier, ...text.split(",").map((name) => name.trim())];
-}
-
 async function bench(options: BenchOptions): Promise<void> {
   const signal = interruptSignal();
+  const { compare } = options;
+  const earlier = compare === undefined ? undefined : parseEarlier(await readFile(compare, "utf8"), compare);
+  const models = listModels(options.model);
   const progress = startProgress();
+  const plan: BenchPlan = {
+    models,
+    passes: listPasses(options),
+    threads: unique(options.threads ?? [await defaultThreads()]),
+    kernels: options.kernel === undefined ? [undefined] : unique(options.kernel),
+    repetitions: options.repetitions,
+    warmup: options.warmup,
+    roofline: options.roofline,
+    kernelConfig: options.kernelConfig,
+    tokenizerPre: options.tokenizerPre,
+    signal,
+    onProgress: progress.update,
+  };
   try {
-    const report = await runBench({
-      models: listModels(options.model),
-      passes: listPasses(options),
-      threads: unique(options.threads ?? [await defaultThreads()]),
-      kernels: options.kernel === undefined ? [undefined] : unique(options.kernel),
-      repetitions: options.repetitions,
-      warmup: options.warmup,
-      roofline: options.roofline,
-      kernelConfig: options.kernelConfig,
-      tokenizerPre: options.tokenizerPre,
-      signal,
-      onProgress: progress.update,
-    });
+    const report: MachineReport = { machine: describeMachine(), ...(await runBench(plan)) };
+    if (earlier !== undefined) {
+      report.comparisons = compareResults(report.results, earlier);
+    }
+    if (options.baseline !== undefined) {
+      progress.stop();
+      for (const model of models) {
+        await addBaseline(report, plan, model);
+      }
+    }
     progress.stop();
-    write(formatReport({ machine: describeMachine(), ...report }, options.output));
+    write(formatReport(report, options.json ? "json" : options.output));
+    if (options.plot !== undefined) {
+      const { drawPlot } = await import("../bench/plot.js"); // its libraries take a while to load
+      await writeFile(options.plot, drawPlot(report.results, formatMachine(report.machine)));
+      note(`wrote ${options.plot}`);
+    }
   } finally {
     progress.stop();
   }
+}
+
+/** The same tests on the dense F16 twin of a model, and the speed-up over it. */
+async function addBaseline(report: MachineReport, plan: BenchPlan, model: string): Promise<void> {
+  const { kernelConfig, signal } = plan;
+  note(`writing the F16 baseline, ${formatBytes(denseTwinBytes(model))}, to a temporary file`);
+  const twin = await writeDenseTwin(model, { kernelConfig, signal });
+  try {
+    const { results, limits } = await runBench({ ...plan, models: [twin.path] });
+    const ours = report.results.filter((result) => result.model.path === model);
+    const pairs = ours.flatMap((result) => {
+      const same = results.filter(({ kernel }) => kernel === result.kernel).map(toEarlier);
+      return compareResults([result], same);
+    });
+    report.results.push(...results);
+    report.limits.push(...limits.filter((entry) => !report.limits.some((known) => isSameLimit(known, entry))));
+    report.comparisons = [...(report.comparisons ?? []), ...pairs];
+  } finally {
+    await twin.delete();
+  }
+}
+
+function isSameLimit(a: Limits, b: Limits): boolean {
+  return a.kernel === b.kernel && a.threads === b.threads;
 }
 
 function listModels(given: string[] | undefined): string[] {
@@ -137,38 +181,4 @@ function listPasses({ nPrompt, nGen, promptGenerate = [], depth: depths }: Bench
     throw new BitnetError("USAGE", "there is nothing to measure", { hint: "give -p, -n or -pg a number above 0" });
   }
   return real;
-}
-
-function unique<T>(values: readonly T[]): T[] {
-  return [...new Set(values)];
-}
-
-/** A bar on a terminal, nothing elsewhere. */
-function startProgress(): { update: (progress: BenchProgress) => void; stop: () => void } {
-  if (!process.stderr.isTTY) {
-    return { update: () => {}, stop: () => {} };
-  }
-  const bar = new SingleBar(
-    {
-      stream: process.stderr,
-      format: "{bar} {percentage}%  ETA {eta_formatted}  {what}",
-      hideCursor: true,
-      clearOnComplete: true,
-      gracefulExit: false, // Ctrl-C belongs to the command
-    },
-    Presets.shades_grey,
-  );
-  let isStarted = false;
-  return {
-    update({ done, total, what }) {
-      if (!isStarted) {
-        isStarted = true;
-        bar.start(total, 0, { what });
-      }
-      bar.update(done, { what });
-    },
-    stop() {
-      bar.stop();
-    },
-  };
 }

@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
     if (!supported(*k) || (argc > 1 && *argv[1] && std::strcmp(argv[1], k->name) != 0)) continue;
     for (const auto& shape : kShapes) {
       for (bool far : {false, true}) bench(*k, {shape[0], shape[1], 1, far}, rounds);
-      for (int64_t n : {8, 128}) if (argc <= 3) bench(*k, {shape[0], shape[1], n, false}, rounds);
+      for (int64_t n : {8, 128}) bench(*k, {shape[0], shape[1], n, false}, rounds);
     }
   }
 }

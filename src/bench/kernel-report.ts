@@ -1,0 +1,68 @@
+// A report of `bitnet bench kernels` as text.
+
+import type { KernelReport } from "./kernels.js";
+import { formatMachine, type Machine } from "./machine.js";
+import { describeLimits, type Format, formatShare, giga, toCsv, toMarkdown } from "./report.js";
+
+export function formatKernelReport(report: KernelReport & { machine: Machine }, format: Format): string {
+  const { machine, results, limits, cached } = report;
+  const limitsOf = (kernel: string, threads: number) =>
+    limits.find((entry) => entry.kernel === kernel && entry.threads === threads);
+  switch (format) {
+    case "json":
+      return `${JSON.stringify(report, null, 2)}\n`;
+    case "jsonl":
+      return results
+        .map((result) => ({ ...result, cached, limits: limitsOf(result.kernel, result.threads), machine }))
+        .map((line) => `${JSON.stringify(line)}\n`)
+        .join("");
+    case "csv":
+      return toCsv(
+        results.map(({ seconds, ...result }) => ({
+          version: machine.version,
+          cpu: machine.cpu,
+          kernel: result.kernel,
+          rows: result.rows,
+          cols: result.cols,
+          batch: result.tokens,
+          threads: result.threads,
+          time_ms: seconds.median * 1e3,
+          min_ms: seconds.min * 1e3,
+          max_ms: seconds.max * 1e3,
+          gops: result.operations / seconds.median / 1e9,
+          gbs: result.bytes / seconds.median / 1e9,
+          throughput_tokens_per_sec: result.tokens / seconds.median,
+          percent_of_limit: result.limit?.percent,
+          bound: result.limit?.bound,
+        })),
+      );
+    case "md":
+      return formatMarkdown(report);
+  }
+}
+
+function formatMarkdown({ machine, results, limits, cached }: KernelReport & { machine: Machine }): string {
+  const header = ["kernel", "rows x columns", "batch", "threads", "time", "GOP/s", "GB/s", "of the limit"];
+  const rows = results.map(({ kernel, rows, cols, tokens, threads, seconds, bytes, operations, limit }) => [
+    kernel,
+    `${rows} x ${cols}`,
+    String(tokens),
+    String(threads),
+    formatTime(seconds.median),
+    giga(operations / seconds.median),
+    giga(bytes / seconds.median),
+    formatShare(limit),
+  ]);
+  const remarks = [
+    "Every kernel was compared with scalar before it was timed; times are medians.",
+    cached
+      ? "The same weights were multiplied again and again: they come from the caches where they fit."
+      : "Copies of the weights took turns, so that they come from memory as in a model.",
+    ...limits.map(describeLimits),
+  ];
+  return `${formatMachine(machine)}\n\n${toMarkdown([header, ...rows], new Set([2, 3, 4, 5, 6, 7]))}\n${remarks.join("\n")}\n`;
+}
+
+function formatTime(seconds: number): string {
+  return seconds < 1e-3 ? `${(seconds * 1e6).toFixed(1)} µs` : `${(seconds * 1e3).toPrecision(4)} ms`;
+}
