@@ -126,7 +126,7 @@ describe("the search", () => {
         fooled += Number(settings !== start);
         adopted += trials.filter((trial) => trial.adopted).length;
       }
-      // Of about 1800 candidates; without a second comparison it would be 50.
+      // Of about 1800 candidates each time; without the second comparison it would be 60 and more.
       expect({ deviation, fooled, few: adopted <= 10 }).toEqual({ deviation, fooled: 0, few: true });
     }
   });
@@ -399,7 +399,22 @@ describe("bitnet tune", () => {
     });
   });
 
+  test("a damaged file is ignored by the other commands, with one line for who debugs", async () => {
+    await withFolder(async (folder) => {
+      const file = join(folder, "tuning.json");
+      writeFileSync(file, "{");
+      const story = ["run", "-p", "Once", "-n", "2", "--quiet", "-m", tinyModel];
+      const quiet = await runBitnet(story, { env: { BITNET_TUNING: file } });
+      expect(quiet).toMatchObject({ status: 0, stderr: "" });
+      const { status, stderr } = await runBitnet(story, { env: { BITNET_TUNING: file, NODE_DEBUG: "bitnet" } });
+      expect(status).toBe(0);
+      expect(stderr).toMatch(/^BITNET \d+: the tuning file is ignored: .*tuning\.json: it is not a tuning file\n$/);
+    });
+  });
+
   test("says what it cannot do before it measures", async () => {
+    const many = await runBitnet([...tiny, "--dry-run", "-t", "1024"]);
+    expect(many).toMatchObject({ status: 1, stderr: expect.stringMatching(/^error: expected at most \d+ threads/) });
     const { status, stderr } = await runBitnet(["tune"], { env: { BITNET_TUNING: "none" } });
     expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(/--output FILE/) });
     await withFolder(async (folder) => {

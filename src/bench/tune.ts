@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { generateDummy } from "../dummy.js";
-import { convertingAsync } from "../errors.js";
+import { BitnetError, convertingAsync } from "../errors.js";
 import { loadAddon, type NativeModel, type NativeSession, type NativeTuning } from "../native.js";
 import { chooseKernel, supportedKernels, type TuningEntry } from "../tuning.js";
 import { PassRunner } from "./end-to-end.js";
@@ -37,6 +37,13 @@ export const bytesBeyondCaches = 2 ** 26;
 
 export async function tune(plan: TunePlan): Promise<TuneReport> {
   return convertingAsync(async () => {
+    const cores = loadAddon().physicalCores();
+    if (plan.threads !== undefined && plan.threads > cores) {
+      throw new BitnetError(
+        "USAGE",
+        `expected at most ${cores} threads, the cores of this machine, but got ${plan.threads}`,
+      );
+    }
     if (plan.model !== undefined) {
       return tuneOn(plan.model, plan);
     }
