@@ -506,6 +506,7 @@ class ModelObject : public Wrapped<ModelObject> {
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&ModelObject::create_session>("createSession"),
                           InstanceMethod<&ModelObject::cost>("cost"),
+                          InstanceMethod<&ModelObject::set_tuning>("setTuning"),
                           InstanceMethod<&ModelObject::close>("close")});
   }
 
@@ -533,6 +534,12 @@ class ModelObject : public Wrapped<ModelObject> {
     number("batchTokens", cost.batch_tokens);
     return out;
   }
+  Napi::Value set_tuning(const Napi::CallbackInfo& info) {
+    if (!model_) throw to_js(info.Env(), ErrorCode::kUsage, "the model is closed");
+    const bitnet::Tuning tuning = tuning_of(options_arg(info, 0));
+    guarded(info.Env(), [&] { model_->set_tuning(tuning); });
+    return info.Env().Undefined();
+  }
   Napi::Value close(const Napi::CallbackInfo& info) {
     model_.reset();
     return info.Env().Undefined();
@@ -555,6 +562,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   options.tokenizer_pre = optional_string(js, "tokenizerPre");
   options.kernel_config = optional_string(js, "kernelConfig");
   options.layout = optional_string(js, "layout");
+  if (js.Get("tuning").IsObject()) options.tuning = tuning_of(js.Get("tuning").As<Napi::Object>());
   if (js.Get("inPlace").IsBoolean()) options.in_place = js.Get("inPlace").ToBoolean();
   if (js.Get("fastHead").IsBoolean()) options.fast_head = js.Get("fastHead").ToBoolean();
   auto model = std::make_shared<std::shared_ptr<bitnet::Model>>();

@@ -16,9 +16,6 @@ namespace {
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 constexpr int64_t kThreadScratch =
     kMatmulScratch + kAttentionScratch * static_cast<int64_t>(sizeof(float));
-// Rows a thread takes at a time in a batch: their packed weights stay in its cache, and they are
-// whole panels of every kernel (8, 12 or 32 rows).
-constexpr int64_t kGemmRows = 96;
 
 }  // namespace
 
@@ -121,6 +118,8 @@ void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t
   normed_stride_ = cols;
   activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(),
                   sums_.data()};
+  activations_.block_bytes = model_.tuning.block_bytes;
+  activations_.tile_tokens = model_.tuning.tile_tokens;
   model_.pool.parallel_for(n, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       before(t);
@@ -250,11 +249,12 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
   const WeightLayout layout = model_.layout;
   const bool look_ups = layout == WeightLayout::kPairs || layout == WeightLayout::kTriples;
   if (look_ups && products[0].layer->is_ternary) make_tables();
-  int64_t grain = kGemmRows, total = 0;
-  if (n == 1) {  // long streams of memory, and still a second chunk for whoever is done first
+  int64_t grain = model_.tuning.batch_rows, total = 0;
+  if (n == 1) {  // long streams of memory, and still a chunk for whoever is done first
     for (const Product& p : products) total += p.layer->rows;
     const int64_t unit = look_ups ? 32 : 16;
-    grain = std::max(unit, total / (2 * model_.pool.size()) / unit * unit);
+    const int64_t n_chunks = model_.tuning.decode_chunks * model_.pool.size();
+    grain = std::clamp<int64_t>(total / n_chunks / unit * unit, unit, model_.tuning.decode_rows);
     total = 0;
   }
   for (const Product& p : products) total += round_up(p.layer->rows, grain);

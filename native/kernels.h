@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "formats/tensor_type.h"
+#include "tuning.h"
 
 namespace bitnet {
 
@@ -60,6 +61,8 @@ struct QuantizedBatch {
   // [n_tokens, lut_table_bytes()] as Kernels::lut_tables writes them; read by lut_matmul if there
   // are at most kFewTokens.
   const uint8_t* tables = nullptr;
+  // See tuning.h.
+  int64_t block_bytes = Tuning{}.block_bytes, tile_tokens = Tuning{}.tile_tokens;
 };
 
 // Up to so many tokens, the kernels of the denser layouts read the packed weights for each; with

@@ -47,6 +47,7 @@ export {
   type ModelInfo,
   Session,
   type SessionOptions,
+  type TuningParameters,
 } from "./model.js";
 export { listModels, type ModelFile, removeModels } from "./model-files.js";
 export {
@@ -63,3 +64,4 @@ export {
   Tokenizer,
   type TokenizerInfo,
 } from "./tokenizer.js";
+export type { AppliedTuning } from "./tuning.js";

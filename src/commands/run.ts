@@ -342,6 +342,7 @@ async function collect(
   const withLogprobs = pieces.some((piece) => piece.logprob !== undefined);
   return {
     model: { path: about.path, name, architecture, weightType, kernel, threads },
+    tuning: about.model.tuning ?? null,
     prompt: about.prompt,
     text: pieces.map((piece) => piece.text).join(""),
     finishReason,

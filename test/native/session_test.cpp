@@ -112,6 +112,55 @@ TEST("every layout of the weights gives the same logits, with every kernel and n
   }
 }
 
+TEST("no tuning changes a bit of the logits, with any kernel and layout") {
+  const bitnet::Tuning tunings[] = {{96, 1, 32, 16 * 1024, 2, 0},
+                                    {192, 3, 96, 48 * 1024, 5, 20},
+                                    {96 * 64, 1024, 32 * 1024, 64 << 20, 1024, 10'000}};
+  for (const bitnet::Kernels* kernel : bitnet::all_kernels()) {
+    if (!bitnet::supported(*kernel)) continue;
+    for (const char* layout : {"i2_s", "lut", "trit"}) {
+      bitnet::LoadOptions options;
+      options.kernel = kernel->name;
+      options.n_threads = 2;
+      options.layout = layout;
+      const auto model =
+          std::shared_ptr<Model>(Model::load(check::data("golden/b158-small.gguf"), options));
+      for (const int n : {1, 4, 11, kQuick ? 12 : 90}) {
+        model->set_tuning({});
+        const Logits expected = fresh_logits(model, prompt_of(n));
+        for (const bitnet::Tuning& tuning : tunings) {
+          model->set_tuning(tuning);
+          if (same_bits(fresh_logits(model, prompt_of(n)), expected)) continue;
+          check::fail(__FILE__, __LINE__,
+                      std::string(kernel->name) + ", " + layout + ", tokens " + std::to_string(n) +
+                          ", rows " + std::to_string(tuning.batch_rows) + ": other logits");
+        }
+      }
+    }
+  }
+}
+
+TEST("a tuning outside its bounds is refused, when loading and later, and changes nothing") {
+  const std::string path = check::data("golden/b158-small.gguf");
+  const bitnet::Tuning defaults;
+  for (const bitnet::TuningParameter& p : bitnet::kTuningParameters) {
+    std::vector<int64_t> bad = {p.least - p.step, p.most + p.step, INT64_MIN, INT64_MAX};
+    if (p.step > 1) bad.push_back(p.least + 1);
+    for (const int64_t value : bad) {
+      bitnet::LoadOptions options;
+      options.tuning.*p.field = value;
+      CHECK_THROWS(Model::load(path, options), Error, p.name);
+      CHECK_THROWS(golden()->set_tuning(options.tuning), Error, p.name);
+    }
+    CHECK(golden()->tuning.*p.field == defaults.*p.field);
+    for (const int64_t value : {p.least, p.most}) {
+      bitnet::LoadOptions options;
+      options.tuning.*p.field = value;
+      CHECK(Model::load(path, options)->tuning.*p.field == value);
+    }
+  }
+}
+
 TEST("the layout that is named is the one in memory, with its size in copied_bytes") {
   auto load_as = [](const char* file, const char* layout, const char* config) {
     bitnet::LoadOptions options;
