@@ -187,12 +187,20 @@ void amx_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int
 
 }  // namespace
 
-extern const Kernels kAmx = {"amx",        kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx,
-                             quantize,     amx_matmul,
-                             float_matmul, dot,
-                             compress_row, coarse_matvec,
-                             block_matvec, attention,
-                             rms_norm,     silu_mul,
-                             relu2_mul,    add};
+extern const Kernels kAmx = {"amx",
+                             kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx,
+                             quantize,
+                             amx_matmul,
+                             float_matmul,
+                             dot,
+                             compress_row,
+                             coarse_matvec,
+                             block_matvec,
+                             attention,
+                             merge_attention,
+                             rms_norm,
+                             silu_mul,
+                             relu2_mul,
+                             add};
 
 }  // namespace bitnet

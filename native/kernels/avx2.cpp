@@ -86,7 +86,8 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 }  // namespace
 
 extern const Kernels kAvx2 = {
-    "avx2",        kCpuAvx2,     quantize,  ternary_matmul, float_matmul, dot,       compress_row,
-    coarse_matvec, block_matvec, attention, rms_norm,       silu_mul,     relu2_mul, add};
+    "avx2",       kCpuAvx2,      quantize,     ternary_matmul, float_matmul,    dot,
+    compress_row, coarse_matvec, block_matvec, attention,      merge_attention, rms_norm,
+    silu_mul,     relu2_mul,     add};
 
 }  // namespace bitnet

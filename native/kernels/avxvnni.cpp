@@ -71,12 +71,20 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 }  // namespace
 
-extern const Kernels kAvxVnni = {"avxvnni",    kCpuAvx2 | kCpuAvxVnni,
-                                 quantize,     ternary_matmul,
-                                 float_matmul, dot,
-                                 compress_row, coarse_matvec,
-                                 block_matvec, attention,
-                                 rms_norm,     silu_mul,
-                                 relu2_mul,    add};
+extern const Kernels kAvxVnni = {"avxvnni",
+                                 kCpuAvx2 | kCpuAvxVnni,
+                                 quantize,
+                                 ternary_matmul,
+                                 float_matmul,
+                                 dot,
+                                 compress_row,
+                                 coarse_matvec,
+                                 block_matvec,
+                                 attention,
+                                 merge_attention,
+                                 rms_norm,
+                                 silu_mul,
+                                 relu2_mul,
+                                 add};
 
 }  // namespace bitnet

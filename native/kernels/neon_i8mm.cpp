@@ -70,12 +70,20 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
 
 }  // namespace
 
-extern const Kernels kNeonI8mm = {"neon_i8mm",  kCpuNeon | kCpuDotprod | kCpuI8mm,
-                                  quantize,     ternary_matmul,
-                                  float_matmul, dot,
-                                  compress_row, coarse_matvec,
-                                  block_matvec, attention,
-                                  rms_norm,     silu_mul,
-                                  relu2_mul,    add};
+extern const Kernels kNeonI8mm = {"neon_i8mm",
+                                  kCpuNeon | kCpuDotprod | kCpuI8mm,
+                                  quantize,
+                                  ternary_matmul,
+                                  float_matmul,
+                                  dot,
+                                  compress_row,
+                                  coarse_matvec,
+                                  block_matvec,
+                                  attention,
+                                  merge_attention,
+                                  rms_norm,
+                                  silu_mul,
+                                  relu2_mul,
+                                  add};
 
 }  // namespace bitnet
