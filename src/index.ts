@@ -48,6 +48,7 @@ export {
   Session,
   type SessionOptions,
 } from "./model.js";
+export type { CacheType } from "./native.js";
 export { listModels, type ModelFile, removeModels } from "./model-files.js";
 export {
   type DownloadedCheckpoint,

@@ -89,11 +89,15 @@ export interface NativeLoadOptions {
   kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
 }
 
+/** How keys and values are kept: q8 is int8 with one factor per vector, half the memory. Default: f16. */
+export type CacheType = "f16" | "q8";
+export const cacheTypes: readonly CacheType[] = ["f16", "q8"];
+
 export interface NativeModel {
   readonly info: NativeModelInfo;
   readonly gguf: NativeGguf;
   readonly tokenizer: NativeTokenizer;
-  createSession(options: { contextSize: number }): NativeSession; // throws NO_MEMORY, USAGE
+  createSession(options: { contextSize: number; cacheType?: CacheType }): NativeSession; // throws NO_MEMORY, USAGE
   close(): void; // frees the weights once no session is left; idempotent
 }
 

@@ -368,7 +368,8 @@ inline void attention_segment(const AttentionTile& tile, int segment, float* par
 // total = what the softmax over the keys of both would have summed.
 inline void merge_partial(float* total, const float* next, int width) {
   const float top = next[width] > total[width] ? next[width] : total[width];
-  const float a = exp_one(total[width] - top), b = exp_one(next[width] - top);
+  const float a = total[width] == top ? 1.0f : exp_one(total[width] - top);
+  const float b = next[width] == top ? 1.0f : exp_one(next[width] - top);
   for (int d = 0; d < width; d += kWidth)
     store(total + d, fma(load(next + d), set1(b), load(total + d) * set1(a)));
   total[width] = top;
