@@ -48,8 +48,8 @@ export {
   Session,
   type SessionOptions,
 } from "./model.js";
-export type { CacheType } from "./native.js";
 export { listModels, type ModelFile, removeModels } from "./model-files.js";
+export type { CacheType } from "./native.js";
 export {
   type DownloadedCheckpoint,
   downloadCheckpoint,

@@ -16,7 +16,14 @@ import {
   runAbortable,
 } from "./generate.js";
 import { Gguf } from "./gguf.js";
-import { type CacheType, cacheTypes, loadAddon, type NativeModel, type NativeModelInfo, type NativeSession } from "./native.js";
+import {
+  type CacheType,
+  cacheTypes,
+  loadAddon,
+  type NativeModel,
+  type NativeModelInfo,
+  type NativeSession,
+} from "./native.js";
 import { Tokenizer } from "./tokenizer.js";
 
 export type ModelInfo = NativeModelInfo;
