@@ -326,6 +326,14 @@ bitnet::SamplerParams sampling_of(const Napi::Object& options) {
   return p;
 }
 
+bitnet::CacheType cache_type_of(Napi::Env env, Napi::Value value) {
+  if (value.IsUndefined()) return bitnet::CacheType::kF16;
+  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (name == "f16") return bitnet::CacheType::kF16;
+  if (name == "q8") return bitnet::CacheType::kQ8;
+  throw to_js(env, ErrorCode::kUsage, "cacheType must be \"f16\" or \"q8\"");
+}
+
 class SessionObject : public Wrapped<SessionObject> {
  public:
   static constexpr const char* kName = "Session";
@@ -516,8 +524,9 @@ class ModelObject : public Wrapped<ModelObject> {
     if (!model_) throw to_js(env, ErrorCode::kUsage, "the model is closed");
     const int64_t n_ctx =
         integer_of(env, options_arg(info, 0).Get("contextSize"), "contextSize", 1, 1 << 24);
+    const bitnet::CacheType cache_type = cache_type_of(env, options_arg(info, 0).Get("cacheType"));
     return guarded(env, [&] {
-      return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx));
+      return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx, cache_type));
     });
   }
   Napi::Value cost(const Napi::CallbackInfo& info) {

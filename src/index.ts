@@ -50,6 +50,7 @@ export {
   type TuningParameters,
 } from "./model.js";
 export { listModels, type ModelFile, removeModels } from "./model-files.js";
+export type { CacheType } from "./native.js";
 export {
   type DownloadedCheckpoint,
   downloadCheckpoint,

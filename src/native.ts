@@ -109,11 +109,15 @@ export interface NativeLoadOptions {
   tuning?: NativeTuning; // USAGE for a value out of bounds
 }
 
+/** How keys and values are kept: q8 is int8 with one factor per vector, half the memory. Default: f16. */
+export type CacheType = "f16" | "q8";
+export const cacheTypes: readonly CacheType[] = ["f16", "q8"];
+
 export interface NativeModel {
   readonly info: NativeModelInfo;
   readonly gguf: NativeGguf;
   readonly tokenizer: NativeTokenizer;
-  createSession(options: { contextSize: number }): NativeSession; // throws NO_MEMORY, USAGE
+  createSession(options: { contextSize: number; cacheType?: CacheType }): NativeSession; // throws NO_MEMORY, USAGE
   cost(): NativeModelCost;
   /** For measuring; waits for a running operation. Throws USAGE. */
   setTuning(tuning: NativeTuning): void;
