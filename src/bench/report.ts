@@ -155,7 +155,9 @@ function formatComparisons(comparisons: readonly Comparison[]): string {
 function listRemarks({ limits, energy, results }: MachineReport): string[] {
   const remarks = limits.map(describeLimits);
   if (results.some(({ limit }) => (limit?.percent ?? 0) > 105)) {
-    remarks.push("More than 100 %: the weights come from the caches, or the machine was busy while its limits were measured.");
+    remarks.push(
+      "More than 100 %: the weights come from the caches, or the machine was busy while its limits were measured.",
+    );
   }
   remarks.push("source" in energy ? `Energy: ${energy.source}.` : `Energy: not available: ${energy.unavailable}.`);
   return remarks;

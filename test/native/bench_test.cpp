@@ -20,8 +20,8 @@ KernelCase small_case() {
 
 TEST("every kernel is timed in every layout, from memory and from the caches") {
   for (const Kernels* kernels : runnable_kernels()) {
-    for (const WeightLayout layout : {WeightLayout::kI2S, WeightLayout::kTrits,
-                                      WeightLayout::kPairs, WeightLayout::kTriples}) {
+    for (const WeightLayout layout :
+         {WeightLayout::kI2S, WeightLayout::kTrits, WeightLayout::kPairs, WeightLayout::kTriples}) {
       for (const int64_t n_tokens : {int64_t{1}, int64_t{kFewTokens}, int64_t{kFewTokens + 1}}) {
         for (const int64_t n_bytes : {0, 100'000}) {
           KernelCase test = small_case();
