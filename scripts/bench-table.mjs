@@ -28,9 +28,17 @@ function readArguments(args) {
   return { write, files };
 }
 
+function parseJson(text, path) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return fail(`${path} is not the output of -o json`);
+  }
+}
+
 /** Every file must be of the machine that ours was measured on. */
 function checkMachine(files) {
-  const reports = files.map(({ path, text }) => ({ path, json: JSON.parse(text) }));
+  const reports = files.map(({ path, text }) => ({ path, json: parseJson(text, path) }));
   const machine = reports.find(({ json }) => json.machine !== undefined)?.json.machine;
   if (machine === undefined) {
     fail("none of the files is of bitnet bench: no machine is named");

@@ -339,6 +339,7 @@ describe("bitnet bench kernels", () => {
       "2",
       "-t",
       "1",
+      "--cached",
       "--json",
     ];
     const report = JSON.parse(await bench(...args)) as {

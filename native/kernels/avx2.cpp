@@ -93,7 +93,7 @@ int64_t int8_peak(int64_t iterations) {
       acc[i] = _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(codes, x));
     });
   }
-  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "x"(acc[i])); });
+  each<kChains>([&](auto i) BITNET_INLINE { keep(acc[i]); });
   return iterations * kChains * 64;
 }
 

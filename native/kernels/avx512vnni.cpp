@@ -18,7 +18,7 @@ int64_t int8_peak(int64_t iterations) {
   for (int64_t n = 0; n < iterations; ++n) {
     each<kChains>([&](auto i) BITNET_INLINE { dpbusd(acc[i], codes, codes); });
   }
-  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "v"(acc[i])); });
+  each<kChains>([&](auto i) BITNET_INLINE { keep(acc[i]); });
   return iterations * kChains * 128;
 }
 

@@ -89,7 +89,7 @@ int64_t int8_peak(int64_t iterations) {
       acc[i] = multiply_add(acc[i], codes, x);
     });
   }
-  each<kChains>([&](auto i) BITNET_INLINE { __asm__ volatile("" : : "w"(acc[i])); });
+  each<kChains>([&](auto i) BITNET_INLINE { keep(acc[i]); });
   return iterations * kChains * 32;
 }
 
