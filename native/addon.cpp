@@ -326,6 +326,14 @@ bitnet::SamplerParams sampling_of(const Napi::Object& options) {
   return p;
 }
 
+bitnet::CacheType cache_type_of(Napi::Env env, Napi::Value value) {
+  if (value.IsUndefined()) return bitnet::CacheType::kF16;
+  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (name == "f16") return bitnet::CacheType::kF16;
+  if (name == "q8") return bitnet::CacheType::kQ8;
+  throw to_js(env, ErrorCode::kUsage, "cacheType must be \"f16\" or \"q8\"");
+}
+
 class SessionObject : public Wrapped<SessionObject> {
  public:
   static constexpr const char* kName = "Session";
@@ -506,6 +514,7 @@ class ModelObject : public Wrapped<ModelObject> {
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&ModelObject::create_session>("createSession"),
                           InstanceMethod<&ModelObject::cost>("cost"),
+                          InstanceMethod<&ModelObject::set_tuning>("setTuning"),
                           InstanceMethod<&ModelObject::close>("close")});
   }
 
@@ -515,8 +524,9 @@ class ModelObject : public Wrapped<ModelObject> {
     if (!model_) throw to_js(env, ErrorCode::kUsage, "the model is closed");
     const int64_t n_ctx =
         integer_of(env, options_arg(info, 0).Get("contextSize"), "contextSize", 1, 1 << 24);
+    const bitnet::CacheType cache_type = cache_type_of(env, options_arg(info, 0).Get("cacheType"));
     return guarded(env, [&] {
-      return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx));
+      return SessionObject::make(env, std::make_shared<bitnet::Session>(model_, n_ctx, cache_type));
     });
   }
   Napi::Value cost(const Napi::CallbackInfo& info) {
@@ -532,6 +542,12 @@ class ModelObject : public Wrapped<ModelObject> {
     number("ternaryOperations", cost.ternary_operations);
     number("batchTokens", cost.batch_tokens);
     return out;
+  }
+  Napi::Value set_tuning(const Napi::CallbackInfo& info) {
+    if (!model_) throw to_js(info.Env(), ErrorCode::kUsage, "the model is closed");
+    const bitnet::Tuning tuning = tuning_of(options_arg(info, 0));
+    guarded(info.Env(), [&] { model_->set_tuning(tuning); });
+    return info.Env().Undefined();
   }
   Napi::Value close(const Napi::CallbackInfo& info) {
     model_.reset();
@@ -555,6 +571,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   options.tokenizer_pre = optional_string(js, "tokenizerPre");
   options.kernel_config = optional_string(js, "kernelConfig");
   options.layout = optional_string(js, "layout");
+  if (js.Get("tuning").IsObject()) options.tuning = tuning_of(js.Get("tuning").As<Napi::Object>());
   if (js.Get("inPlace").IsBoolean()) options.in_place = js.Get("inPlace").ToBoolean();
   if (js.Get("fastHead").IsBoolean()) options.fast_head = js.Get("fastHead").ToBoolean();
   auto model = std::make_shared<std::shared_ptr<bitnet::Model>>();

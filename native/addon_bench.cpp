@@ -88,10 +88,30 @@ Napi::Value time_kernel(const Napi::CallbackInfo& info) {
       });
 }
 
+// What tuning can set: the bounds and the default of each value.
+Napi::Value tuning_parameters(const Napi::CallbackInfo& info) {
+  Napi::Array out = Napi::Array::New(info.Env());
+  const bitnet::Tuning defaults;
+  for (const bitnet::TuningParameter& p : bitnet::kTuningParameters) {
+    Napi::Object entry = Napi::Object::New(info.Env());
+    const auto number = [&](const char* key, int64_t value) {
+      entry.Set(key, Napi::Number::New(info.Env(), static_cast<double>(value)));
+    };
+    entry.Set("name", p.name);
+    number("least", p.least);
+    number("most", p.most);
+    number("step", p.step);
+    number("standard", defaults.*p.field);
+    out.Set(out.Length(), entry);
+  }
+  return out;
+}
+
 }  // namespace
 
 void define_bench(Napi::Env env, Napi::Object exports) {
   exports.Set("measureLimits", Napi::Function::New<measure_limits>(env));
+  exports.Set("tuningParameters", Napi::Function::New<tuning_parameters>(env));
   exports.Set("timeKernel", Napi::Function::New<time_kernel>(env));
 }
 

@@ -5,7 +5,7 @@
 
 namespace addon {
 
-// Adds measureLimits and timeKernel to the addon.
+// Adds measureLimits, timeKernel and tuningParameters to the addon.
 void define_bench(Napi::Env env, Napi::Object exports);
 
 }  // namespace addon

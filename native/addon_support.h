@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.h"
+#include "tuning.h"
 
 namespace addon {
 
@@ -137,6 +138,18 @@ inline std::string optional_string(const Napi::Object& options, const char* key)
   if (!value.IsString())
     throw to_js(options.Env(), ErrorCode::kUsage, std::string(key) + " must be a string");
   return value.As<Napi::String>();
+}
+
+// The values that `options` names; the rest has its default.
+inline bitnet::Tuning tuning_of(const Napi::Object& options) {
+  bitnet::Tuning tuning;
+  for (const bitnet::TuningParameter& p : bitnet::kTuningParameters) {
+    const Napi::Value value = options.Get(p.name);
+    if (value.IsUndefined()) continue;
+    tuning.*p.field = integer_of(options.Env(), value, p.name, static_cast<double>(p.least),
+                                 static_cast<double>(p.most));
+  }
+  return tuning;
 }
 
 inline Napi::Object options_arg(const Napi::CallbackInfo& info, size_t i) {

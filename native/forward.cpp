@@ -14,21 +14,27 @@ namespace bitnet {
 namespace {
 
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+// Floats of the partial results of a tile.
+constexpr int64_t kTilePartials = kAttentionRows * attention_partial(kAttentionMaxHeadDim);
 constexpr int64_t kThreadScratch =
-    kMatmulScratch + kAttentionScratch * static_cast<int64_t>(sizeof(float));
-// Rows a thread takes at a time in a batch: their packed weights stay in its cache, and they are
-// whole panels of every kernel (8, 12 or 32 rows).
-constexpr int64_t kGemmRows = 96;
+    kMatmulScratch + (kTilePartials + kAttentionScratch) * static_cast<int64_t>(sizeof(float));
+constexpr int64_t segments(int64_t n_keys) {
+  return (n_keys + kAttentionSegment - 1) / kAttentionSegment;
+}
 
 }  // namespace
 
-KvCache::KvCache(const Config& config, int64_t n_ctx)
-    : n_heads_(config.n_kv_heads),
+KvCache::KvCache(const Config& config, int64_t n_ctx, CacheType type)
+    : type_(type),
+      n_heads_(config.n_kv_heads),
       head_dim_(config.head_dim),
       v_stride_(round_up(config.head_dim, 16)),
       positions_(round_up(n_ctx, kAttentionChunk)),
-      head_size_(positions_ * (head_dim_ + v_stride_)),
-      n_bytes_(config.n_layers * n_heads_ * head_size_ * static_cast<int64_t>(sizeof(uint16_t))) {
+      head_bytes_(positions_ *
+                  (type == CacheType::kF16
+                       ? 2 * (head_dim_ + v_stride_)
+                       : head_dim_ + v_stride_ + 2 * static_cast<int64_t>(sizeof(float)))),
+      n_bytes_(config.n_layers * n_heads_ * head_bytes_) {
   try {
     data_ = HugeArray(static_cast<size_t>(n_bytes_));
   } catch (const std::bad_alloc&) {
@@ -38,15 +44,63 @@ KvCache::KvCache(const Config& config, int64_t n_ctx)
   }
 }
 
-void KvCache::store(int64_t layer, int64_t head, int64_t position, const float* k, const float* v) {
-  uint16_t* key = keys(layer, head) + position / 16 * 16 * head_dim_ + position % 16;
-  for (int64_t d = 0; d < head_dim_; ++d) key[d * 16] = f32_to_f16(k[d]);
-  uint16_t* value = values(layer, head) + position * v_stride_;
-  for (int64_t d = 0; d < head_dim_; ++d) value[d] = f32_to_f16(v[d]);
+template <class T>
+KvCache::Head<T> KvCache::head(int64_t layer, int64_t index) const {
+  T* k = reinterpret_cast<T*>(data_.data() + (layer * n_heads_ + index) * head_bytes_);
+  T* v = k + positions_ * head_dim_;
+  if (type_ == CacheType::kF16) return {k, v, nullptr, nullptr};
+  float* scales = reinterpret_cast<float*>(v + positions_ * v_stride_);
+  return {k, v, scales, scales + positions_};
 }
 
-Forward::Forward(Model& model, int64_t n_ctx)
-    : model_(model), config_(model.config), kernels_(model.kernels), cache_(model.config, n_ctx) {
+void KvCache::fill(AttentionTile& tile, int64_t layer, int64_t index) const {
+  const Head<uint8_t> at = head<uint8_t>(layer, index);
+  tile.k = at.k;
+  tile.v = type_ == CacheType::kF16 ? at.k + 2 * positions_ * head_dim_ : at.v;
+  tile.k_scale = at.k_scale;
+  tile.v_scale = at.v_scale;
+  tile.head_dim = static_cast<int>(head_dim_);
+  tile.v_stride = static_cast<int>(v_stride_);
+}
+
+namespace {
+
+// to[i * step] = x[i] / factor to the nearest integer, half to even; returns factor = max|x| / 127.
+float quantize_vector(const float* x, int64_t n, int8_t* to, int64_t step) {
+  float most = 0;
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, std::fabs(x[i]));
+  const float inverse = most > 0 ? 127 / most : 0;
+  for (int64_t i = 0; i < n; ++i) {
+    // The low mantissa bits of 1.5 * 2^23 + v hold the integer, whatever a NaN turns into.
+    const float shifted = x[i] * inverse + 12582912.0f;
+    int32_t bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    to[i * step] = static_cast<int8_t>((bits & 0x007fffff) - 0x00400000);
+  }
+  return most / 127;
+}
+
+}  // namespace
+
+void KvCache::store(int64_t layer, int64_t index, int64_t position, const float* k,
+                    const float* v) {
+  const int64_t key_at = position / 16 * 16 * head_dim_ + position % 16;
+  if (type_ == CacheType::kQ8) {
+    const Head<int8_t> to = head<int8_t>(layer, index);
+    to.k_scale[position] = quantize_vector(k, head_dim_, to.k + key_at, 16);
+    to.v_scale[position] = quantize_vector(v, head_dim_, to.v + position * v_stride_, 1);
+    return;
+  }
+  const Head<uint16_t> to = head<uint16_t>(layer, index);
+  for (int64_t d = 0; d < head_dim_; ++d) to.k[key_at + d * 16] = f32_to_f16(k[d]);
+  for (int64_t d = 0; d < head_dim_; ++d) to.v[position * v_stride_ + d] = f32_to_f16(v[d]);
+}
+
+Forward::Forward(Model& model, int64_t n_ctx, CacheType cache_type)
+    : model_(model),
+      config_(model.config),
+      kernels_(model.kernels),
+      cache_(model.config, n_ctx, cache_type) {
   const Config& c = config_;
   const int64_t batch = n_ctx < kBatchTokens ? n_ctx : kBatchTokens;
   const int64_t width = c.n_heads * c.head_dim, kv_width = c.n_kv_heads * c.head_dim;
@@ -71,6 +125,10 @@ Forward::Forward(Model& model, int64_t n_ctx)
     tables_ = AlignedArray<uint8_t>(static_cast<size_t>(n_bytes));
   }
   thread_scratch_ = AlignedArray<uint8_t>(static_cast<size_t>(kThreadScratch * model.pool.size()));
+  partials_ =
+      HugeArray(static_cast<size_t>(segments(n_ctx) * c.n_kv_heads * kAttentionRows *
+                                    attention_partial(static_cast<int>(cache_.v_stride()))) *
+                sizeof(float));
 }
 
 uint8_t* Forward::scratch(int thread) const {
@@ -121,6 +179,8 @@ void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t
   normed_stride_ = cols;
   activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(),
                   sums_.data()};
+  activations_.block_bytes = model_.tuning.block_bytes;
+  activations_.tile_tokens = model_.tuning.tile_tokens;
   model_.pool.parallel_for(n, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       before(t);
@@ -189,40 +249,93 @@ void Forward::rotate(float* head, int64_t token) const {
   }
 }
 
-void Forward::attend(int64_t index, int64_t n, int64_t position) {
+// Up to kAttentionRows query rows that share a key/value head, as a tile.
+struct Forward::Queries {
+  const float* q[kAttentionRows];
+  float* out[kAttentionRows];
+  int32_t n_keys[kAttentionRows];
+  AttentionTile tile;
+};
+
+// Rows [first, first + kAttentionRows) of the n tokens' rows of a head, [token, head of the group].
+void Forward::fill_queries(int64_t index, int64_t head, int64_t first, int64_t n, int64_t position,
+                           Queries& to) const {
   const Config& c = config_;
   const int64_t group = c.n_heads / c.n_kv_heads, width = c.n_heads * c.head_dim;
-  // Query rows that share a key/value head, [token, head of the group], in tiles of kAttentionRows.
-  const int64_t rows = n * group, tiles = (rows + kAttentionRows - 1) / kAttentionRows;
+  const int64_t n_q = std::min<int64_t>(kAttentionRows, n * group - first);
+  for (int64_t i = 0; i < n_q; ++i) {
+    const int64_t token = (first + i) / group;
+    const int64_t offset = token * width + (head * group + (first + i) % group) * c.head_dim;
+    to.q[i] = &q_[offset];
+    to.out[i] = &attended_[offset];
+    to.n_keys[i] = static_cast<int32_t>(position + token + 1);
+  }
+  to.tile = {};
+  to.tile.q = to.q;
+  to.tile.n_keys = to.n_keys;
+  to.tile.n_q = static_cast<int>(n_q);
+  to.tile.scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
+  cache_.fill(to.tile, index, head);
+}
+
+void Forward::attend(int64_t index, int64_t n, int64_t position) {
+  if (n * (config_.n_heads / config_.n_kv_heads) <= kAttentionRows) {
+    attend_segments(index, n, position);
+  } else {
+    attend_tiles(index, n, position);
+  }
+}
+
+// A batch: the threads share the tiles.
+void Forward::attend_tiles(int64_t index, int64_t n, int64_t position) {
+  const Config& c = config_;
+  const int64_t rows = n * (c.n_heads / c.n_kv_heads);
+  const int64_t tiles = (rows + kAttentionRows - 1) / kAttentionRows;
+  const int v_stride = static_cast<int>(cache_.v_stride()), stride = attention_partial(v_stride);
   model_.pool.parallel_for(c.n_kv_heads * tiles, 1, [&](int64_t begin, int64_t end, int thread) {
+    float* partials = reinterpret_cast<float*>(scratch(thread) + kMatmulScratch);
     for (int64_t item = begin; item < end; ++item) {
       // The last tiles see the most keys: they go first, so that no thread is left with a long one
       // at the end.
-      const int64_t head = item % c.n_kv_heads,
-                    first = (tiles - 1 - item / c.n_kv_heads) * kAttentionRows;
-      const float* q[kAttentionRows];
-      float* out[kAttentionRows];
-      int32_t n_keys[kAttentionRows];
-      const int n_q = static_cast<int>(std::min<int64_t>(kAttentionRows, rows - first));
+      const int64_t first = (tiles - 1 - item / c.n_kv_heads) * kAttentionRows;
+      Queries queries;
+      fill_queries(index, item % c.n_kv_heads, first, n, position, queries);
+      const int n_q = queries.tile.n_q;
+      kernels_.attention(queries.tile, 0, static_cast<int>(segments(queries.n_keys[n_q - 1])),
+                         partials, partials + kTilePartials);
       for (int i = 0; i < n_q; ++i) {
-        const int64_t token = (first + i) / group;
-        const int64_t offset = token * width + (head * group + (first + i) % group) * c.head_dim;
-        q[i] = &q_[offset];
-        out[i] = &attended_[offset];
-        n_keys[i] = static_cast<int32_t>(position + token + 1);
+        kernels_.merge_attention(partials + i * stride, 0, 1, static_cast<int>(c.head_dim),
+                                 v_stride, queries.out[i]);
       }
-      const AttentionTile tile{q,
-                               out,
-                               n_keys,
-                               n_q,
-                               cache_.keys(index, head),
-                               cache_.values(index, head),
-                               static_cast<int>(c.head_dim),
-                               static_cast<int>(cache_.v_stride()),
-                               1.0f / std::sqrt(static_cast<float>(c.head_dim))};
-      kernels_.attention(tile, reinterpret_cast<float*>(scratch(thread) + kMatmulScratch));
     }
   });
+}
+
+// One tile per head, as when decoding: the threads share the segments of keys.
+void Forward::attend_segments(int64_t index, int64_t n, int64_t position) {
+  const Config& c = config_;
+  const int v_stride = static_cast<int>(cache_.v_stride()), stride = attention_partial(v_stride);
+  const int64_t n_q = n * (c.n_heads / c.n_kv_heads), n_segments = segments(position + n);
+  float* partials = reinterpret_cast<float*>(partials_.data());  // [segment, head, row, stride]
+  model_.pool.parallel_for(
+      n_segments * c.n_kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t item = begin; item < end; ++item) {
+          Queries queries;
+          fill_queries(index, item % c.n_kv_heads, 0, n, position, queries);
+          const int segment = static_cast<int>(item / c.n_kv_heads);
+          kernels_.attention(queries.tile, segment, segment + 1, partials + item * n_q * stride,
+                             reinterpret_cast<float*>(scratch(thread) + kMatmulScratch));
+        }
+      });
+  for (int64_t head = 0; head < c.n_kv_heads; ++head) {
+    Queries queries;
+    fill_queries(index, head, 0, n, position, queries);
+    for (int64_t i = 0; i < n_q; ++i) {
+      kernels_.merge_attention(partials + (head * n_q + i) * stride, c.n_kv_heads * n_q * stride,
+                               static_cast<int>(segments(queries.n_keys[i])),
+                               static_cast<int>(c.head_dim), v_stride, queries.out[i]);
+    }
+  }
 }
 
 namespace {
@@ -250,11 +363,12 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
   const WeightLayout layout = model_.layout;
   const bool look_ups = layout == WeightLayout::kPairs || layout == WeightLayout::kTriples;
   if (look_ups && products[0].layer->is_ternary) make_tables();
-  int64_t grain = kGemmRows, total = 0;
-  if (n == 1) {  // a chunk is some microseconds of reading, and there are enough to share evenly
+  int64_t grain = model_.tuning.batch_rows, total = 0;
+  if (n == 1) {  // long streams of memory, and still a chunk for whoever is done first
     for (const Product& p : products) total += p.layer->rows;
     const int64_t unit = look_ups ? 32 : 16;
-    grain = std::clamp<int64_t>(total / (16 * model_.pool.size()) / unit * unit, unit, 256);
+    const int64_t n_chunks = model_.tuning.decode_chunks * model_.pool.size();
+    grain = std::clamp<int64_t>(total / n_chunks / unit * unit, unit, model_.tuning.decode_rows);
     total = 0;
   }
   for (const Product& p : products) total += round_up(p.layer->rows, grain);

@@ -16,34 +16,42 @@ namespace bitnet {
 // Tokens evaluated at once; bounds the scratch memory.
 constexpr int64_t kBatchTokens = 256;
 
-// Keys and values of one sequence, f16, per layer and key/value head. Keys are stored in groups of
-// 16 with the positions side by side, [position / 16, head_dim, 16], so that scores need no
-// horizontal sums; values as [position, v_stride]. Pages are taken from the OS only when positions
-// are first used.
+enum class CacheType { kF16, kQ8 };
+
+// Keys and values of one sequence, per layer and key/value head: f16, or int8 with one f32 factor
+// for each key and each value of a head (largest magnitude / 127). Keys are stored in groups of 16
+// with the positions side by side, [position / 16, head_dim, 16], so that scores need no horizontal
+// sums; values as [position, v_stride]; then, if int8, the factors of the keys and of the values.
+// Pages are taken from the OS only when positions are first used.
 class KvCache {
  public:
-  KvCache(const Config& config, int64_t n_ctx);  // throws kNoMemory
+  KvCache(const Config& config, int64_t n_ctx, CacheType type);  // throws kNoMemory
 
-  uint16_t* keys(int64_t layer, int64_t head) const {
-    return reinterpret_cast<uint16_t*>(data_.data()) + (layer * n_heads_ + head) * head_size_;
-  }
-  uint16_t* values(int64_t layer, int64_t head) const {
-    return keys(layer, head) + positions_ * head_dim_;
-  }
+  // Points a tile at a head of a layer.
+  void fill(AttentionTile& tile, int64_t layer, int64_t head) const;
   int64_t v_stride() const { return v_stride_; }
   int64_t n_bytes() const { return n_bytes_; }
-  // k and v [head_dim] of one head at one position, rounded to f16.
+  CacheType type() const { return type_; }
+  // k and v [head_dim] of one head at one position, rounded.
   void store(int64_t layer, int64_t head, int64_t position, const float* k, const float* v);
 
  private:
-  int64_t n_heads_, head_dim_, v_stride_, positions_, head_size_,
-      n_bytes_;  // head_size_ in elements
+  template <class T>
+  struct Head {
+    T *k, *v;
+    float *k_scale, *v_scale;
+  };
+  template <class T>
+  Head<T> head(int64_t layer, int64_t index) const;
+
+  CacheType type_;
+  int64_t n_heads_, head_dim_, v_stride_, positions_, head_bytes_, n_bytes_;
   HugeArray data_;
 };
 
 class Forward {
  public:
-  Forward(Model& model, int64_t n_ctx);
+  Forward(Model& model, int64_t n_ctx, CacheType cache_type);
 
   enum class Hidden { kNone, kLast, kAll };
 
@@ -63,6 +71,11 @@ class Forward {
   void ffn_block(const Layer& layer, int64_t n);
   void rotate(float* head, int64_t token) const;
   void attend(int64_t index, int64_t n, int64_t position);
+  void attend_tiles(int64_t index, int64_t n, int64_t position);
+  void attend_segments(int64_t index, int64_t n, int64_t position);
+  struct Queries;
+  void fill_queries(int64_t index, int64_t head, int64_t first, int64_t n, int64_t position,
+                    Queries& to) const;
   // before(t), then rms_norm (skipped if weight is null) and quantization of row t of `x`, for n
   // rows, into normed_ and activations_.
   template <class Before>
@@ -89,7 +102,8 @@ class Forward {
   QuantizedBatch activations_;
   FloatInput float_input_;
   int64_t normed_stride_ = 0;
-  AlignedArray<uint8_t> thread_scratch_;  // kMatmulScratch + attention scratch, per thread
+  AlignedArray<uint8_t> thread_scratch_;  // for products and attention, per thread
+  HugeArray partials_;                    // of attend_segments
   uint8_t* scratch(int thread) const;
 };
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <queue>
+#include <utility>
 
 #include "file_map.h"
 #include "formats/dequantize.h"
@@ -14,7 +15,7 @@ namespace bitnet {
 namespace {
 
 constexpr int64_t kWorthACopy = int64_t{1} << 25;  // elements; a smaller head is read fast enough
-constexpr int64_t kScoreRows = 512, kExactRows = 8, kAllRows = 32;  // rows per chunk of work
+constexpr int64_t kScoreRows = 512, kExactRows = 8, kAllRows = 1024;  // rows per chunk of work
 
 bool is_float(TensorType type) {
   return type == TensorType::kF16 || type == TensorType::kBF16 || type == TensorType::kF32;
@@ -117,27 +118,47 @@ void Head::top(const float* hidden, int64_t k, std::span<const int32_t> always, 
     return all(hidden, 1, out);
   }
   score(x);
-  input_.x = x;
-  input_.n = 1;
-  input_.stride = layer_.cols;
   for (const int32_t id : always) lower_[id] = -std::numeric_limits<float>::infinity();
-  // At least k rows that count reach the k-th largest lower bound; a row whose upper bound lies
-  // below cannot be among the k largest.
-  std::priority_queue<float, std::vector<float>, std::greater<>> largest;
-  for (const float lower : lower_) {
+  std::fill(out, out + layer_.rows, -std::numeric_limits<float>::infinity());
+  candidates_.assign(always.begin(), always.end());
+  score_exactly(x, out);
+  // The k rows of the largest lower bounds. Their least value is reached by at least k rows that
+  // count, so a row whose upper bound lies below it cannot be among the k largest.
+  using Bound = std::pair<float, int32_t>;
+  std::priority_queue<Bound, std::vector<Bound>, std::greater<>> largest;
+  for (int32_t r = 0; r < layer_.rows; ++r) {
     if (static_cast<int64_t>(largest.size()) < k) {
-      largest.push(lower);
-    } else if (lower > largest.top()) {
+      largest.emplace(lower_[r], r);
+    } else if (lower_[r] > largest.top().first) {
       largest.pop();
-      largest.push(lower);
+      largest.emplace(lower_[r], r);
     }
   }
-  const float threshold = largest.top();
-  candidates_.assign(always.begin(), always.end());
+  candidates_.clear();
+  for (; !largest.empty(); largest.pop()) candidates_.push_back(largest.top().second);
+  score_exactly(x, out);
+  float threshold = std::numeric_limits<float>::infinity();
+  for (const int32_t r : candidates_) {
+    // NaN, and rows of `always` where there are too few others, bound nothing.
+    const bool counts = lower_[r] > -std::numeric_limits<float>::infinity() && out[r] == out[r];
+    threshold = counts ? std::min(threshold, out[r]) : -std::numeric_limits<float>::infinity();
+    if (!counts) break;
+  }
+  candidates_.clear();
   for (int32_t r = 0; r < layer_.rows; ++r) {
     if (upper_[r] >= threshold) candidates_.push_back(r);
   }
-  std::fill(out, out + layer_.rows, -std::numeric_limits<float>::infinity());
+  std::erase_if(candidates_, [out](int32_t r) {
+    return out[r] != -std::numeric_limits<float>::infinity();  // computed already
+  });
+  score_exactly(x, out);
+}
+
+// out[r] for the rows in candidates_.
+void Head::score_exactly(const float* x, float* out) {
+  input_.x = x;
+  input_.n = 1;
+  input_.stride = layer_.cols;
   const auto bytes = static_cast<uint64_t>(layer_.row_bytes);
   pool_.parallel_for(static_cast<int64_t>(candidates_.size()), kExactRows,
                      [&](int64_t begin, int64_t end, int thread) {

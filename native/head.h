@@ -41,6 +41,7 @@ class Head {
  private:
   void build();
   void score(const float* hidden);
+  void score_exactly(const float* hidden, float* out);
   // As the peers do: both factors of an F16 product are rounded to F16.
   int8_t* coarse() const { return reinterpret_cast<int8_t*>(coarse_.data()); }
   const float* rounded(const float* hidden, int64_t n);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "formats/tensor_type.h"
+#include "tuning.h"
 
 namespace bitnet {
 
@@ -60,6 +61,8 @@ struct QuantizedBatch {
   // [n_tokens, lut_table_bytes()] as Kernels::lut_tables writes them; read by lut_matmul if there
   // are at most kFewTokens.
   const uint8_t* tables = nullptr;
+  // See tuning.h.
+  int64_t block_bytes = Tuning{}.block_bytes, tile_tokens = Tuning{}.tile_tokens;
 };
 
 // Up to so many tokens, the kernels of the denser layouts read the packed weights for each; with
@@ -75,18 +78,23 @@ constexpr int64_t lut_table_bytes(WeightLayout layout, int64_t stride) {
 }
 
 // One tile of attention: n_q query rows that share a key/value head. Row i sees the keys [0,
-// n_keys[i]).
+// n_keys[i]). Keys and values are f16, or int8 with a factor for each vector.
 struct AttentionTile {
-  const float* const* q;   // [n_q] -> [head_dim]
-  float* const* out;       // [n_q] -> [head_dim]
-  const int32_t* n_keys;   // [n_q], at least 1
-  int n_q;                 // at most kAttentionRows
-  const uint16_t* k;       // f16 [keys / 16, head_dim, 16]: lanes are keys
-  const uint16_t* v;       // f16 [keys, v_stride], zero beyond head_dim
-  int head_dim, v_stride;  // v_stride: head_dim rounded up to 16
-  float scale;             // 1 / sqrt(head_dim)
+  const float* const* q;           // [n_q] -> [head_dim]
+  const int32_t* n_keys;           // [n_q], at least 1
+  int n_q;                         // at most kAttentionRows
+  const void* k;                   // [keys / 16, head_dim, 16]: lanes are keys
+  const void* v;                   // [keys, v_stride], zero beyond head_dim
+  const float *k_scale, *v_scale;  // [keys rounded up to kAttentionChunk]; null: f16
+  int head_dim, v_stride;          // v_stride: head_dim rounded up to 16
+  float scale;                     // 1 / sqrt(head_dim)
 };
 constexpr int kAttentionRows = 32;
+// Keys are taken in segments of this many, always the same ones. What a row gets from a segment is
+// a partial result: [v_stride] weighted sums of values, the largest score, the sum of weights.
+// Partial results are merged in the order of the keys.
+constexpr int kAttentionSegment = 512;
+constexpr int attention_partial(int v_stride) { return v_stride + 16; }  // floats
 
 // What an int8 copy of a row keeps beside the quants: row = scale * q + an error of Euclidean
 // length `error`; `norm` is the length of the row. Both lengths are rounded up.
@@ -118,7 +126,7 @@ struct Kernels {
                      int64_t end, uint8_t* tables);
   // Where column c of a row lies in q.
   int64_t (*activation_index)(int64_t c);
-  // What to make of a TL2 file that is too large for the caches (measured, see docs/kernels.md).
+  // What to make of a TL2 file that is too large for the caches (measured, see docs/layouts.md).
   WeightLayout fastest_tl2;
 
   // out[t * out_stride + r] = sum_c w[r, c] * x[t, c], w of type F32, F16 or BF16, for r in [begin,
@@ -140,8 +148,14 @@ struct Kernels {
   void (*block_matvec)(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
                        const int16_t* x, float x_scale, float* out, int64_t begin, int64_t end);
 
-  void (*attention)(const AttentionTile& tile,
-                    float* scratch);  // scratch: kAttentionScratch floats
+  // partials[i] = segments [first, last) of row i, which has a key in the first of them. partials:
+  // [n_q, attention_partial(v_stride)]; scratch: kAttentionScratch floats.
+  void (*attention)(const AttentionTile& tile, int first_segment, int last_segment, float* partials,
+                    float* scratch);
+  // out [head_dim] = n partial results of a row, `step` floats apart, together. Overwrites the
+  // first.
+  void (*merge_attention)(float* partials, int64_t step, int n, int head_dim, int v_stride,
+                          float* out);
 
   // out = x / sqrt(mean(x^2) + eps) * weight
   void (*rms_norm)(const float* x, const float* weight, float eps, float* out, int64_t n);
@@ -161,7 +175,9 @@ constexpr int64_t kPanelScratch = 256 * 1024, kRepackScratch = 256 * 1024;
 constexpr int64_t kMatmulScratch = kPanelScratch + kRepackScratch;
 constexpr int kAttentionMaxHeadDim = 512;
 constexpr int kAttentionChunk = 64;  // keys per step of the running softmax
-constexpr int64_t kAttentionScratch = kAttentionRows * (kAttentionMaxHeadDim + kAttentionChunk);
+constexpr int64_t kAttentionScratch =
+    kAttentionRows * (attention_partial(kAttentionMaxHeadDim) + kAttentionChunk);
+static_assert(kAttentionSegment % kAttentionChunk == 0);
 
 // The function for a layout.
 inline auto matmul_of(const Kernels& kernels, WeightLayout layout) {

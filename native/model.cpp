@@ -433,13 +433,23 @@ Model::Model(Gguf file, const LoadOptions& options)
       tokenizer(gguf, {options.tokenizer_pre}),
       kernels(select_kernels(options.kernel)),
       config(read_config(gguf)),
-      pool(options.n_threads > 0 ? options.n_threads : physical_cores()) {
+      tuning(options.tuning),
+      pool(options.n_threads > 0 ? options.n_threads : physical_cores(),
+           options.tuning.spin_microseconds) {
   Loader(*this, options).run();
   head = std::make_unique<Head>(kernels, pool, output, options.fast_head, gguf.map());
   copied_bytes += head->compact_bytes();
 }
 
+void Model::set_tuning(const Tuning& values) {
+  check_tuning(values);
+  std::lock_guard<std::mutex> lock(compute);
+  tuning = values;
+  pool.set_spin(values.spin_microseconds);
+}
+
 std::unique_ptr<Model> Model::load(const std::string& path, const LoadOptions& options) {
+  check_tuning(options.tuning);
   try {
     Gguf gguf = Gguf::open(path);
     read_config(gguf);  // an unsupported architecture is the most useful thing to hear first

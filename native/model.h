@@ -15,6 +15,7 @@
 #include "linear.h"
 #include "threads.h"
 #include "tokenizer/tokenizer.h"
+#include "tuning.h"
 
 namespace bitnet {
 
@@ -44,13 +45,17 @@ struct LoadOptions {
   bool fast_head = true;  // a compact copy of a large float head (native/head.h)
   std::string layout;     // of ternary weights: "auto", "i2_s", "lut", "trit"; see select_layout
   std::string kernel_config;  // kernel_config.ini for TL1 and TL2; empty: the built-in sets
+  Tuning tuning;
 };
 
 class Model {
  public:
-  // Throws kNotFound, kBadFile, kUnsupported (architecture, tensor type, shape), kUsage (kernel),
-  // kNoMemory.
+  // Throws kNotFound, kBadFile, kUnsupported (architecture, tensor type, shape), kUsage (kernel,
+  // tuning), kNoMemory.
   static std::unique_ptr<Model> load(const std::string& path, const LoadOptions& options);
+
+  // For measuring: takes effect with the next pass of any session. Throws kUsage.
+  void set_tuning(const Tuning& values);
 
   const Gguf gguf;
   const Tokenizer tokenizer;
@@ -67,6 +72,7 @@ class Model {
   int64_t copied_bytes = 0;  // weights that are not used in place
   int64_t n_parameters = 0;
 
+  Tuning tuning;
   ThreadPool pool;
   std::unique_ptr<Head> head;  // computes with `output`
   std::mutex compute;          // held while the pool works for one session

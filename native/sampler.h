@@ -44,7 +44,7 @@ class Sampler {
   // The prompt counts for the penalties too.
   void accept(int32_t id);
   void reset();  // forgets accepted tokens; the random stream goes on
-  // Does not accept() the sample. Ties are broken by the lower id. Throws kInternal if every logit
+  // Does not accept() the sample. Ties are broken by the lower id. Throws kUsage if every logit
   // is NaN or -inf.
   Sample sample(std::span<const float> logits);
   const SamplerParams& params() const { return params_; }

@@ -19,10 +19,10 @@ int64_t checked_context(const Model& model, int64_t n_ctx) {
 
 }  // namespace
 
-Session::Session(std::shared_ptr<Model> model, int64_t n_ctx)
+Session::Session(std::shared_ptr<Model> model, int64_t n_ctx, CacheType cache_type)
     : model_(std::move(model)),
       n_ctx_(checked_context(*model_, n_ctx)),
-      forward_(*model_, n_ctx_),
+      forward_(*model_, n_ctx_, cache_type),
       sampler_({}) {}
 
 Session::Prefilled Session::prefill(std::span<const int32_t> tokens, bool all_logits) {

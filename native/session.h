@@ -17,7 +17,7 @@ namespace bitnet {
 class Session {
  public:
   // n_ctx: tokens the cache holds. Throws kUsage, kNoMemory.
-  Session(std::shared_ptr<Model> model, int64_t n_ctx);
+  Session(std::shared_ptr<Model> model, int64_t n_ctx, CacheType cache_type = CacheType::kF16);
 
   struct Prefilled {
     int64_t reused, evaluated;

@@ -23,10 +23,12 @@ inline void pause_cpu() {
 #endif
 }
 
-// Spins until `done`, for at most about `limit`. Long enough to bridge the gap between two tokens.
+// Spins until `done`, for at most about so many microseconds. Long enough to bridge the gap
+// between two tokens.
 template <class Done>
-bool spin_until(Done done, std::chrono::microseconds limit) {
-  const auto end = std::chrono::steady_clock::now() + limit;
+bool spin_until(Done done, int64_t microseconds) {
+  if (microseconds == 0) return done();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
   do {
     for (int i = 0; i < 64; ++i) {
       if (done()) return true;
@@ -35,8 +37,6 @@ bool spin_until(Done done, std::chrono::microseconds limit) {
   } while (std::chrono::steady_clock::now() < end);
   return done();
 }
-
-constexpr std::chrono::microseconds kSpin{300};
 
 #if defined(__linux__)
 // Whole CPUs that the cgroup's quota allows, rounded up; 0 if there is no quota.
@@ -92,7 +92,8 @@ int physical_cores() {
   return cores < 1 ? 1 : cores;
 }
 
-ThreadPool::ThreadPool(int n_threads) : spin_(n_threads <= physical_cores()) {
+ThreadPool::ThreadPool(int n_threads, int64_t spin_microseconds)
+    : spin_(n_threads <= physical_cores()), spin_microseconds_(spin_microseconds) {
   for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
@@ -133,7 +134,7 @@ void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context)
   generation_.notify_all();
   take_chunks(0);
   const auto done = [this, n_chunks] { return done_.load() == n_chunks; };
-  if (spin_ && spin_until(done, kSpin)) return;
+  if (spin_ && spin_until(done, spin_microseconds_)) return;
   for (uint32_t count = done_.load(); count != n_chunks; count = done_.load()) done_.wait(count);
 }
 
@@ -142,7 +143,7 @@ void ThreadPool::work(int thread) {
   while (!stop_) {
     take_chunks(thread);
     const auto changed = [this, seen] { return generation_.load() != seen; };
-    if (!spin_ || !spin_until(changed, kSpin)) generation_.wait(seen);
+    if (!spin_ || !spin_until(changed, spin_microseconds_)) generation_.wait(seen);
     seen = generation_.load();
   }
 }

@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "tuning.h"
+
 namespace bitnet {
 
 // Cores this process may use, hyper-threads of one core counted once, container CPU quotas
@@ -18,11 +20,12 @@ int physical_cores();
 class ThreadPool {
  public:
   // n_threads includes the calling thread; at least 1.
-  explicit ThreadPool(int n_threads);
+  explicit ThreadPool(int n_threads, int64_t spin_microseconds = Tuning{}.spin_microseconds);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  void set_spin(int64_t microseconds) { spin_microseconds_ = microseconds; }
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   // body(begin, end, thread) for all of [0, n) in chunks of `grain`; thread < size(). Returns when
@@ -50,6 +53,7 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   bool spin_;  // false when there are more threads than cores
+  std::atomic<int64_t> spin_microseconds_;
   // The job. Read by a worker only between claiming a chunk and counting it as done, while the
   // caller waits; n_chunks_ also before, hence atomic.
   Function function_ = nullptr;

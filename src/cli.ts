@@ -36,6 +36,11 @@ const commands: CommandEntry[] = [
     load: () => import("./commands/bench.js"),
   },
   {
+    name: "tune",
+    description: "find the fastest settings for this machine; later runs use them by themselves",
+    load: () => import("./commands/tune.js"),
+  },
+  {
     name: "setup-env",
     description: "download a model and make it ready to run",
     load: () => import("./commands/setup-env.js"),

@@ -39,6 +39,8 @@ export interface DummyOptions {
   outputType?: string;
   /** Rows of the embedding. Default: that of the size, or of the tokenizer. */
   vocabSize?: number;
+  /** Blocks. Default: those of the size. */
+  layers?: number;
   /** 0 .. 2^32 - 1. Default: 0. */
   seed?: number;
   kernelConfig?: string;
@@ -266,7 +268,7 @@ async function chooseConfig(options: DummyOptions): Promise<{ size: string; conf
     hiddenAct: activation[architecture],
     hiddenSize: s.hidden,
     intermediateSize: s.ffn,
-    layers: s.layers,
+    layers: options.layers ?? s.layers,
     heads: s.heads,
     kvHeads: s.kvHeads,
     headDim: s.headDim ?? s.hidden / s.heads,

@@ -47,8 +47,10 @@ export {
   type ModelInfo,
   Session,
   type SessionOptions,
+  type TuningParameters,
 } from "./model.js";
 export { listModels, type ModelFile, removeModels } from "./model-files.js";
+export type { CacheType } from "./native.js";
 export {
   type DownloadedCheckpoint,
   downloadCheckpoint,
@@ -63,3 +65,4 @@ export {
   Tokenizer,
   type TokenizerInfo,
 } from "./tokenizer.js";
+export type { AppliedTuning } from "./tuning.js";

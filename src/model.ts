@@ -16,10 +16,20 @@ import {
   runAbortable,
 } from "./generate.js";
 import { Gguf } from "./gguf.js";
-import { loadAddon, type NativeModel, type NativeModelInfo, type NativeSession } from "./native.js";
+import {
+  type CacheType,
+  cacheTypes,
+  loadAddon,
+  type NativeModel,
+  type NativeModelInfo,
+  type NativeSession,
+  type NativeTuning,
+} from "./native.js";
 import { Tokenizer } from "./tokenizer.js";
+import { type AppliedTuning, applyTuning } from "./tuning.js";
 
 export type ModelInfo = NativeModelInfo;
+export type TuningParameters = NativeTuning;
 
 export interface LoadOptions {
   /** Default: the physical cores that this process may use. */
@@ -32,12 +42,22 @@ export interface LoadOptions {
   layout?: "auto" | "i2_s" | "lut" | "trit";
   /** Path of the kernel_config.ini that a TL1 or TL2 file was made with. */
   kernelConfig?: string;
+  /**
+   * Tile and thread parameters: speed only, never results. Default: what `bitnet tune` has saved for this machine, also
+   * for `threads` and `kernel` where they are left out. {} is the built-in defaults.
+   */
+  tuning?: TuningParameters;
   signal?: AbortSignal;
 }
 
 export interface SessionOptions {
   /** In tokens. Default: the model's trained context, at most 2048. */
   contextSize?: number;
+  /**
+   * How keys and values are kept: "q8" takes half the memory of "f16" and is faster with a long context, but rounds
+   * them to 8 bits. Default: "f16".
+   */
+  cacheType?: CacheType;
 }
 
 export interface CompleteResult extends GenerateResult {
@@ -54,7 +74,10 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
     checkNumber("threads", native.threads, { min: 1, max: maxThreads, integer: true });
   }
   throwIfAborted(signal);
-  const model = new Model(await convertingAsync(async () => loadAddon().loadModel(path, native)));
+  const model = await convertingAsync(async () => {
+    const { options: tuned, applied } = await applyTuning(native);
+    return new Model(await loadAddon().loadModel(path, tuned), applied);
+  });
   if (signal?.aborted) {
     model.close();
     throwIfAborted(signal);
@@ -74,8 +97,12 @@ export class Model {
   /** The file's metadata and tensor list. */
   readonly gguf: Gguf;
 
-  constructor(native: NativeModel) {
+  /** What of the tuning file is in use, if anything. */
+  readonly tuning: AppliedTuning | undefined;
+
+  constructor(native: NativeModel, tuning?: AppliedTuning) {
     this.#native = native;
+    this.tuning = tuning;
     this.info = native.info;
     this.tokenizer = new Tokenizer(native.tokenizer);
     this.gguf = new Gguf(native.gguf);
@@ -85,7 +112,11 @@ export class Model {
   createSession(options: SessionOptions = {}): Session {
     const contextSize = options.contextSize ?? Math.min(this.info.contextLength, defaultContextSize);
     checkNumber("contextSize", contextSize, { min: 1, max: 2 ** 31 - 1, integer: true });
-    const native = converting(() => this.#native.createSession({ contextSize }));
+    const { cacheType = "f16" } = options;
+    if (!cacheTypes.includes(cacheType)) {
+      throw new BitnetError("USAGE", `cacheType must be one of ${cacheTypes.join(", ")}, not ${String(cacheType)}`);
+    }
+    const native = converting(() => this.#native.createSession({ contextSize, cacheType }));
     return new Session(native, this.tokenizer);
   }
 

@@ -80,6 +80,24 @@ export interface NativeModelInfo {
   threads: number;
 }
 
+/** Speed only, never results; native/tuning.h says what each does. What is left out has its default. */
+export interface NativeTuning {
+  batchRows?: number;
+  decodeChunks?: number;
+  decodeRows?: number;
+  blockBytes?: number;
+  tileTokens?: number;
+  spinMicroseconds?: number;
+}
+
+export interface NativeTuningParameter {
+  name: keyof NativeTuning;
+  least: number;
+  most: number;
+  step: number; // values are multiples of it
+  standard: number; // the default
+}
+
 export interface NativeLoadOptions {
   threads?: number; // default: physical cores the process may use
   kernel?: string; // default: BITNET_KERNEL, else the best this CPU has
@@ -88,14 +106,21 @@ export interface NativeLoadOptions {
   fastHead?: boolean; // default true: a compact copy of a large float head, see docs/kernels.md
   layout?: "auto" | "i2_s" | "lut" | "trit"; // of ternary weights; default: BITNET_LAYOUT, else auto
   kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
+  tuning?: NativeTuning; // USAGE for a value out of bounds
 }
+
+/** How keys and values are kept: q8 is int8 with one factor per vector, half the memory. Default: f16. */
+export type CacheType = "f16" | "q8";
+export const cacheTypes: readonly CacheType[] = ["f16", "q8"];
 
 export interface NativeModel {
   readonly info: NativeModelInfo;
   readonly gguf: NativeGguf;
   readonly tokenizer: NativeTokenizer;
-  createSession(options: { contextSize: number }): NativeSession; // throws NO_MEMORY, USAGE
+  createSession(options: { contextSize: number; cacheType?: CacheType }): NativeSession; // throws NO_MEMORY, USAGE
   cost(): NativeModelCost;
+  /** For measuring; waits for a running operation. Throws USAGE. */
+  setTuning(tuning: NativeTuning): void;
   close(): void; // frees the weights once no session is left; idempotent
 }
 
@@ -260,6 +285,7 @@ export interface NativeAddon {
   physicalCores(): number;
   /** Read bandwidth with a buffer of `bytes` and int8 peak of a kernel; takes about 2 * `seconds`. */
   measureLimits(options: { kernel?: string; threads: number; bytes: number; seconds: number }): Promise<NativeLimits>;
+  tuningParameters(): NativeTuningParameter[];
   /** Times a ternary product on random weights, after a check against scalar (INTERNAL if it differs). */
   timeKernel(options: NativeKernelCase): Promise<NativeKernelTimes>;
 }

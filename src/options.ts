@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError } from "commander";
 import { closest } from "./closest.js";
+import { type CacheType, cacheTypes } from "./native.js";
 
 // Spellings of bitnet.cpp and llama.cpp that commander would split into one-letter options, and second long names.
 const spellings: Record<string, string> = {
@@ -10,6 +11,10 @@ const spellings: Record<string, string> = {
   "--temperature": "--temp",
   "--predict": "--n-predict",
   "--reverse-prompt": "--stop",
+  "-ctk": "--cache-type",
+  "-ctv": "--cache-type",
+  "--cache-type-k": "--cache-type",
+  "--cache-type-v": "--cache-type",
   "-tb": "--threads-batch",
   "-ub": "--ubatch-size",
   "-ngl": "--n-gpu-layers",
@@ -89,6 +94,18 @@ export function integerFrom(min: number, max = 2 ** 31 - 1): (text: string) => n
     }
     return value;
   };
+}
+
+/** f16 or q8; llama.cpp calls the latter q8_0. Keys and values are kept alike. */
+export function parseCacheType(text: string, earlier?: CacheType): CacheType {
+  const type = cacheTypes.find((name) => name === text || (name === "q8" && text === "q8_0"));
+  if (type === undefined) {
+    throw new InvalidArgumentError(`Expected ${cacheTypes.join(" or ")}.`);
+  }
+  if (earlier !== undefined && earlier !== type) {
+    throw new InvalidArgumentError("Keys and values are kept in the same type; give it once.");
+  }
+  return type;
 }
 
 /** A parser for a decimal option. */

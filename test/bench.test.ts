@@ -49,6 +49,7 @@ async function benchJson(...args: string[]): Promise<Report> {
 
 function result(changes: Partial<BenchResult> = {}, samples = [10, 20, 30]): BenchResult {
   return {
+    tuning: null,
     model: {
       path: "/models/a.gguf",
       name: "A",

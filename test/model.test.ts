@@ -54,6 +54,16 @@ describe("loadModel", () => {
 });
 
 describe("createSession", () => {
+  test("keeps keys and values as asked", async () => {
+    await using f16 = model.createSession({ contextSize: 64 });
+    await using same = model.createSession({ contextSize: 64, cacheType: "f16" });
+    await using q8 = model.createSession({ contextSize: 64, cacheType: "q8" });
+    expect(same.kvBytes).toBe(f16.kvBytes);
+    expect(q8.kvBytes).toBeLessThan(0.6 * f16.kvBytes);
+    expect(q8.kvBytes).toBeGreaterThan(0.5 * f16.kvBytes);
+    expect(() => model.createSession({ cacheType: "q4" as "q8" })).toThrow(usage(/^cacheType/));
+  });
+
   test.each([0, -1, 2.5, Number.NaN])("rejects a context of %d tokens", (contextSize) => {
     expect(() => model.createSession({ contextSize })).toThrow(usage(/^contextSize/));
   });

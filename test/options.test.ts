@@ -7,6 +7,7 @@ import {
   integerFrom,
   normalizeArgv,
   numberFrom,
+  parseCacheType,
   parseIds,
   unescapeText,
 } from "../src/options.js";
@@ -19,6 +20,10 @@ describe("normalizeArgv", () => {
       ["--temp", "0.5"],
     ],
     [["-temp=0.5"], ["--temp=0.5"]],
+    [
+      ["-ctk", "q8_0", "-ctv", "q8_0"],
+      ["--cache-type", "q8_0", "--cache-type", "q8_0"],
+    ],
     [
       ["--temperature", "0"],
       ["--temp", "0"],
@@ -128,5 +133,24 @@ describe("unescapeText", () => {
     ["\\q \\x4 \\", "\\q \\x4 \\"],
   ])("turns %j into %j", (text, expected) => {
     expect(unescapeText(text)).toBe(expected);
+  });
+});
+
+describe("parseCacheType", () => {
+  test.each([
+    ["f16", "f16"],
+    ["q8", "q8"],
+    ["q8_0", "q8"],
+  ] as const)("takes %s", (text, type) => {
+    expect(parseCacheType(text)).toBe(type);
+    expect(parseCacheType(text, type)).toBe(type);
+  });
+
+  test.each(["", "q4_0", "F16", "q8_1"])("rejects %j", (text) => {
+    expect(() => parseCacheType(text)).toThrow(InvalidArgumentError);
+  });
+
+  test("rejects keys and values of different types", () => {
+    expect(() => parseCacheType("f16", "q8")).toThrow(/same type/);
   });
 });

@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadModel, type Model } from "../src/model.js";
+import { cacheTypes } from "../src/native.js";
 import { argmax, readFixture, relativeRms, tinyModel } from "./fixtures.js";
 
 interface Reference {
@@ -50,8 +51,8 @@ describe.each(reference.prompts)("$name", ({ name, text, ids, bf16 }) => {
     }
   });
 
-  test("continues like bitnet.cpp as long as the choice is clear", async () => {
-    await using session = model.createSession();
+  test.each(cacheTypes)("continues like bitnet.cpp as long as the choice is clear, with %s keys", async (cacheType) => {
+    await using session = model.createSession({ cacheType });
     const { greedy = [], margins = [] } = other ?? {};
     const unclear = margins.findIndex((margin) => margin < clearMargin);
     const clear = greedy.slice(0, unclear < 0 ? greedy.length : unclear);

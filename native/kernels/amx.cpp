@@ -11,8 +11,7 @@ namespace {
 
 #include "kernels/avx512.inl"
 
-constexpr int64_t kMinTokens = 8;  // below, unpacking weighs more than the tiles save
-constexpr int kTile = 16;          // tokens and rows of a tile
+constexpr int kTile = 16;  // tokens and rows of a tile
 constexpr int64_t kTileBytes = 1024;
 
 // Rows and columns become columns and rows: t[j] holds dword j of the 16 inputs.
@@ -153,7 +152,7 @@ void multiply_block(const int8_t* q, int64_t stride, int64_t n_tokens, const uin
 
 void amx_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
                 int64_t begin, int64_t end, uint8_t* scratch) {
-  if (x.n_tokens < kMinTokens || kTile * x.stride > kPanelScratch) {
+  if (x.n_tokens < x.tile_tokens || kTile * x.stride > kPanelScratch) {
     ternary_matmul(w, x, out, out_stride, begin, end, scratch);
     return;
   }
@@ -230,6 +229,7 @@ extern const Kernels kAmx = {"amx",
                              coarse_matvec,
                              block_matvec,
                              attention,
+                             merge_attention,
                              rms_norm,
                              silu_mul,
                              relu2_mul,

@@ -27,16 +27,17 @@ inline vf load_f16(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16
 inline vf load_bf16(const uint16_t* p) {
   return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
 }
-
-#include "kernels/float_ops.inl"
-
-using vi = int32x4_t;
-constexpr int kByteVector = 16;
 inline vf load_i8(const uint8_t* p) {
   int8_t bytes[8] = {};
   __builtin_memcpy(bytes, p, 4);
   return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(bytes)))));
 }
+inline float max_lane(vf v) { return vmaxnmvq_f32(v); }
+
+#include "kernels/float_ops.inl"
+
+using vi = int32x4_t;
+constexpr int kByteVector = 16;
 inline vi zero_i32() { return vdupq_n_s32(0); }
 inline vi add_i32(vi a, vi b) { return vaddq_s32(a, b); }
 inline vf to_float(vi v) { return vcvtq_f32_s32(v); }

@@ -2,8 +2,8 @@
 // instruction set. The including file defines, in its unnamed namespace, before the include:
 //   vf, a vector of kWidth floats with + - * /; load, store, set1, fma and fma1 (a * b + c, fused
 //   where the CPU can), vmin, vmax, round_vf (half to even), scale_by_pow2(p, n) = p * 2^n,
-//   zero_below(x, limit, v) = x < limit ? 0 : v, load_f16, load_bf16; and kPairBlocks (see
-//   activation_index).
+//   zero_below(x, limit, v) = x < limit ? 0 : v, max_lane, load_f16, load_bf16, load_i8 (kWidth
+//   int8); and kPairBlocks (see activation_index).
 //
 // Sums have a fixed order that does not depend on kWidth: element i of a dot product goes to lane i
 // % 32, lanes are added by halves. So all instruction sets that fuse multiply-add give identical
@@ -178,10 +178,16 @@ inline float exp_one(float x) {
 constexpr int kBlocks = kWidth == 16 ? 2 : 1;
 constexpr int kManyRows = kWidth == 16 ? 8 : 4;  // rows per tile that the registers can hold
 
+// Elements of the cache as floats.
+inline vf load_element(const uint16_t* p) { return load_f16(p); }
+inline vf load_element(const int8_t* p) { return load_i8(reinterpret_cast<const uint8_t*>(p)); }
+
 // scores[i][0..16 B) = q[i] . k for B blocks of 16 keys; Q query rows share each converted vector.
-template <int Q, int B>
-inline void score_tile(const float* const* q, const uint16_t* k, int head_dim, float scale,
-                       float* scores) {
+// key_scale: [16 B] or null. `next`: what is needed soon, as much as is read here; decoding is
+// bound by the latency of the cache's memory otherwise.
+template <int Q, int B, class T>
+inline void score_tile(const float* const* q, const T* k, const float* key_scale, int head_dim,
+                       float scale, const T* next, float* scores) {
   vf acc[Q][B][kHalf];
   each<Q>([&](auto i) BITNET_INLINE {
     each<B>([&](auto b) BITNET_INLINE {
@@ -191,26 +197,30 @@ inline void score_tile(const float* const* q, const uint16_t* k, int head_dim, f
   const float* rows[Q];
   each<Q>([&](auto i) BITNET_INLINE { rows[i] = q[i]; });
   for (int d = 0; d < head_dim; ++d) {
+    if (d * 16 * B * sizeof(T) % 64 == 0) __builtin_prefetch(next + d * 16 * B);
     each<B>([&](auto b) BITNET_INLINE {
       each<kHalf>([&](auto j) BITNET_INLINE {
-        const vf keys = load_f16(k + (b * head_dim + d) * 16 + j * kWidth);
+        const vf keys = load_element(k + (b * head_dim + d) * 16 + j * kWidth);
         each<Q>([&](auto i)
                     BITNET_INLINE { acc[i][b][j] = fma(keys, set1(rows[i][d]), acc[i][b][j]); });
       });
     });
   }
-  each<Q>([&](auto i) BITNET_INLINE {
-    each<B>([&](auto b) BITNET_INLINE {
-      each<kHalf>([&](auto j) BITNET_INLINE {
-        store(scores + i * kAttentionChunk + b * 16 + j * kWidth, acc[i][b][j] * set1(scale));
+  each<B>([&](auto b) BITNET_INLINE {
+    each<kHalf>([&](auto j) BITNET_INLINE {
+      constexpr bool kScaled = sizeof(T) == 1;
+      vf factor = set1(scale);
+      if constexpr (kScaled) factor = factor * load(key_scale + b * 16 + j * kWidth);
+      each<Q>([&](auto i) BITNET_INLINE {
+        store(scores + i * kAttentionChunk + b * 16 + j * kWidth, acc[i][b][j] * factor);
       });
     });
   });
 }
 
 // out[i][0..16 B) += p[i][key] * v[key][0..16 B) over n keys; Q rows share each converted vector.
-template <int Q, int B>
-inline void value_tile(const float* p, const uint16_t* v, int v_stride, int n, float* out,
+template <int Q, int B, class T>
+inline void value_tile(const float* p, const T* v, int v_stride, int n, const T* next, float* out,
                        int out_stride) {
   vf acc[Q][B][kHalf];
   each<Q>([&](auto i) BITNET_INLINE {
@@ -221,9 +231,10 @@ inline void value_tile(const float* p, const uint16_t* v, int v_stride, int n, f
     });
   });
   for (int key = 0; key < n; ++key) {
+    if (key * 16 * B * sizeof(T) % 64 == 0) __builtin_prefetch(next + key * 16 * B);
     each<B>([&](auto b) BITNET_INLINE {
       each<kHalf>([&](auto j) BITNET_INLINE {
-        const vf values = load_f16(v + key * v_stride + b * 16 + j * kWidth);
+        const vf values = load_element(v + key * v_stride + b * 16 + j * kWidth);
         each<Q>([&](auto i) BITNET_INLINE {
           acc[i][b][j] = fma(values, set1(p[i * kAttentionChunk + key]), acc[i][b][j]);
         });
@@ -240,88 +251,93 @@ inline void value_tile(const float* p, const uint16_t* v, int v_stride, int n, f
 }
 
 // All query rows against B blocks of 16 keys, or 16 B values.
-template <int B>
-inline void score_rows(const AttentionTile& tile, const uint16_t* k, float* scores) {
+template <int B, class T>
+inline void score_rows(const AttentionTile& tile, const T* k, const float* key_scale, const T* next,
+                       float* scores) {
+  const auto rows = [&](auto n, int i) BITNET_INLINE {
+    score_tile<n, B>(tile.q + i, k, key_scale, tile.head_dim, tile.scale, next,
+                     scores + i * kAttentionChunk);
+  };
   int i = 0;
-  for (; i + kManyRows <= tile.n_q; i += kManyRows) {
-    score_tile<kManyRows, B>(tile.q + i, k, tile.head_dim, tile.scale,
-                             scores + i * kAttentionChunk);
-  }
-  for (; i + 4 <= tile.n_q; i += 4) {
-    score_tile<4, B>(tile.q + i, k, tile.head_dim, tile.scale, scores + i * kAttentionChunk);
-  }
-  for (; i < tile.n_q; ++i) {
-    score_tile<1, B>(tile.q + i, k, tile.head_dim, tile.scale, scores + i * kAttentionChunk);
-  }
+  for (; i + kManyRows <= tile.n_q; i += kManyRows) rows(Index<kManyRows>{}, i);
+  for (; i + 4 <= tile.n_q; i += 4) rows(Index<4>{}, i);
+  for (; i < tile.n_q; ++i) rows(Index<1>{}, i);
 }
 
-template <int B>
-inline void value_rows(const AttentionTile& tile, const float* p, const uint16_t* v, int n,
-                       float* out) {
-  const int stride = tile.v_stride;
+template <int B, class T>
+inline void value_rows(const AttentionTile& tile, const float* p, const T* v, int n, const T* next,
+                       float* out, int out_stride) {
+  const auto rows = [&](auto n_rows, int i) BITNET_INLINE {
+    value_tile<n_rows, B>(p + i * kAttentionChunk, v, tile.v_stride, n, next, out + i * out_stride,
+                          out_stride);
+  };
   int i = 0;
-  for (; i + kManyRows <= tile.n_q; i += kManyRows) {
-    value_tile<kManyRows, B>(p + i * kAttentionChunk, v, stride, n, out + i * stride, stride);
-  }
-  for (; i + 4 <= tile.n_q; i += 4) {
-    value_tile<4, B>(p + i * kAttentionChunk, v, stride, n, out + i * stride, stride);
-  }
-  for (; i < tile.n_q; ++i) {
-    value_tile<1, B>(p + i * kAttentionChunk, v, stride, n, out + i * stride, stride);
-  }
+  for (; i + kManyRows <= tile.n_q; i += kManyRows) rows(Index<kManyRows>{}, i);
+  for (; i + 4 <= tile.n_q; i += 4) rows(Index<4>{}, i);
+  for (; i < tile.n_q; ++i) rows(Index<1>{}, i);
 }
 
-// Turns one row of scores into weights of the running softmax: returns the factor for what was
-// summed before. Keys from `valid` on get weight 0, which leaves every later sum unchanged.
-inline float softmax_step(float* scores, int valid, float* running_max, float* running_sum) {
-  for (int i = valid; i < kAttentionChunk; ++i) scores[i] = -__builtin_inff();
-  vf most = load(scores);
-  for (int i = kWidth; i < kAttentionChunk; i += kWidth) most = vmax(load(scores + i), most);
-  float largest[kWidth];
-  store(largest, most);
-  float top = *running_max;
-  for (int i = 0; i < kWidth; ++i) top = largest[i] > top ? largest[i] : top;
-  const float correction = *running_max == top ? 1.0f : exp_one(*running_max - top);
-  float lanes[kLanes] = {};
-  for (int i = 0; i < kAttentionChunk; i += kWidth) {
-    const vf p = exp_vf(load(scores + i) - set1(top));
-    store(scores + i, p);
-    float* lane = lanes + i % kLanes;
-    store(lane, load(lane) + p);
+// A row's running softmax over a segment. Keys from `valid` on get weight 0, which leaves every
+// later sum unchanged.
+struct RunningSoftmax {
+  float top = -__builtin_inff();
+  float lanes[kLanes] = {};  // of the sum of weights
+
+  // Turns the scores of a chunk into weights, times value_scale if that is not null. Returns the
+  // factor for what was summed before.
+  float step(float* scores, int valid, const float* value_scale) {
+    for (int i = valid; i < kAttentionChunk; ++i) scores[i] = -__builtin_inff();
+    vf most = load(scores);
+    for (int i = kWidth; i < kAttentionChunk; i += kWidth) most = vmax(load(scores + i), most);
+    const float largest = max_lane(most), before = top;
+    top = largest > top ? largest : top;
+    const float correction = before == top ? 1.0f : exp_one(before - top);
+    vf sums[kVecs];
+    each<kVecs>([&](auto j) BITNET_INLINE { sums[j] = load(lanes + j * kWidth); });
+    if (correction != 1.0f)
+      each<kVecs>([&](auto j) BITNET_INLINE { sums[j] = sums[j] * set1(correction); });
+    for (int i = 0; i < kAttentionChunk; i += kLanes) {
+      each<kVecs>([&](auto j) BITNET_INLINE {
+        const int at = i + j * kWidth;
+        const vf p = exp_vf(load(scores + at) - set1(top));
+        sums[j] = sums[j] + p;
+        store(scores + at, value_scale ? p * load(value_scale + at) : p);
+      });
+    }
+    each<kVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, sums[j]); });
+    return correction;
   }
-  *running_sum = *running_sum * correction + sum_lanes(lanes);
-  *running_max = top;
-  return correction;
-}
+};
 
 inline int round_up_16(int n) { return (n + 15) / 16 * 16; }
 
-// Attention over chunks of 64 keys with a running softmax, so no score matrix is ever stored. Every
-// row does the same operations in the same order whatever tile it is in: results do not depend on
-// the batch.
-void attention(const AttentionTile& tile, float* scratch) {
-  const int n_q = tile.n_q, width = tile.v_stride;
-  float* sums = scratch;                                            // [n_q, v_stride]
-  float* scores = scratch + kAttentionRows * kAttentionMaxHeadDim;  // [n_q, kAttentionChunk]
-  float running_max[kAttentionRows], running_sum[kAttentionRows];
-  int most_keys = 0;
+// One segment for all rows of a tile that have keys in it, by chunks with a running softmax, so no
+// score matrix is ever stored. partials: [n_q, attention_partial(v_stride)].
+template <class T>
+inline void attention_segment(const AttentionTile& tile, int segment, float* partials,
+                              float* scores) {
+  const int n_q = tile.n_q, width = tile.v_stride, stride = attention_partial(width);
+  RunningSoftmax softmax[kAttentionRows];
+  const int begin = segment * kAttentionSegment;
+  int end = begin;
   for (int i = 0; i < n_q; ++i) {
-    running_max[i] = -__builtin_inff();
-    running_sum[i] = 0;
-    most_keys = tile.n_keys[i] > most_keys ? tile.n_keys[i] : most_keys;
-    for (int d = 0; d < width; ++d) sums[i * width + d] = 0;
+    end = tile.n_keys[i] > end ? tile.n_keys[i] : end;
+    for (int d = 0; d < width; ++d) partials[i * stride + d] = 0;
   }
-  for (int first = 0; first < most_keys; first += kAttentionChunk) {
-    const int n = most_keys - first < kAttentionChunk ? most_keys - first : kAttentionChunk;
-    int block = 0;  // whole blocks of 16 keys: the cache is padded, and softmax_step masks the rest
-    for (; block + 16 * kBlocks <= round_up_16(n); block += 16 * kBlocks) {
-      score_rows<kBlocks>(tile, tile.k + static_cast<int64_t>(first + block) * tile.head_dim,
-                          scores + block);
-    }
-    for (; block < n; block += 16) {
-      score_rows<1>(tile, tile.k + static_cast<int64_t>(first + block) * tile.head_dim,
-                    scores + block);
-    }
+  end = end < begin + kAttentionSegment ? end : begin + kAttentionSegment;
+  for (int first = begin; first < end; first += kAttentionChunk) {
+    const int n = end - first < kAttentionChunk ? end - first : kAttentionChunk;
+    const T* k = static_cast<const T*>(tile.k) + static_cast<int64_t>(first) * tile.head_dim;
+    const T* v = static_cast<const T*>(tile.v) + static_cast<int64_t>(first) * width;
+    const auto score = [&](auto n_blocks, int block) BITNET_INLINE {
+      score_rows<n_blocks>(tile, k + block * tile.head_dim,
+                           sizeof(T) == 1 ? tile.k_scale + first + block : nullptr,
+                           v + block * width, scores + block);
+    };
+    int block = 0;  // whole blocks of 16 keys: the cache is padded, and the softmax masks the rest
+    for (; block + 16 * kBlocks <= round_up_16(n); block += 16 * kBlocks)
+      score(Index<kBlocks>{}, block);
+    for (; block < n; block += 16) score(Index<1>{}, block);
     for (int i = 0; i < n_q; ++i) {
       int valid = tile.n_keys[i] - first;
       valid = valid < 0 ? 0 : valid > n ? n : valid;
@@ -329,22 +345,58 @@ void attention(const AttentionTile& tile, float* scratch) {
         for (int key = 0; key < kAttentionChunk; ++key) scores[i * kAttentionChunk + key] = 0;
         continue;
       }
-      const float correction =
-          softmax_step(scores + i * kAttentionChunk, valid, &running_max[i], &running_sum[i]);
+      const float correction = softmax[i].step(scores + i * kAttentionChunk, valid,
+                                               sizeof(T) == 1 ? tile.v_scale + first : nullptr);
       if (correction != 1.0f)
-        for (int d = 0; d < width; ++d) sums[i * width + d] *= correction;
+        for (int d = 0; d < width; ++d) partials[i * stride + d] *= correction;
     }
-    const uint16_t* v = tile.v + static_cast<int64_t>(first) * tile.v_stride;
+    const T* next = k + kAttentionChunk * tile.head_dim;
+    const auto add_values = [&](auto n_blocks, int d) BITNET_INLINE {
+      value_rows<n_blocks>(tile, scores, v + d, n, next + d * kAttentionChunk, partials + d,
+                           stride);
+    };
     int d = 0;
-    for (; d + 16 * kBlocks <= width; d += 16 * kBlocks) {
-      value_rows<kBlocks>(tile, scores, v + d, n, sums + d);
-    }
-    for (; d < width; d += 16) value_rows<1>(tile, scores, v + d, n, sums + d);
+    for (; d + 16 * kBlocks <= width; d += 16 * kBlocks) add_values(Index<kBlocks>{}, d);
+    for (; d < width; d += 16) add_values(Index<1>{}, d);
   }
   for (int i = 0; i < n_q; ++i) {
-    const float inverse = 1.0f / running_sum[i];
-    for (int d = 0; d < tile.head_dim; ++d) tile.out[i][d] = sums[i * width + d] * inverse;
+    partials[i * stride + width] = softmax[i].top;
+    partials[i * stride + width + 1] = sum_lanes(softmax[i].lanes);
   }
+}
+
+// total = what the softmax over the keys of both would have summed.
+inline void merge_partial(float* total, const float* next, int width) {
+  const float top = next[width] > total[width] ? next[width] : total[width];
+  const float a = total[width] == top ? 1.0f : exp_one(total[width] - top);
+  const float b = next[width] == top ? 1.0f : exp_one(next[width] - top);
+  for (int d = 0; d < width; d += kWidth)
+    store(total + d, fma(load(next + d), set1(b), load(total + d) * set1(a)));
+  total[width] = top;
+  total[width + 1] = fma1(next[width + 1], b, total[width + 1] * a);
+}
+
+// Every row does the same operations in the same order whatever tile it is in, and however the
+// segments are divided among calls: results depend neither on the batch nor on the threads.
+void attention(const AttentionTile& tile, int first_segment, int last_segment, float* partials,
+               float* scratch) {
+  const int stride = attention_partial(tile.v_stride);
+  float *scores = scratch, *next = scratch + kAttentionRows * kAttentionChunk;
+  const auto compute = tile.k_scale ? attention_segment<int8_t> : attention_segment<uint16_t>;
+  compute(tile, first_segment, partials, scores);
+  for (int segment = first_segment + 1; segment < last_segment; ++segment) {
+    compute(tile, segment, next, scores);
+    for (int i = 0; i < tile.n_q; ++i) {
+      if (tile.n_keys[i] > segment * kAttentionSegment)
+        merge_partial(partials + i * stride, next + i * stride, tile.v_stride);
+    }
+  }
+}
+
+void merge_attention(float* partials, int64_t step, int n, int head_dim, int v_stride, float* out) {
+  for (int i = 1; i < n; ++i) merge_partial(partials, partials + i * step, v_stride);
+  const float inverse = 1.0f / partials[v_stride + 1];
+  for (int d = 0; d < head_dim; ++d) out[d] = partials[d] * inverse;
 }
 
 void rms_norm(const float* x, const float* weight, float eps, float* out, int64_t n) {

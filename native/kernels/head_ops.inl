@@ -1,8 +1,7 @@
 // Products of int8 weights with int16 activations, for output heads that are not float. The
 // including file defines, besides the primitives of float_ops.inl:
 //   vi, a vector of kWidth int32; pair_dot(w, x): int8 x int16 products of 2 * kWidth neighbours,
-//   summed in pairs; add_i32, zero_i32, sum_i32 and to_float; load_i8, kWidth int8 as floats;
-//   kByteVector, bytes of a vector.
+//   summed in pairs; add_i32, zero_i32, sum_i32 and to_float; kByteVector, bytes of a vector.
 //
 // Integers are exact: |w| <= 128 and |x| <= kHeadRange, so a pair fits 24 bits and a whole row 32.
 

@@ -135,10 +135,26 @@ constexpr auto packed_matmul = ternary_matmul;
 
 }  // namespace
 
-extern const Kernels kNeon = {
-    "neon",        kCpuNeon,         quantize,           ternary_matmul, trit_matmul, lut_matmul,
-    lut_tables,    activation_index, WeightLayout::kI2S, float_matmul,   dot,         compress_row,
-    coarse_matvec, block_matvec,     attention,          rms_norm,       silu_mul,    relu2_mul,
-    add,           int8_peak};
+extern const Kernels kNeon = {"neon",
+                              kCpuNeon,
+                              quantize,
+                              ternary_matmul,
+                              trit_matmul,
+                              lut_matmul,
+                              lut_tables,
+                              activation_index,
+                              WeightLayout::kI2S,
+                              float_matmul,
+                              dot,
+                              compress_row,
+                              coarse_matvec,
+                              block_matvec,
+                              attention,
+                              merge_attention,
+                              rms_norm,
+                              silu_mul,
+                              relu2_mul,
+                              add,
+                              int8_peak};
 
 }  // namespace bitnet

@@ -36,12 +36,13 @@ inline vf load_bf16(const uint16_t* p) {
   __builtin_memcpy(&x, &bits, 4);
   return x;
 }
+inline vf load_i8(const uint8_t* p) { return static_cast<float>(static_cast<int8_t>(*p)); }
+inline float max_lane(vf v) { return v; }
 
 #include "kernels/float_ops.inl"
 
 using vi = int32_t;
 constexpr int kByteVector = 16;
-inline vf load_i8(const uint8_t* p) { return static_cast<float>(static_cast<int8_t>(*p)); }
 inline vi zero_i32() { return 0; }
 inline vi add_i32(vi a, vi b) { return a + b; }
 inline vf to_float(vi v) { return static_cast<float>(v); }
@@ -107,6 +108,7 @@ extern const Kernels kScalar = {"scalar",
                                 coarse_matvec,
                                 block_matvec,
                                 attention,
+                                merge_attention,
                                 rms_norm,
                                 silu_mul,
                                 relu2_mul,

@@ -9,8 +9,6 @@
 // scratch and uses it for all tokens of a block, so unpacking costs almost nothing per token.
 
 constexpr int kPanelRows = kTileRows * (kTileRows >= 4 ? 2 : 4);
-constexpr int64_t kTokenBlockBytes =
-    384 * 1024;  // activations of a block of tokens: within a level-2 cache
 
 // The contract of the format: int to float is exact (|acc| < 2^24), then subtract, divide,
 // multiply, in this order.
@@ -79,7 +77,7 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
   }
   const int64_t fit = kPanelScratch / x.stride;  // rows of a panel that the scratch can hold
   const int64_t panel = fit >= kPanelRows ? kPanelRows : fit >= kTileRows ? kTileRows : 1;
-  int64_t block = kTokenBlockBytes / x.stride / kTileTokens * kTileTokens;
+  int64_t block = x.block_bytes / x.stride / kTileTokens * kTileTokens;
   if (block < 4 * kTileTokens) block = 4 * kTileTokens;
   for (int64_t first = 0; first < x.n_tokens; first += block) {
     const int64_t last = first + block < x.n_tokens ? first + block : x.n_tokens;

@@ -21,7 +21,7 @@ __attribute__((always_inline)) inline void each(F&& f) {
 
 // How far ahead of its loads a kernel that streams weights asks for them. The rows of a matrix
 // follow each other, so this may be the next row; beyond the end a prefetch does nothing.
-constexpr int64_t kPrefetchBytes = 4096;
+constexpr int64_t kPrefetchBytes = 2048;
 
 // A result that nobody reads, which is computed nevertheless.
 template <class V>

@@ -12,6 +12,7 @@ import {
   type NativePassTimes,
   type NativeSession,
 } from "../native.js";
+import { type AppliedTuning, applyTuning } from "../tuning.js";
 import { type EnergyMeter, type EnergyReading, openEnergyMeter } from "./energy.js";
 import {
   type Bound,
@@ -64,6 +65,8 @@ export interface BenchResult extends PassShape {
   model: BenchModel;
   kernel: string;
   threads: number;
+  /** What of the tuning file was in use; null: nothing. */
+  tuning: AppliedTuning | null;
   test: string; // "pp512", "tg128", "pp512+tg128", with " @ d4096" after a filled context
   startedAt: string;
   seconds: number[]; // of each repetition
@@ -128,12 +131,13 @@ async function benchModel(
   const { load, signal } = plan;
   throwIfAborted(signal);
   progress.next(`loading ${basename(path)}`);
-  const model = await convertingAsync(() => loadAddon().loadModel(path, { ...load, threads, kernel }));
+  const { options, applied } = await applyTuning({ ...load, threads, kernel });
+  const model = await convertingAsync(() => loadAddon().loadModel(path, options));
   try {
     const limits = plan.roofline ? await limitsFor(model.info.kernel, threads, report, progress) : undefined;
     const results: BenchResult[] = [];
     for (const shape of plan.passes) {
-      const result = await benchPass(model, path, shape, plan, energy, progress);
+      const result = { ...(await benchPass(model, path, shape, plan, energy, progress)), tuning: applied ?? null };
       results.push(result);
       addLimit(result, model.cost(), limits);
       plan.onResult?.(result, limits);
@@ -183,7 +187,7 @@ async function benchPass(
   plan: BenchPlan,
   energy: EnergyMeter,
   progress: ProgressCounter,
-): Promise<BenchResult> {
+): Promise<Omit<BenchResult, "tuning">> {
   const test = nameTest(shape);
   const { prompt, generate, depth } = shape;
   const session = converting(() => model.createSession({ contextSize: depth + prompt + generate + 2 }));
@@ -228,7 +232,7 @@ async function benchPass(
 }
 
 /** Runs one pass again and again, each time from the same state of the cache. */
-class PassRunner {
+export class PassRunner {
   readonly #session: NativeSession;
   readonly #signal: AbortSignal | undefined;
   readonly #base: Int32Array; // what is in the cache when the clock starts

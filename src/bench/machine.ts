@@ -31,6 +31,13 @@ export function describeMachine(): Machine {
   };
 }
 
+const tuningVersion = 1; // of what the tuning parameters mean
+
+/** Machines with the same key share a tuning. */
+export function machineKey(): string {
+  return `v${tuningVersion}, ${cpuName()}, ${loadAddon().physicalCores()} cores`;
+}
+
 /** One line. */
 export function formatMachine(machine: Machine): string {
   const { version, cpu, cores, processors, memoryBytes, os, arch } = machine;

@@ -81,6 +81,7 @@ function formatCsv(report: MachineReport): string {
       percent_of_limit: result.limit?.percent,
       bound: result.limit?.bound,
       joules_per_token: result.joulesPerToken,
+      tuning: result.tuning === null ? "" : JSON.stringify(result.tuning),
       started_at: result.startedAt,
       compared_with: compared.map(({ earlier }) => earlier.model).join(";"),
       ratio: compared.map(({ ratio }) => ratio).join(";"),
@@ -158,6 +159,11 @@ function listRemarks({ limits, energy, results }: MachineReport): string[] {
     remarks.push(
       "More than 100 %: the weights come from the caches, or the machine was busy while its limits were measured.",
     );
+  }
+  for (const file of new Set(results.map(({ tuning }) => tuning?.file))) {
+    if (file !== undefined) {
+      remarks.push(`Tuned with ${file} (BITNET_TUNING=none measures without).`);
+    }
   }
   remarks.push("source" in energy ? `Energy: ${energy.source}.` : `Energy: not available: ${energy.unavailable}.`);
   return remarks;

@@ -12,10 +12,10 @@ import { describeMachine, formatMachine } from "../bench/machine.js";
 import { type Format, formatReport, formats, type MachineReport } from "../bench/report.js";
 import { bundledModel } from "../bundled-model.js";
 import { BitnetError } from "../errors.js";
-import { loadAddon } from "../native.js";
 import { collectText, integerFrom } from "../options.js";
 import { interruptSignal, note, write } from "../output.js";
 import { formatBytes } from "../progress.js";
+import { defaultThreads } from "../tuning.js";
 import { configureBenchKernels } from "./bench-kernels.js";
 
 interface BenchOptions {
@@ -116,7 +116,7 @@ async function bench(options: BenchOptions): Promise<void> {
   const plan: BenchPlan = {
     models,
     passes: listPasses(options),
-    threads: unique(options.threads ?? [loadAddon().physicalCores()]),
+    threads: unique(options.threads ?? [await defaultThreads()]),
     kernels: options.kernel === undefined ? [undefined] : unique(options.kernel),
     repetitions: options.repetitions,
     warmup: options.warmup,

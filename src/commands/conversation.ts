@@ -11,6 +11,7 @@ import { closest } from "../closest.js";
 import { BitnetError, toBitnetError } from "../errors.js";
 import type { GenerateOptions, GenerateTimings } from "../generate.js";
 import type { Model, ModelInfo, Session } from "../model.js";
+import type { CacheType } from "../native.js";
 import { defaultHistoryFile, HistoryFile, Repl, type ReplInput, type ReplOutput } from "../repl.js";
 
 export interface ConversationOptions {
@@ -18,6 +19,7 @@ export interface ConversationOptions {
   systemPrompt?: string;
   /** Default: as Model.createSession. */
   contextSize?: number;
+  cacheType?: CacheType;
   /** Name of a built-in format or path of a Jinja file. Default: the model's own template, else "bitnet". */
   chatTemplate?: string;
   /** For every answer; `maxTokens` is the limit of one answer. */
@@ -45,7 +47,7 @@ export type ConversationSession = Pick<Session, "contextSize" | "generate" | "ti
 export interface ConversationModel {
   readonly info: Pick<ModelInfo, "chatTemplate" | "name">;
   readonly tokenizer: AnswerTokenizer;
-  createSession(options: { contextSize?: number }): ConversationSession;
+  createSession(options: { contextSize?: number; cacheType?: CacheType }): ConversationSession;
 }
 
 // A real model must be good enough for a conversation.
@@ -62,7 +64,7 @@ export async function runConversation(
   io: ConversationIo = { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, signals: process },
 ): Promise<void> {
   const format = await chooseFormat(model, options.chatTemplate);
-  const session = model.createSession({ contextSize: options.contextSize });
+  const session = model.createSession({ contextSize: options.contextSize, cacheType: options.cacheType });
   const screen = new Screen(io.stdout, io.stderr, options);
   let conversation: Conversation | undefined;
   try {

@@ -8,7 +8,8 @@ import { bundledModel } from "../bundled-model.js";
 import { BitnetError } from "../errors.js";
 import type { GenerateOptions, GenerateTimings, Piece } from "../generate.js";
 import { loadModel, type Model, type Session } from "../model.js";
-import { collectBias, collectText, integerFrom, numberFrom, unescapeText } from "../options.js";
+import type { CacheType } from "../native.js";
+import { collectBias, collectText, integerFrom, numberFrom, parseCacheType, unescapeText } from "../options.js";
 import { interruptSignal, log, note, write, writeJson, writeText } from "../output.js";
 
 interface RunOptions {
@@ -17,6 +18,7 @@ interface RunOptions {
   file?: string;
   nPredict?: number;
   ctxSize?: number;
+  cacheType?: CacheType;
   threads?: number;
   kernel?: string;
   kernelConfig?: string;
@@ -93,6 +95,11 @@ function addModelOptions(command: Command): void {
       "-c, --ctx-size <n>",
       "context in tokens; 0: what the model was trained for (default: 2048)",
       integerFrom(0),
+    )
+    .option(
+      "--cache-type <type>",
+      "keys and values: f16, or q8 for half the memory and more speed at a long context, also -ctk, -ctv (default: f16)",
+      parseCacheType,
     )
     .option("--kernel <name>", "kernels to use, such as scalar (default: the best that this CPU has)")
     .option("--tokenizer-pre <name>", "pre-tokenizer to use instead of the file's")
@@ -180,7 +187,10 @@ async function run(options: RunOptions): Promise<void> {
   const loadStart = performance.now();
   await using model = await load(options, signal);
   const loadMs = performance.now() - loadStart;
-  await using session = model.createSession({ contextSize: chooseContextSize(model, options, say) });
+  await using session = model.createSession({
+    contextSize: chooseContextSize(model, options, say),
+    cacheType: options.cacheType,
+  });
 
   const generation = session.generate(prompt, { ...toGenerateOptions(options, defaultPredict), signal });
   try {
@@ -208,6 +218,7 @@ async function converse(options: RunOptions): Promise<void> {
   await runConversation(model, {
     systemPrompt,
     contextSize: chooseContextSize(model, options, say),
+    cacheType: options.cacheType,
     chatTemplate: options.chatTemplate,
     generate: toGenerateOptions(options, -1),
     json: options.json,
@@ -342,6 +353,7 @@ async function collect(
   const withLogprobs = pieces.some((piece) => piece.logprob !== undefined);
   return {
     model: { path: about.path, name, architecture, weightType, kernel, threads },
+    tuning: about.model.tuning ?? null,
     prompt: about.prompt,
     text: pieces.map((piece) => piece.text).join(""),
     finishReason,

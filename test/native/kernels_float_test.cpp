@@ -177,14 +177,29 @@ struct AttentionCase {
   int head_dim, v_stride, n_q;
   std::vector<int32_t> n_keys;  // [n_q]
   std::vector<float> q;         // [n_q, head_dim]
-  std::vector<uint16_t> k, v;   // as in AttentionTile, not an element more
+  std::vector<uint16_t> k, v;   // as in AttentionTile, not an element more; or else:
+  std::vector<int8_t> k8, v8;
+  std::vector<float> k_scale, v_scale;
+
+  bool is_q8() const { return !k8.empty(); }
+  double key(int at, int d) const {
+    const int64_t i = (int64_t{at} / 16 * head_dim + d) * 16 + at % 16;
+    return is_q8() ? double{k_scale[at]} * k8[i] : double{f16_to_f32(k[i])};
+  }
+  double value(int at, int d) const {
+    const int64_t i = int64_t{at} * v_stride + d;
+    return is_q8() ? double{v_scale[at]} * v8[i] : double{f16_to_f32(v[i])};
+  }
 };
 
 // Keys beyond those that any row sees, up to the next multiple of 16, hold what must not matter.
 AttentionCase make_attention(Random& random, int head_dim, std::vector<int32_t> n_keys,
                              float reach) {
-  AttentionCase c{
-      head_dim, (head_dim + 15) / 16 * 16, static_cast<int>(n_keys.size()), n_keys, {}, {}, {}};
+  AttentionCase c{};
+  c.head_dim = head_dim;
+  c.v_stride = (head_dim + 15) / 16 * 16;
+  c.n_q = static_cast<int>(n_keys.size());
+  c.n_keys = n_keys;
   const int most = *std::max_element(n_keys.begin(), n_keys.end());
   c.q = random_floats(random, int64_t{c.n_q} * head_dim, -reach, reach);
   c.k.assign(int64_t{(most + 15) / 16 * 16} * head_dim, f32_to_f16(60000));
@@ -198,24 +213,77 @@ AttentionCase make_attention(Random& random, int head_dim, std::vector<int32_t> 
   return c;
 }
 
+// The same shape with int8 keys and values; the factors of keys that no row sees are huge.
+AttentionCase make_q8_attention(Random& random, int head_dim, std::vector<int32_t> n_keys,
+                                float reach) {
+  AttentionCase c = make_attention(random, head_dim, std::move(n_keys), reach);
+  const auto bytes = [&random](size_t n) {
+    std::vector<int8_t> out(n);
+    for (auto& x : out) x = static_cast<int8_t>(static_cast<int>(random.below(255)) - 127);
+    return out;
+  };
+  c.k8 = bytes(c.k.size());
+  c.v8 = bytes(c.v.size());
+  for (size_t i = 0; i < c.v8.size(); ++i)
+    if (static_cast<int>(i % c.v_stride) >= head_dim) c.v8[i] = 0;
+  const int most = *std::max_element(c.n_keys.begin(), c.n_keys.end());
+  const size_t padded = static_cast<size_t>((most + kAttentionChunk - 1) / kAttentionChunk) *
+                        static_cast<size_t>(kAttentionChunk);
+  c.k_scale.assign(padded, 1e30f);
+  c.v_scale.assign(padded, 1e30f);
+  for (int key = 0; key < most; ++key) {
+    c.k_scale[key] = random.between(0.5f, 1) / 127;
+    c.v_scale[key] = random.between(0.5f, 2) / 127;
+  }
+  c.k.clear();
+  c.v.clear();
+  return c;
+}
+
 float attention_scale(const AttentionCase& c) {
   return 1.0f / std::sqrt(static_cast<float>(c.head_dim));
 }
 
+// How the segments of a tile are divided among calls.
+enum class Split { kTogether, kApart };
+
 // Rows [begin, end) of the case in one tile.
-std::vector<float> attend(const Kernels& k, const AttentionCase& c, int begin, int end) {
+std::vector<float> attend(const Kernels& k, const AttentionCase& c, int begin, int end,
+                          Split split = Split::kTogether) {
   const int n = end - begin;
   std::vector<float> out(int64_t{n} * c.head_dim);
   std::vector<const float*> q(n);
-  std::vector<float*> rows(n);
-  for (int i = 0; i < n; ++i) {
-    q[i] = &c.q[int64_t{begin + i} * c.head_dim];
-    rows[i] = &out[int64_t{i} * c.head_dim];
-  }
+  for (int i = 0; i < n; ++i) q[i] = &c.q[int64_t{begin + i} * c.head_dim];
+  AttentionTile tile{};
+  tile.q = q.data();
+  tile.n_keys = &c.n_keys[begin];
+  tile.n_q = n;
+  tile.k = c.is_q8() ? static_cast<const void*>(c.k8.data()) : c.k.data();
+  tile.v = c.is_q8() ? static_cast<const void*>(c.v8.data()) : c.v.data();
+  tile.k_scale = c.is_q8() ? c.k_scale.data() : nullptr;
+  tile.v_scale = c.is_q8() ? c.v_scale.data() : nullptr;
+  tile.head_dim = c.head_dim;
+  tile.v_stride = c.v_stride;
+  tile.scale = attention_scale(c);
   Scratch scratch(kAttentionScratch * sizeof(float));
-  k.attention({q.data(), rows.data(), &c.n_keys[begin], n, c.k.data(), c.v.data(), c.head_dim,
-               c.v_stride, attention_scale(c)},
-              scratch.floats());
+  const auto segments = [&](int i) {
+    return (c.n_keys[begin + i] + kAttentionSegment - 1) / kAttentionSegment;
+  };
+  int most = 0;
+  for (int i = 0; i < n; ++i) most = std::max(most, segments(i));
+  const int64_t stride = attention_partial(c.v_stride), step = n * stride;
+  const bool apart = split == Split::kApart;
+  Scratch partials((apart ? most : 1) * step * sizeof(float));
+  if (apart) {  // last first: the order of the calls must not matter
+    for (int s = most - 1; s >= 0; --s)
+      k.attention(tile, s, s + 1, partials.floats() + s * step, scratch.floats());
+  } else {
+    k.attention(tile, 0, most, partials.floats(), scratch.floats());
+  }
+  for (int i = 0; i < n; ++i) {
+    k.merge_attention(partials.floats() + i * stride, step, apart ? segments(i) : 1, c.head_dim,
+                      c.v_stride, &out[int64_t{i} * c.head_dim]);
+  }
   return out;
 }
 
@@ -227,30 +295,30 @@ void check_attention_row(const std::string& label, const AttentionCase& c, int i
   for (int key = 0; key < n; ++key) {
     double score = 0, magnitude = 0;
     for (int d = 0; d < c.head_dim; ++d) {
-      const double term = double{c.q[int64_t{i} * c.head_dim + d]} *
-                          double{f16_to_f32(c.k[(key / 16 * c.head_dim + d) * 16 + key % 16])};
+      const double term = double{c.q[int64_t{i} * c.head_dim + d]} * c.key(key, d);
       score += term;
       magnitude += std::fabs(term);
     }
     const double scale = attention_scale(c);
     weights[key] = score * scale;
-    // head_dim sums and products in a row, then the scale.
-    score_error = std::max(score_error, (c.head_dim + 2) * kRounding * magnitude * scale);
+    // head_dim sums and products in a row, then the scale and the key's factor.
+    score_error = std::max(score_error, (c.head_dim + 4) * kRounding * magnitude * scale);
     top = std::max(top, weights[key]);
     reach = std::max(reach, std::fabs(weights[key]));
   }
   double sum = 0;
   for (double& weight : weights) sum += weight = std::exp(weight - top);
-  // A weight is the product of an exponential for each chunk: score - maximum rounded, then about 8
-  // roundings. Numerator and denominator both have it; the values are then summed one by one, and
-  // there is the division.
-  const double chunks = n / kAttentionChunk + 2;
+  // A weight is the product of an exponential for each chunk, then for each segment: score -
+  // maximum rounded, then about 8 roundings. Numerator and denominator both have it; the values are
+  // then summed one by one, and there is the division.
+  const double chunks =
+      std::min(n, kAttentionSegment) / kAttentionChunk + n / kAttentionSegment + 3;
   const double relative =
       2 * (score_error + chunks * (2 * reach + 10) * kRounding) + (n + 12) * kRounding;
   for (int d = 0; d < c.head_dim; ++d) {
     double want = 0, magnitude = 0;
     for (int key = 0; key < n; ++key) {
-      const double term = weights[key] / sum * f16_to_f32(c.v[int64_t{key} * c.v_stride + d]);
+      const double term = weights[key] / sum * c.value(key, d);
       want += term;
       magnitude += std::fabs(term);
     }
@@ -296,6 +364,70 @@ TEST("attention gives a row the same bits whatever tile it is in, and each row i
           one_by_one.insert(one_by_one.end(), row.begin(), row.end());
         }
         check_same_bits(label, all, one_by_one);
+        if (!fuses_multiply_add(*k)) continue;
+        if (first.empty()) first = all;
+        check_same_bits(label + ", instruction sets", all, first);
+      }
+    }
+  }
+}
+
+// One segment, its end, two, and a third that has one key or almost all.
+const std::vector<int32_t> kSegmentCounts = {1,
+                                             kAttentionSegment - 1,
+                                             kAttentionSegment,
+                                             kAttentionSegment + 1,
+                                             2 * kAttentionSegment,
+                                             2 * kAttentionSegment + 1,
+                                             3 * kAttentionSegment - 1,
+                                             2977};
+
+TEST("attention over several segments agrees with double precision, together or apart") {
+  Random random(15);
+  for (const bool q8 : {false, true}) {
+    for (int head_dim : {64, 100, 128}) {
+      const auto make = q8 ? make_q8_attention : make_attention;
+      const AttentionCase c = make(random, head_dim, kSegmentCounts, 8);
+      std::vector<float> first;
+      for (const Kernels* k : runnable_kernels()) {
+        const std::string label = std::string(k->name) + (q8 ? " q8" : " f16") + " segments";
+        const auto all = attend(*k, c, 0, c.n_q);
+        std::vector<float> one_by_one, apart;
+        for (int i = 0; i < c.n_q; ++i) {
+          check_attention_row(label, c, i, &all[int64_t{i} * head_dim]);
+          for (const Split split : {Split::kTogether, Split::kApart}) {
+            const auto row = attend(*k, c, i, i + 1, split);
+            auto& rows = split == Split::kApart ? apart : one_by_one;
+            rows.insert(rows.end(), row.begin(), row.end());
+          }
+        }
+        check_same_bits(label + ", one by one", all, one_by_one);
+        check_same_bits(label + ", apart", all, apart);
+        check_same_bits(label + ", a tile apart", all, attend(*k, c, 0, c.n_q, Split::kApart));
+        if (!fuses_multiply_add(*k)) continue;
+        if (first.empty()) first = all;
+        check_same_bits(label + ", instruction sets", all, first);
+      }
+    }
+  }
+}
+
+TEST("attention to int8 keys and values agrees with double precision in every tile") {
+  Random random(16);
+  for (int head_dim : {64, 96, 100, 128, 256}) {
+    for (int n_q : {1, 3, 4, 8, 31}) {
+      const AttentionCase c =
+          make_q8_attention(random, head_dim, random_key_counts(random, n_q, 200), 6);
+      std::vector<float> first;
+      for (const Kernels* k : runnable_kernels()) {
+        const std::string label = std::string(k->name) + " q8 attention";
+        const auto all = attend(*k, c, 0, n_q);
+        for (int i = 0; i < n_q; ++i) {
+          check_attention_row(label, c, i, &all[int64_t{i} * head_dim]);
+          const std::vector<float> in_tile(all.begin() + int64_t{i} * head_dim,
+                                           all.begin() + int64_t{i + 1} * head_dim);
+          check_same_bits(label, attend(*k, c, i, i + 1), in_tile);
+        }
         if (!fuses_multiply_add(*k)) continue;
         if (first.empty()) first = all;
         check_same_bits(label + ", instruction sets", all, first);
@@ -402,9 +534,11 @@ uint64_t digest(const std::vector<float>& x) {
 TEST("attention and silu_mul give the same bits on x86 and Arm") {
   Random random(12);
   const AttentionCase c = make_attention(random, 128, {1, 17, 64, 65, 300}, 6);
+  const AttentionCase q8 = make_q8_attention(random, 128, {40, 600, 1025}, 6);
   for (const Kernels* k : runnable_kernels()) {
     if (!fuses_multiply_add(*k)) continue;
-    CHECK_EQ(digest(attend(*k, c, 0, c.n_q)), 17082049584081006428u);
+    CHECK_EQ(digest(attend(*k, c, 0, c.n_q)), 13072559813885513752u);
+    CHECK_EQ(digest(attend(*k, q8, 0, q8.n_q)), 12653712137058205949u);
     std::vector<float> gate = silu_inputs();
     k->silu_mul(gate.data(), silu_inputs().data(), static_cast<int64_t>(gate.size()));
     CHECK_EQ(digest(gate), 16194136604135475897u);

@@ -112,6 +112,55 @@ TEST("every layout of the weights gives the same logits, with every kernel and n
   }
 }
 
+TEST("no tuning changes a bit of the logits, with any kernel and layout") {
+  const bitnet::Tuning tunings[] = {{96, 1, 32, 16 * 1024, 2, 0},
+                                    {192, 3, 96, 48 * 1024, 5, 20},
+                                    {96 * 64, 1024, 32 * 1024, 64 << 20, 1024, 10'000}};
+  for (const bitnet::Kernels* kernel : bitnet::all_kernels()) {
+    if (!bitnet::supported(*kernel)) continue;
+    for (const char* layout : {"i2_s", "lut", "trit"}) {
+      bitnet::LoadOptions options;
+      options.kernel = kernel->name;
+      options.n_threads = 2;
+      options.layout = layout;
+      const auto model =
+          std::shared_ptr<Model>(Model::load(check::data("golden/b158-small.gguf"), options));
+      for (const int n : {1, 4, 11, kQuick ? 12 : 90}) {
+        model->set_tuning({});
+        const Logits expected = fresh_logits(model, prompt_of(n));
+        for (const bitnet::Tuning& tuning : tunings) {
+          model->set_tuning(tuning);
+          if (same_bits(fresh_logits(model, prompt_of(n)), expected)) continue;
+          check::fail(__FILE__, __LINE__,
+                      std::string(kernel->name) + ", " + layout + ", tokens " + std::to_string(n) +
+                          ", rows " + std::to_string(tuning.batch_rows) + ": other logits");
+        }
+      }
+    }
+  }
+}
+
+TEST("a tuning outside its bounds is refused, when loading and later, and changes nothing") {
+  const std::string path = check::data("golden/b158-small.gguf");
+  const bitnet::Tuning defaults;
+  for (const bitnet::TuningParameter& p : bitnet::kTuningParameters) {
+    std::vector<int64_t> bad = {p.least - p.step, p.most + p.step, INT64_MIN, INT64_MAX};
+    if (p.step > 1) bad.push_back(p.least + 1);
+    for (const int64_t value : bad) {
+      bitnet::LoadOptions options;
+      options.tuning.*p.field = value;
+      CHECK_THROWS(Model::load(path, options), Error, p.name);
+      CHECK_THROWS(golden()->set_tuning(options.tuning), Error, p.name);
+    }
+    CHECK(golden()->tuning.*p.field == defaults.*p.field);
+    for (const int64_t value : {p.least, p.most}) {
+      bitnet::LoadOptions options;
+      options.tuning.*p.field = value;
+      CHECK(Model::load(path, options)->tuning.*p.field == value);
+    }
+  }
+}
+
 TEST("the layout that is named is the one in memory, with its size in copied_bytes") {
   auto load_as = [](const char* file, const char* layout, const char* config) {
     bitnet::LoadOptions options;
@@ -190,6 +239,132 @@ TEST("a prompt longer than a batch gives the same bits as in pieces of any lengt
       if (end == ids.size()) break;
     }
     CHECK(same_bits(session.logits(), expected));
+  }
+}
+
+// Pieces that end before, at and after the borders of the segments in which attention takes keys.
+TEST("a prompt of several segments gives the same bits in any pieces, threads and cache type") {
+  if (kQuick) return;
+  const int64_t segment = bitnet::kAttentionSegment;
+  const Ids ids = prompt_of(static_cast<int>(2 * segment + 40));
+  for (const auto type : {bitnet::CacheType::kF16, bitnet::CacheType::kQ8}) {
+    Logits expected;
+    for (const int n_threads : {1, 2, 3}) {
+      const auto model = load("b158-small.gguf", n_threads);
+      Session whole(model, 1100, type), pieces(model, 2000, type);
+      whole.prefill(ids, false);
+      if (expected.empty()) expected = whole.logits();
+      CHECK(same_bits(whole.logits(), expected));
+      std::vector<int64_t> ends{segment - 3, segment + 3, segment + 90, 2 * segment - 2};
+      for (int64_t end = 2 * segment - 1; end <= static_cast<int64_t>(ids.size()); ++end)
+        ends.push_back(end);
+      for (const int64_t end : ends) pieces.prefill(Ids(ids.begin(), ids.begin() + end), false);
+      CHECK(same_bits(pieces.logits(), expected));
+    }
+  }
+}
+
+TEST("an int8 cache takes half the memory and changes the logits little") {
+  const Ids ids = prompt_of(60);
+  Session f16(golden(), 64), q8(golden(), 64, bitnet::CacheType::kQ8);
+  const bitnet::Config& c = golden()->config;
+  const int64_t padded = (c.head_dim + 15) / 16 * 16;
+  CHECK_EQ(f16.kv_bytes(), c.n_layers * c.n_kv_heads * 64 * 2 * (c.head_dim + padded));
+  CHECK_EQ(q8.kv_bytes(), c.n_layers * c.n_kv_heads * 64 * (c.head_dim + padded + 8));
+  f16.prefill(ids, false);
+  q8.prefill(ids, false);
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < f16.logits().size(); ++i) {
+    error += std::pow(f16.logits()[i] - q8.logits()[i], 2);
+    norm += std::pow(f16.logits()[i], 2);
+  }
+  CHECK(error > 0);                        // it is another cache
+  CHECK(std::sqrt(error / norm) <= 0.08);  // the bound of the golden logits of random weights
+}
+
+// A key is off by half a step at most, so a score by half a step times the sum of |q|, a weight by
+// twice that in its exponent, and a value by half a step.
+TEST("attention to an int8 cache is as close to the exact one as the rounding allows") {
+  bitnet::Config config{};
+  config.n_layers = 2;
+  config.n_kv_heads = 2;
+  config.head_dim = 68;
+  const int n_keys = 150, dim = 68;
+  std::mt19937 random(3);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  const auto floats = [&](size_t n) {
+    std::vector<float> x(n);
+    for (float& value : x) value = uniform(random);
+    return x;
+  };
+  const std::vector<float> q = floats(dim), k = floats(n_keys * dim), v = floats(n_keys * dim);
+  bitnet::KvCache cache(config, n_keys, bitnet::CacheType::kQ8);
+  for (int key = 0; key < n_keys; ++key) cache.store(1, 1, key, &k[key * dim], &v[key * dim]);
+
+  const double scale = 1 / std::sqrt(double{dim});
+  double q_sum = 0, key_step = 0, value_step = 0, total = 0;
+  for (const float x : q) q_sum += std::fabs(double{x});
+  std::vector<double> weights(n_keys);
+  for (int key = 0; key < n_keys; ++key) {
+    double score = 0, k_most = 0, v_most = 0;
+    for (int d = 0; d < dim; ++d) {
+      score += double{q[d]} * double{k[key * dim + d]};
+      k_most = std::max(k_most, std::fabs(double{k[key * dim + d]}));
+      v_most = std::max(v_most, std::fabs(double{v[key * dim + d]}));
+    }
+    key_step = std::max(key_step, k_most / 127);
+    value_step = std::max(value_step, v_most / 127);
+    total += weights[key] = std::exp(score * scale);
+  }
+  const double drift = std::expm1(2 * scale * q_sum * key_step / 2);
+
+  for (const bitnet::Kernels* kernels : bitnet::all_kernels()) {
+    if (!bitnet::supported(*kernels)) continue;
+    const float* row = q.data();
+    bitnet::AttentionTile tile{};
+    cache.fill(tile, 1, 1);
+    tile.q = &row;
+    tile.n_keys = &n_keys;
+    tile.n_q = 1;
+    tile.scale = static_cast<float>(scale);
+    bitnet::AlignedArray<float> scratch(bitnet::kAttentionScratch), partial(96), out(dim);
+    kernels->attention(tile, 0, 1, partial.data(), scratch.data());
+    kernels->merge_attention(partial.data(), 0, 1, dim, tile.v_stride, out.data());
+    for (int d = 0; d < dim; ++d) {
+      double want = 0, magnitude = 0;
+      for (int key = 0; key < n_keys; ++key) {
+        want += weights[key] / total * double{v[key * dim + d]};
+        magnitude += weights[key] / total * std::fabs(double{v[key * dim + d]});
+      }
+      const double bound = drift * (magnitude + value_step) + value_step / 2 + 1e-5;
+      CHECK(bound < 0.05);
+      CHECK(std::fabs(double{out[d]} - want) <= bound);
+    }
+  }
+}
+
+TEST("an int8 cache keeps zeros, and numbers too small or large to divide by, without a NaN") {
+  bitnet::Config config{};
+  config.n_layers = config.n_kv_heads = 1;
+  config.head_dim = 16;
+  bitnet::KvCache cache(config, 64, bitnet::CacheType::kQ8);
+  bitnet::AttentionTile tile{};
+  cache.fill(tile, 0, 0);
+  int position = 0;
+  for (const float magnitude : {0.0f, 1e-45f, 1e-38f, 1.0f, 3e38f}) {
+    std::vector<float> x(16, 0.0f);
+    x[3] = magnitude;
+    x[5] = -magnitude;
+    cache.store(0, 0, position, x.data(), x.data());
+    for (int d = 0; d < 16; ++d) {
+      const float k =
+          tile.k_scale[position] * static_cast<const int8_t*>(tile.k)[d * 16 + position];
+      const float v =
+          tile.v_scale[position] * static_cast<const int8_t*>(tile.v)[position * 16 + d];
+      CHECK(std::fabs(double{k} - double{x[d]}) <= 1e-36 + 1e-6 * double{magnitude});
+      CHECK(std::fabs(double{v} - double{x[d]}) <= 1e-36 + 1e-6 * double{magnitude});
+    }
+    ++position;
   }
 }
 
