@@ -25,6 +25,6 @@ constexpr int64_t kPrefetchBytes = 2048;
 
 // A result that nobody reads, which is computed nevertheless.
 template <class V>
-BITNET_INLINE inline void keep(const V& v) {
+BITNET_INLINE inline void keep(V v) {  // a copy: v itself may stay in its register
   __asm__ volatile("" : : "m"(v));
 }
