@@ -40,6 +40,13 @@ export interface LoadOptions {
   tokenizerPre?: string;
   /** How ternary weights are kept in memory; results are the same. Default: BITNET_LAYOUT, else the fastest. */
   layout?: "auto" | "i2_s" | "lut" | "trit";
+  /**
+   * Whether a large float head gets a compact copy that finds the likeliest tokens; they and their logits stay the same,
+   * bit for bit. Default: true.
+   */
+  fastHead?: boolean;
+  /** Leaves large weights in the file's pages, which other processes share, instead of huge pages. Default: false. */
+  inPlace?: boolean;
   /** Path of the kernel_config.ini that a TL1 or TL2 file was made with. */
   kernelConfig?: string;
   /**
@@ -67,7 +74,7 @@ export interface CompleteResult extends GenerateResult {
 const defaultContextSize = 2048;
 const maxThreads = 1024;
 
-/** Loads a GGUF model. The weights stay in the mapped file where their layout allows. */
+/** Loads a GGUF model. Large weights are copied to huge pages, which are faster to read; `inPlace` leaves them in the file. */
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
   const { signal, ...native } = options;
   if (native.threads !== undefined) {

@@ -23,6 +23,8 @@ interface RunOptions {
   kernel?: string;
   kernelConfig?: string;
   tokenizerPre?: string;
+  fastHead?: boolean;
+  inPlace?: boolean;
 
   temp?: number;
   topK?: number;
@@ -104,6 +106,8 @@ function addModelOptions(command: Command): void {
     .option("--kernel <name>", "kernels to use, such as scalar (default: the best that this CPU has)")
     .option("--tokenizer-pre <name>", "pre-tokenizer to use instead of the file's")
     .option("--kernel-config <file>", "kernel_config.ini of a TL1 or TL2 file")
+    .option("--no-fast-head", "no compact copy of a large float head: less memory, slower, the same text")
+    .option("--in-place", "leave weights in the file's pages: shared between processes, slower")
     .option("-e, --escape", 'process \\n, \\t, \\" and the like in -p and --stop (default)', true)
     .option("--no-escape", "take -p and --stop as they are");
 }
@@ -242,8 +246,8 @@ function pathOf(options: RunOptions): string {
 }
 
 function load(options: RunOptions, signal: AbortSignal): Promise<Model> {
-  const { threads, kernel, kernelConfig, tokenizerPre } = options;
-  return loadModel(pathOf(options), { threads, kernel, kernelConfig, tokenizerPre, signal });
+  const { threads, kernel, kernelConfig, tokenizerPre, fastHead, inPlace } = options;
+  return loadModel(pathOf(options), { threads, kernel, kernelConfig, tokenizerPre, fastHead, inPlace, signal });
 }
 
 function noteIgnored(options: RunOptions, say: (text: string) => void): void {
