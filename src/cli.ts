@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { closest } from "./closest.js";
 import { BitnetError, exitStatusOf, toBitnetError } from "./errors.js";
-import { findUnknownSpelling, normalizeArgv } from "./options.js";
+import { closestSpelling, findUnknownSpelling, normalizeArgv } from "./options.js";
 import { reportError } from "./output.js";
 
 interface CommandEntry {
@@ -134,7 +134,7 @@ function reportUsage(error: CommanderError, args: readonly string[]): number {
   if (error.code !== "commander.help") {
     // commander: "error: what\n(Did you mean --this?)"
     const [what = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
-    const meant = /^\(Did you mean (.*)\?\)$/.exec(suggestion ?? "")?.[1] ?? closestCommand(what);
+    const meant = /^\(Did you mean (.*)\?\)$/.exec(suggestion ?? "")?.[1] ?? closestCommand(what) ?? closestOption(what);
     const name = commands.find((entry) => entry.name === args[0])?.name;
     const help = name === undefined ? "see bitnet --help" : `see bitnet ${name} --help`;
     const hint = meant === undefined ? help : `did you mean ${meant}?`;
@@ -147,6 +147,11 @@ function closestCommand(what: string): string | undefined {
   const word = /^unknown command '(.*)'$/.exec(what)?.[1];
   const names = commands.map((entry) => entry.name);
   return word === undefined ? undefined : closest(word, names);
+}
+
+function closestOption(what: string): string | undefined {
+  const option = /^unknown option '(--.*)'$/.exec(what)?.[1];
+  return option === undefined ? undefined : closestSpelling(option);
 }
 
 /** A reader that has seen enough (`| head`) is no error. */

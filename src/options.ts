@@ -45,6 +45,11 @@ function isTextOption(arg: string, args: readonly string[]): boolean {
   return takesText.has(arg) && !(arg === "-p" && args[0] === "setup-env");
 }
 
+/** The known spelling that is nearest to an unknown option: commander itself knows only its own names. */
+export function closestSpelling(option: string): string | undefined {
+  return closest(option, Object.keys(spellings));
+}
+
 /** An argument list with every known spelling replaced by the long option of this program. */
 export function normalizeArgv(args: readonly string[]): string[] {
   const result: string[] = [];

@@ -213,6 +213,7 @@ describe("wrong arguments end with 2", () => {
   test.each([
     ["run --tmep 1", /unknown option '--tmep'\nhint: did you mean --temp\?/],
     ["run -tmp 1", /unknown option '-tmp'\nhint: did you mean -temp\?/],
+    ["run --temprature 1", /unknown option '--temprature'\nhint: did you mean --temperature\?/],
     ["rnu", /unknown command 'rnu'\nhint: did you mean run\?/],
     ["run -t 0", /'-t, --threads <n>' argument '0' is invalid/],
     ["run -n x", /'-n, --n-predict <n>' argument 'x' is invalid/],
