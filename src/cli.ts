@@ -134,7 +134,8 @@ function reportUsage(error: CommanderError, args: readonly string[]): number {
   if (error.code !== "commander.help") {
     // commander: "error: what\n(Did you mean --this?)"
     const [what = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
-    const meant = /^\(Did you mean (.*)\?\)$/.exec(suggestion ?? "")?.[1] ?? closestCommand(what) ?? closestOption(what);
+    const meant =
+      /^\(Did you mean (.*)\?\)$/.exec(suggestion ?? "")?.[1] ?? closestCommand(what) ?? closestOption(what);
     const name = commands.find((entry) => entry.name === args[0])?.name;
     const help = name === undefined ? "see bitnet --help" : `see bitnet ${name} --help`;
     const hint = meant === undefined ? help : `did you mean ${meant}?`;
