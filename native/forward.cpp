@@ -181,6 +181,7 @@ void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t
                   sums_.data()};
   activations_.block_bytes = model_.tuning.block_bytes;
   activations_.tile_tokens = model_.tuning.tile_tokens;
+  activations_.prefetch_bytes = model_.tuning.prefetch_bytes;
   model_.pool.parallel_for(n, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       before(t);
@@ -363,14 +364,8 @@ void Forward::multiply(std::span<const Product> products, int64_t n) {
   const WeightLayout layout = model_.layout;
   const bool look_ups = layout == WeightLayout::kPairs || layout == WeightLayout::kTriples;
   if (look_ups && products[0].layer->is_ternary) make_tables();
-  int64_t grain = model_.tuning.batch_rows, total = 0;
-  if (n == 1) {  // long streams of memory, and still a chunk for whoever is done first
-    for (const Product& p : products) total += p.layer->rows;
-    const int64_t unit = look_ups ? 32 : 16;
-    const int64_t n_chunks = model_.tuning.decode_chunks * model_.pool.size();
-    grain = std::clamp<int64_t>(total / n_chunks / unit * unit, unit, model_.tuning.decode_rows);
-    total = 0;
-  }
+  const int64_t grain = n == 1 ? model_.tuning.decode_rows : model_.tuning.batch_rows;
+  int64_t total = 0;
   for (const Product& p : products) total += round_up(p.layer->rows, grain);
   model_.pool.parallel_for(total / grain, 1, [&](int64_t first, int64_t last, int thread) {
     for (int64_t chunk = first; chunk < last; ++chunk) {

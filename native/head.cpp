@@ -41,7 +41,7 @@ int64_t Head::compact_bytes() const {
 }
 
 void Head::build() {
-  stride_ = (layer_.cols + 31) / 32 * 32;
+  stride_ = (layer_.cols + 63) / 64 * 64;
   const size_t rows = static_cast<size_t>(layer_.rows);
   coarse_ = HugeArray(rows * static_cast<size_t>(stride_));
   coarse_input_ = AlignedArray<int16_t>(static_cast<size_t>(stride_));

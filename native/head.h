@@ -54,12 +54,12 @@ class Head {
   std::vector<float> rounded_;
   AlignedArray<uint8_t> scratch_;  // kMatmulScratch per thread
   // The copy, rows of stride_ int8.
-  int64_t stride_ = 0;  // columns rounded up to 32
+  int64_t stride_ = 0;  // columns rounded up to 64, zero beyond
   HugeArray coarse_;
   std::vector<CoarseRow> rows_;
   // Of one call:
   AlignedArray<int16_t> coarse_input_;
-  std::vector<int32_t> sums_;
+  std::vector<int64_t> sums_;
   std::vector<float> lower_, upper_;
   std::vector<int32_t> candidates_;
 };

@@ -63,6 +63,7 @@ struct QuantizedBatch {
   const uint8_t* tables = nullptr;
   // See tuning.h.
   int64_t block_bytes = Tuning{}.block_bytes, tile_tokens = Tuning{}.tile_tokens;
+  int64_t prefetch_bytes = Tuning{}.prefetch_bytes;
 };
 
 // Up to so many tokens, the kernels of the denser layouts read the packed weights for each; with
@@ -141,8 +142,8 @@ struct Kernels {
   // A row of type F32, F16 or BF16 -> int8 quants [cols rounded up to 32, zero padded].
   void (*compress_row)(TensorType type, const uint8_t* row, int64_t cols, int8_t* q,
                        CoarseRow* out);
-  // out[r] = sum_c w[r, c] * x[c], exact; stride: columns, a multiple of 32, at most kHeadMaxCols.
-  void (*coarse_matvec)(const int8_t* w, int64_t stride, const int16_t* x, int32_t* out,
+  // out[r] = sum_c w[r, c] * x[c], exact; stride: columns, a multiple of 64, at most kHeadMaxCols.
+  void (*coarse_matvec)(const int8_t* w, int64_t stride, const int16_t* x, int64_t* out,
                         int64_t begin, int64_t end);
   // out[r] = x_scale * sum_c w[r, c] * x[c], w of type Q8_0, Q6_K, Q5_0 or Q4_0.
   void (*block_matvec)(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
@@ -169,7 +170,7 @@ struct Kernels {
 };
 
 constexpr int kHeadRange = 8191;
-constexpr int64_t kHeadMaxCols = 16384;  // 128 * kHeadRange * kHeadMaxCols / 8 lanes < 2^31
+constexpr int64_t kHeadMaxCols = 16384;  // 128 * kHeadRange * kHeadMaxCols / 16 lanes < 2^31
 // What a panel of unpacked rows may take, and the rows that are brought to I2_S for it.
 constexpr int64_t kPanelScratch = 256 * 1024, kRepackScratch = 256 * 1024;
 constexpr int64_t kMatmulScratch = kPanelScratch + kRepackScratch;

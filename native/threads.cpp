@@ -93,7 +93,10 @@ int physical_cores() {
 }
 
 ThreadPool::ThreadPool(int n_threads, int64_t spin_microseconds)
-    : spin_(n_threads <= physical_cores()), spin_microseconds_(spin_microseconds) {
+    : n_threads_(n_threads),
+      spin_(n_threads <= physical_cores()),
+      spin_microseconds_(spin_microseconds),
+      cursors_(std::make_unique<Cursor[]>(static_cast<size_t>(n_threads))) {
   for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
@@ -104,19 +107,24 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-// Claims and runs chunks of whatever job is current until none is left. The job number in the
-// ticket makes sure that a claim belongs to the job whose chunks were counted.
-void ThreadPool::take_chunks(int thread) {
-  uint64_t ticket = ticket_.load();
+// Claims and runs chunks of one part of whatever job is current until none is left. The job number
+// in the cursor makes sure that a claim belongs to the job whose chunks were counted.
+void ThreadPool::take_chunks_of(int part, int thread) {
+  std::atomic<uint64_t>& cursor = cursors_[static_cast<size_t>(part)].next;
+  uint64_t next = cursor.load();
   for (;;) {
-    if (static_cast<uint32_t>(ticket) >= n_chunks_.load()) return;
-    if (!ticket_.compare_exchange_weak(ticket, ticket + 1)) continue;
-    const int64_t begin = static_cast<int64_t>(static_cast<uint32_t>(ticket)) * grain_;
     const uint32_t n_chunks = n_chunks_.load();
+    if (static_cast<uint32_t>(next) >= first_chunk(n_chunks, part + 1)) return;
+    if (!cursor.compare_exchange_weak(next, next + 1)) continue;
+    const int64_t begin = static_cast<int64_t>(static_cast<uint32_t>(next)) * grain_;
     function_(context_, begin, begin + grain_ < n_ ? begin + grain_ : n_, thread);
     if (done_.fetch_add(1) + 1 == n_chunks) done_.notify_one();
-    ticket = ticket_.load();
+    next = cursor.load();
   }
+}
+
+void ThreadPool::take_chunks(int thread) {
+  for (int i = 0; i < n_threads_; ++i) take_chunks_of((thread + i) % n_threads_, thread);
 }
 
 void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context) {
@@ -128,7 +136,10 @@ void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context)
   n_ = n;
   grain_ = grain;
   done_.store(0);
-  ticket_.store(static_cast<uint64_t>(number) << 32);
+  for (int part = 0; part < n_threads_; ++part) {
+    cursors_[static_cast<size_t>(part)].next.store(static_cast<uint64_t>(number) << 32 |
+                                                   first_chunk(n_chunks, part));
+  }
   n_chunks_.store(n_chunks);
   generation_.store(number);
   generation_.notify_all();

@@ -10,10 +10,10 @@ struct Tuning {
   // Rows that a thread takes at a time in a batch: their packed weights stay in its cache. Whole
   // panels of every kernel (8, 12 or 32 rows).
   int64_t batch_rows = 96;
-  // Chunks that each thread gets of a product with one token, on average: more of them are shared
-  // out more evenly, fewer are longer streams of memory.
-  int64_t decode_chunks = 2;
-  int64_t decode_rows = 32 * 1024;  // of such a chunk, at most
+  // Rows that a thread takes at a time of a product with one token: few are shared out more evenly.
+  int64_t decode_rows = 64;
+  // How far ahead of its loads such a product asks the memory for weights.
+  int64_t prefetch_bytes = 8 * 1024;
   // Bytes of quantized activations that a panel of unpacked rows is multiplied with before the next
   // panel: within a level-2 cache.
   int64_t block_bytes = 384 * 1024;
@@ -31,8 +31,8 @@ struct TuningParameter {
 
 constexpr TuningParameter kTuningParameters[] = {
     {"batchRows", &Tuning::batch_rows, 96, 96 * 64, 96},
-    {"decodeChunks", &Tuning::decode_chunks, 1, 1024, 1},
     {"decodeRows", &Tuning::decode_rows, 32, 32 * 1024, 32},
+    {"prefetchBytes", &Tuning::prefetch_bytes, 0, 64 * 1024, 64},
     {"blockBytes", &Tuning::block_bytes, 16 * 1024, 64 * 1024 * 1024, 1024},
     {"tileTokens", &Tuning::tile_tokens, 2, 1024, 1},
     {"spinMicroseconds", &Tuning::spin_microseconds, 0, 10'000, 1},

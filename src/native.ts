@@ -83,8 +83,8 @@ export interface NativeModelInfo {
 /** Speed only, never results; native/tuning.h says what each does. What is left out has its default. */
 export interface NativeTuning {
   batchRows?: number;
-  decodeChunks?: number;
   decodeRows?: number;
+  prefetchBytes?: number;
   blockBytes?: number;
   tileTokens?: number;
   spinMicroseconds?: number;

@@ -28,8 +28,8 @@ const start: Settings = {
   threads: 4,
   parameters: {
     batchRows: 96,
-    decodeChunks: 16,
-    decodeRows: 256,
+    decodeRows: 16,
+    prefetchBytes: 8192,
     blockBytes: 393216,
     tileTokens: 8,
     spinMicroseconds: 300,
@@ -45,10 +45,10 @@ const steps: Step[] = [
     set: (settings, kernel) => ({ ...settings, kernel: String(kernel) }),
   },
   parameter("batchRows", ["prefill"], [96, 192, 288, 384, 768]),
-  parameter("decodeChunks", ["decode"], [4, 8, 16, 32, 64]),
+  parameter("decodeRows", ["decode"], [4, 8, 16, 32, 64]),
 ];
 
-function parameter(name: "batchRows" | "decodeChunks", phases: Phase[], values: number[]): Step {
+function parameter(name: "batchRows" | "decodeRows", phases: Phase[], values: number[]): Step {
   return {
     name,
     phases,
@@ -78,12 +78,12 @@ function noisy(seconds: number, deviation: number, random: () => number): number
 const thorough = { repetitions: 5, quick: false };
 
 describe("the search", () => {
-  /** Fastest with the kernel "fast", 288 rows and 32 chunks, which is best only with that kernel. */
+  /** Fastest with the kernel "fast", batches of 288 rows and decoding by 32 rows, which is best only with that kernel. */
   function seconds({ kernel, parameters }: Settings, phase: Phase): number {
     const base = kernel === "fast" ? 0.8 : 1;
     const rows = 0.05 * Math.abs(Math.log2(parameters.batchRows / 288));
-    const chunks = 0.05 * Math.abs(Math.log2(parameters.decodeChunks / (kernel === "fast" ? 32 : 8)));
-    return base * (1 + (phase === "prefill" ? rows : phase === "decode" ? chunks : 0));
+    const few = 0.05 * Math.abs(Math.log2(parameters.decodeRows / (kernel === "fast" ? 32 : 8)));
+    return base * (1 + (phase === "prefill" ? rows : phase === "decode" ? few : 0));
   }
 
   test("finds a planted optimum, and says what it gained", async () => {
@@ -91,7 +91,7 @@ describe("the search", () => {
     expect(result.settings).toEqual({
       ...start,
       kernel: "fast",
-      parameters: { ...start.parameters, batchRows: 288, decodeChunks: 32 },
+      parameters: { ...start.parameters, batchRows: 288, decodeRows: 32 },
     });
     const decode = result.comparisons.find(({ phase }) => phase === "decode");
     expect(decode?.gain).toBeCloseTo(1.05 / 0.8 - 1, 6);
@@ -99,7 +99,7 @@ describe("the search", () => {
       expect.arrayContaining([
         ["kernel", "fast"],
         ["batchRows", 288],
-        ["decodeChunks", 32],
+        ["decodeRows", 32],
       ]),
     );
   });
@@ -133,7 +133,7 @@ describe("the search", () => {
 
   test("drops what costs more elsewhere than it gains where it was tried", async () => {
     const measure = async ({ parameters }: Settings, phase: Phase) =>
-      parameters.decodeChunks === 16 ? 1 : phase === "decode" ? 0.9 : 1.5;
+      parameters.decodeRows === 16 ? 1 : phase === "decode" ? 0.9 : 1.5;
     const { settings, trials, comparisons } = await searchSettings(start, steps, measure, thorough);
     expect(trials.some(({ adopted }) => adopted)).toBe(true);
     expect(settings).toBe(start);
@@ -149,15 +149,15 @@ describe("the search", () => {
   test("wastes no time on what is clearly slower, and quick looks only at the neighbours", async () => {
     const runs: string[] = [];
     const measure = async (settings: Settings, phase: Phase) => {
-      runs.push(`${phase} ${settings.kernel} ${settings.parameters.batchRows} ${settings.parameters.decodeChunks}`);
+      runs.push(`${phase} ${settings.kernel} ${settings.parameters.batchRows} ${settings.parameters.decodeRows}`);
       return JSON.stringify(settings) === JSON.stringify(start) ? 1 : 2;
     };
     const { trials } = await searchSettings(start, steps, measure, { repetitions: 5, quick: true });
     expect(trials.map(({ step, to }) => `${step} ${to}`)).toEqual([
       "kernel fast",
       "batchRows 192",
-      "decodeChunks 8",
-      "decodeChunks 32",
+      "decodeRows 8",
+      "decodeRows 32",
     ]);
     expect(runs.filter((run) => run === "prefill plain 192 16")).toHaveLength(2);
     expect(runs.filter((run) => run === "decode plain 192 16")).toEqual([]); // no matter for decoding
@@ -240,11 +240,11 @@ describe("the tuning file", () => {
   test("brings values into their bounds, and leaves out what is no value", async () => {
     await withFolder(async (folder) => {
       const path = join(folder, "tuning.json");
-      const parameters = { batchRows: 1e300, decodeChunks: -5, decodeRows: "9", blockBytes: 100_000.7, other: 1 };
+      const parameters = { batchRows: 1e300, decodeRows: -5, prefetchBytes: "9", blockBytes: 100_000.7, other: 1 };
       writeEntry(path, { ...entry, kernel: "bogus", threads: 1e9, parameters });
       const read = await readTuning(path);
       expect(read).toMatchObject({ kernel: undefined, threads: loadAddon().physicalCores() });
-      expect(read?.parameters).toEqual({ batchRows: 96 * 64, decodeChunks: 1, blockBytes: 98 * 1024 });
+      expect(read?.parameters).toEqual({ batchRows: 96 * 64, decodeRows: 32, blockBytes: 98 * 1024 });
     });
   });
 
@@ -341,8 +341,8 @@ describe("what a model takes from the file", () => {
       tunedKernel: settings.kernel,
       tunedAt: expect.any(String),
     });
-    const changed = { ...settings, threads: 99, parameters: { ...settings.parameters, decodeChunks: 4 } };
-    expect(describeEntry(changed, settings)).toMatchObject({ threads: 99, parameters: { decodeChunks: 4 } });
+    const changed = { ...settings, threads: 99, parameters: { ...settings.parameters, decodeRows: 4 } };
+    expect(describeEntry(changed, settings)).toMatchObject({ threads: 99, parameters: { decodeRows: 4 } });
   });
 
   test("loadModel refuses a tuning of one's own that is out of bounds", async () => {

@@ -41,14 +41,33 @@ constexpr int kByteVector = 16;
 inline vi zero_i32() { return vdupq_n_s32(0); }
 inline vi add_i32(vi a, vi b) { return vaddq_s32(a, b); }
 inline vf to_float(vi v) { return vcvtq_f32_s32(v); }
-inline vi pair_dot(const int8_t* w, const int16_t* x) {
-  const int16x8_t wide = vmovl_s8(vld1_s8(w)), values = vld1q_s16(x);
-  return vpaddq_s32(vmull_s16(vget_low_s16(wide), vget_low_s16(values)),
-                    vmull_high_s16(wide, values));
+// Sums of four products of bytes. Without dot products two of them, |x| <= 64, fit 16 bits.
+inline int32x4_t quad_dot(int8x16_t w, int8x16_t x) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(vdupq_n_s32(0), w, x);
+#else
+  return vpaddlq_s16(vpaddq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)), vmull_high_s8(w, x)));
+#endif
 }
-// Vectors 0 and 1 of the lanes of two groups belong to the first, 2 and 3 to the second.
-inline vf group_scales(const float* scales, int j) { return vdupq_n_f32(scales[j / 2]); }
-inline int32_t sum_i32(vi v) { return vaddvq_s32(v); }
+
+typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
+struct Codes {
+  uint8x16_t v[4];
+};
+inline Codes join(const Bytes (&pieces)[4]) {
+  return {
+      {(uint8x16_t)pieces[0], (uint8x16_t)pieces[1], (uint8x16_t)pieces[2], (uint8x16_t)pieces[3]}};
+}
+template <int kOffset>
+BITNET_INLINE inline void quad_sums(const Codes& codes, const int8_t* high, const int8_t* low,
+                                    const int32_t*, vi (&sums)[4]) {
+  each<4>([&](auto j) BITNET_INLINE {
+    const int8x16_t w = vreinterpretq_s8_u8(vsubq_u8(codes.v[j], vdupq_n_u8(kOffset)));
+    const int32x4_t sum = vshlq_n_s32(quad_dot(w, vld1q_s8(high + 16 * j)), 7);
+    sums[j] = vaddq_s32(sum, quad_dot(w, vld1q_s8(low + 16 * j)));
+  });
+}
+inline vf quad_scales(const float* scales, int j) { return vdupq_n_f32(scales[j]); }
 
 #include "kernels/head_ops.inl"
 

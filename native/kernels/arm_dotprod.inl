@@ -5,7 +5,7 @@
 // set right at the end: one instruction for each group. (In place, group 0 would reach the sign
 // bit.) The largest sum, 32 * 127 * cols / 16 per lane, fits 32 bits for every cols < 2^23.
 template <int R>
-inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
+inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q, int64_t,
                  int32_t* out) {
   const uint8x16_t mask1 = vdupq_n_u8(0x30), mask2 = vdupq_n_u8(0x0c), mask3 = vdupq_n_u8(0x03);
   int32x4_t acc[R], acc4[R], acc16[R];

@@ -22,7 +22,7 @@ inline void add_i16(__m256i& acc, __m256i v) { __asm__("vpaddw %1, %0, %0" : "+x
 // bits.
 template <int R>
 inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
-                 int32_t* out) {
+                 int64_t ahead, int32_t* out) {
   const __m256i low = _mm256_set1_epi8(3), high = _mm256_set1_epi8(12), ones = _mm256_set1_epi16(1);
   __m256i total[R], total4[R];
   each<R>([&](auto r) BITNET_INLINE { total[r] = total4[r] = _mm256_setzero_si256(); });
@@ -32,10 +32,9 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
     each<R>([&](auto r) BITNET_INLINE { acc[r] = acc4[r] = _mm256_setzero_si256(); });
     for (int64_t b = first; b < last; ++b) {
       const int8_t* x = q + 128 * b;
+      prefetch_lines<32 * R>(w + 32 * R * b + ahead);
       each<R>([&](auto r) BITNET_INLINE {
-        const uint8_t* p = w + r * row_bytes + 32 * b;
-        __builtin_prefetch(p + kPrefetchBytes);
-        const __m256i packed = load_bytes(p);
+        const __m256i packed = load_bytes(w + r * row_bytes + 32 * b);
         const __m256i shifted = _mm256_srli_epi16(packed, 4);
         const __m256i p3 = _mm256_maddubs_epi16(_mm256_and_si256(packed, low), load_bytes(x + 96));
         const __m256i p2 = _mm256_maddubs_epi16(_mm256_and_si256(packed, high), load_bytes(x + 64));

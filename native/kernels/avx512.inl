@@ -43,26 +43,35 @@ constexpr int kByteVector = 32;
 inline vi zero_i32() { return _mm512_setzero_si512(); }
 inline vi add_i32(vi a, vi b) { return _mm512_add_epi32(a, b); }
 inline vf to_float(vi v) { return _mm512_cvtepi32_ps(v); }
-inline vi pair_dot(const int8_t* w, const int16_t* x) {
-  const __m512i wide =
-      _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
-  return _mm512_madd_epi16(wide, _mm512_loadu_si512(x));
-}
-// Both groups in one vector.
-inline vf group_scales(const float* scales, int) {
-  return _mm512_mask_broadcastss_ps(_mm512_set1_ps(scales[0]), 0xff00, _mm_load_ss(scales + 1));
-}
-inline int32_t sum_i32(vi v) { return _mm512_reduce_add_epi32(v); }
-
-#include "kernels/head_ops.inl"
-
-constexpr int kTileRows = 4, kTileTokens = 6;
 
 // acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs
 // out of registers.
 inline void dpbusd(__m512i& acc, __m512i codes, __m512i q) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(q));
 }
+
+typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
+using Codes = __m512i;
+inline Codes join(const Bytes (&pieces)[2]) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512((__m256i)pieces[0]), (__m256i)pieces[1], 1);
+}
+template <int kOffset>
+BITNET_INLINE inline void quad_sums(Codes codes, const int8_t* high, const int8_t* low,
+                                    const int32_t* offset, vi (&sums)[1]) {
+  __m512i sum = _mm512_setzero_si512();
+  dpbusd(sum, codes, _mm512_load_si512(high));
+  sum = _mm512_slli_epi32(sum, 7);
+  dpbusd(sum, codes, _mm512_load_si512(low));
+  sums[0] = _mm512_sub_epi32(sum, _mm512_load_si512(offset));
+}
+inline vf quad_scales(const float* scales, int) {
+  const __m512i lane = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+  return _mm512_permutexvar_ps(lane, _mm512_castps128_ps512(_mm_load_ps(scales)));
+}
+
+#include "kernels/head_ops.inl"
+
+constexpr int kTileRows = 4, kTileTokens = 6;
 
 // The last block of an odd row with zeros behind it: nothing is read beyond the row.
 inline __m512i load_block(const uint8_t* w) {
@@ -94,7 +103,7 @@ BITNET_INLINE inline void store_sums(const __m512i (&v)[N], int32_t* out) {
 // cols < 2^20.
 template <int R>
 inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
-                 int32_t* out) {
+                 int64_t ahead, int32_t* out) {
   __m512i mask[4], acc[R][4];
   each<4>([&](auto g)
               BITNET_INLINE { mask[g] = _mm512_set1_epi8(static_cast<char>(3 << (6 - 2 * g))); });
@@ -105,10 +114,9 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
   const auto step = [&](int64_t i, auto load_weights) BITNET_INLINE {
     __m512i x[4];
     each<4>([&](auto g) BITNET_INLINE { x[g] = _mm512_loadu_si512(q + 4 * i + 64 * g); });
+    prefetch_lines<64 * R>(w + R * i + ahead);
     each<R>([&](auto r) BITNET_INLINE {
-      const uint8_t* p = w + r * row_bytes + i;
-      __builtin_prefetch(p + kPrefetchBytes);
-      const __m512i packed = load_weights(p);
+      const __m512i packed = load_weights(w + r * row_bytes + i);
       each<4>([&](auto g)
                   BITNET_INLINE { dpbusd(acc[r][g], _mm512_and_si512(packed, mask[g]), x[g]); });
     });
@@ -166,12 +174,11 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
                       int32_t* out) {
   __m512i before[R], after[R];
   each<R>([&](auto r) BITNET_INLINE { before[r] = after[r] = _mm512_setzero_si512(); });
+  const uint8_t* first = w;
   const auto step = [&](const uint8_t* packed, const int8_t* x, auto n) BITNET_INLINE {
     __m512i v[R];
-    each<R>([&](auto r) BITNET_INLINE {
-      v[r] = _mm512_loadu_si512(packed + r * row_bytes);
-      __builtin_prefetch(packed + r * row_bytes + kPrefetchBytes);
-    });
+    prefetch_lines<64 * R>(first + R * (packed - first) + kPrefetchBytes);
+    each<R>([&](auto r) BITNET_INLINE { v[r] = _mm512_loadu_si512(packed + r * row_bytes); });
     for (int d = 0; d < n; ++d) {
       const __m512i xd = _mm512_loadu_si512(x + 64 * d);
       each<R>([&](auto r) BITNET_INLINE {

@@ -13,18 +13,12 @@ namespace {
 
 constexpr int kTileRows = 3, kTileTokens = 4;
 
-// acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs
-// out of registers.
-inline void dpbusd(__m256i& acc, __m256i codes, __m256i q) {
-  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(codes), "x"(q));
-}
-
 // No shifts: each group is used where it stands, 1, 4, 16 or 64 times too large, and set right at
 // the end. The largest sum, 2 * 64 * 127 * cols / 8 per lane and group, fits 32 bits for every cols
 // < 2^20.
 template <int R>
 inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
-                 int32_t* out) {
+                 int64_t ahead, int32_t* out) {
   __m256i mask[4], acc[R][4];
   each<4>([&](auto g)
               BITNET_INLINE { mask[g] = _mm256_set1_epi8(static_cast<char>(3 << (6 - 2 * g))); });
@@ -33,10 +27,9 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
   });
   for (int64_t b = 0; b < n_blocks; ++b) {
     const int8_t* x = q + 128 * b;
+    prefetch_lines<32 * R>(w + 32 * R * b + ahead);
     each<R>([&](auto r) BITNET_INLINE {
-      const uint8_t* p = w + r * row_bytes + 32 * b;
-      __builtin_prefetch(p + kPrefetchBytes);
-      const __m256i packed = load_bytes(p);
+      const __m256i packed = load_bytes(w + r * row_bytes + 32 * b);
       each<4>([&](auto g) BITNET_INLINE {
         dpbusd(acc[r][g], _mm256_and_si256(packed, mask[g]), load_bytes(x + 32 * g));
       });
@@ -90,12 +83,11 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
                       int32_t* out) {
   __m256i before[R], after[R];
   each<R>([&](auto r) BITNET_INLINE { before[r] = after[r] = _mm256_setzero_si256(); });
+  const uint8_t* first = w;
   const auto step = [&](const uint8_t* packed, const int8_t* x, auto n) BITNET_INLINE {
     __m256i v[R];
-    each<R>([&](auto r) BITNET_INLINE {
-      v[r] = load_bytes(packed + r * row_bytes);
-      __builtin_prefetch(packed + r * row_bytes + kPrefetchBytes);
-    });
+    prefetch_lines<32 * R>(first + R * (packed - first) + kPrefetchBytes);
+    each<R>([&](auto r) BITNET_INLINE { v[r] = load_bytes(packed + r * row_bytes); });
     for (int d = 0; d < n; ++d) {
       const __m256i xd = load_bytes(x + 64 * d);
       each<R>([&](auto r) BITNET_INLINE {

@@ -1,31 +1,85 @@
-// Products of int8 weights with int16 activations, for output heads that are not float. The
-// including file defines, besides the primitives of float_ops.inl:
-//   vi, a vector of kWidth int32; pair_dot(w, x): int8 x int16 products of 2 * kWidth neighbours,
-//   summed in pairs; add_i32, zero_i32, sum_i32 and to_float; kByteVector, bytes of a vector.
+// Products of codes of up to 8 bits with 14-bit activations, for output heads that are not float.
+// The including file defines, besides the primitives of float_ops.inl:
+//   vi, a vector of kWidth int32; zero_i32, add_i32 and to_float;
+//   Bytes, a vector of kByteVector, 16 or 32; Codes, 64 codes in registers; join(pieces), the codes
+//   of 64 / kByteVector vectors of bytes;
+//   quad_sums<kOffset>(codes, high, low, offset, sums): sums[j] = vector j of the quads of
+//   (codes - kOffset) * x, x as in HeadInput;
+//   quad_scales(scales, j): the scales of the quads in vector j, one for every four of them.
 //
-// Integers are exact: |w| <= 128 and |x| <= kHeadRange, so a pair fits 24 bits and a whole row 32.
+// 64 columns are multiplied at once, and their products summed by fours: 16 quads. Integers are
+// exact: |code - offset| <= 128 and |x| <= kHeadRange, so a quad fits 24 bits and a whole row of
+// quads 31.
 
-constexpr int kGroup = 16;               // weights that share a scale
-constexpr int kPairs = kGroup / 2;       // int32 lanes of a group
-constexpr int kBlockLanes = 2 * kPairs;  // two groups side by side
-constexpr int kBlockVecs = kBlockLanes / kWidth;
+constexpr int kGroup = 64;          // columns
+constexpr int kQuads = kGroup / 4;  // sums
+constexpr int kQuadVecs = kQuads / kWidth;
+constexpr int kPieces = kGroup / kByteVector;  // vectors of bytes
 
-void coarse_matvec(const int8_t* w, int64_t stride, const int16_t* x, int32_t* out, int64_t begin,
-                   int64_t end) {
-  for (int64_t r = begin; r < end; ++r) {
-    const int8_t* row = w + r * stride;
-    vi acc[kBlockVecs];
-    each<kBlockVecs>([&](auto j) BITNET_INLINE { acc[j] = zero_i32(); });
-    for (int64_t c = 0; c < stride; c += 2 * kGroup) {
-      if (c % 64 == 0) __builtin_prefetch(row + c + kPrefetchBytes);
-      each<kBlockVecs>([&](auto j) BITNET_INLINE {
-        const int64_t at = c + 2 * kWidth * j;
-        acc[j] = add_i32(acc[j], pair_dot(row + at, x + at));
-      });
+// The activations of a row as x = 128 * high + low, both small enough that two products with bytes
+// fit 16 bits; zero beyond the columns.
+struct HeadInput {
+  alignas(64) int8_t high[kHeadMaxCols], low[kHeadMaxCols];
+  alignas(64) int32_t offset[kHeadMaxCols / 4];  // of each quad: sum of x * offset of the codes
+
+  HeadInput(const int16_t* x, int64_t cols, int code_offset) {
+    const int64_t padded = (cols + kGroup - 1) / kGroup * kGroup;
+    for (int64_t i = 0; i < padded; ++i) {
+      const int16_t value = i < cols ? x[i] : int16_t{0};
+      high[i] = static_cast<int8_t>((value + 64) >> 7);
+      low[i] = static_cast<int8_t>(value - 128 * high[i]);
     }
-    int32_t total = 0;
-    each<kBlockVecs>([&](auto j) BITNET_INLINE { total += sum_i32(acc[j]); });
-    out[r] = total;
+    for (int64_t i = 0; i < padded; i += 4) {
+      int32_t sum = 0;
+      for (int64_t j = i; j < i + 4; ++j) sum += 128 * high[j] + low[j];
+      offset[i / 4] = sum * code_offset;
+    }
+  }
+};
+
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
+template <class V = Bytes>
+inline V load_u8(const uint8_t* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// The quads of a group of a block, whose first column is c.
+template <class Block>
+BITNET_INLINE inline void group_sums(const uint8_t* block, auto group, const HeadInput& x,
+                                     int64_t c, vi (&sums)[kQuadVecs]) {
+  Bytes pieces[kPieces];
+  each<kPieces>([&](auto p) BITNET_INLINE { pieces[p] = Block::template piece<group, p>(block); });
+  quad_sums<Block::kOffset>(join(pieces), x.high + c, x.low + c, x.offset + c / 4, sums);
+}
+
+// Signed bytes become codes by the offset 128.
+struct Int8Group {
+  static constexpr int kOffset = 128;
+  template <int kIndex, int kPiece>
+  static Bytes piece(const uint8_t* b) {
+    return load_u8(b + kGroup * kIndex + kByteVector * kPiece) ^ 0x80;
+  }
+};
+
+void coarse_matvec(const int8_t* w, int64_t stride, const int16_t* x, int64_t* out, int64_t begin,
+                   int64_t end) {
+  const HeadInput input(x, stride, Int8Group::kOffset);
+  for (int64_t r = begin; r < end; ++r) {
+    const uint8_t* row = reinterpret_cast<const uint8_t*>(w + r * stride);
+    vi acc[kQuadVecs];
+    each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[j] = zero_i32(); });
+    for (int64_t c = 0; c < stride; c += kGroup) {
+      __builtin_prefetch(row + c + kPrefetchBytes);
+      vi sums[kQuadVecs];
+      group_sums<Int8Group>(row + c, Index<0>{}, input, c, sums);
+      each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[j] = add_i32(acc[j], sums[j]); });
+    }
+    int32_t lanes[kQuads];
+    __builtin_memcpy(lanes, acc, sizeof lanes);
+    out[r] = 0;
+    for (const int32_t lane : lanes) out[r] += lane;
   }
 }
 
@@ -95,108 +149,155 @@ void compress_row(TensorType type, const uint8_t* row, int64_t cols, int8_t* q, 
   }
 }
 
-// Vectors of bytes; their operators compile to this instruction set.
-typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
-inline Bytes load_u8(const uint8_t* p) {
+// Block types, so many at a time that whole groups come out of them. piece<group, p>: vector p of a
+// group's codes; read_scales: one for every 16 columns. Layouts: formats/dequantize.cpp.
+
+inline Bytes concat(Bytes16 a, Bytes16 b) {
   Bytes v;
-  __builtin_memcpy(&v, p, sizeof v);
+  __builtin_memcpy(&v, &a, 16);
+  __builtin_memcpy(reinterpret_cast<uint8_t*>(&v) + 16, &b, 16);
   return v;
 }
-inline void store_q(int8_t* to, Bytes v) { __builtin_memcpy(to, &v, sizeof v); }
 
-// Each unpacks one block: the quants as int8 and one scale per group of 16.
-// Layouts: formats/dequantize.cpp.
-
-struct Q8Block {
-  static constexpr int kElems = 32, kBytes = 34;
-  static void unpack(const uint8_t* b, int8_t* q, float* scales) {
+// Two blocks of 32 columns with one f16 scale each at their beginning.
+template <class Block, int kBlockBytes>
+struct PairOfBlocks {
+  static constexpr int kCols = 64, kBytes = 2 * kBlockBytes, kUnitCols = 32,
+                       kUnitBytes = kBlockBytes;
+  BITNET_INLINE static void prefetch(const uint8_t* b) { __builtin_prefetch(b + kPrefetchBytes); }
+  static void read_scales(const uint8_t* b, float* scales) {
     scales[0] = scales[1] = F16Row::at(b, 0);
-    __builtin_memcpy(q, b + 2, 32);
+    scales[2] = scales[3] = F16Row::at(b + kBlockBytes, 0);
   }
-};
-
-struct Q4Block {
-  static constexpr int kElems = 32, kBytes = 18;
-  static void unpack(const uint8_t* b, int8_t* q, float* scales) {
-    scales[0] = scales[1] = F16Row::at(b, 0);
-    for (int i = 0; i < 16; ++i) {
-      q[i] = static_cast<int8_t>((b[2 + i] & 15) - 8);
-      q[i + 16] = static_cast<int8_t>((b[2 + i] >> 4) - 8);
+  // From Block::sixteen<i>(block): codes 16 i to 16 i + 15.
+  template <int kIndex, int kPiece>
+  static Bytes piece(const uint8_t* b) {
+    constexpr int kFirst = kByteVector * kPiece;
+    const uint8_t* block = b + kFirst / 32 * kBlockBytes;
+    if constexpr (kByteVector == 16) {
+      return Block::template sixteen<kFirst % 32 / 16>(block);
+    } else {
+      return concat(Block::template sixteen<0>(block), Block::template sixteen<1>(block));
     }
   }
 };
 
-struct Q5Block {
-  static constexpr int kElems = 32, kBytes = 22;
-  static void unpack(const uint8_t* b, int8_t* q, float* scales) {
-    scales[0] = scales[1] = F16Row::at(b, 0);
-    uint32_t high;
-    __builtin_memcpy(&high, b + 2, 4);
-    for (int i = 0; i < 16; ++i) {
-      q[i] = static_cast<int8_t>(((b[6 + i] & 15) | ((high >> i & 1) << 4)) - 16);
-      q[i + 16] = static_cast<int8_t>(((b[6 + i] >> 4) | ((high >> (i + 16) & 1) << 4)) - 16);
-    }
+struct Q8Blocks : PairOfBlocks<Q8Blocks, 34> {
+  static constexpr int kOffset = 128;
+  template <int kIndex, int kPiece>
+  static Bytes piece(const uint8_t* b) {
+    constexpr int kFirst = kByteVector * kPiece;
+    return load_u8(b + kFirst / 32 * 34 + 2 + kFirst % 32) ^ 0x80;
+  }
+};
+
+struct Q4Blocks : PairOfBlocks<Q4Blocks, 18> {
+  static constexpr int kOffset = 8;
+  template <int i>
+  static Bytes16 sixteen(const uint8_t* block) {
+    return (load_u8<Bytes16>(block + 2) >> (4 * i)) & 15;
+  }
+};
+
+struct Q5Blocks : PairOfBlocks<Q5Blocks, 22> {
+  static constexpr int kOffset = 16;
+  template <int i>
+  static Bytes16 sixteen(const uint8_t* block) {
+    uint8_t bytes[16];  // of bit k: byte k / 8 of the high bits
+    for (int k = 0; k < 16; ++k) bytes[k] = block[2 + 2 * i + k / 8];
+    const Bytes16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const Bytes16 high = reinterpret_cast<Bytes16>((load_u8<Bytes16>(bytes) & bit) != 0) & 16;
+    return ((load_u8<Bytes16>(block + 6) >> (4 * i)) & 15) | high;
   }
 };
 
 struct Q6Block {
-  static constexpr int kElems = 256, kBytes = 210;
-  static void unpack(const uint8_t* b, int8_t* q, float* scales) {
-    __builtin_prefetch(b + kPrefetchBytes);
-    __builtin_prefetch(b + kPrefetchBytes + 64);
-    __builtin_prefetch(b + kPrefetchBytes + 128);
-    for (int half = 0; half < 2; ++half, q += 128) {
-      for (int i = 0; i < 32; i += kByteVector) {
-        const Bytes low0 = load_u8(b + 64 * half + i), low1 = load_u8(b + 64 * half + 32 + i);
-        const Bytes high = load_u8(b + 128 + 32 * half + i);
-        store_q(q + i, ((low0 & 15) | ((high & 0x03) << 4)) - 32);
-        store_q(q + 32 + i, ((low1 & 15) | ((high & 0x0c) << 2)) - 32);
-        store_q(q + 64 + i, ((low0 >> 4) | (high & 0x30)) - 32);
-        store_q(q + 96 + i, ((low1 >> 4) | ((high & 0xc0) >> 2)) - 32);
-      }
-    }
+  static constexpr int kCols = 256, kBytes = 210, kUnitCols = kCols, kUnitBytes = kBytes;
+  static constexpr int kOffset = 32;
+  BITNET_INLINE static void prefetch(const uint8_t* b) {
+    prefetch_lines<kBytes>(b + kPrefetchBytes);
+  }
+  static void read_scales(const uint8_t* b, float* scales) {
     const float d = F16Row::at(b + 208, 0);
     for (int i = 0; i < 16; i += kWidth) store(scales + i, set1(d) * load_i8(b + 192 + i));
   }
+  // Halves of 128 columns: 64 bytes with the low nibbles of columns c and c + 64, 32 bytes with the
+  // two high bits of c, c + 32, c + 64 and c + 96.
+  template <int kIndex, int kPiece>
+  static Bytes piece(const uint8_t* b) {
+    constexpr int kHalf = kIndex / 2, kUpper = kIndex % 2, kFirst = kByteVector * kPiece;
+    constexpr int kShift = 4 * kUpper + 2 * (kFirst / 32);
+    constexpr uint8_t kMask = 3 << kShift;
+    const Bytes low = load_u8(b + 64 * kHalf + kFirst);
+    const Bytes high = load_u8(b + 128 + 32 * kHalf + kFirst % 32) & kMask;
+    const Bytes four = kUpper ? low >> 4 : low & 15;
+    if constexpr (kShift < 4) return four | high << (4 - kShift);
+    return four | high >> (kShift < 4 ? 0 : kShift - 4);
+  }
 };
 
-// Lane j of 16 sums scale * pair for pair j % 8 of the groups of one parity, in the order of the
-// columns, whatever the width of a vector.
-template <class Block>
-void block_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const int16_t* x, float x_scale,
-                float* out, int64_t begin, int64_t end) {
-  alignas(64) int8_t q[Block::kElems];
-  alignas(64) float scales[Block::kElems / kGroup];
-  for (int64_t r = begin; r < end; ++r) {
-    vf acc[kBlockVecs];
-    each<kBlockVecs>([&](auto j) BITNET_INLINE { acc[j] = set1(0.0f); });
-    const uint8_t* block = w + r * row_bytes;
-    for (int64_t c = 0; c < cols; c += Block::kElems, block += Block::kBytes) {
-      Block::unpack(block, q, scales);
-      each<Block::kElems / (2 * kGroup)>([&](auto pair) BITNET_INLINE {
-        each<kBlockVecs>([&](auto j) BITNET_INLINE {
-          const int at = pair * 2 * kGroup + 2 * kWidth * j;
-          const vf sums = to_float(pair_dot(q + at, x + c + at));
-          acc[j] = fma(group_scales(scales + 2 * pair, j), sums, acc[j]);
-        });
+// R rows: lane j of 16 sums scale * quad for quad j of the groups, in the order of the columns,
+// whatever the width of a vector.
+template <class Block, int R>
+inline void block_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const HeadInput& x,
+                       float x_scale, float* out) {
+  vf acc[R][kQuadVecs];
+  each<R>([&](auto r) BITNET_INLINE {
+    each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[r][j] = set1(0.0f); });
+  });
+  const auto add_block = [&](const uint8_t* block, int64_t c, auto r) BITNET_INLINE {
+    alignas(64) float scales[Block::kCols / 16];
+    Block::read_scales(block, scales);
+    each<Block::kCols / kGroup>([&](auto group) BITNET_INLINE {
+      vi sums[kQuadVecs];
+      group_sums<Block>(block, group, x, c + kGroup * group, sums);
+      each<kQuadVecs>([&](auto j) BITNET_INLINE {
+        acc[r][j] = fma(quad_scales(scales + 4 * group, j), to_float(sums[j]), acc[r][j]);
       });
-    }
-    float lanes[kLanes] = {};
-    each<kBlockVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[j]); });
-    out[r] = sum_lanes(lanes) * x_scale;
+    });
+  };
+  int64_t c = 0;
+  const uint8_t* block = w;
+  for (; c + Block::kCols <= cols; c += Block::kCols, block += Block::kBytes) {
+    each<R>([&](auto r) BITNET_INLINE {
+      Block::prefetch(block + r * row_bytes);
+      add_block(block + r * row_bytes, c, r);
+    });
   }
+  if (c < cols) {  // one block of two: nothing is read beyond the row
+    each<R>([&](auto r) BITNET_INLINE {
+      uint8_t padded[Block::kBytes] = {};
+      __builtin_memcpy(padded, block + r * row_bytes, Block::kUnitBytes);
+      add_block(padded, c, r);
+    });
+  }
+  each<R>([&](auto r) BITNET_INLINE {
+    float lanes[kLanes] = {};
+    each<kQuadVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[r][j]); });
+    out[r] = sum_lanes(lanes) * x_scale;
+  });
+}
+
+template <class Block>
+void block_matvec_of(const uint8_t* w, int64_t row_bytes, int64_t cols, const int16_t* x,
+                     float x_scale, float* out, int64_t begin, int64_t end) {
+  const HeadInput input(x, cols, Block::kOffset);
+  int64_t r = begin;
+  for (; r + 2 <= end; r += 2)
+    block_rows<Block, 2>(w + r * row_bytes, row_bytes, cols, input, x_scale, out + r);
+  if (r < end) block_rows<Block, 1>(w + r * row_bytes, row_bytes, cols, input, x_scale, out + r);
 }
 
 void block_matvec(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
                   const int16_t* x, float x_scale, float* out, int64_t begin, int64_t end) {
   switch (type) {
     case TensorType::kQ8_0:
-      return block_rows<Q8Block>(w, row_bytes, cols, x, x_scale, out, begin, end);
+      return block_matvec_of<Q8Blocks>(w, row_bytes, cols, x, x_scale, out, begin, end);
     case TensorType::kQ6_K:
-      return block_rows<Q6Block>(w, row_bytes, cols, x, x_scale, out, begin, end);
+      return block_matvec_of<Q6Block>(w, row_bytes, cols, x, x_scale, out, begin, end);
     case TensorType::kQ5_0:
-      return block_rows<Q5Block>(w, row_bytes, cols, x, x_scale, out, begin, end);
+      return block_matvec_of<Q5Blocks>(w, row_bytes, cols, x, x_scale, out, begin, end);
     default:
-      return block_rows<Q4Block>(w, row_bytes, cols, x, x_scale, out, begin, end);
+      return block_matvec_of<Q4Blocks>(w, row_bytes, cols, x, x_scale, out, begin, end);
   }
 }

@@ -23,7 +23,7 @@ inline int16x8_t multiply_add(int16x8_t acc, int8x16_t codes, int8x16_t x) {
 
 // A block of 128 codes adds 16 products to a lane, so 8 blocks fit 16 bits.
 template <int R>
-inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
+inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q, int64_t,
                  int32_t* out) {
   const uint8x16_t mask = vdupq_n_u8(3);
   int32x4_t total[R];

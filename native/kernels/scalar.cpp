@@ -46,9 +46,25 @@ constexpr int kByteVector = 16;
 inline vi zero_i32() { return 0; }
 inline vi add_i32(vi a, vi b) { return a + b; }
 inline vf to_float(vi v) { return static_cast<float>(v); }
-inline vi pair_dot(const int8_t* w, const int16_t* x) { return w[0] * x[0] + w[1] * x[1]; }
-inline vf group_scales(const float* scales, int j) { return scales[j / 8]; }
-inline int32_t sum_i32(vi v) { return v; }
+typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
+struct Codes {
+  uint8_t v[64];
+};
+inline Codes join(const Bytes (&pieces)[4]) {
+  Codes codes;
+  __builtin_memcpy(codes.v, pieces, sizeof codes.v);
+  return codes;
+}
+template <int kOffset>
+inline void quad_sums(const Codes& codes, const int8_t* high, const int8_t* low, const int32_t*,
+                      vi (&sums)[16]) {
+  for (int j = 0; j < 16; ++j) {
+    sums[j] = 0;
+    for (int i = 4 * j; i < 4 * j + 4; ++i)
+      sums[j] += (codes.v[i] - kOffset) * (128 * high[i] + low[i]);
+  }
+}
+inline vf quad_scales(const float* scales, int j) { return scales[j / 4]; }
 
 #include "kernels/head_ops.inl"
 

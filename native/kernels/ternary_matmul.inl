@@ -1,8 +1,9 @@
 // The loops around the ternary kernels, written once. The including file defines, in its unnamed
 // namespace:
 //   kTileRows, kTileTokens: the register tile
-//   gemv<R>(w, row_bytes, n_blocks, q, acc): acc[r] = sum of code * q for R rows of packed weights,
-//   one token unpack_row(w, n_blocks, codes): packed weights to one byte per code, in the order of
+//   gemv<R>(w, row_bytes, n_blocks, q, ahead, acc): acc[r] = sum of code * q for R rows of packed
+//   weights, one token; may ask the memory for what lies `ahead` bytes further on
+//   unpack_row(w, n_blocks, codes): packed weights to one byte per code, in the order of
 //   the activations tile<R, T>(codes, q, stride, n, acc): acc[t * R + r] over n columns of R
 //   unpacked rows and T tokens
 // One token takes gemv straight from the packed weights. A batch unpacks a panel of rows once into
@@ -31,7 +32,7 @@ struct RowScales {
 template <int R>
 inline void gemv_rows(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t row) {
   int32_t acc[R];
-  gemv<R>(w.data + row * w.row_bytes, w.row_bytes, w.row_bytes / 32, x.q, acc);
+  gemv<R>(w.data + row * w.row_bytes, w.row_bytes, w.row_bytes / 32, x.q, x.prefetch_bytes, acc);
   finish<R>(acc, x.sum[0], x.scale[0], RowScales<R>(w, row).s, out + row);
 }
 

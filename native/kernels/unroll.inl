@@ -19,9 +19,16 @@ __attribute__((always_inline)) inline void each(F&& f) {
 
 #define BITNET_INLINE __attribute__((always_inline))
 
-// How far ahead of its loads a kernel that streams weights asks for them. The rows of a matrix
-// follow each other, so this may be the next row; beyond the end a prefetch does nothing.
-constexpr int64_t kPrefetchBytes = 2048;
+// How far ahead of its loads a kernel that streams weights asks for them, where Tuning does not
+// say. The rows of a matrix follow each other, so this may be the next row; beyond the end a
+// prefetch does nothing. Where several rows are read side by side, the lines of all of them are
+// asked for in the order of memory, each once.
+constexpr int64_t kPrefetchBytes = 8192;
+
+template <int kBytes>
+BITNET_INLINE inline void prefetch_lines(const uint8_t* p) {
+  each<(kBytes + 63) / 64>([&](auto i) BITNET_INLINE { __builtin_prefetch(p + 64 * i); });
+}
 
 // A result that nobody reads, which is computed nevertheless.
 template <class V>

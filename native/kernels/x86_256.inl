@@ -48,12 +48,45 @@ constexpr int kByteVector = 32;
 inline vi zero_i32() { return _mm256_setzero_si256(); }
 inline vi add_i32(vi a, vi b) { return _mm256_add_epi32(a, b); }
 inline vf to_float(vi v) { return _mm256_cvtepi32_ps(v); }
-inline vi pair_dot(const int8_t* w, const int16_t* x) {
-  const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
-  return _mm256_madd_epi16(wide, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+
+#if defined(__AVXVNNI__)
+// acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs
+// out of registers.
+inline void dpbusd(__m256i& acc, __m256i codes, __m256i q) {
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(codes), "x"(q));
 }
-// Vector j of the lanes of two groups: one group.
-inline vf group_scales(const float* scales, int j) { return _mm256_broadcast_ss(scales + j); }
+#endif
+
+typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
+struct Codes {
+  __m256i v[2];
+};
+inline Codes join(const Bytes (&pieces)[2]) { return {{(__m256i)pieces[0], (__m256i)pieces[1]}}; }
+template <int kOffset>
+BITNET_INLINE inline void quad_sums(const Codes& codes, const int8_t* high, const int8_t* low,
+                                    const int32_t* offset, vi (&sums)[2]) {
+  each<2>([&](auto j) BITNET_INLINE {
+    const auto load = [j](const auto* p) BITNET_INLINE {
+      return _mm256_load_si256(reinterpret_cast<const __m256i*>(p) + j);
+    };
+#if defined(__AVXVNNI__)
+    __m256i sum = _mm256_setzero_si256();
+    dpbusd(sum, codes.v[j], load(high));
+    sum = _mm256_slli_epi32(sum, 7);
+    dpbusd(sum, codes.v[j], load(low));
+#else  // two products of a code and |x| <= 64 fit 16 bits
+    const __m256i high_sum =
+        _mm256_madd_epi16(_mm256_maddubs_epi16(codes.v[j], load(high)), _mm256_set1_epi16(128));
+    const __m256i low_sum =
+        _mm256_madd_epi16(_mm256_maddubs_epi16(codes.v[j], load(low)), _mm256_set1_epi16(1));
+    const __m256i sum = _mm256_add_epi32(high_sum, low_sum);
+#endif
+    sums[j] = _mm256_sub_epi32(sum, load(offset));
+  });
+}
+inline vf quad_scales(const float* scales, int j) {
+  return _mm256_set_m128(_mm_load1_ps(scales + 2 * j + 1), _mm_load1_ps(scales + 2 * j));
+}
 inline int32_t sum_i32(vi v) {
   __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));

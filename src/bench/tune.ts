@@ -119,8 +119,8 @@ const searched: Searched[] = [
     values: [64, 128, 192, 256, 384, 512, 768, 1024, 2048].map((n) => n * kib),
     applies: ({ kernel }) => kernel !== "amx", // its tiles take all tokens at once
   },
-  { name: "decodeChunks", phases: ["decode"], values: [1, 2, 4, 8, 16] },
-  { name: "decodeRows", phases: ["decode"], values: [128, 256, 1024, 4096, 32768] },
+  { name: "prefetchBytes", phases: ["decode"], values: [1, 2, 4, 6, 8, 12, 16].map((n) => n * kib) },
+  { name: "decodeRows", phases: ["decode"], values: [32, 64, 128, 256, 1024] },
   { name: "spinMicroseconds", phases: ["decode"], values: [0, 50, 300, 1000] },
   {
     name: "tileTokens",

@@ -128,6 +128,21 @@ TEST("input and weights that are not numbers give what the full head gives") {
   CHECK(top[0] == 0);
 }
 
+TEST("a row that agrees with the input everywhere is not lost to an overflow") {
+  constexpr int64_t kFew = 8200, kWide = 4096;  // 127 * 8191 * 4096 > 2^31
+  Fixture f(TensorType::kF16, kWide, kFew);
+  const std::vector<float> ones(kWide, 0.5f);
+  quantize_row(TensorType::kF16, ones.data(), f.data.data() + 4321 * f.layer.row_bytes, kWide);
+  std::fill(f.hidden.begin(), f.hidden.end(), 3.0f);
+  for (const Kernels* k : all_kernels()) {
+    if (!supported(*k)) continue;
+    Head head(*k, f.pool, f.layer, true, nullptr);
+    std::vector<float> top(kFew);
+    head.top(f.hidden.data(), 1, {}, top.data());
+    CHECK_EQ(top[4321], 0.5f * 3.0f * kWide);
+  }
+}
+
 TEST("a head that is small, switched off or quantized has no copy and computes everything") {
   Fixture f(TensorType::kF16);
   CHECK(!Head(select_kernels(), f.pool, f.layer, false, nullptr).is_compact());
@@ -146,18 +161,19 @@ TEST("a head that is small, switched off or quantized has no copy and computes e
 TEST("block-quantized heads are the dot products of their weights, the same on every kernel") {
   for (const TensorType type :
        {TensorType::kQ8_0, TensorType::kQ6_K, TensorType::kQ5_0, TensorType::kQ4_0}) {
-    constexpr int64_t kFew = 1000;
-    Fixture f(type, 1024, kFew);
-    std::vector<float> row(1024), first;
+    constexpr int64_t kFew = 1001;
+    const int64_t cols = type == TensorType::kQ6_K ? 1024 : 1024 + 32;  // half a group of columns
+    Fixture f(type, cols, kFew);
+    std::vector<float> row(cols), first;
     for (const Kernels* k : all_kernels()) {
       if (!supported(*k)) continue;
       Head head(*k, f.pool, f.layer, true, nullptr);
       std::vector<float> out(kFew);
       head.all(f.hidden.data(), 1, out.data());
-      for (int64_t r = 0; r < kFew; r += 13) {
-        dequantize_row(type, f.data.data() + r * f.layer.row_bytes, row.data(), 1024);
+      for (int64_t r = 0; r < kFew; r += 10) {
+        dequantize_row(type, f.data.data() + r * f.layer.row_bytes, row.data(), cols);
         double sum = 0, w = 0, most = 0;
-        for (int i = 0; i < 1024; ++i) {
+        for (int64_t i = 0; i < cols; ++i) {
           sum += static_cast<double>(row[i]) * f.hidden[i];
           w += std::fabs(row[i]);
           most = std::max(most, std::fabs(static_cast<double>(f.hidden[i])));

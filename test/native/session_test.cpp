@@ -113,9 +113,9 @@ TEST("every layout of the weights gives the same logits, with every kernel and n
 }
 
 TEST("no tuning changes a bit of the logits, with any kernel and layout") {
-  const bitnet::Tuning tunings[] = {{96, 1, 32, 16 * 1024, 2, 0},
-                                    {192, 3, 96, 48 * 1024, 5, 20},
-                                    {96 * 64, 1024, 32 * 1024, 64 << 20, 1024, 10'000}};
+  const bitnet::Tuning tunings[] = {{96, 32, 0, 16 * 1024, 2, 0},
+                                    {192, 96, 64, 48 * 1024, 5, 20},
+                                    {96 * 64, 32 * 1024, 64 * 1024, 64 << 20, 1024, 10'000}};
   for (const bitnet::Kernels* kernel : bitnet::all_kernels()) {
     if (!bitnet::supported(*kernel)) continue;
     for (const char* layout : {"i2_s", "lut", "trit"}) {
