@@ -63,34 +63,9 @@ uint32_t largest_bits(const float* x, int64_t n) {
   return largest;
 }
 
-bool is_tl(TensorType type) {
-  return type == TensorType::kTL1 || type == TensorType::kTL2 || type == TensorType::kTL2_V2;
-}
-
-TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols,
-                        const std::vector<TlConfig>& configs) {
-  if (!is_tl(type)) return {};
-  for (const TlConfig& config : configs) {
-    if (config.rows == rows && config.cols == cols) return config;
-  }
-  return builtin_tl_config(type, static_cast<uint32_t>(rows), static_cast<uint32_t>(cols));
-}
-
 TernaryLayout out_layout(const ConvertJob& job, const std::vector<TlConfig>& configs) {
   return {job.out_type, job.rows, job.cols,
           find_tl_config(job.out_type, job.rows, job.cols, configs)};
-}
-
-bool has_row_scales(TensorType type) {
-  return type == TensorType::kTQ1_0 || type == TensorType::kTQ2_0 || type == TensorType::kIQ1_BN ||
-         type == TensorType::kIQ2_BN;
-}
-
-// What a reader of the output will find: the types that keep scales as f16 round them.
-float stored_scale(TensorType type, float scale) {
-  const bool f16 =
-      type == TensorType::kTQ1_0 || type == TensorType::kTQ2_0 || type == TensorType::kIQ1_BN;
-  return f16 ? f16_to_f32(f32_to_f16(scale)) : scale;
 }
 
 // xorshift64*: the same numbers everywhere.
