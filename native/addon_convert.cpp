@@ -10,11 +10,9 @@
 namespace addon {
 namespace {
 
-constexpr double kMaxInteger = 9007199254740991.0;  // 2^53 - 1
-
 int64_t integer_field(const Napi::Object& object, const char* key, int64_t fallback) {
   const Napi::Value value = object.Get(key);
-  return value.IsUndefined() ? fallback : integer_of(object.Env(), value, key, 0, kMaxInteger);
+  return value.IsUndefined() ? fallback : integer_of(object.Env(), value, key, 0, kMaxSafeInteger);
 }
 
 float float_field(const Napi::Object& object, const char* key, float fallback) {
