@@ -82,8 +82,8 @@ Napi::Value time_kernel(const Napi::CallbackInfo& info) {
         for (size_t i = 0; i < times->seconds.size(); ++i)
           seconds.Set(static_cast<uint32_t>(i), times->seconds[i]);
         out.Set("seconds", seconds);
-        out.Set("weightBytes", Napi::Number::New(env, static_cast<double>(times->weight_bytes)));
-        out.Set("operations", Napi::Number::New(env, static_cast<double>(times->operations)));
+        out.Set("weightBytes", times->weight_bytes);
+        out.Set("operations", times->operations);
         return out;
       });
 }
@@ -94,14 +94,11 @@ Napi::Value tuning_parameters(const Napi::CallbackInfo& info) {
   const bitnet::Tuning defaults;
   for (const bitnet::TuningParameter& p : bitnet::kTuningParameters) {
     Napi::Object entry = Napi::Object::New(info.Env());
-    const auto number = [&](const char* key, int64_t value) {
-      entry.Set(key, Napi::Number::New(info.Env(), static_cast<double>(value)));
-    };
     entry.Set("name", p.name);
-    number("least", p.least);
-    number("most", p.most);
-    number("step", p.step);
-    number("standard", defaults.*p.field);
+    entry.Set("least", p.least);
+    entry.Set("most", p.most);
+    entry.Set("step", p.step);
+    entry.Set("standard", defaults.*p.field);
     out.Set(out.Length(), entry);
   }
   return out;

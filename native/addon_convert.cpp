@@ -10,11 +10,9 @@
 namespace addon {
 namespace {
 
-constexpr double kMaxInteger = 9007199254740991.0;  // 2^53 - 1
-
 int64_t integer_field(const Napi::Object& object, const char* key, int64_t fallback) {
   const Napi::Value value = object.Get(key);
-  return value.IsUndefined() ? fallback : integer_of(object.Env(), value, key, 0, kMaxInteger);
+  return value.IsUndefined() ? fallback : integer_of(object.Env(), value, key, 0, kMaxSafeInteger);
 }
 
 float float_field(const Napi::Object& object, const char* key, float fallback) {
@@ -114,8 +112,7 @@ Napi::Value plan_tensors(const Napi::CallbackInfo& info) {
     Napi::Array out = Napi::Array::New(env, jobs.size());
     for (size_t i = 0; i < jobs.size(); ++i) {
       Napi::Object entry = Napi::Object::New(env);
-      entry.Set("bytes", Napi::Number::New(
-                             env, static_cast<double>(bitnet::planned_bytes(jobs[i], configs))));
+      entry.Set("bytes", bitnet::planned_bytes(jobs[i], configs));
       entry.Set("typeId", static_cast<uint32_t>(jobs[i].out_type));
       out.Set(static_cast<uint32_t>(i), entry);
     }
@@ -129,9 +126,9 @@ Napi::Value result_object(Napi::Env env, const bitnet::ConvertResult& result) {
   if (!result.ternary) return out;
   out.Set("rounded", result.rounded);
   out.Set("scale", result.scale);
-  out.Set("minus", Napi::Number::New(env, static_cast<double>(result.n_negative)));
-  out.Set("zero", Napi::Number::New(env, static_cast<double>(result.n_zero)));
-  out.Set("plus", Napi::Number::New(env, static_cast<double>(result.n_positive)));
+  out.Set("minus", result.n_negative);
+  out.Set("zero", result.n_zero);
+  out.Set("plus", result.n_positive);
   out.Set("relativeError", result.relative_error);
   return out;
 }
@@ -170,9 +167,8 @@ Napi::Value start_conversion(const Napi::CallbackInfo& info) {
                       }));
   out.Set("progress", Napi::Function::New(env, [progress](const Napi::CallbackInfo& call) {
             Napi::Object now = Napi::Object::New(call.Env());
-            now.Set("tensor", Napi::Number::New(call.Env(), static_cast<double>(progress->tensor)));
-            now.Set("doneBytes",
-                    Napi::Number::New(call.Env(), static_cast<double>(progress->done_bytes)));
+            now.Set("tensor", progress->tensor.load());
+            now.Set("doneBytes", progress->done_bytes.load());
             return now;
           }));
   out.Set("abort", Napi::Function::New(

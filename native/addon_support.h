@@ -1,12 +1,14 @@
 // What the files of the addon share: exceptions to JavaScript errors, work on libuv threads as
-// promises, arguments.
+// promises, arguments and results.
 #pragma once
 
 #include <napi.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "error.h"
@@ -117,6 +119,8 @@ inline int64_t integer_of(Napi::Env env, Napi::Value value, const char* what, do
   return static_cast<int64_t>(number);
 }
 
+constexpr double kMaxSafeInteger = 9007199254740991.0;  // 2^53 - 1, as in JavaScript
+
 inline int32_t id_arg(const Napi::CallbackInfo& info, size_t i) {
   return static_cast<int32_t>(integer_of(info.Env(), info[i], "a token id", 0, INT32_MAX));
 }
@@ -154,6 +158,18 @@ inline bitnet::Tuning tuning_of(const Napi::Object& options) {
 
 inline Napi::Object options_arg(const Napi::CallbackInfo& info, size_t i) {
   return info[i].IsObject() ? info[i].As<Napi::Object>() : Napi::Object::New(info.Env());
+}
+
+// ---- results
+
+inline Napi::Value int32_array(Napi::Env env, const std::vector<int32_t>& ids) {
+  Napi::Int32Array array = Napi::Int32Array::New(env, ids.size());
+  std::copy(ids.begin(), ids.end(), array.Data());
+  return array;
+}
+
+inline Napi::String js_string(Napi::Env env, std::string_view text) {
+  return Napi::String::New(env, text.data(), text.size());
 }
 
 }  // namespace addon

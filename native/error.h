@@ -1,4 +1,4 @@
-// The one exception type of the core. addon.cpp turns it into a JavaScript error with the same
+// The one exception type of the core. The addon turns it into a JavaScript error with the same
 // code.
 #pragma once
 

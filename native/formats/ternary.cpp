@@ -61,10 +61,6 @@ void pack_rows(const PackRange& range) {
   }
 }
 
-bool is_tiled(TensorType type) {
-  return type == TensorType::kTL1 || type == TensorType::kTL2 || type == TensorType::kTL2_V2;
-}
-
 // Tensor: TernaryTensor or TernaryLayout.
 template <class Tensor>
 void check_tiles(const Tensor& tensor) {
@@ -127,6 +123,21 @@ void check_scale(const TernaryLayout& out, float scale) {
 }
 
 }  // namespace
+
+bool is_tiled(TensorType type) {
+  return type == TensorType::kTL1 || type == TensorType::kTL2 || type == TensorType::kTL2_V2;
+}
+
+bool has_row_scales(TensorType type) {
+  return type == TensorType::kTQ1_0 || type == TensorType::kTQ2_0 || type == TensorType::kIQ1_BN ||
+         type == TensorType::kIQ2_BN;
+}
+
+float stored_scale(TensorType type, float scale) {
+  const bool f16 =
+      type == TensorType::kTQ1_0 || type == TensorType::kTQ2_0 || type == TensorType::kIQ1_BN;
+  return f16 ? f16_to_f32(f32_to_f16(scale)) : scale;
+}
 
 float unpack_ternary_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
   const auto bytes = tensor.rows > 0 && tensor.cols > 0

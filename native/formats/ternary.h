@@ -11,6 +11,9 @@
 
 namespace bitnet {
 
+// TL1 and TL2 lie in tiles whose sizes a reader must know.
+bool is_tiled(TensorType type);
+
 // Tile sizes of the TL1 and TL2 layouts for one matrix shape. They are not stored in a GGUF file:
 // bitnet.cpp keeps them in kernel_config.ini, and the sets of its setup_env.py are built in.
 struct TlConfig {
@@ -24,6 +27,9 @@ std::vector<TlConfig> parse_tl_config(const std::string& text, const std::string
 // The built-in config for a shape; throws kUnsupported if no model of bitnet.cpp has it. type:
 // kTL1, kTL2, kTL2_V2.
 TlConfig builtin_tl_config(TensorType type, uint32_t rows, uint32_t cols);
+// The one of `configs` for the shape, else the built-in one; nothing for types without tiles.
+TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols,
+                        const std::vector<TlConfig>& configs);
 // Throws kUnsupported if the tile sizes do not divide the shape as the layout needs.
 void check_tl_config(TensorType type, const TlConfig& config);
 
@@ -56,6 +62,11 @@ float unpack_ternary_row(const TernaryTensor& tensor, int64_t row, uint8_t* code
 // 128 columns with code 1 (weight 0). out: padded_cols / 4 bytes, padded_cols = cols rounded up to
 // 128.
 void pack_i2_s_row(const uint8_t* codes, int64_t cols, uint8_t* out);
+
+// TQ and IQ: every row, or every block of it, holds its own scale. The others hold one per tensor.
+bool has_row_scales(TensorType type);
+// The scale that a reader will find: TQ and IQ1_BN round it to f16.
+float stored_scale(TensorType type, float scale);
 
 // A whole tensor to write. I2_S is always canonical.
 struct TernaryLayout {

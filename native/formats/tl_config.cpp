@@ -126,6 +126,15 @@ TlConfig builtin_tl_config(TensorType type, uint32_t rows, uint32_t cols) {
                   "; give the kernel_config.ini that the file was converted with");
 }
 
+TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols,
+                        const std::vector<TlConfig>& configs) {
+  if (!is_tiled(type)) return {};
+  for (const TlConfig& config : configs) {
+    if (config.rows == rows && config.cols == cols) return config;
+  }
+  return builtin_tl_config(type, static_cast<uint32_t>(rows), static_cast<uint32_t>(cols));
+}
+
 void check_tl_config(TensorType type, const TlConfig& config) {
   const auto [rows, cols, BM, BK, bm] = config;
   const auto need = [&, m = rows, k = cols](bool condition, const char* what) {

@@ -1,0 +1,17 @@
+// One tensor on its way from its source to its place in the output file.
+#pragma once
+
+#include <vector>
+
+#include "convert/plan.h"
+#include "convert/row_loop.h"
+#include "convert/source_rows.h"
+#include "file_writer.h"
+
+namespace bitnet {
+
+// Adds the written bytes to progress.done_bytes. Throws as convert() does.
+ConvertResult write_tensor(const SourceRows& source, const std::vector<TlConfig>& tl_configs,
+                           RowLoop& loop, FileWriter& file, ConvertProgress& progress);
+
+}  // namespace bitnet
