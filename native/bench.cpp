@@ -111,17 +111,25 @@ class RandomBatch {
   RandomBatch(const Kernels& kernels, int64_t cols, int64_t n_tokens)
       : q_(static_cast<size_t>(n_tokens * round_up(cols, kActivationPad))),
         scales_(static_cast<size_t>(n_tokens)),
-        sums_(static_cast<size_t>(n_tokens)) {
+        sums_(static_cast<size_t>(n_tokens)),
+        pairs_(static_cast<size_t>(n_tokens)) {
     batch_ = {n_tokens, round_up(cols, kActivationPad), q_.data(), scales_.data(), sums_.data()};
     std::vector<float> x(static_cast<size_t>(cols));
     uint32_t random = 1;
     for (int64_t t = 0; t < n_tokens; ++t) {
       for (float& value : x) {
-        random = random * 1664525u + 1013904223u;
-        value = static_cast<float>(random >> 8) * 0x1p-23f - 1.0f;
+        value = 0;  // of the sum of four draws, close to a normal distribution
+        for (int i = 0; i < 4; ++i) {
+          random = random * 1664525u + 1013904223u;
+          value += static_cast<float>(random >> 8) * 0x1p-23f - 1.0f;
+        }
       }
       kernels.quantize(x.data(), cols, batch_.stride, batch_.q + t * batch_.stride,
                        &batch_.scale[t], &batch_.sum[t]);
+      if (!kernels.find_pairs) continue;
+      kernels.find_pairs(batch_.q + t * batch_.stride, batch_.stride, &batch_.scale[t],
+                         &batch_.sum[t], &pairs_[t]);
+      batch_.pairs = pairs_.data();
     }
   }
   const QuantizedBatch& get() const { return batch_; }
@@ -152,6 +160,7 @@ class RandomBatch {
   AlignedArray<int8_t> q_;
   AlignedArray<float> scales_;
   AlignedArray<int32_t> sums_;
+  AlignedArray<TokenPairs> pairs_;
   QuantizedBatch batch_;
 };
 
@@ -278,11 +287,12 @@ KernelTimes time_ternary_matmul(const Kernels& kernels, const KernelCase& test) 
     const TernaryMatrix w = weights.copy(next);
     next = next + 1 < weights.n_copies() ? next + 1 : 0;
     batch.make_tables(kernels, pool, test.layout);
-    pool.parallel_for(
-        test.rows, test.n_tokens > 1 ? 64 : 32, [&](int64_t begin, int64_t end, int thread) {
-          matmul_of(kernels, test.layout)(w, batch.get(), out.data(), test.rows, begin, end,
-                                          scratch.data() + thread * kMatmulScratch);
-        });
+    pool.parallel_for(test.rows, test.n_tokens > 1 ? Tuning{}.batch_rows : Tuning{}.decode_rows,
+                      [&](int64_t begin, int64_t end, int thread) {
+                        matmul_of(kernels, test.layout)(w, batch.get(), out.data(), test.rows,
+                                                        begin, end,
+                                                        scratch.data() + thread * kMatmulScratch);
+                      });
   };
   multiply();
   verify(kernels, test, codes, out, scratch.data());

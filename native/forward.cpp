@@ -119,6 +119,7 @@ Forward::Forward(Model& model, int64_t n_ctx, CacheType cache_type)
   quantized_ = AlignedArray<int8_t>(floats(round_up(widest, kActivationPad)));
   scales_ = AlignedArray<float>(floats(1));
   sums_ = AlignedArray<int32_t>(floats(1));
+  if (kernels_.find_pairs) pairs_ = AlignedArray<TokenPairs>(floats(1));
   if (model.layout == WeightLayout::kPairs || model.layout == WeightLayout::kTriples) {
     const int64_t stride = round_up(widest, kActivationPad);
     const int64_t n_bytes = std::min(batch, kFewTokens) * lut_table_bytes(model.layout, stride);
@@ -179,6 +180,8 @@ void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t
   normed_stride_ = cols;
   activations_ = {n, round_up(cols, kActivationPad), quantized_.data(), scales_.data(),
                   sums_.data()};
+  const bool paired = quantized && kernels_.find_pairs && n >= model_.tuning.tile_tokens;
+  if (paired) activations_.pairs = pairs_.data();
   activations_.block_bytes = model_.tuning.block_bytes;
   activations_.tile_tokens = model_.tuning.tile_tokens;
   activations_.prefetch_bytes = model_.tuning.prefetch_bytes;
@@ -192,8 +195,12 @@ void Forward::prepare(const float* x, const float* weight, int64_t cols, int64_t
         std::memcpy(row, x + t * cols, static_cast<size_t>(cols) * sizeof(float));
       }
       if (!quantized) continue;
-      kernels_.quantize(row, cols, activations_.stride, activations_.q + t * activations_.stride,
-                        &activations_.scale[t], &activations_.sum[t]);
+      int8_t* q = activations_.q + t * activations_.stride;
+      kernels_.quantize(row, cols, activations_.stride, q, &activations_.scale[t],
+                        &activations_.sum[t]);
+      if (!paired) continue;
+      kernels_.find_pairs(q, activations_.stride, &activations_.scale[t], &activations_.sum[t],
+                          &pairs_[t]);
     }
   });
 }

@@ -98,7 +98,8 @@ class Forward {
   AlignedArray<float> x_, normed_, q_, k_, v_, attended_, gate_, up_, cos_, sin_, scales_;
   AlignedArray<int8_t> quantized_;
   AlignedArray<int32_t> sums_;
-  AlignedArray<uint8_t> tables_;  // of look-up layouts, [kFewTokens, ...]
+  AlignedArray<TokenPairs> pairs_;  // if the kernels want them
+  AlignedArray<uint8_t> tables_;    // of look-up layouts, [kFewTokens, ...]
   QuantizedBatch activations_;
   FloatInput float_input_;
   int64_t normed_stride_ = 0;

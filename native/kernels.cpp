@@ -27,7 +27,7 @@ namespace bitnet {
 
 extern const Kernels kScalar;
 #if defined(__x86_64__) || defined(_M_X64)
-extern const Kernels kAvx2, kAvxVnni, kAvx512Vnni, kAmx;
+extern const Kernels kAvx2, kAvxVnni, kAvx512Vnni, kAvx512Winograd, kAmx;
 #elif defined(__aarch64__)
 extern const Kernels kNeon, kNeonDotprod, kNeonI8mm;
 #endif
@@ -39,6 +39,13 @@ uint64_t xgetbv0() {
   uint32_t low, high;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+// Whether additions of bytes cost at most half of a dot product: AMD's cores start four a cycle and
+// two dot products; Intel's start two 512-bit instructions of any kind.
+bool adds_cheaply() {
+  uint32_t a, b, c, d;
+  return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541;  // "Auth" of "AuthenticAMD"
 }
 
 // Linux hands out the tile registers, 8 KiB of state, only to a process that asks for them.
@@ -125,16 +132,20 @@ class SelfTest {
     std::vector<int8_t> q(kTokens * kStride);
     std::vector<float> scale(kTokens), out(kTokens * kRows);
     std::vector<int32_t> sum(kTokens);
+    std::vector<TokenPairs> pairs(kTokens);
     const int64_t table_bytes = lut_table_bytes(layout, kStride);
     std::vector<uint8_t> tables(kFewTokens * table_bytes);
     for (int t = 0; t < n_tokens; ++t) {
       k.quantize(&x_[t * kCols], kCols, kStride, &q[t * kStride], &scale[t], &sum[t]);
+      if (k.find_pairs) k.find_pairs(&q[t * kStride], kStride, &scale[t], &sum[t], &pairs[t]);
       if (!k.lut_tables || layout == WeightLayout::kI2S || t >= kFewTokens) continue;
       k.lut_tables(layout, &q[t * kStride], kStride, 0, lut_blocks(layout, kStride),
                    &tables[t * table_bytes]);
     }
-    matmul_of(k, layout)(w, {n_tokens, kStride, q.data(), scale.data(), sum.data(), tables.data()},
-                         out.data(), kRows, 0, kRows, scratch_.data());
+    const TokenPairs* found = k.find_pairs ? pairs.data() : nullptr;
+    matmul_of(k, layout)(
+        w, {n_tokens, kStride, q.data(), scale.data(), sum.data(), tables.data(), found},
+        out.data(), kRows, 0, kRows, scratch_.data());
     return out;
   }
 
@@ -175,7 +186,8 @@ const std::vector<const Kernels*>& all_kernels() {
   static const std::vector<const Kernels*> list = {
 #if defined(__x86_64__) || defined(_M_X64)
     &kAmx,
-    &kAvx512Vnni,
+    adds_cheaply() ? &kAvx512Winograd : &kAvx512Vnni,
+    adds_cheaply() ? &kAvx512Vnni : &kAvx512Winograd,
     &kAvxVnni,
     &kAvx2,
 #elif defined(__aarch64__)

@@ -51,6 +51,15 @@ struct TernaryMatrix {
   WeightLayout layout = WeightLayout::kI2S;
 };
 
+// What Winograd's inner product has to know of a token (kernels/avx512_gemm.inl); columns in the
+// order of the kernel.
+constexpr int kMostTop = 14;
+struct TokenPairs {
+  int32_t products;       // the part of each sum that is the token's alone
+  int32_t n_top;          // pairs with a +127
+  int32_t top[kMostTop];  // the first columns of so many of them
+};
+
 // Activations of a batch, quantized per token (spec of BitNet b1.58: q = round(x * 127 / max|x|)).
 struct QuantizedBatch {
   int64_t n_tokens = 0;
@@ -61,6 +70,7 @@ struct QuantizedBatch {
   // [n_tokens, lut_table_bytes()] as Kernels::lut_tables writes them; read by lut_matmul if there
   // are at most kFewTokens.
   const uint8_t* tables = nullptr;
+  const TokenPairs* pairs = nullptr;  // [n_tokens], as Kernels::find_pairs writes them; or null
   // See tuning.h.
   int64_t block_bytes = Tuning{}.block_bytes, tile_tokens = Tuning{}.tile_tokens;
   int64_t prefetch_bytes = Tuning{}.prefetch_bytes;
@@ -125,6 +135,9 @@ struct Kernels {
   // Tables of the blocks [begin, end) of lut_blocks() for one token. Null if lut_matmul needs none.
   void (*lut_tables)(WeightLayout layout, const int8_t* q, int64_t stride, int64_t begin,
                      int64_t end, uint8_t* tables);
+  // For batches of tile_tokens and more. Null if ternary_matmul has no use for it.
+  // May negate the token: q, *scale and *sum, which changes no result.
+  void (*find_pairs)(int8_t* q, int64_t stride, float* scale, int32_t* sum, TokenPairs* pairs);
   // Where column c of a row lies in q.
   int64_t (*activation_index)(int64_t c);
   // What to make of a TL2 file that is too large for the caches (measured, see docs/layouts.md).

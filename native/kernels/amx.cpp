@@ -10,60 +10,10 @@ namespace bitnet {
 namespace {
 
 #include "kernels/avx512.inl"
+#include "kernels/avx512_panel.inl"
 
 constexpr int kTile = 16;  // tokens and rows of a tile
 constexpr int64_t kTileBytes = 1024;
-
-// Rows and columns become columns and rows: t[j] holds dword j of the 16 inputs.
-inline void transpose(__m512i (&r)[16], __m512i (&t)[16]) {
-  __m512i a[16], b[16];
-  each<8>([&](auto i) BITNET_INLINE {
-    a[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    a[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  });
-  each<4>([&](auto i) BITNET_INLINE {
-    b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
-    b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
-    b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
-    b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
-  });
-  each<4>([&](auto i) BITNET_INLINE {
-    a[i] = _mm512_shuffle_i32x4(b[i], b[4 + i], 0x88);
-    a[4 + i] = _mm512_shuffle_i32x4(b[i], b[4 + i], 0xdd);
-    a[8 + i] = _mm512_shuffle_i32x4(b[8 + i], b[12 + i], 0x88);
-    a[12 + i] = _mm512_shuffle_i32x4(b[8 + i], b[12 + i], 0xdd);
-  });
-  each<4>([&](auto i) BITNET_INLINE {
-    t[i] = _mm512_shuffle_i32x4(a[i], a[8 + i], 0x88);
-    t[4 + i] = _mm512_shuffle_i32x4(a[4 + i], a[12 + i], 0x88);
-    t[8 + i] = _mm512_shuffle_i32x4(a[i], a[8 + i], 0xdd);
-    t[12 + i] = _mm512_shuffle_i32x4(a[4 + i], a[12 + i], 0xdd);
-  });
-}
-
-// 16 rows of packed weights -> tiles of 64 columns, [columns / 4, row, 4], columns in the order of
-// the activations. Transposing while still packed moves a quarter of the bytes. Rows beyond n_rows
-// are zero.
-void unpack_panel(const uint8_t* w, int64_t row_bytes, int64_t n_rows, uint8_t* tiles) {
-  const __m512i mask = _mm512_set1_epi8(3);
-  for (int64_t i = 0; i < row_bytes; i += 64) {
-    __m512i r[16], t[16];
-    for (int64_t row = 0; row < 16; ++row) {
-      const uint8_t* p = w + row * row_bytes + i;
-      r[row] = row >= n_rows         ? _mm512_setzero_si512()
-               : row_bytes - i >= 64 ? _mm512_loadu_si512(p)
-                                     : load_block(p);
-    }
-    transpose(r, t);
-    uint8_t* to = tiles + i * 64;  // 4 tiles for 64 packed bytes of 16 rows
-    each<16>([&](auto j) BITNET_INLINE {
-      each<4>([&](auto g) BITNET_INLINE {
-        _mm512_store_si512(to + g * kTileBytes + j * 64,
-                           _mm512_and_si512(_mm512_srli_epi16(t[j], 6 - 2 * g), mask));
-      });
-    });
-  }
-}
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -84,39 +34,6 @@ void configure(int64_t n_tokens) {
   // GCC 12 thinks that the instruction reads the first 8 bytes alone and may not write the others.
   __asm__ volatile("" : : "r"(&config) : "memory");
   _tile_loadconfig(&config);
-}
-
-// y = x / s for 16 lanes, correctly rounded like the division, but in 5 multiply-adds: r = 1 / s
-// correctly rounded, then two corrections of the quotient (Markstein). Holds for s of ordinary size
-// whose mantissa is not all ones; anything else divides.
-struct Divisor {
-  __m512 s, r;
-  bool exact;
-  explicit Divisor(float value) : s(_mm512_set1_ps(value)), r(_mm512_set1_ps(1.0f / value)) {
-    uint32_t bits;
-    __builtin_memcpy(&bits, &value, 4);
-    exact = value > 0x1p-60f && value < 0x1p60f && (bits & 0x7fffff) != 0x7fffff;
-  }
-  __m512 divide(__m512 x) const {
-    if (!exact) return _mm512_div_ps(x, s);
-    __m512 q = _mm512_mul_ps(x, r);
-    q = _mm512_fmadd_ps(_mm512_fnmadd_ps(q, s, x), r, q);
-    return _mm512_fmadd_ps(_mm512_fnmadd_ps(q, s, x), r, q);
-  }
-};
-
-// The sums of n_tokens x 16 rows, [16, 16] -> out. The same formula as finish().
-void finish_tile(const int32_t* sums, const TernaryMatrix& w, const QuantizedBatch& x, float* out,
-                 int64_t out_stride, int64_t row, int64_t n_rows, int64_t token, int64_t n_tokens) {
-  const __mmask16 mask = static_cast<__mmask16>((1u << n_rows) - 1);
-  const __m512 scales =
-      w.row_scales ? _mm512_maskz_loadu_ps(mask, w.row_scales + row) : _mm512_set1_ps(w.scale);
-  for (int64_t t = token; t < token + n_tokens; ++t, sums += 16) {
-    const __m512 acc = _mm512_cvtepi32_ps(_mm512_load_si512(sums));
-    const __m512 sum = _mm512_set1_ps(static_cast<float>(x.sum[t]));
-    const __m512 y = Divisor(x.scale[t]).divide(_mm512_sub_ps(acc, sum));
-    _mm512_mask_storeu_ps(out + t * out_stride + row, mask, _mm512_mul_ps(y, scales));
-  }
 }
 
 // Up to 32 tokens against one or two panels. The tiles are configured for n_tokens.
@@ -163,8 +80,8 @@ void amx_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int
     const int64_t n_rows = end - row < panel_rows ? end - row : panel_rows;
     const int64_t rows[2] = {n_rows < kTile ? n_rows : kTile, n_rows > kTile ? n_rows - kTile : 0};
     for (int p = 0; p < 2 && rows[p] > 0; ++p) {
-      unpack_panel(w.data + (row + p * kTile) * w.row_bytes, w.row_bytes, rows[p],
-                   scratch + p * kTile * x.stride);
+      unpack_panel(w.data + (row + p * kTile) * w.row_bytes, w.row_bytes, 0, w.row_bytes, rows[p],
+                   scratch + p * kTile * x.stride, 64, [](__m512i&, __m512i&) {});
     }
     for (int64_t token = 0; token < x.n_tokens; token += 2 * kTile) {
       const int64_t n = x.n_tokens - token < 2 * kTile ? x.n_tokens - token : 2 * kTile;
@@ -178,8 +95,12 @@ void amx_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int
       for (int i = 0; i < 4; ++i) {
         const int64_t first = i / 2 * kTile, tokens = n - first < kTile ? n - first : kTile;
         if (tokens <= 0 || rows[i % 2] <= 0) continue;
-        finish_tile(sums[i], w, x, out, out_stride, row + i % 2 * kTile, rows[i % 2], token + first,
-                    tokens);
+        const int64_t panel_row = row + i % 2 * kTile;
+        const RowFinisher rows_of_panel(w, panel_row, rows[i % 2]);
+        for (int64_t t = 0; t < tokens; ++t) {
+          rows_of_panel.finish(_mm512_load_si512(sums[i] + 16 * t), x, token + first + t,
+                               out + (token + first + t) * out_stride + panel_row);
+        }
       }
     }
   }
@@ -212,28 +133,12 @@ constexpr auto packed_matmul = amx_matmul;
 #include "kernels/trits.inl"
 #include "kernels/x86_lut.inl"
 
+constexpr WeightLayout kFastestTl2 = WeightLayout::kI2S;
+#include "kernels/table.inl"
+
 }  // namespace
 
-extern const Kernels kAmx = {"amx",
-                             kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx,
-                             quantize,
-                             amx_matmul,
-                             trit_matmul,
-                             lut_matmul,
-                             lut_tables,
-                             activation_index,
-                             WeightLayout::kI2S,
-                             float_matmul,
-                             dot,
-                             compress_row,
-                             coarse_matvec,
-                             block_matvec,
-                             attention,
-                             merge_attention,
-                             rms_norm,
-                             silu_mul,
-                             relu2_mul,
-                             add,
-                             int8_peak};
+extern constinit const Kernels kAmx =
+    kernel_table("amx", kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmx);
 
 }  // namespace bitnet

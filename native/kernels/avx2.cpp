@@ -145,28 +145,11 @@ constexpr auto packed_matmul = ternary_matmul;
 #include "kernels/trits.inl"
 #include "kernels/x86_lut.inl"
 
+constexpr WeightLayout kFastestTl2 = WeightLayout::kTriples;
+#include "kernels/table.inl"
+
 }  // namespace
 
-extern const Kernels kAvx2 = {"avx2",
-                              kCpuAvx2,
-                              quantize,
-                              ternary_matmul,
-                              trit_matmul,
-                              lut_matmul,
-                              lut_tables,
-                              activation_index,
-                              WeightLayout::kTriples,
-                              float_matmul,
-                              dot,
-                              compress_row,
-                              coarse_matvec,
-                              block_matvec,
-                              attention,
-                              merge_attention,
-                              rms_norm,
-                              silu_mul,
-                              relu2_mul,
-                              add,
-                              int8_peak};
+extern constinit const Kernels kAvx2 = kernel_table("avx2", kCpuAvx2);
 
 }  // namespace bitnet

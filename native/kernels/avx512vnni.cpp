@@ -9,6 +9,10 @@ namespace bitnet {
 namespace {
 
 #include "kernels/avx512.inl"
+#include "kernels/avx512_panel.inl"
+
+constexpr bool kWinograd = false;
+#include "kernels/avx512_gemm.inl"
 
 int64_t int8_peak(int64_t iterations) {
   constexpr int kChains = 16;  // independent sums, to hide the latency
@@ -22,33 +26,17 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kChains * 128;
 }
 
-constexpr auto packed_matmul = ternary_matmul;
+constexpr auto packed_matmul = gemm;
 #include "kernels/panels.inl"
 #include "kernels/trits.inl"
 #include "kernels/x86_lut.inl"
 
+constexpr WeightLayout kFastestTl2 = WeightLayout::kI2S;
+#include "kernels/table.inl"
+
 }  // namespace
 
-extern const Kernels kAvx512Vnni = {"avx512vnni",
-                                    kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni,
-                                    quantize,
-                                    ternary_matmul,
-                                    trit_matmul,
-                                    lut_matmul,
-                                    lut_tables,
-                                    activation_index,
-                                    WeightLayout::kI2S,
-                                    float_matmul,
-                                    dot,
-                                    compress_row,
-                                    coarse_matvec,
-                                    block_matvec,
-                                    attention,
-                                    merge_attention,
-                                    rms_norm,
-                                    silu_mul,
-                                    relu2_mul,
-                                    add,
-                                    int8_peak};
+extern constinit const Kernels kAvx512Vnni =
+    kernel_table("avx512vnni", kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni);
 
 }  // namespace bitnet

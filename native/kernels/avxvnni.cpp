@@ -118,28 +118,11 @@ constexpr auto packed_matmul = ternary_matmul;
 #include "kernels/trits.inl"
 #include "kernels/x86_lut.inl"
 
+constexpr WeightLayout kFastestTl2 = WeightLayout::kI2S;
+#include "kernels/table.inl"
+
 }  // namespace
 
-extern const Kernels kAvxVnni = {"avxvnni",
-                                 kCpuAvx2 | kCpuAvxVnni,
-                                 quantize,
-                                 ternary_matmul,
-                                 trit_matmul,
-                                 lut_matmul,
-                                 lut_tables,
-                                 activation_index,
-                                 WeightLayout::kI2S,
-                                 float_matmul,
-                                 dot,
-                                 compress_row,
-                                 coarse_matvec,
-                                 block_matvec,
-                                 attention,
-                                 merge_attention,
-                                 rms_norm,
-                                 silu_mul,
-                                 relu2_mul,
-                                 add,
-                                 int8_peak};
+extern constinit const Kernels kAvxVnni = kernel_table("avxvnni", kCpuAvx2 | kCpuAvxVnni);
 
 }  // namespace bitnet

@@ -151,10 +151,9 @@ void lut_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int
       triples ? lut_group<true>(group, n_blocks, tables, acc)
               : lut_group<false>(group, n_blocks, tables, acc);
       for (int64_t r = row; r < last; ++r) {
-        // As finish() has it, from the sum of the codes.
         const int32_t codes = acc[r % 32] + x.sum[t];
-        out[t * out_stride + r] = (static_cast<float>(codes) - static_cast<float>(x.sum[t])) /
-                                  x.scale[t] * (w.row_scales ? w.row_scales[r] : w.scale);
+        out[t * out_stride + r] =
+            finish_one(codes, x.sum[t], x.scale[t], w.row_scales ? w.row_scales[r] : w.scale);
       }
     }
   }

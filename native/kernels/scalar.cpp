@@ -107,28 +107,14 @@ int64_t int8_peak(int64_t iterations) {
 constexpr auto packed_matmul = ternary_matmul;
 #include "kernels/panels.inl"
 
+constexpr auto trit_matmul = matmul_by_panels, lut_matmul = matmul_by_panels;
+constexpr decltype(Kernels::lut_tables) lut_tables = nullptr;
+
+constexpr WeightLayout kFastestTl2 = WeightLayout::kI2S;
+#include "kernels/table.inl"
+
 }  // namespace
 
-extern const Kernels kScalar = {"scalar",
-                                0,
-                                quantize,
-                                ternary_matmul,
-                                matmul_by_panels,
-                                matmul_by_panels,
-                                nullptr,
-                                activation_index,
-                                WeightLayout::kI2S,
-                                float_matmul,
-                                dot,
-                                compress_row,
-                                coarse_matvec,
-                                block_matvec,
-                                attention,
-                                merge_attention,
-                                rms_norm,
-                                silu_mul,
-                                relu2_mul,
-                                add,
-                                int8_peak};
+extern constinit const Kernels kScalar = kernel_table("scalar", 0);
 
 }  // namespace bitnet

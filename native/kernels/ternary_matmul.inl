@@ -12,13 +12,16 @@
 constexpr int kPanelRows = kTileRows * (kTileRows >= 4 ? 2 : 4);
 
 // The contract of the format: int to float is exact (|acc| < 2^24), then subtract, divide,
-// multiply, in this order.
+// multiply, in this order. A token may be negated as a whole (Kernels::find_pairs); the addition
+// keeps 0 divided by its negative scale from becoming -0.
+inline float finish_one(int32_t acc, int32_t sum, float act_scale, float weight_scale) {
+  return ((static_cast<float>(acc) - static_cast<float>(sum)) / act_scale + 0.0f) * weight_scale;
+}
+
 template <int R>
 inline void finish(const int32_t* acc, int32_t sum, float act_scale, const float* weight_scales,
                    float* out) {
-  for (int r = 0; r < R; ++r) {
-    out[r] = (static_cast<float>(acc[r]) - static_cast<float>(sum)) / act_scale * weight_scales[r];
-  }
+  for (int r = 0; r < R; ++r) out[r] = finish_one(acc[r], sum, act_scale, weight_scales[r]);
 }
 
 template <int R>

@@ -26,6 +26,7 @@ enum class Activations {
   kOutlier,
   kTiny,
   kWideRange,
+  kTops,
   kCount
 };
 
@@ -56,6 +57,14 @@ void fill(Activations kind, Random& random, float* x, int64_t n) {
     }
   }
   if (kind == Activations::kOutlier) x[random.below(n)] = -4000;
+  if (kind == Activations::kTops) {  // the largest magnitude some times, with either sign, also in
+    const int64_t n_tops = 1 + random.below(20);  // columns c and c + 4, which may be multiplied
+    for (int64_t i = 0; i < n_tops; ++i) {        // together
+      const int64_t c = random.below(n);
+      x[c] = random.below(4) ? 3.5f : -3.5f;
+      if (random.below(2) && c + 4 < n) x[c + 4] = x[c];
+    }
+  }
 }
 
 // The codes of a matrix, a batch of activations, and the exact product of the codes and the
@@ -117,12 +126,21 @@ struct Quantized {
   std::vector<int8_t> q;
   std::vector<float> scale;
   std::vector<int32_t> sum;
+  std::vector<TokenPairs> pairs;  // empty if the kernel wants none
 
-  QuantizedBatch first(int64_t n) { return {n, stride, q.data(), scale.data(), sum.data()}; }
+  QuantizedBatch first(int64_t n) {
+    return {n,
+            stride,
+            q.data(),
+            scale.data(),
+            sum.data(),
+            nullptr,
+            pairs.empty() ? nullptr : pairs.data()};
+  }
 };
 
 Quantized quantize(const Kernels& k, const Problem& p, int64_t n_tokens) {
-  Quantized batch{round_up(p.cols, kActivationPad), {}, {}, {}};
+  Quantized batch{round_up(p.cols, kActivationPad), {}, {}, {}, {}};
   batch.q.assign(n_tokens * batch.stride, 99);
   batch.scale.resize(n_tokens);
   batch.sum.resize(n_tokens);
@@ -130,6 +148,16 @@ Quantized quantize(const Kernels& k, const Problem& p, int64_t n_tokens) {
     k.quantize(&p.x[t * p.cols], p.cols, batch.stride, &batch.q[t * batch.stride], &batch.scale[t],
                &batch.sum[t]);
   }
+  return batch;
+}
+
+// Also with what batches are multiplied by.
+Quantized prepare(const Kernels& k, const Problem& p, int64_t n_tokens) {
+  Quantized batch = quantize(k, p, n_tokens);
+  if (k.find_pairs) batch.pairs.resize(n_tokens);
+  for (int64_t t = 0; t < static_cast<int64_t>(batch.pairs.size()); ++t)
+    k.find_pairs(&batch.q[t * batch.stride], batch.stride, &batch.scale[t], &batch.sum[t],
+                 &batch.pairs[t]);
   return batch;
 }
 
@@ -146,15 +174,16 @@ void check_matmul(const Kernels& k, const Problem& p, int64_t n_rows, int64_t be
   const std::vector<float> row_scales(p.row_scales.begin(), p.row_scales.begin() + n_rows);
   const TernaryMatrix w{weights.data(), n_rows, p.cols,
                         row_bytes,      0.3f,   use_row_scales ? row_scales.data() : nullptr};
-  Quantized batch = quantize(k, p, n_tokens);
+  Quantized batch = prepare(k, p, n_tokens);
   Scratch scratch(kMatmulScratch);
   std::vector<float> out((n_tokens - 1) * out_stride + n_rows, kUntouched), want = out;
   k.ternary_matmul(w, batch.first(n_tokens), out.data(), out_stride, begin, end, scratch.bytes());
   for (int64_t t = 0; t < n_tokens; ++t) {
     for (int64_t r = begin; r < end; ++r) {
       // The sums of the codes and of the activations are rounded to float apart, which matters from
-      // 2^24 on.
-      const int64_t sum = batch.sum[t], with_codes = p.sums[t * p.rows + r] + sum;
+      // 2^24 on. The kernel may have negated the token.
+      const int64_t sum = batch.scale[t] < 0 ? -batch.sum[t] : batch.sum[t];
+      const int64_t with_codes = p.sums[t * p.rows + r] + sum;
       want[t * out_stride + r] = (static_cast<float>(with_codes) - static_cast<float>(sum)) /
                                  p.act_scales[t] * (use_row_scales ? p.row_scales[r] : 0.3f);
     }
@@ -263,6 +292,31 @@ TEST("ternary_matmul is exact for extreme activations and weights") {
       }
     }
   }
+}
+
+TEST(
+    "batches are exact for whole and partial panels of rows, blocks of columns and tiles of "
+    "tokens") {
+  for (int64_t cols : {200, 1000, 2304, 6912}) {
+    if (quick() && cols > 1000) continue;
+    for (int code : {-1, 2}) {
+      const Problem p = make_problem(100, cols, 40, Activations::kTops, code, cols);
+      for (const Kernels* k : runnable_kernels()) {
+        for (int64_t rows : {15, 16, 17, 32, 33, 48, 49, 100}) {
+          for (int64_t n_tokens : {7, 8, 11, 14, 19, 23, 29, 33, 40}) {
+            check_matmul(*k, p, rows, 0, rows, n_tokens, n_tokens % 2 == 0);
+          }
+        }
+      }
+    }
+  }
+  const Problem many = make_problem(5, 300, 700, Activations::kTops, -1, 1);
+  for (const Kernels* k : runnable_kernels()) check_matmul(*k, many, 5, 0, 5, 700, true);
+}
+
+TEST("a product of zero is +0 whatever the signs of the activations") {
+  Problem p = make_problem(20, 256, 9, Activations::kAlternating, 1, 1);  // weights of zero
+  for (const Kernels* k : runnable_kernels()) check_matmul(*k, p, 20, 0, 20, 9, true);
 }
 
 TEST("ternary_matmul writes only the rows it is asked for") {

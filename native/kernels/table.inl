@@ -1,0 +1,28 @@
+// The Kernels table of the file that includes this last, made of the functions of its unnamed
+// namespace; packed_matmul is its product with I2_S (see panels.inl), kFastestTl2 the layout for a
+// large TL2 file (measured, see docs/layouts.md).
+constexpr Kernels kernel_table(const char* name, uint32_t needs) {
+  Kernels table = {};
+  table.name = name;
+  table.needs = needs;
+  table.quantize = quantize;
+  table.ternary_matmul = packed_matmul;
+  table.trit_matmul = trit_matmul;
+  table.lut_matmul = lut_matmul;
+  table.lut_tables = lut_tables;
+  table.activation_index = activation_index;
+  table.fastest_tl2 = kFastestTl2;
+  table.float_matmul = float_matmul;
+  table.dot = dot;
+  table.compress_row = compress_row;
+  table.coarse_matvec = coarse_matvec;
+  table.block_matvec = block_matvec;
+  table.attention = attention;
+  table.merge_attention = merge_attention;
+  table.rms_norm = rms_norm;
+  table.silu_mul = silu_mul;
+  table.relu2_mul = relu2_mul;
+  table.add = add;
+  table.int8_peak = int8_peak;
+  return table;
+}
