@@ -14,8 +14,12 @@ namespace {
 
 constexpr int kTileRows = 3, kTileTokens = 3;
 
-// acc += v, in place. As an intrinsic, GCC 12 adds into a copy and moves it back.
-inline void add_i16(__m256i& acc, __m256i v) { __asm__("vpaddw %1, %0, %0" : "+x"(acc) : "x"(v)); }
+// acc + v. As an intrinsic, GCC 12 adds into a copy and moves it back; through a reference it keeps
+// the sums in memory as well.
+inline __m256i add_i16(__m256i acc, __m256i v) {
+  __asm__("vpaddw %1, %0, %0" : "+x"(acc) : "x"(v));
+  return acc;
+}
 
 // Groups 2 and 0 of a block are used in place, two bits up, which makes their products 4 times as
 // large and saves two of four shifts: at most 2 * 4 * 508 = 4064 per block, so 8 blocks fit 16
@@ -66,11 +70,13 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
     each<T * R>([&](auto i) BITNET_INLINE { acc[i] = _mm256_setzero_si256(); });
     for (int64_t c = first; c < last; c += 32) {
       __m256i w[R];
-      each<R>([&](auto r) BITNET_INLINE { w[r] = load_bytes(codes + r * stride + c); });
+      each<R>([&](auto r)
+                  BITNET_INLINE { w[r] = in_register(load_bytes(codes + r * stride + c)); });
       each<T>([&](auto t) BITNET_INLINE {
         const __m256i x = in_register(load_bytes(q + t * stride + c));
-        each<R>([&](auto r)
-                    BITNET_INLINE { add_i16(acc[t * R + r], _mm256_maddubs_epi16(w[r], x)); });
+        each<R>([&](auto r) BITNET_INLINE {
+          acc[t * R + r] = add_i16(acc[t * R + r], _mm256_maddubs_epi16(w[r], x));
+        });
       });
     }
     each<T * R>([&](auto i) BITNET_INLINE {

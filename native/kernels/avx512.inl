@@ -44,10 +44,11 @@ inline vi zero_i32() { return _mm512_setzero_si512(); }
 inline vi add_i32(vi a, vi b) { return _mm512_add_epi32(a, b); }
 inline vf to_float(vi v) { return _mm512_cvtepi32_ps(v); }
 
-// acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs
-// out of registers.
-inline void dpbusd(__m512i& acc, __m512i codes, __m512i q) {
+// acc + codes * q. As an intrinsic, GCC 12 copies every accumulator of a tile and runs out of
+// registers; through a reference it keeps them in memory as well.
+inline __m512i dpbusd(__m512i acc, __m512i codes, __m512i q) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(q));
+  return acc;
 }
 
 typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
@@ -59,9 +60,9 @@ template <int kOffset>
 BITNET_INLINE inline void quad_sums(Codes codes, const int8_t* high, const int8_t* low,
                                     const int32_t* offset, vi (&sums)[1]) {
   __m512i sum = _mm512_setzero_si512();
-  dpbusd(sum, codes, _mm512_load_si512(high));
+  sum = dpbusd(sum, codes, _mm512_load_si512(high));
   sum = _mm512_slli_epi32(sum, 7);
-  dpbusd(sum, codes, _mm512_load_si512(low));
+  sum = dpbusd(sum, codes, _mm512_load_si512(low));
   sums[0] = _mm512_sub_epi32(sum, _mm512_load_si512(offset));
 }
 inline vf quad_scales(const float* scales, int) {
@@ -117,8 +118,9 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
     prefetch_lines<64 * R>(w + R * i + ahead);
     each<R>([&](auto r) BITNET_INLINE {
       const __m512i packed = load_weights(w + r * row_bytes + i);
-      each<4>([&](auto g)
-                  BITNET_INLINE { dpbusd(acc[r][g], _mm512_and_si512(packed, mask[g]), x[g]); });
+      each<4>([&](auto g) BITNET_INLINE {
+        acc[r][g] = dpbusd(acc[r][g], _mm512_and_si512(packed, mask[g]), x[g]);
+      });
     });
   };
   int64_t i = 0;
@@ -157,7 +159,7 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
     each<R>([&](auto r) BITNET_INLINE { w[r] = _mm512_loadu_si512(codes + r * stride + c); });
     each<T>([&](auto t) BITNET_INLINE {
       const __m512i x = _mm512_loadu_si512(q + t * stride + c);
-      each<R>([&](auto r) BITNET_INLINE { dpbusd(acc[t * R + r], w[r], x); });
+      each<R>([&](auto r) BITNET_INLINE { acc[t * R + r] = dpbusd(acc[t * R + r], w[r], x); });
     });
   }
   store_sums(acc, out);
@@ -182,9 +184,9 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
     for (int d = 0; d < n; ++d) {
       const __m512i xd = _mm512_loadu_si512(x + 64 * d);
       each<R>([&](auto r) BITNET_INLINE {
-        dpbusd(before[r], v[r], xd);
+        before[r] = dpbusd(before[r], v[r], xd);
         v[r] = _mm512_add_epi8(v[r], _mm512_add_epi8(v[r], v[r]));
-        dpbusd(after[r], v[r], xd);
+        after[r] = dpbusd(after[r], v[r], xd);
       });
     }
   };

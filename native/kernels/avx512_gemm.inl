@@ -44,10 +44,11 @@ void multiply_tile(const uint8_t* panels, const int8_t* q, int64_t stride, int64
       const __m512i a = broadcast4(q + t * stride + c), b = broadcast4(q + t * stride + c + 4);
       each<R>([&](auto r) BITNET_INLINE {
         if constexpr (kWinograd) {
-          dpbusd(acc[t * R + r], _mm512_add_epi8(a, odd[r]), _mm512_add_epi8(b, even[r]));
+          acc[t * R + r] =
+              dpbusd(acc[t * R + r], _mm512_add_epi8(a, odd[r]), _mm512_add_epi8(b, even[r]));
         } else {
-          dpbusd(acc[t * R + r], even[r], a);
-          dpbusd(acc[t * R + r], odd[r], b);
+          acc[t * R + r] = dpbusd(acc[t * R + r], even[r], a);
+          acc[t * R + r] = dpbusd(acc[t * R + r], odd[r], b);
         }
       });
     });
@@ -91,20 +92,6 @@ void restore_pair(const uint8_t* panels, const int8_t* q, int64_t col, int32_t* 
   });
 }
 
-// Memory that is needed next, asked for a part at a time.
-class Share {
- public:
-  Share(const uint8_t* p, int64_t n_bytes, int64_t n_parts)
-      : p_(p), part_((n_bytes / 64 + n_parts) / (n_parts + 1) * 64) {}
-  BITNET_INLINE void prefetch(int64_t part) const {
-    for (int64_t i = 0; i < part_; i += 64) __builtin_prefetch(p_ + part * part_ + i, 0, 2);
-  }
-
- private:
-  const uint8_t* p_;
-  int64_t part_;
-};
-
 // R panels from `row` by tokens [first, last), at most kBlockTokens.
 template <int R>
 void multiply_panels(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
@@ -125,7 +112,7 @@ void multiply_panels(const TernaryMatrix& w, const QuantizedBatch& x, float* out
                      if constexpr (kWinograd) {
                        even = _mm512_sub_epi8(even, _mm512_set1_epi8(1));
                        odd = _mm512_add_epi8(odd, _mm512_set1_epi8(127));
-                       dpbusd(row_terms[r], odd, even);
+                       row_terms[r] = dpbusd(row_terms[r], odd, even);
                      }
                    });
     });

@@ -20,7 +20,7 @@ int64_t int8_peak(int64_t iterations) {
   const __m512i codes = _mm512_set1_epi8(1);
   each<kChains>([&](auto i) BITNET_INLINE { acc[i] = _mm512_setzero_si512(); });
   for (int64_t n = 0; n < iterations; ++n) {
-    each<kChains>([&](auto i) BITNET_INLINE { dpbusd(acc[i], codes, codes); });
+    each<kChains>([&](auto i) BITNET_INLINE { acc[i] = dpbusd(acc[i], codes, codes); });
   }
   each<kChains>([&](auto i) BITNET_INLINE { keep(acc[i]); });
   return iterations * kChains * 128;

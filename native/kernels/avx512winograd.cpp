@@ -36,7 +36,7 @@ void find_pairs(int8_t* q, int64_t stride, float* scale, int32_t* sum, TokenPair
   pairs->n_top = 0;
   for (int64_t c = 0; c < stride; c += 64) {
     const __m512i v = _mm512_loadu_si512(q + c);
-    dpbusd(products, _mm512_xor_si512(v, sign), _mm512_srli_epi64(v, 32));
+    products = dpbusd(products, _mm512_xor_si512(v, sign), _mm512_srli_epi64(v, 32));
     uint64_t top = _mm512_cmpeq_epi8_mask(v, most);
     for (top = (top | top >> 4) & 0x0f0f0f0f0f0f0f0f; top; top &= top - 1) {
       if (pairs->n_top < kMostTop)
@@ -56,7 +56,7 @@ int64_t int8_peak(int64_t iterations) {
   for (int64_t n = 0; n < iterations; ++n) {
     each<kChains>([&](auto i) BITNET_INLINE {
       __asm__("" : "+v"(v));  // or the sums would be computed only once
-      dpbusd(acc[i], _mm512_add_epi8(v, odd), _mm512_add_epi8(v, even));
+      acc[i] = dpbusd(acc[i], _mm512_add_epi8(v, odd), _mm512_add_epi8(v, even));
     });
   }
   each<kChains>([&](auto i) BITNET_INLINE { keep(acc[i]); });

@@ -31,7 +31,7 @@ inline void gemv(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const in
     each<R>([&](auto r) BITNET_INLINE {
       const __m256i packed = load_bytes(w + r * row_bytes + 32 * b);
       each<4>([&](auto g) BITNET_INLINE {
-        dpbusd(acc[r][g], _mm256_and_si256(packed, mask[g]), load_bytes(x + 32 * g));
+        acc[r][g] = dpbusd(acc[r][g], _mm256_and_si256(packed, mask[g]), load_bytes(x + 32 * g));
       });
     });
   }
@@ -51,10 +51,10 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
   each<T * R>([&](auto i) BITNET_INLINE { acc[i] = _mm256_setzero_si256(); });
   for (int64_t c = 0; c < n; c += 32) {
     __m256i w[R];
-    each<R>([&](auto r) BITNET_INLINE { w[r] = load_bytes(codes + r * stride + c); });
+    each<R>([&](auto r) BITNET_INLINE { w[r] = in_register(load_bytes(codes + r * stride + c)); });
     each<T>([&](auto t) BITNET_INLINE {
       const __m256i x = in_register(load_bytes(q + t * stride + c));
-      each<R>([&](auto r) BITNET_INLINE { dpbusd(acc[t * R + r], w[r], x); });
+      each<R>([&](auto r) BITNET_INLINE { acc[t * R + r] = dpbusd(acc[t * R + r], w[r], x); });
     });
   }
   store_sums(acc, out);
@@ -68,7 +68,7 @@ int64_t int8_peak(int64_t iterations) {
   const __m256i codes = _mm256_set1_epi8(1);
   each<kChains>([&](auto i) BITNET_INLINE { acc[i] = _mm256_setzero_si256(); });
   for (int64_t n = 0; n < iterations; ++n) {
-    each<kChains>([&](auto i) BITNET_INLINE { dpbusd(acc[i], codes, codes); });
+    each<kChains>([&](auto i) BITNET_INLINE { acc[i] = dpbusd(acc[i], codes, codes); });
   }
   each<kChains>([&](auto i) BITNET_INLINE { keep(acc[i]); });
   return iterations * kChains * 64;
@@ -91,9 +91,9 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
     for (int d = 0; d < n; ++d) {
       const __m256i xd = load_bytes(x + 64 * d);
       each<R>([&](auto r) BITNET_INLINE {
-        dpbusd(before[r], v[r], xd);
+        before[r] = dpbusd(before[r], v[r], xd);
         v[r] = _mm256_add_epi8(v[r], _mm256_add_epi8(v[r], v[r]));
-        dpbusd(after[r], v[r], xd);
+        after[r] = dpbusd(after[r], v[r], xd);
       });
     }
   };

@@ -430,7 +430,12 @@ void silu_mul(float* gate, const float* up, int64_t n) {
 }
 
 void relu2_mul(float* gate, const float* up, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    const vf g = vmax(load(gate + i), set1(0.0f));  // 0 for NaN, too
+    store(gate + i, g * g * load(up + i));
+  }
+  for (; i < n; ++i) {
     const float g = gate[i] > 0 ? gate[i] : 0;
     gate[i] = g * g * up[i];
   }

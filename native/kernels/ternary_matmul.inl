@@ -10,6 +10,8 @@
 // scratch and uses it for all tokens of a block, so unpacking costs almost nothing per token.
 
 constexpr int kPanelRows = kTileRows * (kTileRows >= 4 ? 2 : 4);
+// Columns that are multiplied at a time, so that panel and tokens stay in the first-level cache.
+constexpr int64_t kTileCols = 2560;
 
 // The contract of the format: int to float is exact (|acc| < 2^24), then subtract, divide,
 // multiply, in this order. A token may be negated as a whole (Kernels::find_pairs); the addition
@@ -39,35 +41,38 @@ inline void gemv_rows(const TernaryMatrix& w, const QuantizedBatch& x, float* ou
   finish<R>(acc, x.sum[0], x.scale[0], RowScales<R>(w, row).s, out + row);
 }
 
-// T tokens against a panel of n rows (n <= kPanelRows): the activations of the tokens stay in the
-// first-level cache, and the sums of the whole panel are finished together.
+// T tokens against a panel of n rows (n <= kPanelRows); the sums of the whole panel are finished
+// together.
 template <int T>
 inline void run_panel(const TernaryMatrix& w, const QuantizedBatch& x, const uint8_t* codes,
                       int64_t n, float* out, int64_t out_stride, int64_t row, int64_t token) {
-  int32_t sums[T][kPanelRows];
-  const int8_t* q = x.q + token * x.stride;
-  int64_t r = 0;
-  for (; r + kTileRows <= n; r += kTileRows) {
-    int32_t acc[kTileRows * T];
-    tile<kTileRows, T>(codes + r * x.stride, q, x.stride, x.stride, acc);
-    for (int t = 0; t < T; ++t)
-      for (int i = 0; i < kTileRows; ++i) sums[t][r + i] = acc[t * kTileRows + i];
-  }
-  for (; r < n; ++r) {
-    int32_t acc[T];
-    tile<1, T>(codes + r * x.stride, q, x.stride, x.stride, acc);
-    for (int t = 0; t < T; ++t) sums[t][r] = acc[t];
+  int32_t sums[T][kPanelRows] = {};  // zero beyond n, so that whole panels can be finished
+  const int64_t n_blocks = (x.stride + kTileCols - 1) / kTileCols;
+  const int64_t block =
+      (x.stride / n_blocks + kActivationPad - 1) / kActivationPad * kActivationPad;
+  for (int64_t col = 0; col < x.stride; col += block) {
+    const int64_t n_cols = x.stride - col < block ? x.stride - col : block;
+    const int8_t* q = x.q + token * x.stride + col;
+    int64_t r = 0;
+    for (; r + kTileRows <= n; r += kTileRows) {
+      int32_t acc[kTileRows * T];
+      tile<kTileRows, T>(codes + r * x.stride + col, q, x.stride, n_cols, acc);
+      for (int t = 0; t < T; ++t)
+        for (int i = 0; i < kTileRows; ++i) sums[t][r + i] += acc[t * kTileRows + i];
+    }
+    for (; r < n; ++r) {
+      int32_t acc[T];
+      tile<1, T>(codes + r * x.stride + col, q, x.stride, n_cols, acc);
+      for (int t = 0; t < T; ++t) sums[t][r] += acc[t];
+    }
   }
   float scales[kPanelRows], y[kPanelRows];
-  for (r = 0; r < kPanelRows; ++r) {
+  for (int64_t r = 0; r < kPanelRows; ++r)
     scales[r] = !w.row_scales ? w.scale : r < n ? w.row_scales[row + r] : 0;
-    if (r < n) continue;
-    for (int t = 0; t < T; ++t) sums[t][r] = 0;  // so that whole panels can be finished
-  }
   for (int t = 0; t < T; ++t) {
     finish<kPanelRows>(sums[t], x.sum[token + t], x.scale[token + t], scales, y);
     float* to = out + (token + t) * out_stride + row;
-    for (r = 0; r < n; ++r) to[r] = y[r];
+    for (int64_t r = 0; r < n; ++r) to[r] = y[r];
   }
 }
 
@@ -91,7 +96,10 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
         unpack_row(w.data + (row + r) * w.row_bytes, w.row_bytes / 32, scratch + r * x.stride);
       }
       int64_t t = first;
+      const Share next(w.data + (row + n) * w.row_bytes, panel * w.row_bytes,
+                       (last - first) / kTileTokens);
       for (; t + kTileTokens <= last; t += kTileTokens) {
+        next.prefetch((t - first) / kTileTokens);
         run_panel<kTileTokens>(w, x, scratch, n, out, out_stride, row, t);
       }
       for (; t + 2 <= last; t += 2) run_panel<2>(w, x, scratch, n, out, out_stride, row, t);

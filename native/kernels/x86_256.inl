@@ -50,10 +50,11 @@ inline vi add_i32(vi a, vi b) { return _mm256_add_epi32(a, b); }
 inline vf to_float(vi v) { return _mm256_cvtepi32_ps(v); }
 
 #if defined(__AVXVNNI__)
-// acc += codes * q, in place. As an intrinsic, GCC 12 copies every accumulator of a tile and runs
-// out of registers.
-inline void dpbusd(__m256i& acc, __m256i codes, __m256i q) {
+// acc + codes * q. As an intrinsic, GCC 12 copies every accumulator of a tile and runs out of
+// registers; through a reference it keeps them in memory as well.
+inline __m256i dpbusd(__m256i acc, __m256i codes, __m256i q) {
   __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(codes), "x"(q));
+  return acc;
 }
 #endif
 
@@ -71,9 +72,9 @@ BITNET_INLINE inline void quad_sums(const Codes& codes, const int8_t* high, cons
     };
 #if defined(__AVXVNNI__)
     __m256i sum = _mm256_setzero_si256();
-    dpbusd(sum, codes.v[j], load(high));
+    sum = dpbusd(sum, codes.v[j], load(high));
     sum = _mm256_slli_epi32(sum, 7);
-    dpbusd(sum, codes.v[j], load(low));
+    sum = dpbusd(sum, codes.v[j], load(low));
 #else  // two products of a code and |x| <= 64 fit 16 bits
     const __m256i high_sum =
         _mm256_madd_epi16(_mm256_maddubs_epi16(codes.v[j], load(high)), _mm256_set1_epi16(128));
