@@ -109,22 +109,28 @@ ThreadPool::~ThreadPool() {
 
 // Claims and runs chunks of one part of whatever job is current until none is left. The job number
 // in the cursor makes sure that a claim belongs to the job whose chunks were counted.
-void ThreadPool::take_chunks_of(int part, int thread) {
+uint32_t ThreadPool::take_chunks_of(int part, int thread) {
+  uint32_t taken = 0, end = 0;
   std::atomic<uint64_t>& cursor = cursors_[static_cast<size_t>(part)].next;
   uint64_t next = cursor.load();
   for (;;) {
-    const uint32_t n_chunks = n_chunks_.load();
-    if (static_cast<uint32_t>(next) >= first_chunk(n_chunks, part + 1)) return;
+    if (taken == 0) end = first_chunk(n_chunks_.load(), part + 1);  // from then on the job stays
+    if (static_cast<uint32_t>(next) >= end) return taken;
     if (!cursor.compare_exchange_weak(next, next + 1)) continue;
     const int64_t begin = static_cast<int64_t>(static_cast<uint32_t>(next)) * grain_;
     function_(context_, begin, begin + grain_ < n_ ? begin + grain_ : n_, thread);
-    if (done_.fetch_add(1) + 1 == n_chunks) done_.notify_one();
+    ++taken;
     next = cursor.load();
   }
 }
 
+// What a thread has done is counted at the end, once: the counter is shared by all.
 void ThreadPool::take_chunks(int thread) {
-  for (int i = 0; i < n_threads_; ++i) take_chunks_of((thread + i) % n_threads_, thread);
+  uint32_t taken = 0;
+  for (int i = 0; i < n_threads_; ++i) taken += take_chunks_of((thread + i) % n_threads_, thread);
+  if (taken == 0) return;
+  done_.fetch_add(taken);
+  done_.notify_one();
 }
 
 void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context) {

@@ -57,7 +57,7 @@ class ThreadPool {
     std::atomic<uint64_t> next{0};
   };
   void take_chunks(int thread);
-  void take_chunks_of(int part, int thread);
+  uint32_t take_chunks_of(int part, int thread);  // how many
   // Chunks before this one belong to the parts [0, part).
   uint32_t first_chunk(uint32_t n_chunks, int part) const {
     return static_cast<uint32_t>(uint64_t{n_chunks} * static_cast<uint64_t>(part) /

@@ -31,6 +31,9 @@ struct F32Row {
   }
 };
 float half_to_float(uint16_t h) {
+#if defined(__F16C__)
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
+#else
   // Exact. Subnormals by an integer conversion: as floats they would slow down every use.
   const uint32_t magnitude = h & 0x7fff;
   uint32_t bits = magnitude >= 0x7c00 ? 0x7f800000u | (magnitude << 13)
@@ -43,6 +46,7 @@ float half_to_float(uint16_t h) {
   float out;
   __builtin_memcpy(&out, &bits, 4);
   return out;
+#endif
 }
 struct F16Row {
   static vf load_at(const uint8_t* row, int64_t i) {
@@ -400,15 +404,15 @@ void merge_attention(float* partials, int64_t step, int n, int head_dim, int v_s
 }
 
 void rms_norm(const float* x, const float* weight, float eps, float* out, int64_t n) {
-  double lanes[8] =
-      {};  // squares of floats are exact in double; the order of the sum hardly matters
+  double lanes[kLanes] = {};  // squares of floats are exact in double
   int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int j = 0; j < 8; ++j)
+  for (; i + kLanes <= n; i += kLanes)
+    for (int j = 0; j < kLanes; ++j)
       lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
-  for (; i < n; ++i) lanes[i % 8] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  const double sum = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-                     ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+  for (; i < n; ++i) lanes[i % kLanes] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  for (int half = kLanes / 2; half >= 1; half /= 2)
+    for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
+  const double sum = lanes[0];
   const float mean = static_cast<float>(sum / static_cast<double>(n));
   const float scale = 1.0f / __builtin_sqrtf(mean + eps);
   for (i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];

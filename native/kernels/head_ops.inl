@@ -37,6 +37,7 @@ struct HeadInput {
   }
 };
 
+typedef uint16_t Words __attribute__((vector_size(kByteVector)));
 typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 template <class V = Bytes>
 inline V load_u8(const uint8_t* p) {
@@ -152,11 +153,11 @@ void compress_row(TensorType type, const uint8_t* row, int64_t cols, int8_t* q, 
 // Block types, so many at a time that whole groups come out of them. piece<group, p>: vector p of a
 // group's codes; read_scales: one for every 16 columns. Layouts: formats/dequantize.cpp.
 
-inline Bytes concat(Bytes16 a, Bytes16 b) {
-  Bytes v;
-  __builtin_memcpy(&v, &a, 16);
-  __builtin_memcpy(reinterpret_cast<uint8_t*>(&v) + 16, &b, 16);
-  return v;
+// a, then b; through memory the store would have to end before the load.
+template <class V = Bytes>
+BITNET_INLINE inline V concat(Bytes16 a, Bytes16 b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,
+                                 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
 }
 
 // Two blocks of 32 columns with one f16 scale each at their beginning.
@@ -164,7 +165,9 @@ template <class Block, int kBlockBytes>
 struct PairOfBlocks {
   static constexpr int kCols = 64, kBytes = 2 * kBlockBytes, kUnitCols = 32,
                        kUnitBytes = kBlockBytes;
-  BITNET_INLINE static void prefetch(const uint8_t* b) { __builtin_prefetch(b + kPrefetchBytes); }
+  BITNET_INLINE static void prefetch(const uint8_t* b) {
+    prefetch_lines<kBytes>(b + kPrefetchBytes);
+  }
   static void read_scales(const uint8_t* b, float* scales) {
     scales[0] = scales[1] = F16Row::at(b, 0);
     scales[2] = scales[3] = F16Row::at(b + kBlockBytes, 0);
@@ -203,10 +206,13 @@ struct Q5Blocks : PairOfBlocks<Q5Blocks, 22> {
   static constexpr int kOffset = 16;
   template <int i>
   static Bytes16 sixteen(const uint8_t* block) {
-    uint8_t bytes[16];  // of bit k: byte k / 8 of the high bits
-    for (int k = 0; k < 16; ++k) bytes[k] = block[2 + 2 * i + k / 8];
-    const Bytes16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    const Bytes16 high = reinterpret_cast<Bytes16>((load_u8<Bytes16>(bytes) & bit) != 0) & 16;
+    // Bit k of the high bits is in byte k / 8 of them.
+    const Bytes16 bytes = load_u8<Bytes16>(block + 2),
+                  bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    constexpr int a = 2 * i, b = 2 * i + 1;
+    const Bytes16 spread =
+        __builtin_shufflevector(bytes, bytes, a, a, a, a, a, a, a, a, b, b, b, b, b, b, b, b);
+    const Bytes16 high = reinterpret_cast<Bytes16>((spread & bit) != 0) & 16;
     return ((load_u8<Bytes16>(block + 6) >> (4 * i)) & 15) | high;
   }
 };
@@ -231,8 +237,10 @@ struct Q6Block {
     const Bytes low = load_u8(b + 64 * kHalf + kFirst);
     const Bytes high = load_u8(b + 128 + 32 * kHalf + kFirst % 32) & kMask;
     const Bytes four = kUpper ? low >> 4 : low & 15;
-    if constexpr (kShift < 4) return four | high << (4 - kShift);
-    return four | high >> (kShift < 4 ? 0 : kShift - 4);
+    // No bit leaves its byte, so that lanes of 16 bits do; there are no shifts of bytes.
+    const Words words = reinterpret_cast<Words>(high);
+    if constexpr (kShift < 4) return four | reinterpret_cast<Bytes>(words << (4 - kShift));
+    return four | reinterpret_cast<Bytes>(words >> (kShift < 4 ? 0 : kShift - 4));
   }
 };
 
