@@ -94,7 +94,8 @@ class ModelObject : public Wrapped<ModelObject> {
     });
   }
   Napi::Value cost(const Napi::CallbackInfo& info) {
-    const bitnet::ModelCost cost = bitnet::model_cost(*open(info.Env()));
+    const bitnet::CacheType cache_type = cache_type_of(info.Env(), info[0]);
+    const bitnet::ModelCost cost = bitnet::model_cost(*open(info.Env()), cache_type);
     Napi::Object out = Napi::Object::New(info.Env());
     out.Set("weightBytes", cost.weight_bytes);
     out.Set("headBytes", cost.head_bytes);

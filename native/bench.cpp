@@ -246,7 +246,7 @@ MachineLimits measure_limits(const Kernels& kernels, int n_threads, int64_t n_by
           measure_int8_peak(kernels, pool, seconds)};
 }
 
-ModelCost model_cost(const Model& model) {
+ModelCost model_cost(const Model& model, CacheType cache_type) {
   const Config& c = model.config;
   ModelCost cost{};
   for (const Layer& layer : model.layers) {
@@ -258,8 +258,11 @@ ModelCost model_cost(const Model& model) {
   }
   cost.head_bytes =
       model.head->is_compact() ? model.head->compact_bytes() : weight_bytes(model.output);
-  cost.kv_bytes = c.n_layers * c.n_kv_heads * (c.head_dim + round_up(c.head_dim, 16)) *
-                  static_cast<int64_t>(sizeof(uint16_t));
+  const int64_t values = c.head_dim + round_up(c.head_dim, 16);
+  const int64_t head_bytes = cache_type == CacheType::kF16
+                                 ? values * static_cast<int64_t>(sizeof(uint16_t))
+                                 : values + 2 * static_cast<int64_t>(sizeof(float));
+  cost.kv_bytes = c.n_layers * c.n_kv_heads * head_bytes;
   cost.batch_tokens = kBatchTokens;
   return cost;
 }

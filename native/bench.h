@@ -31,7 +31,7 @@ struct ModelCost {
   int64_t ternary_operations;  // per token; a multiply-add counts as two
   int64_t batch_tokens;        // tokens that share one reading of the weights in prefill
 };
-ModelCost model_cost(const Model& model);
+ModelCost model_cost(const Model& model, CacheType cache_type);
 
 // One pass as generation does it: `tokens` become the session's sequence and the first new token is
 // sampled (prefill), then n_generate tokens are evaluated, each with the sampling of the next one

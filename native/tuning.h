@@ -17,8 +17,9 @@ struct Tuning {
   // Bytes of quantized activations that a panel of unpacked rows is multiplied with before the next
   // panel: within a level-2 cache.
   int64_t block_bytes = 384 * 1024;
-  // Tokens from which the amx kernel takes its tiles; below, unpacking weighs more than they save.
-  int64_t tile_tokens = 8;
+  // Tokens from which kernels with AVX-512 take whole panels of rows; below, unpacking them weighs
+  // more than they save.
+  int64_t tile_tokens = 16;
   // How long an idle thread spins before it sleeps.
   int64_t spin_microseconds = 300;
 };

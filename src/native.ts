@@ -118,7 +118,7 @@ export interface NativeModel {
   readonly gguf: NativeGguf;
   readonly tokenizer: NativeTokenizer;
   createSession(options: { contextSize: number; cacheType?: CacheType }): NativeSession; // throws NO_MEMORY, USAGE
-  cost(): NativeModelCost;
+  cost(cacheType?: CacheType): NativeModelCost; // default: "f16"
   /** For measuring; waits for a running operation. Throws USAGE. */
   setTuning(tuning: NativeTuning): void;
   close(): void; // frees the weights once no session is left; idempotent

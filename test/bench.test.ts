@@ -11,7 +11,7 @@ import { type BenchResult, nameTest } from "../src/bench/end-to-end.js";
 import { averageWatts, openEnergyMeter, sumJoules } from "../src/bench/energy.js";
 import { limitOf, listWork, totalWork } from "../src/bench/limits.js";
 import { drawPlot } from "../src/bench/plot.js";
-import { toCsv, toMarkdown } from "../src/bench/report.js";
+import { labelModel, toCsv, toMarkdown } from "../src/bench/report.js";
 import { medianOf, summarize } from "../src/bench/stats.js";
 import { openGguf } from "../src/gguf.js";
 import { listKernels } from "../src/model.js";
@@ -63,6 +63,7 @@ function result(changes: Partial<BenchResult> = {}, samples = [10, 20, 30]): Ben
     },
     kernel: "avx2",
     threads: 2,
+    cacheType: "f16",
     test: "pp128",
     prompt: 128,
     generate: 0,
@@ -78,6 +79,15 @@ function result(changes: Partial<BenchResult> = {}, samples = [10, 20, 30]): Ben
 }
 
 describe("bitnet bench", () => {
+  test("measures an int8 cache, which has less to read after a filled context", async () => {
+    const args = ["-p", "0", "-n", "2", "-d", "256", "-r", "1", "--no-roofline"];
+    const [f16] = (await benchJson(...args)).results;
+    const [q8] = (await benchJson(...args, "-ctk", "q8_0")).results;
+    expect([f16?.cacheType, q8?.cacheType]).toEqual(["f16", "q8"]);
+    expect(q8?.bytes).toBeLessThan(f16?.bytes ?? 0);
+    expect(labelModel(result({ cacheType: "q8" }))).toContain("q8 cache");
+  });
+
   test("measures prefill and decode for every number of threads and depth", async () => {
     const report = await benchJson(
       "-m",

@@ -117,13 +117,14 @@ void multiply_panels(const TernaryMatrix& w, const QuantizedBatch& x, float* out
                    });
     });
     int64_t t = first;
-    const Share next(w.data + (row + n_rows) * w.row_bytes + col / 4 * kSideRows, n / 4 * kSideRows,
-                     (last - first) / kSideTokens);
+    Ahead next(w.data + (row + n_rows) * w.row_bytes + col / 4 * kSideRows, n / 4 * kSideRows,
+               (last - first) / kSideTokens + 1);
     for (; t + kSideTokens <= last; t += kSideTokens) {
-      next.prefetch((t - first) / kSideTokens);
+      next.prefetch_part();
       multiply_tile<R, kSideTokens>(scratch, x.q + t * x.stride + col, x.stride, n, col > 0,
                                     sums + (t - first) * kSideRows);
     }
+    next.prefetch_part();
     multiply_rest<R>(last - t, scratch, x.q + t * x.stride + col, x.stride, n, col > 0,
                      sums + (t - first) * kSideRows);
     for (t = first; kWinograd && t < last; ++t) {

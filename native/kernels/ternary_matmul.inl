@@ -96,12 +96,13 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
         unpack_row(w.data + (row + r) * w.row_bytes, w.row_bytes / 32, scratch + r * x.stride);
       }
       int64_t t = first;
-      const Share next(w.data + (row + n) * w.row_bytes, panel * w.row_bytes,
-                       (last - first) / kTileTokens);
+      Ahead next(w.data + (row + n) * w.row_bytes, panel * w.row_bytes,
+                 (last - first) / kTileTokens + 1);
       for (; t + kTileTokens <= last; t += kTileTokens) {
-        next.prefetch((t - first) / kTileTokens);
+        next.prefetch_part();
         run_panel<kTileTokens>(w, x, scratch, n, out, out_stride, row, t);
       }
+      next.prefetch_part();
       for (; t + 2 <= last; t += 2) run_panel<2>(w, x, scratch, n, out, out_stride, row, t);
       if (t < last) run_panel<1>(w, x, scratch, n, out, out_stride, row, t);
     }

@@ -30,13 +30,13 @@ BITNET_INLINE inline void prefetch_lines(const uint8_t* p) {
   each<(kBytes + 63) / 64>([&](auto i) BITNET_INLINE { __builtin_prefetch(p + 64 * i); });
 }
 
-// Memory that is needed next, asked for a part at a time.
-class Share {
+// Memory that is needed next, asked for in so many parts.
+class Ahead {
  public:
-  Share(const uint8_t* p, int64_t n_bytes, int64_t n_parts)
-      : p_(p), part_((n_bytes / 64 + n_parts) / (n_parts + 1) * 64) {}
-  BITNET_INLINE void prefetch(int64_t part) const {
-    for (int64_t i = 0; i < part_; i += 64) __builtin_prefetch(p_ + part * part_ + i, 0, 2);
+  Ahead(const uint8_t* p, int64_t n_bytes, int64_t n_parts)
+      : p_(p), part_((n_bytes / 64 + n_parts) / n_parts * 64) {}
+  BITNET_INLINE void prefetch_part() {
+    for (const uint8_t* end = p_ + part_; p_ < end; p_ += 64) __builtin_prefetch(p_, 0, 2);
   }
 
  private:

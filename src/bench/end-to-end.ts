@@ -5,10 +5,10 @@ import { basename } from "node:path";
 import { converting, convertingAsync, throwIfAborted } from "../errors.js";
 import { runAbortable } from "../generate.js";
 import {
+  type CacheType,
   loadAddon,
   type NativeLoadOptions,
   type NativeModel,
-  type NativeModelCost,
   type NativePassTimes,
   type NativeSession,
 } from "../native.js";
@@ -37,6 +37,8 @@ export interface BenchPlan {
   roofline: boolean;
   /** How the model is loaded, as for any other use of it. */
   load: Pick<NativeLoadOptions, "kernelConfig" | "tokenizerPre" | "layout" | "fastHead">;
+  /** How keys and values are kept. Default: "f16". */
+  cacheType?: CacheType;
   signal?: AbortSignal;
   onProgress?: (progress: BenchProgress) => void;
   onResult?: (result: BenchResult, limits: Limits | undefined) => void;
@@ -65,6 +67,7 @@ export interface BenchResult extends PassShape {
   model: BenchModel;
   kernel: string;
   threads: number;
+  cacheType: CacheType;
   /** What of the tuning file was in use; null: nothing. */
   tuning: AppliedTuning | null;
   test: string; // "pp512", "tg128", "pp512+tg128", with " @ d4096" after a filled context
@@ -139,7 +142,7 @@ async function benchModel(
     for (const shape of plan.passes) {
       const result = { ...(await benchPass(model, path, shape, plan, energy, progress)), tuning: applied ?? null };
       results.push(result);
-      addLimit(result, model.cost(), limits);
+      addLimit(result, model, limits);
       plan.onResult?.(result, limits);
     }
     if (limits !== undefined) {
@@ -147,7 +150,7 @@ async function benchModel(
       throwIfAborted(signal);
       Object.assign(limits, higherLimits(limits, await measureLimits(limits.kernel, threads)));
       for (const result of results) {
-        addLimit(result, model.cost(), limits);
+        addLimit(result, model, limits);
       }
     }
     report.results.push(...results);
@@ -172,7 +175,8 @@ async function limitsFor(
   return Object.assign(limits, higherLimits(limits, measured));
 }
 
-function addLimit(result: BenchResult, cost: NativeModelCost, limits: Limits | undefined): void {
+function addLimit(result: BenchResult, model: NativeModel, limits: Limits | undefined): void {
+  const cost = model.cost(result.cacheType);
   // How fast floats can be multiplied is not measured, so prefill of a dense model has no known limit.
   if (limits !== undefined && (cost.ternaryOperations > 0 || result.prompt === 0)) {
     const { seconds, bound } = limitOf(listWork(cost, result), limits);
@@ -190,7 +194,9 @@ async function benchPass(
 ): Promise<Omit<BenchResult, "tuning">> {
   const test = nameTest(shape);
   const { prompt, generate, depth } = shape;
-  const session = converting(() => model.createSession({ contextSize: depth + prompt + generate + 2 }));
+  const { cacheType = "f16" } = plan;
+  const contextSize = depth + prompt + generate + 2;
+  const session = converting(() => model.createSession({ contextSize, cacheType }));
   try {
     converting(() => session.setSampling({ temperature: 0 }));
     const runner = new PassRunner(model, session, shape, plan.signal);
@@ -218,12 +224,13 @@ async function benchPass(
       model: describeModel(model, path, plan.load),
       kernel: model.info.kernel,
       threads: model.info.threads,
+      cacheType,
       test,
       ...shape,
       startedAt,
       seconds,
       tokensPerSecond: { ...summarize(samples), samples },
-      ...totalWork(listWork(model.cost(), shape)),
+      ...totalWork(listWork(model.cost(cacheType), shape)),
       joulesPerToken: joules === null ? null : joules / evaluated,
     };
   } finally {

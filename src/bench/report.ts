@@ -64,6 +64,7 @@ function formatCsv(report: MachineReport): string {
       parameters: model.parameters,
       kernel: result.kernel,
       threads: result.threads,
+      cache_type: result.cacheType,
       test: result.test,
       n_prompt: result.prompt,
       n_gen: result.generate,
@@ -174,10 +175,14 @@ export function describeLimits({ kernel, threads, readBandwidth, int8Peak }: Lim
   return `Limits measured with ${count}: ${giga(readBandwidth)} GB/s read, ${giga(int8Peak)} GOP/s int8 (${kernel}).`;
 }
 
-export function labelModel({ model }: BenchResult): string {
+export function labelModel({ model, cacheType }: BenchResult): string {
   const { architecture, weightType, embeddingType, layout, fastHead } = model;
-  const asked = `${layout === undefined ? "" : `, layout ${layout}`}${fastHead ? "" : ", full head"}`;
-  return `${architecture} ${weightType}, ${embeddingType} embedding${asked}`;
+  const asked = [
+    layout === undefined ? "" : `, layout ${layout}`,
+    fastHead ? "" : ", full head",
+    cacheType === "f16" ? "" : `, ${cacheType} cache`,
+  ];
+  return `${architecture} ${weightType}, ${embeddingType} embedding${asked.join("")}`;
 }
 
 /** GB/s or GOP/s of the median repetition, whichever the pass is bound by. */

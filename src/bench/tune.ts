@@ -111,13 +111,18 @@ interface Searched {
   applies?: Step["applies"];
 }
 
+/** These kernels have a way of their own to multiply batches. */
+function hasTiles({ kernel }: Settings): boolean {
+  return kernel === "amx" || kernel.startsWith("avx512");
+}
+
 const searched: Searched[] = [
   { name: "batchRows", phases: ["prefill"], values: [1, 2, 3, 4, 6, 8, 16].map((n) => 96 * n) },
   {
     name: "blockBytes",
     phases: ["prefill"],
     values: [64, 128, 192, 256, 384, 512, 768, 1024, 2048].map((n) => n * kib),
-    applies: ({ kernel }) => kernel !== "amx", // its tiles take all tokens at once
+    applies: (settings) => !hasTiles(settings),
   },
   { name: "prefetchBytes", phases: ["decode"], values: [1, 2, 4, 6, 8, 12, 16].map((n) => n * kib) },
   { name: "decodeRows", phases: ["decode"], values: [32, 64, 128, 256, 1024] },
@@ -126,7 +131,7 @@ const searched: Searched[] = [
     name: "tileTokens",
     phases: ["few"],
     values: [2, 4, 6, 8, 12, 16, 24],
-    applies: ({ kernel }) => kernel === "amx",
+    applies: hasTiles,
   },
 ];
 

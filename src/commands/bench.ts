@@ -12,7 +12,8 @@ import { describeMachine, formatMachine } from "../bench/machine.js";
 import { type Format, formatReport, formats, type MachineReport } from "../bench/report.js";
 import { bundledModel } from "../bundled-model.js";
 import { BitnetError } from "../errors.js";
-import { collectText, integerFrom } from "../options.js";
+import type { CacheType } from "../native.js";
+import { collectText, integerFrom, parseCacheType } from "../options.js";
 import { interruptSignal, note, write } from "../output.js";
 import { formatBytes } from "../progress.js";
 import { defaultThreads } from "../tuning.js";
@@ -35,6 +36,7 @@ interface BenchOptions {
   compare?: string;
   plot?: string;
   layout?: "auto" | "i2_s" | "lut" | "trit";
+  cacheType?: CacheType;
   fastHead: boolean;
   kernelConfig?: string;
   tokenizerPre?: string;
@@ -77,6 +79,7 @@ export default function configureBench(command: Command): void {
         "trit",
       ]),
     )
+    .option("--cache-type <type>", "keys and values: f16, or q8; also -ctk, -ctv (default: f16)", parseCacheType)
     .option("--no-fast-head", "score the head from its float weights alone")
     .option("--tokenizer-pre <name>", "pre-tokenizer to use instead of the file's")
     .option("--kernel-config <file>", "kernel_config.ini of TL1 and TL2 files")
@@ -127,6 +130,7 @@ async function bench(options: BenchOptions): Promise<void> {
       layout: options.layout,
       fastHead: options.fastHead,
     },
+    cacheType: options.cacheType,
     signal,
     onProgress: progress.update,
   };
