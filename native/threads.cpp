@@ -2,7 +2,7 @@
 
 #include <chrono>
 #include <fstream>
-#include <set>
+#include <map>
 #include <string>
 
 #if defined(__linux__)
@@ -55,21 +55,40 @@ int cgroup_cpus() {
   return 0;
 }
 
+// The CPUs of each core that this process may use: hyper-threads of one core together.
+const std::vector<cpu_set_t>& list_cores() {
+  static const std::vector<cpu_set_t> cores = [] {
+    std::map<std::string, cpu_set_t> by_siblings;
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return std::vector<cpu_set_t>{};
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &allowed)) continue;
+      std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                         "/topology/thread_siblings_list");
+      std::string siblings;
+      if (!std::getline(file, siblings) || siblings.empty()) siblings = "cpu" + std::to_string(cpu);
+      CPU_SET(cpu, &by_siblings.try_emplace(siblings, cpu_set_t{}).first->second);
+    }
+    std::vector<cpu_set_t> list;
+    for (const auto& [siblings, cpus] : by_siblings) list.push_back(cpus);
+    return list;
+  }();
+  return cores;
+}
+
 int count_cores() {
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-    return static_cast<int>(std::thread::hardware_concurrency());
-  std::set<std::string> cores;  // one entry for the siblings of a core
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
-                       "/topology/thread_siblings_list");
-    std::string siblings;
-    if (!std::getline(file, siblings) || siblings.empty()) siblings = "cpu" + std::to_string(cpu);
-    cores.insert(siblings);
-  }
-  const int quota = cgroup_cpus(), n = static_cast<int>(cores.size());
+  const int n = static_cast<int>(list_cores().size()), quota = cgroup_cpus();
+  if (n == 0) return static_cast<int>(std::thread::hardware_concurrency());
   return quota > 0 && quota < n ? quota : n;
+}
+
+// Only a pool that takes every core is bound: another one could be on cores that others use, while
+// some are free.
+void bind_to_core(int thread, int n_threads) {
+  const std::vector<cpu_set_t>& cores = list_cores();
+  if (n_threads != static_cast<int>(cores.size()) || n_threads != physical_cores()) return;
+  sched_setaffinity(0, sizeof(cpu_set_t), &cores[static_cast<size_t>(thread)]);
 }
 #elif defined(__APPLE__)
 int count_cores() {
@@ -83,6 +102,10 @@ int count_cores() {
 }
 #else
 int count_cores() { return static_cast<int>(std::thread::hardware_concurrency()); }
+#endif
+
+#if !defined(__linux__)
+void bind_to_core(int, int) {}  // macOS and Windows keep busy threads where they are
 #endif
 
 }  // namespace
@@ -156,6 +179,7 @@ void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context)
 }
 
 void ThreadPool::work(int thread) {
+  bind_to_core(thread, n_threads_);
   uint32_t seen = 0;
   while (!stop_) {
     take_chunks(thread);

@@ -2,7 +2,8 @@
 // of the range and takes its chunks in order, so that it reads weights as one stream of memory;
 // whoever is done takes chunks of the others' parts. A thread that the OS keeps waiting takes no
 // chunk and nobody waits for it, so a busy machine slows the pool down no more than it must.
-// Between jobs the threads spin for a moment, then sleep.
+// Between jobs the threads spin for a moment, then sleep. On Linux, where a pool takes every core,
+// its threads stay on a core each; the calling thread is left alone.
 #pragma once
 
 #include <atomic>

@@ -2,6 +2,10 @@
 // Also built and run under ThreadSanitizer.
 #include "threads.h"
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -144,6 +148,35 @@ TEST("jobs work after the threads have gone to sleep") {
     CHECK_EQ(wrong, 0);
   }
 }
+
+#if defined(__linux__)
+TEST("threads that take every core have a core each, others go where the system wants them") {
+  const int n = physical_cores();
+  ThreadPool pool(n), many(n + 1);
+  std::mutex mutex;
+  std::vector<cpu_set_t> sets(static_cast<size_t>(n + 1));
+  const auto look = [&](ThreadPool& from) {
+    from.parallel_for(8 * from.size(), 1, [&](int64_t, int64_t, int thread) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // so that all take some
+      const std::lock_guard<std::mutex> lock(mutex);
+      sched_getaffinity(0, sizeof(cpu_set_t), &sets[static_cast<size_t>(thread)]);
+    });
+  };
+  look(many);
+  for (int i = 1; i <= n; ++i) CHECK(CPU_EQUAL(&sets[static_cast<size_t>(i)], &sets[0]));
+  look(pool);
+  const int all = CPU_COUNT(&sets[0]);
+  for (int i = 1; i < n; ++i) {
+    const int own = CPU_COUNT(&sets[static_cast<size_t>(i)]);
+    CHECK(own == all || own <= all / n);  // all where a container's quota counts, not cores
+    for (int j = i + 1; own < all && j < n; ++j) {
+      cpu_set_t both;
+      CPU_AND(&both, &sets[static_cast<size_t>(i)], &sets[static_cast<size_t>(j)]);
+      CHECK_EQ(CPU_COUNT(&both), 0);
+    }
+  }
+}
+#endif
 
 TEST("slow items are shared: nobody takes them all") {
   ThreadPool pool(2);
