@@ -21,12 +21,14 @@ void find_pairs(int8_t* q, int64_t stride, float* scale, int32_t* sum, TokenPair
   const __m512i most = _mm512_set1_epi8(127), zero = _mm512_setzero_si512();
   const __m512i least = _mm512_set1_epi8(-127), sign = _mm512_set1_epi8(-128);
   int balance = 0;
+  uint64_t strange = 0;  // -128, which only NaN turns into
   for (int64_t c = 0; c < stride; c += 64) {
     const __m512i v = _mm512_loadu_si512(q + c);
     balance += __builtin_popcountll(_mm512_cmpeq_epi8_mask(v, most)) -
                __builtin_popcountll(_mm512_cmpeq_epi8_mask(v, least));
+    strange |= _mm512_cmpeq_epi8_mask(v, sign);
   }
-  if (balance > 0) {
+  if (balance > 0 && !strange) {
     for (int64_t c = 0; c < stride; c += 64)
       _mm512_storeu_si512(q + c, _mm512_sub_epi8(zero, _mm512_loadu_si512(q + c)));
     *scale = -*scale;
@@ -44,6 +46,7 @@ void find_pairs(int8_t* q, int64_t stride, float* scale, int32_t* sum, TokenPair
       ++pairs->n_top;
     }
   }
+  if (strange) pairs->n_top = kMostTop + 1;  // takes the dot products, which are exact for it
   pairs->products = _mm512_reduce_add_epi32(products) - *sum;
 }
 

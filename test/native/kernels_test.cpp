@@ -148,14 +148,11 @@ Quantized quantize(const Kernels& k, const Problem& p, int64_t n_tokens) {
   return batch;
 }
 
-// Also with what batches are multiplied by.
-Quantized prepare(const Kernels& k, const Problem& p, int64_t n_tokens) {
-  Quantized batch = quantize(k, p, n_tokens);
-  if (k.find_pairs) batch.pairs.resize(n_tokens);
+void find_pairs(const Kernels& k, Quantized& batch) {
+  if (k.find_pairs) batch.pairs.resize(batch.sum.size());
   for (int64_t t = 0; t < static_cast<int64_t>(batch.pairs.size()); ++t)
     k.find_pairs(&batch.q[t * batch.stride], batch.stride, &batch.scale[t], &batch.sum[t],
                  &batch.pairs[t]);
-  return batch;
 }
 
 // Rows [begin, end) of the first n_rows rows, in buffers that hold no byte more than the contract
@@ -171,7 +168,8 @@ void check_matmul(const Kernels& k, const Problem& p, int64_t n_rows, int64_t be
   const std::vector<float> row_scales(p.row_scales.begin(), p.row_scales.begin() + n_rows);
   const TernaryMatrix w{weights.data(), n_rows, p.cols,
                         row_bytes,      0.3f,   use_row_scales ? row_scales.data() : nullptr};
-  Quantized batch = prepare(k, p, n_tokens);
+  Quantized batch = quantize(k, p, n_tokens);
+  find_pairs(k, batch);
   Scratch scratch(kMatmulScratch);
   std::vector<float> out((n_tokens - 1) * out_stride + n_rows, kUntouched), want = out;
   k.ternary_matmul(w, batch.first(n_tokens), out.data(), out_stride, begin, end, scratch.bytes());
@@ -309,6 +307,31 @@ TEST(
   }
   const Problem many = make_problem(5, 300, 700, Activations::kTops, -1, 1);
   for (const Kernels* k : runnable_kernels()) check_matmul(*k, many, 5, 0, 5, 700, true);
+}
+
+TEST("activations of -128, which a NaN may turn into, are multiplied exactly") {
+  const Problem p = make_problem(20, 300, 33, Activations::kTops, -1, 3);
+  const int64_t row_bytes = round_up(p.cols, 128) / 4;
+  std::vector<uint8_t> weights(20 * row_bytes);
+  for (int64_t r = 0; r < 20; ++r) {
+    pack_i2_s_row(&p.codes[r * p.cols], p.cols, &weights[r * row_bytes]);
+  }
+  const TernaryMatrix w{weights.data(), 20, p.cols, row_bytes, 0.3f, nullptr};
+  std::vector<float> want;
+  for (auto k = runnable_kernels().rbegin(); k != runnable_kernels().rend(); ++k) {
+    Quantized batch = quantize(**k, p, 33);
+    for (const int64_t c : {5, 6, 150}) {
+      int8_t& q = batch.q[7 * batch.stride + (*k)->activation_index(c)];
+      batch.sum[7] += -128 - q;
+      q = -128;
+    }
+    find_pairs(**k, batch);
+    Scratch scratch(kMatmulScratch);
+    std::vector<float> out(33 * 20);
+    (*k)->ternary_matmul(w, batch.first(33), out.data(), 20, 0, 20, scratch.bytes());
+    if (want.empty()) want = out;  // of scalar, which is last in the list
+    check_same_bits((*k)->name, out, want);
+  }
 }
 
 TEST("a product of zero is +0 whatever the signs of the activations") {
