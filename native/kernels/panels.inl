@@ -83,7 +83,8 @@ void matmul_by_panels(const TernaryMatrix& w, const QuantizedBatch& x, float* ou
                                                          : unpack_triples;
   uint8_t* rows = scratch + kPanelScratch;
   const int64_t row_bytes = x.stride / 4, fit = kRepackScratch / row_bytes;
-  const int64_t panel = fit >= 64 ? 64 : fit >= 16 ? fit / 16 * 16 : fit;
+  // 96 rows are whole panels of every kernel.
+  const int64_t panel = fit >= 96 ? 96 : fit >= 16 ? fit / 16 * 16 : fit;
   for (int64_t row = begin; row < end; row += panel) {
     const int64_t n = end - row < panel ? end - row : panel;
     for (int64_t r = 0; r < n; ++r) {
