@@ -67,7 +67,7 @@ function collectRows(files) {
 }
 
 function formatTable(rows) {
-  const tests = [...new Set(rows.flatMap((row) => [...row.tests.keys()]))];
+  const tests = [...new Set(rows.flatMap((row) => [...row.tests.keys()]))].sort(compareTests);
   const number = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
   const cell = (samples) =>
     samples === undefined
@@ -83,6 +83,9 @@ function formatTable(rows) {
   ]);
   return toMarkdown([header, ...lines], numericColumns(header.length));
 }
+
+/** pp128, pp512, pp2048, tg64: prefill first, then by the number of tokens. */
+const compareTests = new Intl.Collator("en", { numeric: true }).compare;
 
 function numericColumns(count) {
   return new Set(Array.from({ length: count }, (_, i) => i).filter((i) => i >= 3));
