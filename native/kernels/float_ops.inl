@@ -21,6 +21,7 @@ float sum_lanes(float* lanes) {
 }
 
 struct F32Row {
+  static constexpr int kElementBytes = 4;
   static vf load_at(const uint8_t* row, int64_t i) {
     return load(reinterpret_cast<const float*>(row) + i);
   }
@@ -49,6 +50,7 @@ float half_to_float(uint16_t h) {
 #endif
 }
 struct F16Row {
+  static constexpr int kElementBytes = 2;
   static vf load_at(const uint8_t* row, int64_t i) {
     return load_f16(reinterpret_cast<const uint16_t*>(row) + i);
   }
@@ -59,6 +61,7 @@ struct F16Row {
   }
 };
 struct BF16Row {
+  static constexpr int kElementBytes = 2;
   static vf load_at(const uint8_t* row, int64_t i) {
     return load_bf16(reinterpret_cast<const uint16_t*>(row) + i);
   }
@@ -85,6 +88,10 @@ inline void float_tile(const uint8_t* w, int64_t row_bytes, int64_t cols, const 
   });
   const int64_t whole = cols / kLanes * kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
+    each<R>([&](auto r) BITNET_INLINE {
+      const uint8_t* at = w + r * row_bytes + i * Row::kElementBytes;
+      prefetch_lines<kLanes * Row::kElementBytes>(at + kPrefetchBytes);
+    });
     each<kVecs>([&](auto j) BITNET_INLINE {
       vf a[T];
       each<T>([&](auto t) BITNET_INLINE { a[t] = load(x + t * x_stride + i + j * kWidth); });
