@@ -1,5 +1,6 @@
 // Vectors of 4 floats and the unpacking of I2_S rows, shared by the Arm kernels.
 
+#include "kernels/half.inl"
 #include "kernels/unroll.inl"
 
 using vf = float32x4_t;

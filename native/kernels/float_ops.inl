@@ -3,7 +3,7 @@
 //   vf, a vector of kWidth floats with + - * /; load, store, set1, fma and fma1 (a * b + c, fused
 //   where the CPU can), vmin, vmax, round_vf (half to even), scale_by_pow2(p, n) = p * 2^n,
 //   zero_below(x, limit, v) = x < limit ? 0 : v, max_lane, load_f16, load_bf16, load_i8 (kWidth
-//   int8); and kPairBlocks (see activation_index).
+//   int8), half_to_float (half.inl has it); and kPairBlocks (see activation_index).
 //
 // Sums have a fixed order that does not depend on kWidth: element i of a dot product goes to lane i
 // % 32, lanes are added by halves. So all instruction sets that fuse multiply-add give identical
@@ -31,24 +31,6 @@ struct F32Row {
     return x;
   }
 };
-float half_to_float(uint16_t h) {
-#if defined(__F16C__)
-  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
-#else
-  // Exact. Subnormals by an integer conversion: as floats they would slow down every use.
-  const uint32_t magnitude = h & 0x7fff;
-  uint32_t bits = magnitude >= 0x7c00 ? 0x7f800000u | (magnitude << 13)
-                                      : (magnitude << 13) + ((127 - 15) << 23);
-  if (magnitude < 0x0400) {
-    const float x = static_cast<float>(magnitude) * 0x1p-24f;
-    __builtin_memcpy(&bits, &x, 4);
-  }
-  bits |= static_cast<uint32_t>(h & 0x8000) << 16;
-  float out;
-  __builtin_memcpy(&out, &bits, 4);
-  return out;
-#endif
-}
 struct F16Row {
   static constexpr int kElementBytes = 2;
   static vf load_at(const uint8_t* row, int64_t i) {

@@ -7,6 +7,7 @@
 namespace bitnet {
 namespace {
 
+#include "kernels/half.inl"
 #include "kernels/unroll.inl"
 
 using vf = float;
@@ -28,7 +29,6 @@ inline vf scale_by_pow2(vf p, vf n) {
   __builtin_memcpy(&power, &bits, 4);
   return p * power;
 }
-float half_to_float(uint16_t h);  // float_ops.inl
 inline vf load_f16(const uint16_t* p) { return half_to_float(*p); }
 inline vf load_bf16(const uint16_t* p) {
   const uint32_t bits = static_cast<uint32_t>(*p) << 16;
