@@ -163,8 +163,7 @@ BITNET_INLINE inline V concat(Bytes16 a, Bytes16 b) {
 // Two blocks of 32 columns with one f16 scale each at their beginning.
 template <class Block, int kBlockBytes>
 struct PairOfBlocks {
-  static constexpr int kCols = 64, kBytes = 2 * kBlockBytes, kUnitCols = 32,
-                       kUnitBytes = kBlockBytes;
+  static constexpr int kCols = 64, kBytes = 2 * kBlockBytes, kUnitBytes = kBlockBytes;
   BITNET_INLINE static void prefetch(const uint8_t* b) {
     prefetch_lines<kBytes>(b + kPrefetchBytes);
   }
@@ -218,7 +217,7 @@ struct Q5Blocks : PairOfBlocks<Q5Blocks, 22> {
 };
 
 struct Q6Block {
-  static constexpr int kCols = 256, kBytes = 210, kUnitCols = kCols, kUnitBytes = kBytes;
+  static constexpr int kCols = 256, kBytes = 210, kUnitBytes = kBytes;
   static constexpr int kOffset = 32;
   BITNET_INLINE static void prefetch(const uint8_t* b) {
     prefetch_lines<kBytes>(b + kPrefetchBytes);

@@ -335,8 +335,13 @@ TEST("activations of -128, which a NaN may turn into, are multiplied exactly") {
 }
 
 TEST("a product of zero is +0 whatever the signs of the activations") {
-  Problem p = make_problem(20, 256, 9, Activations::kAlternating, 1, 1);  // weights of zero
-  for (const Kernels* k : runnable_kernels()) check_matmul(*k, p, 20, 0, 20, 9, true);
+  // Weights of zero; tokens that a kernel may negate, in whole panels and in few rows.
+  for (const Activations kind : {Activations::kTops, Activations::kPlus}) {
+    const Problem p = make_problem(20, 256, 9, kind, 1, 1);
+    for (const Kernels* k : runnable_kernels()) {
+      for (int64_t n_tokens : {8, 9}) check_matmul(*k, p, 20, 0, 20, n_tokens, true);
+    }
+  }
 }
 
 TEST("ternary_matmul writes only the rows it is asked for") {
