@@ -169,7 +169,7 @@ function time(command, args) {
 }
 
 const convertOnce = `
-const { convertCheckpoint } = await import(${JSON.stringify(join(root, "dist", "convert.js"))});
+const { convertCheckpoint } = await import(${JSON.stringify(join(root, "dist", "index.js"))});
 const [source, outfile, outtype, result] = process.argv.slice(1);
 const { bytes, seconds, verified } = await convertCheckpoint({ source, outfile, outtype });
 const { writeFileSync } = await import("node:fs");

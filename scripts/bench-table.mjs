@@ -7,9 +7,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { parseEarlier } from "../dist/bench/compare.js";
-import { formatMachine } from "../dist/bench/machine.js";
 import { toMarkdown } from "../dist/bench/report.js";
 import { medianOf } from "../dist/bench/stats.js";
+import { formatMachine } from "../dist/native/machine.js";
 
 const begin = "<!-- benchmark table: begin (written by a script) -->";
 const end = "<!-- benchmark table: end -->";

@@ -1,6 +1,6 @@
 #include "convert/plan.h"
 
-#include "error.h"
+#include "base/error.h"
 #include "formats/quantize.h"
 
 namespace bitnet {

@@ -9,8 +9,8 @@
 #include <mutex>
 #include <vector>
 
-#include "error.h"
-#include "threads.h"
+#include "base/error.h"
+#include "base/threads.h"
 
 namespace bitnet {
 

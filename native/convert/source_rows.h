@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/file_map.h"
 #include "convert/plan.h"
-#include "error.h"
-#include "file_map.h"
 
 namespace bitnet {
 

@@ -3,10 +3,10 @@
 
 #include <vector>
 
+#include "base/file_writer.h"
 #include "convert/plan.h"
 #include "convert/row_loop.h"
 #include "convert/source_rows.h"
-#include "file_writer.h"
 
 namespace bitnet {
 

@@ -3,9 +3,9 @@
 #include <atomic>
 #include <string>
 
+#include "base/error.h"
 #include "convert/row_hash.h"
-#include "error.h"
-#include "gguf.h"
+#include "gguf/gguf.h"
 #include "tokenizer/tokenizer.h"
 
 namespace bitnet {

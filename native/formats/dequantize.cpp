@@ -11,7 +11,7 @@
 #include <bit>
 #include <string>
 
-#include "error.h"
+#include "base/error.h"
 #include "formats/layouts.h"
 
 namespace bitnet {

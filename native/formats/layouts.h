@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string>
 
-#include "error.h"
+#include "base/error.h"
 #include "formats/ternary.h"
 
 namespace bitnet {

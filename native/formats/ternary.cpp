@@ -6,7 +6,7 @@
 #include <numeric>
 #include <optional>
 
-#include "error.h"
+#include "base/error.h"
 #include "formats/dequantize.h"
 #include "formats/layouts.h"
 

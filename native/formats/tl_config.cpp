@@ -4,7 +4,7 @@
 #include <optional>
 #include <string_view>
 
-#include "error.h"
+#include "base/error.h"
 #include "formats/ternary.h"
 
 namespace bitnet {

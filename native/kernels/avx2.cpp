@@ -5,7 +5,7 @@
 
 #include <utility>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 namespace bitnet {
 namespace {

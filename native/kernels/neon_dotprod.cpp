@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 namespace bitnet {
 namespace {

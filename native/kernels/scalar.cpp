@@ -2,7 +2,7 @@
 // tricks.
 #include <utility>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 namespace bitnet {
 namespace {

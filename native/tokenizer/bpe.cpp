@@ -5,7 +5,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "error.h"
+#include "base/error.h"
 #include "tokenizer/unicode.h"
 
 namespace bitnet {

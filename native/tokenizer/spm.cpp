@@ -3,7 +3,7 @@
 #include <bit>
 #include <cmath>
 
-#include "error.h"
+#include "base/error.h"
 #include "tokenizer/unicode.h"
 
 namespace bitnet {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "error.h"
+#include "base/error.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/special_tokens.h"

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "error.h"
+#include "base/error.h"
 
 namespace bitnet {
 namespace {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "gguf.h"
+#include "gguf/gguf.h"
 
 namespace bitnet {
 

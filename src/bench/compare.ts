@@ -1,7 +1,7 @@
 // This run beside another one: our own JSON, or llama-bench's, as one array or one object per line.
 
 import { basename } from "node:path";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 import { type BenchResult, nameTest } from "./end-to-end.js";
 import { medianOf } from "./stats.js";
 

@@ -3,10 +3,10 @@
 import { mkdtemp, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { convertCheckpoint } from "../convert.js";
-import { BitnetError, convertingAsync } from "../errors.js";
-import { openGguf } from "../gguf.js";
-import { availableMemory } from "./machine.js";
+import { convertCheckpoint } from "../convert/convert.js";
+import { openGguf } from "../gguf/gguf.js";
+import { availableMemory } from "../native/machine.js";
+import { BitnetError, convertingAsync } from "../system/errors.js";
 
 export interface DenseTwin {
   path: string;

@@ -2,8 +2,8 @@
 // is filled to a depth.
 
 import { basename } from "node:path";
-import { converting, convertingAsync, throwIfAborted } from "../errors.js";
-import { runAbortable } from "../generate.js";
+import { runAbortable } from "../engine/generate.js";
+import { type AppliedTuning, applyTuning } from "../engine/tuning.js";
 import {
   type CacheType,
   loadAddon,
@@ -11,8 +11,8 @@ import {
   type NativeModel,
   type NativePassTimes,
   type NativeSession,
-} from "../native.js";
-import { type AppliedTuning, applyTuning } from "../tuning.js";
+} from "../native/addon.js";
+import { converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { type EnergyMeter, type EnergyReading, openEnergyMeter } from "./energy.js";
 import {
   type Bound,

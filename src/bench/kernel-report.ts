@@ -1,7 +1,7 @@
 // A report of `bitnet bench kernels` as text.
 
+import { formatMachine, type Machine } from "../native/machine.js";
 import type { KernelReport } from "./kernels.js";
-import { formatMachine, type Machine } from "./machine.js";
 import { describeLimits, type Format, formatShare, giga, toCsv, toMarkdown } from "./report.js";
 
 export function formatKernelReport(report: KernelReport & { machine: Machine }, format: Format): string {

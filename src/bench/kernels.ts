@@ -1,9 +1,9 @@
 // The ternary kernels alone, on random weights: every one is checked against scalar before it is timed.
 
-import { convertingAsync, throwIfAborted } from "../errors.js";
-import { loadAddon } from "../native.js";
+import { loadAddon } from "../native/addon.js";
+import { availableMemory } from "../native/machine.js";
+import { convertingAsync, throwIfAborted } from "../system/errors.js";
 import { type Bound, higherLimits, type Limits, limitOf, measureLimits } from "./limits.js";
-import { availableMemory } from "./machine.js";
 import { type Summary, summarize } from "./stats.js";
 
 export interface Shape {

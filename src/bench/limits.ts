@@ -1,8 +1,8 @@
 // The roofline: what a pass would take if the machine did nothing but read its weights or multiply them.
 
-import { convertingAsync } from "../errors.js";
-import { loadAddon, type NativeModelCost } from "../native.js";
-import { availableMemory } from "./machine.js";
+import { loadAddon, type NativeModelCost } from "../native/addon.js";
+import { availableMemory } from "../native/machine.js";
+import { convertingAsync } from "../system/errors.js";
 
 /** Measured in the same run, with the kernels and threads that the results are for. */
 export interface Limits {

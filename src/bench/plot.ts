@@ -2,7 +2,7 @@
 
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 import type { BenchResult } from "./end-to-end.js";
 import { labelModel } from "./report.js";
 

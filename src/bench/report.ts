@@ -1,10 +1,10 @@
 // A report of `bitnet bench` as text: a Markdown table, CSV, JSON, or one JSON object per line.
 
 import { basename } from "node:path";
+import { formatMachine, type Machine } from "../native/machine.js";
 import type { Comparison } from "./compare.js";
 import type { BenchReport, BenchResult } from "./end-to-end.js";
 import type { Limits } from "./limits.js";
-import { formatMachine, type Machine } from "./machine.js";
 import { medianOf } from "./stats.js";
 
 export const formats = ["md", "csv", "json", "jsonl"] as const;

@@ -1,8 +1,8 @@
 // The search of `bitnet tune`, apart from what it measures: one setting after the other is changed, and a change is kept
 // only if it wins by more than the noise, twice.
 
-import { throwIfAborted } from "../errors.js";
-import type { NativeTuning } from "../native.js";
+import type { NativeTuning } from "../native/addon.js";
+import { throwIfAborted } from "../system/errors.js";
 import { medianOf } from "./stats.js";
 
 export interface Settings {

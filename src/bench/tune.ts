@@ -3,10 +3,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { generateDummy } from "../dummy.js";
-import { BitnetError, convertingAsync } from "../errors.js";
-import { loadAddon, type NativeModel, type NativeSession, type NativeTuning } from "../native.js";
-import { chooseKernel, supportedKernels, type TuningEntry } from "../tuning.js";
+import { generateDummy } from "../convert/plan-dummy.js";
+import { chooseKernel, supportedKernels, type TuningEntry } from "../engine/tuning.js";
+import { loadAddon, type NativeModel, type NativeSession, type NativeTuning } from "../native/addon.js";
+import { BitnetError, convertingAsync } from "../system/errors.js";
 import { PassRunner } from "./end-to-end.js";
 import { type Phase, type SearchResult, type Settings, type Step, searchSettings, type Trial } from "./search.js";
 

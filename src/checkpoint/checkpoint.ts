@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 import { readPytorchFile } from "./pytorch.js";
 import { type CheckpointTensor, readSafetensorsHeader } from "./safetensors.js";
 

@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 import { readJson } from "./checkpoint.js";
 
 export interface ModelConfig {

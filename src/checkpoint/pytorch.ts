@@ -3,7 +3,7 @@
 // of a state dict and builds only data: nothing in a file is ever called.
 
 import { type FileHandle, open } from "node:fs/promises";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 import type { CheckpointTensor } from "./safetensors.js";
 
 const maxPickleBytes = 64 * 2 ** 20;

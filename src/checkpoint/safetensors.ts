@@ -2,7 +2,7 @@
 // Headers come from the internet: every number is checked before it is used.
 
 import { open } from "node:fs/promises";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 
 export interface CheckpointTensor {
   name: string;

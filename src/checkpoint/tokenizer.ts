@@ -3,8 +3,8 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { BitnetError } from "../errors.js";
-import { bool, f32Array, i32Array, type MetadataEntry, string, stringArray, u32 } from "../gguf-writer.js";
+import { bool, f32Array, i32Array, type MetadataEntry, string, stringArray, u32 } from "../gguf/writer.js";
+import { BitnetError } from "../system/errors.js";
 import { readJson, readOptionalJson } from "./checkpoint.js";
 import {
   type AddedToken,

@@ -1,7 +1,7 @@
 // The three vocabulary files of checkpoints - tokenizer.json, SentencePiece's tokenizer.model, tiktoken's ranks - as one
 // table of tokens. tokenizer.ts makes GGUF metadata of it.
 
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 
 export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 

@@ -22,7 +22,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 
 export interface RepositoryPaths {
   folder: string;

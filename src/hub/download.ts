@@ -4,7 +4,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { abortedError, BitnetError, throwIfAborted } from "../errors.js";
+import { abortedError, BitnetError, throwIfAborted } from "../system/errors.js";
 import { linkSnapshot, sizeOf, snapshotPath, writeRef } from "./cache.js";
 import { describeFailure, type Hub, type HubRequest, requestOnce, retrying, TransientError } from "./http.js";
 import { withLock } from "./lock.js";

@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 
 export interface HubEnvironment {
   /** Without a slash at its end. Default: https://huggingface.co */

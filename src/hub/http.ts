@@ -5,7 +5,7 @@
 // which is as secret as the token: no message shows the query of an address.
 
 import { setTimeout as delay } from "node:timers/promises";
-import { abortedError, BitnetError, throwIfAborted } from "../errors.js";
+import { abortedError, BitnetError, throwIfAborted } from "../system/errors.js";
 import { type HubEnvironment, readHubEnvironment } from "./environment.js";
 import { createProxyFetch } from "./proxy.js";
 

@@ -6,7 +6,7 @@ import { link, mkdir, readFile, readlink, rename, rm, stat, utimes, writeFile } 
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../system/errors.js";
 
 const refreshMs = 10_000;
 const staleMs = 120_000; // far more than a busy machine or a network file system delays a refresh

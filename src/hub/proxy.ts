@@ -1,6 +1,6 @@
 // A fetch that goes through the proxies of https_proxy, http_proxy, all_proxy and no_proxy. Node's own does not.
 
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 
 type Variables = Record<string, string | undefined>;
 

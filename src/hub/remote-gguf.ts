@@ -6,8 +6,8 @@
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BitnetError } from "../errors.js";
-import { type Gguf, openGguf } from "../gguf.js";
+import { type Gguf, openGguf } from "../gguf/gguf.js";
+import { BitnetError } from "../system/errors.js";
 import { sizeOf, snapshotPath } from "./cache.js";
 import { type Hub, type HubRequest, requestOnce, retrying, TransientError } from "./http.js";
 import type { Repository } from "./repository.js";

@@ -1,7 +1,7 @@
 // owner/name@revision to a commit and its files, from the hub or, offline, from the cache.
 
 import type { ListFileEntry } from "@huggingface/hub";
-import { BitnetError } from "../errors.js";
+import { BitnetError } from "../system/errors.js";
 import { checkRelativePath, listSnapshot, type RepositoryPaths, readRef, repositoryPaths } from "./cache.js";
 import { type Hub, type HubRequest, requestHub } from "./http.js";
 

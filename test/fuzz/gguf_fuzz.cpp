@@ -10,11 +10,11 @@
 #include <cstdlib>
 #include <vector>
 
-#include "../native/gguf_builder.h"
-#include "error.h"
+#include "base/error.h"
 #include "formats/dequantize.h"
 #include "formats/ternary.h"
-#include "gguf.h"
+#include "gguf/gguf.h"
+#include "gguf_builder.h"
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "error.h"
-#include "gguf.h"
+#include "base/error.h"
+#include "gguf/gguf.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/unicode.h"
 

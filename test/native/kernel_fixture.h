@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "check.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 namespace bitnet {
 

@@ -3,8 +3,8 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openGguf } from "../../src/gguf.js";
-import { root } from "../fixtures.js";
+import { openGguf } from "../../src/gguf/gguf.js";
+import { root } from "./fixtures.js";
 
 export interface RawTensor {
   dtype: string;

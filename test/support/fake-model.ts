@@ -1,9 +1,9 @@
 // A model without weights for tests of what surrounds a model: every byte is a token, answers come from a script.
 
-import type { AnswerTokenizer } from "../../src/chat-answer.js";
-import type { ConversationModel, ConversationSession } from "../../src/commands/conversation.js";
-import { abortedError, BitnetError } from "../../src/errors.js";
-import type { GenerateOptions, GenerateResult, GenerateTimings, Piece, Prompt } from "../../src/generate.js";
+import type { AnswerTokenizer } from "../../src/chat/answer.js";
+import type { ConversationModel, ConversationSession } from "../../src/cli/conversation.js";
+import type { GenerateOptions, GenerateResult, GenerateTimings, Piece, Prompt } from "../../src/engine/generate.js";
+import { abortedError, BitnetError } from "../../src/system/errors.js";
 
 interface SpecialToken {
   text: string;

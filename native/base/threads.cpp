@@ -1,0 +1,192 @@
+#include "base/threads.h"
+
+#include <chrono>
+#include <fstream>
+#include <map>
+#include <string>
+
+#if defined(__linux__)
+#include <sched.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace bitnet {
+
+namespace {
+
+inline void pause_cpu() {
+#if defined(__x86_64__) || defined(_M_X64)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// Spins until `done`, for at most about so many microseconds. Long enough to bridge the gap
+// between two tokens.
+template <class Done>
+bool spin_until(Done done, int64_t microseconds) {
+  if (microseconds == 0) return done();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (done()) return true;
+      pause_cpu();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return done();
+}
+
+#if defined(__linux__)
+// Whole CPUs that the cgroup's quota allows, rounded up; 0 if there is no quota.
+int cgroup_cpus() {
+  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (v2 >> quota >> period && quota != "max" && period > 0) {
+    return static_cast<int>((std::strtod(quota.c_str(), nullptr) + period - 1) / period);
+  }
+  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+      v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  double us = 0;
+  if (v1_quota >> us && v1_period >> period && us > 0 && period > 0)
+    return static_cast<int>((us + period - 1) / period);
+  return 0;
+}
+
+// The CPUs of each core that this process may use: hyper-threads of one core together.
+const std::vector<cpu_set_t>& list_cores() {
+  static const std::vector<cpu_set_t> cores = [] {
+    std::map<std::string, cpu_set_t> by_siblings;
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return std::vector<cpu_set_t>{};
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &allowed)) continue;
+      std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                         "/topology/thread_siblings_list");
+      std::string siblings;
+      if (!std::getline(file, siblings) || siblings.empty()) siblings = "cpu" + std::to_string(cpu);
+      CPU_SET(cpu, &by_siblings.try_emplace(siblings, cpu_set_t{}).first->second);
+    }
+    std::vector<cpu_set_t> list;
+    for (const auto& [siblings, cpus] : by_siblings) list.push_back(cpus);
+    return list;
+  }();
+  return cores;
+}
+
+int count_cores() {
+  const int n = static_cast<int>(list_cores().size()), quota = cgroup_cpus();
+  if (n == 0) return static_cast<int>(std::thread::hardware_concurrency());
+  return quota > 0 && quota < n ? quota : n;
+}
+
+// Only a pool that takes every core is bound: another one could be on cores that others use, while
+// some are free.
+void bind_to_core(int thread, int n_threads) {
+  const std::vector<cpu_set_t>& cores = list_cores();
+  if (n_threads != static_cast<int>(cores.size()) || n_threads != physical_cores()) return;
+  sched_setaffinity(0, sizeof(cpu_set_t), &cores[static_cast<size_t>(thread)]);
+}
+#elif defined(__APPLE__)
+int count_cores() {
+  // Performance cores only: a slow core would hold up every step.
+  for (const char* name : {"hw.perflevel0.physicalcpu", "hw.physicalcpu"}) {
+    int n = 0;
+    size_t size = sizeof n;
+    if (sysctlbyname(name, &n, &size, nullptr, 0) == 0 && n > 0) return n;
+  }
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+#else
+int count_cores() { return static_cast<int>(std::thread::hardware_concurrency()); }
+#endif
+
+#if !defined(__linux__)
+void bind_to_core(int, int) {}  // macOS and Windows keep busy threads where they are
+#endif
+
+}  // namespace
+
+int physical_cores() {
+  static const int cores = count_cores();
+  return cores < 1 ? 1 : cores;
+}
+
+ThreadPool::ThreadPool(int n_threads, int64_t spin_microseconds)
+    : n_threads_(n_threads),
+      spin_(n_threads <= physical_cores()),
+      spin_microseconds_(spin_microseconds),
+      cursors_(std::make_unique<Cursor[]>(static_cast<size_t>(n_threads))) {
+  for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_ = true;
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+// Claims and runs chunks of one part of whatever job is current until none is left. The job number
+// in the cursor makes sure that a claim belongs to the job whose chunks were counted.
+uint32_t ThreadPool::take_chunks_of(int part, int thread) {
+  uint32_t taken = 0, end = 0;
+  std::atomic<uint64_t>& cursor = cursors_[static_cast<size_t>(part)].next;
+  uint64_t next = cursor.load();
+  for (;;) {
+    if (taken == 0) end = first_chunk(n_chunks_.load(), part + 1);  // from then on the job stays
+    if (static_cast<uint32_t>(next) >= end) return taken;
+    if (!cursor.compare_exchange_weak(next, next + 1)) continue;
+    const int64_t begin = static_cast<int64_t>(static_cast<uint32_t>(next)) * grain_;
+    function_(context_, begin, begin + grain_ < n_ ? begin + grain_ : n_, thread);
+    ++taken;
+    next = cursor.load();
+  }
+}
+
+// What a thread has done is counted at the end, once: the counter is shared by all.
+void ThreadPool::take_chunks(int thread) {
+  uint32_t taken = 0;
+  for (int i = 0; i < n_threads_; ++i) taken += take_chunks_of((thread + i) % n_threads_, thread);
+  if (taken == 0) return;
+  done_.fetch_add(taken);
+  done_.notify_one();
+}
+
+void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context) {
+  const uint32_t n_chunks = static_cast<uint32_t>((n + grain - 1) / grain);
+  const uint32_t number = generation_.load() + 1;
+  n_chunks_.store(0);  // a late worker finds nothing to claim while the job is changed
+  function_ = function;
+  context_ = context;
+  n_ = n;
+  grain_ = grain;
+  done_.store(0);
+  for (int part = 0; part < n_threads_; ++part) {
+    cursors_[static_cast<size_t>(part)].next.store(static_cast<uint64_t>(number) << 32 |
+                                                   first_chunk(n_chunks, part));
+  }
+  n_chunks_.store(n_chunks);
+  generation_.store(number);
+  generation_.notify_all();
+  take_chunks(0);
+  const auto done = [this, n_chunks] { return done_.load() == n_chunks; };
+  if (spin_ && spin_until(done, spin_microseconds_)) return;
+  for (uint32_t count = done_.load(); count != n_chunks; count = done_.load()) done_.wait(count);
+}
+
+void ThreadPool::work(int thread) {
+  bind_to_core(thread, n_threads_);
+  uint32_t seen = 0;
+  while (!stop_) {
+    take_chunks(thread);
+    const auto changed = [this, seen] { return generation_.load() != seen; };
+    if (!spin_ || !spin_until(changed, spin_microseconds_)) generation_.wait(seen);
+    seen = generation_.load();
+  }
+}
+
+}  // namespace bitnet

@@ -1,0 +1,109 @@
+// The only GGUF reader. Versions 2 and 3, little-endian. Treats the file as hostile: every length
+// is bounded, every offset is checked against the file, nothing is allocated in proportion to a
+// number that the file only claims. Values and tensors are views into the mapped file; nothing
+// large is copied.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/file_map.h"
+#include "formats/tensor_type.h"
+
+namespace bitnet {
+
+enum class GgufType : uint32_t {
+  kU8 = 0,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64
+};
+
+// One metadata value. A scalar has count 1; an array has `element` and `count`, and its elements
+// start at `data`.
+struct GgufValue {
+  GgufType type;
+  GgufType element;  // equals type for scalars
+  uint64_t count;
+  const uint8_t* data;  // little-endian, unaligned
+  std::vector<uint64_t>
+      string_offsets;  // arrays of strings: where each length field starts, relative to data
+
+  std::string_view string(uint64_t i = 0) const;  // kString, scalar or array element; i < count
+  double number(uint64_t i = 0) const;            // any numeric or bool element
+  int64_t integer(uint64_t i = 0) const;          // any integer or bool element
+  uint64_t n_bytes() const;                       // from data to the end of the last element
+};
+
+struct GgufTensor {
+  std::string_view name;
+  TensorType type;
+  uint32_t n_dims;
+  uint64_t ne[4];       // ne[0] is the fastest; unused dimensions are 1
+  const uint8_t* data;  // inside the mapping
+  uint64_t n_bytes;     // by type and shape; data + n_bytes is inside the file
+
+  uint64_t cols() const { return ne[0]; }
+  uint64_t rows() const { return ne[1] * ne[2] * ne[3]; }
+};
+
+class Gguf {
+ public:
+  // Maps and parses. Throws kNotFound, kBadFile, kUnsupported; messages name the file and what is
+  // wrong with it.
+  static Gguf open(const std::string& path);
+  // Parses bytes that outlive the object; for tests and fuzzing. `name` is used in messages.
+  static Gguf parse(std::span<const uint8_t> bytes, const std::string& name);
+
+  const std::string& name() const { return name_; }
+  uint32_t version() const { return version_; }
+  uint64_t file_size() const { return bytes_.size(); }
+  uint64_t data_offset() const { return data_offset_; }
+  uint64_t offset_of(const GgufTensor& tensor) const {  // from the start of the file
+    return static_cast<uint64_t>(tensor.data - bytes_.data());
+  }
+  const FileMap* map() const { return map_ ? &*map_ : nullptr; }
+
+  // In file order.
+  const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }
+  const std::vector<GgufTensor>& tensors() const { return tensors_; }
+
+  const GgufValue* find(std::string_view key) const;           // nullptr if absent
+  const GgufTensor* find_tensor(std::string_view name) const;  // nullptr if absent
+
+  // Typed look-ups: nullopt if absent, kBadFile naming the key if present with a wrong type or out
+  // of range.
+  std::optional<uint32_t> u32(std::string_view key) const;
+  std::optional<float> f32(std::string_view key) const;
+  std::optional<bool> boolean(std::string_view key) const;
+  std::optional<std::string_view> string(std::string_view key) const;
+  // As above, but absent is kBadFile too.
+  uint32_t require_u32(std::string_view key) const;
+  std::string_view require_string(std::string_view key) const;
+
+ private:
+  std::optional<FileMap> map_;
+  std::span<const uint8_t> bytes_;
+  std::string name_;
+  uint32_t version_ = 0;
+  uint64_t data_offset_ = 0;
+  std::vector<std::pair<std::string_view, GgufValue>> metadata_;
+  std::vector<GgufTensor> tensors_;
+  std::unordered_map<std::string_view, size_t> metadata_index_, tensor_index_;
+};
+
+}  // namespace bitnet

@@ -1,0 +1,146 @@
+#include "node/gguf.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "node/object.h"
+#include "node/support.h"
+
+namespace addon {
+namespace {
+
+const char* gguf_type_name(bitnet::GgufType type) {
+  static const char* const kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                       "bool", "string", "array", "u64", "i64", "f64"};
+  return kNames[static_cast<uint32_t>(type)];
+}
+
+Napi::Value element(Napi::Env env, const bitnet::GgufValue& value, uint64_t i) {
+  using bitnet::GgufType;
+  switch (value.element) {
+    case GgufType::kString:
+      return js_string(env, value.string(i));
+    case GgufType::kBool:
+      return Napi::Boolean::New(env, value.integer(i) != 0);
+    case GgufType::kU64:
+    case GgufType::kI64: {
+      const int64_t n = value.integer(i);
+      constexpr int64_t kSafe = int64_t{1} << 53;
+      if (n > -kSafe && n < kSafe) return Napi::Number::New(env, static_cast<double>(n));
+      if (value.element == GgufType::kU64) return Napi::BigInt::New(env, static_cast<uint64_t>(n));
+      return Napi::BigInt::New(env, n);
+    }
+    default:
+      return Napi::Number::New(env, value.number(i));
+  }
+}
+
+class GgufObject : public Wrapped<GgufObject> {
+ public:
+  static constexpr const char* kName = "Gguf";
+  using Wrapped::Wrapped;
+
+  void init(Napi::Object object, std::shared_ptr<const bitnet::Gguf> gguf) {
+    gguf_ = std::move(gguf);
+    object.Set("path", gguf_->name());
+    object.Set("version", gguf_->version());
+    object.Set("fileSize", gguf_->file_size());
+    object.Set("dataOffset", gguf_->data_offset());
+  }
+
+  static void define(Napi::Env env) {
+    Wrapped::define(env, {InstanceMethod<&GgufObject::metadata>("metadata"),
+                          InstanceMethod<&GgufObject::metadata_array>("metadataArray"),
+                          InstanceMethod<&GgufObject::metadata_bytes>("metadataBytes"),
+                          InstanceMethod<&GgufObject::tensors>("tensors")});
+  }
+
+ private:
+  Napi::Value metadata(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    Napi::Object out = Napi::Object::New(env);
+    for (const auto& [key, value] : gguf_->metadata()) {
+      if (value.type != bitnet::GgufType::kArray) {
+        out.Set(js_string(env, key), element(env, value, 0));
+        continue;
+      }
+      Napi::Object summary = Napi::Object::New(env);
+      summary.Set("arrayOf", gguf_type_name(value.element));
+      summary.Set("length", value.count);
+      out.Set(js_string(env, key), summary);
+    }
+    return out;
+  }
+
+  Napi::Value metadata_array(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    const std::string key = string_arg(info, 0, "the key");
+    const uint64_t start =
+        static_cast<uint64_t>(integer_of(env, info[1], "start", 0, kMaxSafeInteger));
+    const uint64_t count =
+        static_cast<uint64_t>(integer_of(env, info[2], "count", 0, kMaxSafeInteger));
+    const bitnet::GgufValue* value = gguf_->find(key);
+    if (!value || value->type != bitnet::GgufType::kArray) {
+      throw to_js(env, ErrorCode::kNotFound, gguf_->name() + ": no array named " + key);
+    }
+    const uint64_t begin = std::min(start, value->count),
+                   end = begin + std::min(count, value->count - begin);
+    Napi::Array out = Napi::Array::New(env, static_cast<size_t>(end - begin));
+    for (uint64_t i = begin; i < end; ++i)
+      out.Set(static_cast<uint32_t>(i - begin), element(env, *value, i));
+    return out;
+  }
+
+  // A value as it stands in the file after its key: type and content.
+  Napi::Value metadata_bytes(const Napi::CallbackInfo& info) {
+    const std::string key = string_arg(info, 0, "the key");
+    const bitnet::GgufValue* value = gguf_->find(key);
+    if (!value) throw to_js(info.Env(), ErrorCode::kNotFound, gguf_->name() + ": no key " + key);
+    const uint64_t header =
+        value->type == bitnet::GgufType::kArray ? 16 : 4;  // type; element type and count
+    return Napi::Buffer<uint8_t>::Copy(info.Env(), value->data - header,
+                                       static_cast<size_t>(header + value->n_bytes()));
+  }
+
+  Napi::Value tensors(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    Napi::Array out = Napi::Array::New(env, gguf_->tensors().size());
+    uint32_t i = 0;
+    for (const bitnet::GgufTensor& t : gguf_->tensors()) {
+      Napi::Object tensor = Napi::Object::New(env);
+      Napi::Array shape = Napi::Array::New(env, t.n_dims);
+      for (uint32_t d = 0; d < t.n_dims; ++d) shape.Set(d, t.ne[d]);
+      tensor.Set("name", js_string(env, t.name));
+      tensor.Set("type", bitnet::tensor_type_name(t.type));
+      tensor.Set("shape", shape);
+      tensor.Set("offset", gguf_->offset_of(t));
+      tensor.Set("bytes", t.n_bytes);
+      out.Set(i++, tensor);
+    }
+    return out;
+  }
+
+  std::shared_ptr<const bitnet::Gguf> gguf_;
+};
+
+Napi::Value open_gguf(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    auto gguf =
+        std::make_shared<const bitnet::Gguf>(bitnet::Gguf::open(string_arg(info, 0, "the path")));
+    return make_gguf(info.Env(), gguf);
+  });
+}
+
+}  // namespace
+
+Napi::Object make_gguf(Napi::Env env, std::shared_ptr<const bitnet::Gguf> gguf) {
+  return GgufObject::make(env, std::move(gguf));
+}
+
+void define_gguf(Napi::Env env, Napi::Object exports) {
+  GgufObject::define(env);
+  exports.Set("openGguf", Napi::Function::New<open_gguf>(env));
+}
+
+}  // namespace addon

@@ -1,0 +1,13 @@
+// Sampling parameters from JavaScript.
+#pragma once
+
+#include <napi.h>
+
+#include "run/sampler.h"
+
+namespace addon {
+
+// The values that `options` names; the rest has its default. Throws USAGE.
+bitnet::SamplerParams sampling_of(const Napi::Object& options);
+
+}  // namespace addon

@@ -1,0 +1,175 @@
+// What the files of the addon share: exceptions to JavaScript errors, work on libuv threads as
+// promises, arguments and results.
+#pragma once
+
+#include <napi.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/tuning.h"
+
+namespace addon {
+
+using bitnet::ErrorCode;
+
+inline Napi::Error to_js(Napi::Env env, ErrorCode code, const std::string& message) {
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Value().Set("code", bitnet::error_code_name(code));
+  return error;
+}
+
+// Runs `body`; what it throws becomes a JavaScript exception with a code.
+template <class Body>
+auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const bitnet::Error& error) {
+    throw to_js(env, error.code, error.what());
+  } catch (const std::bad_alloc&) {
+    throw to_js(env, ErrorCode::kNoMemory, "out of memory");
+  }
+}
+
+// Work for a libuv thread and what makes its JavaScript result, as a promise.
+class Task : public Napi::AsyncWorker {
+ public:
+  using Work = std::function<void()>;
+  using Result = std::function<Napi::Value(Napi::Env)>;
+
+  // `finished` runs on the main thread before the promise settles, whatever the outcome.
+  static Napi::Promise start(
+      Napi::Env env, Work work, Result result, std::function<void()> finished = [] {}) {
+    Task* task = new Task(env, std::move(work), std::move(result), std::move(finished));
+    const Napi::Promise promise = task->deferred_.Promise();
+    task->Queue();
+    return promise;
+  }
+
+ protected:
+  void Execute() override {
+    try {
+      work_();
+    } catch (const bitnet::Error& error) {
+      code_ = error.code;
+      SetError(error.what());
+    } catch (const std::bad_alloc&) {
+      code_ = ErrorCode::kNoMemory;
+      SetError("out of memory");
+    } catch (const std::exception& error) {
+      SetError(error.what());
+    }
+  }
+  void OnOK() override {
+    finished_();
+    try {
+      deferred_.Resolve(result_(Env()));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
+    }
+  }
+  void OnError(const Napi::Error& error) override {
+    finished_();
+    deferred_.Reject(to_js(Env(), code_, error.Message()).Value());
+  }
+
+ private:
+  Task(Napi::Env env, Work work, Result result, std::function<void()> finished)
+      : Napi::AsyncWorker(env),
+        deferred_(Napi::Promise::Deferred::New(env)),
+        work_(std::move(work)),
+        result_(std::move(result)),
+        finished_(std::move(finished)) {}
+
+  Napi::Promise::Deferred deferred_;
+  Work work_;
+  Result result_;
+  std::function<void()> finished_;
+  ErrorCode code_ = ErrorCode::kInternal;
+};
+
+// ---- arguments
+
+inline std::string string_arg(const Napi::CallbackInfo& info, size_t i, const char* what) {
+  if (!info[i].IsString())
+    throw to_js(info.Env(), ErrorCode::kUsage, std::string(what) + " must be a string");
+  return info[i].As<Napi::String>();
+}
+
+inline double number_of(Napi::Env env, Napi::Value value, const char* what) {
+  if (!value.IsNumber())
+    throw to_js(env, ErrorCode::kUsage, std::string(what) + " must be a number");
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+inline int64_t integer_of(Napi::Env env, Napi::Value value, const char* what, double least,
+                          double most) {
+  const double number = number_of(env, value, what);
+  if (!(number >= least && number <= most) || number != std::floor(number)) {
+    throw to_js(env, ErrorCode::kUsage,
+                std::string(what) + " must be a whole number from " +
+                    std::to_string(static_cast<int64_t>(least)) + " to " +
+                    std::to_string(static_cast<int64_t>(most)));
+  }
+  return static_cast<int64_t>(number);
+}
+
+constexpr double kMaxSafeInteger = 9007199254740991.0;  // 2^53 - 1, as in JavaScript
+
+inline int32_t id_arg(const Napi::CallbackInfo& info, size_t i) {
+  return static_cast<int32_t>(integer_of(info.Env(), info[i], "a token id", 0, INT32_MAX));
+}
+
+inline std::vector<int32_t> ids_arg(const Napi::CallbackInfo& info, size_t i) {
+  if (!info[i].IsTypedArray() ||
+      info[i].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+    throw to_js(info.Env(), ErrorCode::kUsage, "token ids must be an Int32Array");
+  }
+  const auto array = info[i].As<Napi::Int32Array>();
+  return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
+inline bool bool_arg(const Napi::CallbackInfo& info, size_t i) { return info[i].ToBoolean(); }
+
+inline std::string optional_string(const Napi::Object& options, const char* key) {
+  const Napi::Value value = options.Get(key);
+  if (value.IsUndefined() || value.IsNull()) return "";
+  if (!value.IsString())
+    throw to_js(options.Env(), ErrorCode::kUsage, std::string(key) + " must be a string");
+  return value.As<Napi::String>();
+}
+
+// The values that `options` names; the rest has its default.
+inline bitnet::Tuning tuning_of(const Napi::Object& options) {
+  bitnet::Tuning tuning;
+  for (const bitnet::TuningParameter& p : bitnet::kTuningParameters) {
+    const Napi::Value value = options.Get(p.name);
+    if (value.IsUndefined()) continue;
+    tuning.*p.field = integer_of(options.Env(), value, p.name, static_cast<double>(p.least),
+                                 static_cast<double>(p.most));
+  }
+  return tuning;
+}
+
+inline Napi::Object options_arg(const Napi::CallbackInfo& info, size_t i) {
+  return info[i].IsObject() ? info[i].As<Napi::Object>() : Napi::Object::New(info.Env());
+}
+
+// ---- results
+
+inline Napi::Value int32_array(Napi::Env env, const std::vector<int32_t>& ids) {
+  Napi::Int32Array array = Napi::Int32Array::New(env, ids.size());
+  std::copy(ids.begin(), ids.end(), array.Data());
+  return array;
+}
+
+inline Napi::String js_string(Napi::Env env, std::string_view text) {
+  return Napi::String::New(env, text.data(), text.size());
+}
+
+}  // namespace addon

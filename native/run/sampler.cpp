@@ -1,0 +1,354 @@
+// Picks the next token. Every sum and every comparison that decides a draw runs in one fixed order
+// on IEEE doubles, with exp() computed here, so a seed gives the same tokens on every platform
+// (as long as the compiler does not fuse a*b+c: build with -ffp-contract=off).
+#include "run/sampler.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <string>
+
+#include "base/error.h"
+
+namespace bitnet {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+[[noreturn]] void fail_usage(const char* option, const char* expected, double got) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", got);
+  throw Error(ErrorCode::kUsage,
+              std::string(option) + " must be " + expected + ", but got " + text);
+}
+
+void check_unit(const char* option, float value) {
+  if (!(value >= 0.0f && value <= 1.0f)) fail_usage(option, "between 0 and 1", value);
+}
+
+void check_finite(const char* option, float value) {
+  if (!std::isfinite(value)) fail_usage(option, "a finite number", value);
+}
+
+void check(const SamplerParams& params) {
+  check_finite("temperature", params.temperature);
+  check_unit("top_p", params.top_p);
+  check_unit("min_p", params.min_p);
+  check_unit("typical_p", params.typical_p);
+  if (params.repeat_last_n < -1) {
+    fail_usage("repeat_last_n", "-1 (all tokens), 0 (off) or positive", params.repeat_last_n);
+  }
+  if (!(params.repeat_penalty > 0.0f && params.repeat_penalty < kInfinity)) {
+    fail_usage("repeat_penalty", "a finite number above 0", params.repeat_penalty);
+  }
+  check_finite("presence_penalty", params.presence_penalty);
+  check_finite("frequency_penalty", params.frequency_penalty);
+  if (params.n_probs < 0) fail_usage("n_probs", "0 or positive", params.n_probs);
+  for (const auto& [id, bias] : params.logit_bias) {
+    if (id < 0) fail_usage("logit_bias", "given for token ids from 0 on", id);
+    if (std::isnan(bias)) fail_usage("logit_bias", "a number or an infinity", bias);
+  }
+}
+
+// SplitMix64 (Vigna, public domain): spreads one seed over the state of the generator.
+uint64_t split_mix(uint64_t& state) {
+  uint64_t z = state += 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+// exp(x) for x <= 0 to about 1e-14, the same bits everywhere; libm's last bit differs by platform.
+// Below -708 it stays at the smallest normal numbers, which are 0 as a float; so does NaN.
+double portable_exp(double x) {
+  constexpr double kLog2E = 0x1.71547652b82fep+0;
+  constexpr double kLn2High = 0x1.62e42fefa0000p-1;  // trailing zeros: n * kLn2High is exact
+  constexpr double kLn2Low = 0x1.cf79abc9e3b3ap-40;
+  constexpr double kRound = 0x1.8p52;  // adding it leaves round(x) in the low bits
+  x = x > -708.0 ? x : -708.0;
+  const double shifted = x * kLog2E + kRound;
+  const double n = shifted - kRound;
+  const double r = (x - n * kLn2High) - n * kLn2Low;  // |r| <= ln(2) / 2
+  constexpr double kTaylor[] = {1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+                                1.0 / 720,     1.0 / 120,    1.0 / 24,    1.0 / 6,
+                                0.5,           1.0,          1.0};
+  double sum = 1.0 / 39916800;  // 1 / 11!, then 1 / 10! ... 1 / 0!
+  for (const double coefficient : kTaylor) sum = sum * r + coefficient;
+  return sum * std::bit_cast<double>((std::bit_cast<uint64_t>(shifted) + 1023) << 52);
+}
+
+// logit - best, where two equal infinities are 0 apart. best is the maximum, so the result is <= 0.
+double below_best(float logit, float best) {
+  return logit == best ? 0.0 : static_cast<double>(logit) - static_cast<double>(best);
+}
+
+// The order of every walk: a total one, so no sort depends on the standard library.
+constexpr auto likelier = [](const auto& a, const auto& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+};
+
+template <class Candidate>
+float best_logit(const std::vector<Candidate>& candidates) {
+  float best = -kInfinity;
+  for (const Candidate& c : candidates) best = std::max(best, c.logit);
+  return best;
+}
+
+// Fills `out` with the k likeliest tokens, sorted, or with all in id order when k covers the
+// vocabulary. NaN and -inf never enter. Tokens above a rising threshold are gathered in a buffer
+// that is cut back to k when full: linear time for any order of logits.
+template <class Candidate>
+void select_top(std::span<const float> logits, size_t k, std::vector<Candidate>& out) {
+  out.clear();
+  const size_t n = logits.size();
+  const size_t limit = k < n ? k + std::max<size_t>(k, 256) : n;
+  float threshold = -kInfinity;
+  for (size_t i = 0; i < n; ++i) {
+    if (!(logits[i] > threshold)) continue;  // an equal logit with a higher id loses
+    out.push_back({static_cast<int32_t>(i), logits[i], 0.0f});
+    if (out.size() < limit || k >= n) continue;
+    std::nth_element(out.begin(), out.begin() + (k - 1), out.end(), likelier);
+    out.resize(k);
+    threshold = out.back().logit;
+  }
+  if (k >= n) return;
+  std::sort(out.begin(), out.end(), likelier);
+  if (out.size() > k) out.resize(k);
+}
+
+// Sets p to exp((logit - best) / temperature) and returns the sum in the present order.
+template <class Candidate>
+double weigh(std::vector<Candidate>& candidates, double temperature) {
+  const float best = best_logit(candidates);
+  double total = 0.0;
+  for (Candidate& c : candidates) {
+    c.p = static_cast<float>(portable_exp(below_best(c.logit, best) / temperature));
+    total += c.p;
+  }
+  return total;
+}
+
+// Visits candidates in the order `before`, sorting no further than it gets, until `visit` returns
+// false. Returns how many were visited; they stand sorted at the front.
+template <class Candidate, class Before, class Visit>
+size_t walk_sorted(std::vector<Candidate>& candidates, Before before, Visit visit) {
+  const auto begin = candidates.begin();
+  size_t sorted = 0;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (i == sorted) {
+      const size_t next = std::min(candidates.size(), std::max<size_t>(256, 4 * sorted));
+      std::nth_element(begin + sorted, begin + (next - 1), candidates.end(), before);
+      std::sort(begin + sorted, begin + next, before);
+      sorted = next;
+    }
+    if (!visit(candidates[i])) return i + 1;
+  }
+  return candidates.size();
+}
+
+int32_t likeliest(std::span<const float> logits) {
+  int32_t id = -1;
+  float best = -kInfinity;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (!(logits[i] > best)) continue;
+    best = logits[i];
+    id = static_cast<int32_t>(i);
+  }
+  return id;
+}
+
+// Log-softmax of one vocabulary. All-bad logits give NaN; the caller has failed by then.
+class LogSoftmax {
+ public:
+  explicit LogSoftmax(std::span<const float> logits) {
+    for (const float logit : logits) best_ = std::max(best_, logit);  // max(a, NaN) is a
+    double total = 0.0;
+    for (const float logit : logits) total += portable_exp(below_best(logit, best_));
+    log_total_ = std::log(total);
+  }
+  float operator()(float logit) const {
+    return static_cast<float>(below_best(logit, best_) - log_total_);
+  }
+
+ private:
+  float best_ = -kInfinity;
+  double log_total_;
+};
+
+[[noreturn]] void fail_nothing_left(size_t n_vocab) {
+  throw Error(ErrorCode::kUsage, "no token can be sampled: all " + std::to_string(n_vocab) +
+                                     " logits are NaN or -inf after logit bias and penalties");
+}
+
+}  // namespace
+
+Sampler::Sampler(const SamplerParams& params) : params_(params) {
+  check(params_);
+  uint64_t seed = params_.seed;
+  for (uint64_t& word : state_) word = split_mix(seed);
+}
+
+// xoshiro256** (Blackman and Vigna, public domain); its upper bits are the best.
+float Sampler::uniform() {
+  const uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
+  const uint64_t shifted = state_[1] << 17;
+  state_[2] ^= state_[0];
+  state_[3] ^= state_[1];
+  state_[1] ^= state_[2];
+  state_[0] ^= state_[3];
+  state_[2] ^= shifted;
+  state_[3] = std::rotl(state_[3], 45);
+  return static_cast<float>(result >> 40) * 0x1p-24f;
+}
+
+bool Sampler::penalizes() const {
+  return params_.repeat_last_n != 0 &&
+         (params_.repeat_penalty != 1.0f || params_.presence_penalty != 0.0f ||
+          params_.frequency_penalty != 0.0f);
+}
+
+void Sampler::accept(int32_t id) {
+  if (id < 0) fail_usage("the accepted token id", "0 or positive", id);
+  if (!penalizes()) return;
+  ++counts_[id];
+  if (params_.repeat_last_n < 0) return;  // the window is everything: nothing ever leaves it
+  const size_t window = static_cast<size_t>(params_.repeat_last_n);
+  if (accepted_.size() < window) {
+    accepted_.push_back(id);
+    return;
+  }
+  const auto leaving = counts_.find(accepted_[oldest_]);
+  if (--leaving->second == 0) counts_.erase(leaving);
+  accepted_[oldest_] = id;
+  oldest_ = (oldest_ + 1) % window;
+}
+
+void Sampler::reset() {
+  accepted_.clear();
+  counts_.clear();
+  oldest_ = 0;
+}
+
+// Copies the logits only when something changes them.
+std::span<const float> Sampler::adjusted(std::span<const float> logits) {
+  if (params_.logit_bias.empty() && counts_.empty()) return logits;
+  adjusted_.assign(logits.begin(), logits.end());
+  for (const auto& [id, bias] : params_.logit_bias) {
+    if (static_cast<size_t>(id) >= logits.size()) {
+      throw Error(ErrorCode::kUsage, "logit_bias names token " + std::to_string(id) +
+                                         ", but the vocabulary has " +
+                                         std::to_string(logits.size()) + " tokens");
+    }
+    adjusted_[id] += bias;
+  }
+  for (const auto& [id, count] : counts_) {
+    if (static_cast<size_t>(id) >= logits.size()) continue;  // has no logit to change
+    float& logit = adjusted_[id];
+    // Away from "likely" on both sides of zero.
+    logit = logit > 0.0f ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;
+    logit -= static_cast<float>(count) * params_.frequency_penalty + params_.presence_penalty;
+  }
+  return adjusted_;
+}
+
+// Locally typical sampling (arXiv 2202.00666): keeps the tokens whose surprise -log(p) is nearest
+// to the entropy, until they hold more than typical_p. With d = logit - best, surprise and entropy
+// are log(sum) - d and log(sum) - mean(d), so their distance needs no logarithm.
+void Sampler::keep_typical() {
+  const double total = weigh(candidates_, 1.0);
+  const float best = best_logit(candidates_);
+  double mean = 0.0;
+  for (const Candidate& c : candidates_) {
+    if (c.p > 0.0f) mean += c.p * below_best(c.logit, best);
+  }
+  mean /= total;
+  const auto distance = [=](const Candidate& c) {
+    return std::fabs(below_best(c.logit, best) - mean);
+  };
+  const auto more_typical = [=](const Candidate& a, const Candidate& b) {
+    const double of_a = distance(a), of_b = distance(b);
+    return of_a != of_b ? of_a < of_b : likelier(a, b);
+  };
+  const double wanted = params_.typical_p * total;
+  double sum = 0.0;
+  const size_t kept = walk_sorted(candidates_, more_typical,
+                                  [&](const Candidate& c) { return (sum += c.p) <= wanted; });
+  candidates_.resize(kept);
+  std::sort(candidates_.begin(), candidates_.end(), likelier);
+}
+
+// Both cut the tail of the sorted candidates, so the shorter of the two prefixes stays. Min-p goes
+// first because it needs no sorting; top-p still counts the share of everything before the cut.
+void Sampler::keep_top_p_and_min_p() {
+  if (params_.top_p >= 1.0f && params_.min_p <= 0.0f) return;
+  const double total = weigh(candidates_, 1.0);
+  if (params_.min_p > 0.0f) {
+    std::erase_if(candidates_, [&](const Candidate& c) { return c.p < params_.min_p; });
+  }
+  if (params_.top_p < 1.0f) {
+    const double wanted = params_.top_p * total;
+    double sum = 0.0;
+    const size_t kept = walk_sorted(candidates_, likelier,
+                                    [&](const Candidate& c) { return (sum += c.p) < wanted; });
+    candidates_.resize(kept);
+  }
+}
+
+// One random number per draw, whatever the candidates: the stream does not depend on the filters.
+int32_t Sampler::draw() {
+  const double total = weigh(candidates_, params_.temperature);
+  const double wanted = uniform() * total;
+  double sum = 0.0;
+  int32_t id = -1;
+  walk_sorted(candidates_, likelier, [&](const Candidate& c) {
+    if (c.p > 0.0f) id = c.id;  // rounding may leave sum below wanted: then the last one wins
+    return (sum += c.p) <= wanted;
+  });
+  return id;
+}
+
+Sample Sampler::sample(std::span<const float> logits) {
+  Sample sample{-1, std::numeric_limits<float>::quiet_NaN(), {}};
+  const std::span<const float> usable = adjusted(logits);
+  if (params_.temperature <= 0.0f) {
+    sample.id = likeliest(usable);
+  } else {
+    const size_t top_k = params_.top_k > 0 ? static_cast<size_t>(params_.top_k) : logits.size();
+    select_top(usable, top_k, candidates_);
+    if (!candidates_.empty()) {
+      if (params_.typical_p < 1.0f) keep_typical();
+      keep_top_p_and_min_p();
+      sample.id = draw();
+    }
+  }
+  if (sample.id < 0) fail_nothing_left(logits.size());
+
+  if (params_.n_probs > 0) {
+    const LogSoftmax log_softmax(logits);
+    sample.logprob = log_softmax(logits[sample.id]);
+    select_top(logits, static_cast<size_t>(params_.n_probs), candidates_);
+    std::sort(candidates_.begin(), candidates_.end(), likelier);
+    sample.top.reserve(candidates_.size());
+    for (const Candidate& c : candidates_) sample.top.push_back({c.id, log_softmax(c.logit)});
+  }
+  return sample;
+}
+
+int64_t Sampler::n_needed() const {
+  if (params_.n_probs > 0) return 0;
+  if (params_.temperature <= 0) return 1;
+  return params_.top_k > 0 ? params_.top_k : 0;
+}
+
+std::vector<int32_t> Sampler::adjusted_ids() const {
+  std::vector<int32_t> ids;
+  for (const auto& [id, bias] : params_.logit_bias) ids.push_back(id);
+  for (const auto& [id, count] : counts_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+}  // namespace bitnet

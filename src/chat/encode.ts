@@ -1,0 +1,235 @@
+// A chat as token ids.
+//
+// Message contents are never read as control tokens: a chat is rendered with private marks in place of the contents,
+// so that it is known which text comes from the template. Only control tokens there are parsed.
+
+import { randomBytes } from "node:crypto";
+import type { Tokenizer } from "../engine/tokenizer.js";
+import type { ChatFormat, ChatMessage, FormatTokenizer } from "./format.js";
+
+export type ChatTokenizer = FormatTokenizer & Pick<Tokenizer, "piece" | "isEog" | "decode">;
+
+/** A stretch of rendered chat; `content` tells whether a message or the template wrote it. */
+export interface ChatPart {
+  text: string;
+  content: boolean;
+}
+
+/** The chat as parts; their texts joined are what the format renders. */
+export function renderParts(
+  format: ChatFormat,
+  tokenizer: ChatTokenizer,
+  messages: readonly ChatMessage[],
+  addGenerationPrompt: boolean,
+): ChatPart[] {
+  const rendered = format.render(messages, addGenerationPrompt);
+  const contents = messages.map((message) => message.content);
+  const trimmed = contents.map((content) => content.trim());
+  const bare = renderMarked(
+    format,
+    messages,
+    contents.map(() => ["", ""]),
+    addGenerationPrompt,
+  );
+  // Most templates write contents as they are or trimmed; marks can stand for either.
+  for (const texts of [contents, trimmed]) {
+    const parts = bare(texts);
+    if (joinParts(parts) === rendered) {
+      return parts;
+    }
+  }
+  // Some trim only some roles: leave the space around the marks to the template.
+  const spaced = renderMarked(format, messages, contents.map(surroundingSpace), addGenerationPrompt)(trimmed);
+  if (joinParts(spaced) === rendered) {
+    return spaced;
+  }
+  // The template rewrites contents (it may cut out an earlier answer's reasoning), so its output is all there is. The
+  // names of special tokens in contents are broken up first.
+  const harmless = messages.map((message) => ({ ...message, content: breakSpecialTokens(message.content, tokenizer) }));
+  return [{ text: format.render(harmless, addGenerationPrompt), content: false }];
+}
+
+/** Renders with marks for the contents; the result fills in texts for them. */
+function renderMarked(
+  format: ChatFormat,
+  messages: readonly ChatMessage[],
+  around: readonly (readonly [string, string])[],
+  addGenerationPrompt: boolean,
+): (texts: readonly string[]) => ChatPart[] {
+  // Private-use characters around a random number: no content can contain a mark on purpose.
+  const key = randomBytes(8).readBigUInt64LE();
+  const marked = messages.map((message, index) => {
+    const [before, after] = around[index] ?? ["", ""];
+    return { ...message, content: `${before}\uE000${key}:${index}\uE001${after}` };
+  });
+  const pieces = format.render(marked, addGenerationPrompt).split(new RegExp(`\uE000${key}:(\\d+)\uE001`));
+  // split() puts the captured message number at every odd place.
+  return (texts) =>
+    pieces.map((piece, place) =>
+      place % 2 === 0 ? { text: piece, content: false } : { text: texts[Number(piece)] ?? "", content: true },
+    );
+}
+
+function surroundingSpace(content: string): [string, string] {
+  const core = content.trim();
+  if (core === "") {
+    return [content, ""];
+  }
+  const start = content.indexOf(core);
+  return [content.slice(0, start), content.slice(start + core.length)];
+}
+
+function joinParts(parts: readonly ChatPart[]): string {
+  return parts.map((part) => part.text).join("");
+}
+
+/** With an invisible space inside the name of every special token. */
+function breakSpecialTokens(text: string, tokenizer: ChatTokenizer): string {
+  const zeroWidthSpace = "\u200b";
+  let broken = "";
+  let cursor = 0;
+  for (const { start } of findTokens(text, tokenizer, (id) => isControl(id, tokenizer) || isMarker(id, tokenizer))) {
+    broken += text.slice(cursor, start + 1) + zeroWidthSpace;
+    cursor = start + 1;
+  }
+  return broken + text.slice(cursor);
+}
+
+/** Token ids of a whole chat, for callers that keep no state. */
+export function encodeChat(
+  format: ChatFormat,
+  tokenizer: ChatTokenizer,
+  messages: readonly ChatMessage[],
+  addGenerationPrompt = true,
+): number[] {
+  const parts = renderParts(format, tokenizer, messages, addGenerationPrompt);
+  return addBos(encodeParts(parts, tokenizer, findMarkers(format, tokenizer)), tokenizer);
+}
+
+/**
+ * Token ids of parts. Between two control tokens of the template, its text and the contents are encoded as one, so
+ * that merges across their border are those of the training data.
+ */
+export function encodeParts(
+  parts: readonly ChatPart[],
+  tokenizer: ChatTokenizer,
+  markers: readonly string[],
+): number[] {
+  const ids: number[] = [];
+  let plain = "";
+  const flush = () => {
+    // One by one: there may be more than a call can have arguments.
+    for (const id of plain === "" ? [] : encodePlain(plain, tokenizer)) {
+      ids.push(id);
+    }
+    plain = "";
+  };
+  for (const part of parts) {
+    if (part.content) {
+      const [first = "", ...rest] = cutMarkers(part.text, markers);
+      plain += first;
+      for (const piece of rest) {
+        flush();
+        plain = piece;
+      }
+      continue;
+    }
+    let cursor = 0;
+    for (const { id, start, end } of findTokens(part.text, tokenizer, (id) => isControl(id, tokenizer))) {
+      plain += part.text.slice(cursor, start);
+      flush();
+      ids.push(id);
+      cursor = end;
+    }
+    plain += part.text.slice(cursor);
+  }
+  flush();
+  return ids;
+}
+
+/** BOS first if the model wants it and the template did not write it. */
+export function addBos(ids: number[], tokenizer: ChatTokenizer): number[] {
+  const { bos, addBos } = tokenizer.info;
+  return addBos && bos >= 0 && ids[0] !== bos ? [bos, ...ids] : ids;
+}
+
+/** Where the special tokens that are `wanted` stand in a text. */
+function findTokens(
+  text: string,
+  tokenizer: ChatTokenizer,
+  wanted: (id: number) => boolean,
+): { id: number; start: number; end: number }[] {
+  const found: { id: number; start: number; end: number }[] = [];
+  let cursor = 0;
+  for (const id of encodePlain(text, tokenizer, true)) {
+    if (!wanted(id)) {
+      continue;
+    }
+    const name = tokenizer.piece(id, { special: true });
+    const start = text.indexOf(name, cursor);
+    if (start >= 0) {
+      cursor = start + name.length;
+      found.push({ id, start, end: cursor });
+    }
+  }
+  return found;
+}
+
+export function encodePlain(text: string, tokenizer: ChatTokenizer, parseSpecial = false): number[] {
+  return [...tokenizer.encode(text, { addSpecial: false, parseSpecial })];
+}
+
+function isControl(id: number, tokenizer: ChatTokenizer): boolean {
+  return tokenizer.piece(id) === "" && tokenizer.piece(id, { special: true }) !== "";
+}
+
+/** A user-defined token that looks like markup: tokenizers recognize those in any text. */
+function isMarker(id: number, tokenizer: ChatTokenizer): boolean {
+  return tokenizer.isEog(id) || /^<[^\s<>]+>$/.test(tokenizer.piece(id, { special: true }));
+}
+
+/**
+ * Markup of the format, and ends of answers, that the tokenizer would recognize even in plain text: what a content
+ * must not be able to say.
+ */
+export function findMarkers(format: ChatFormat, tokenizer: ChatTokenizer): string[] {
+  const ids = new Set([...encodePlain(renderSample(format), tokenizer), ...tokenizer.info.eog]);
+  return [...ids]
+    .filter((id) => isMarker(id, tokenizer))
+    .map((id) => tokenizer.piece(id, { special: true }))
+    .filter((name) => name !== "" && encodePlain(name, tokenizer).length === 1);
+}
+
+/** A chat with every role that the format knows. */
+function renderSample(format: ChatFormat): string {
+  const system = { role: "system", content: "a" };
+  const turns = [
+    { role: "user", content: "b" },
+    { role: "assistant", content: "c" },
+    { role: "user", content: "d" },
+  ];
+  try {
+    return format.render([system, ...turns], true);
+  } catch {
+    return format.render(turns, true); // no system role; a template that fails at all says so here
+  }
+}
+
+/** Cuts `text` inside every marker: its pieces, encoded one by one, hold none. */
+function cutMarkers(text: string, markers: readonly string[]): string[] {
+  const pieces: string[] = [];
+  let start = 0;
+  if (markers.length > 0) {
+    const anyMarker = new RegExp(`(?=${markers.map(escapeRegExp).join("|")})`, "g");
+    for (const match of text.matchAll(anyMarker)) {
+      pieces.push(text.slice(start, match.index + 1));
+      start = match.index + 1;
+    }
+  }
+  pieces.push(text.slice(start));
+  return pieces;
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}

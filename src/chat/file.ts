@@ -1,0 +1,99 @@
+// Chats in files: JSON with the messages and how they came about.
+
+import { readFile, stat } from "node:fs/promises";
+import { BitnetError, reasonOf } from "../system/errors.js";
+import { replaceFile } from "../system/files.js";
+import type { ChatMessage } from "./format.js";
+
+export interface SavedChat {
+  /** "" for none. */
+  system: string;
+  /** User and assistant in turn, beginning with "user". */
+  messages: ChatMessage[];
+  /** Name or file of the model. */
+  model?: string;
+  /** The chat format's name. */
+  template?: string;
+  /** Sampling and limits of the answers; for the reader, not applied when the chat is loaded. */
+  options?: Record<string, unknown>;
+}
+
+const formatName = "bitnet-chat";
+const formatVersion = 1;
+const maxFileSize = 64 << 20;
+const maxMessages = 100_000;
+
+/** Writes the chat beside `path` and renames it, so that a full disk costs neither the old file nor the chat. */
+export async function saveChat(path: string, chat: SavedChat): Promise<void> {
+  const text = `${JSON.stringify({ format: formatName, version: formatVersion, ...chat }, null, 2)}\n`;
+  try {
+    await replaceFile(path, text, 0o600);
+  } catch (error) {
+    throw new BitnetError("NOT_FOUND", `cannot save the chat to ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Reads a chat that saveChat wrote; BAD_FILE if it is anything else. */
+export async function loadChat(path: string): Promise<SavedChat> {
+  const text = await readBounded(path);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new BitnetError("BAD_FILE", `${path} is not a saved chat: it is not JSON`, { cause: error });
+  }
+  try {
+    return parseChat(value);
+  } catch (error) {
+    throw new BitnetError("BAD_FILE", `${path} is not a saved chat: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+async function readBounded(path: string): Promise<string> {
+  try {
+    const info = await stat(path);
+    if (!info.isFile()) {
+      throw new Error("it is not a regular file");
+    }
+    if (info.size > maxFileSize) {
+      throw new Error(`it has ${info.size} bytes, more than any chat (${maxFileSize})`);
+    }
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw new BitnetError("NOT_FOUND", `cannot load the chat from ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function parseChat(value: unknown): SavedChat {
+  if (!isRecord(value) || value.format !== formatName) {
+    throw new Error(`expected an object with "format": "${formatName}"`);
+  }
+  if (value.version !== formatVersion) {
+    throw new Error(`expected "version": ${formatVersion}, got ${JSON.stringify(value.version)}`);
+  }
+  const { system = "", messages, model, template } = value;
+  if (typeof system !== "string") {
+    throw new Error('"system" is not a text');
+  }
+  if (!Array.isArray(messages) || messages.length > maxMessages) {
+    throw new Error(`"messages" is not a list of at most ${maxMessages} messages`);
+  }
+  return {
+    system,
+    messages: messages.map(parseMessage),
+    model: typeof model === "string" ? model : undefined,
+    template: typeof template === "string" ? template : undefined,
+  };
+}
+
+function parseMessage(value: unknown, index: number): ChatMessage {
+  const role = index % 2 === 0 ? "user" : "assistant";
+  if (!isRecord(value) || typeof value.content !== "string" || value.role !== role) {
+    throw new Error(`message ${index + 1} is not of the form {"role": "${role}", "content": text}`);
+  }
+  return { role, content: value.content };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

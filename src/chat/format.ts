@@ -1,0 +1,197 @@
+// Chat formats: how messages become the text a model was trained on. Built-in formats by name, or any Jinja template.
+
+import { Template } from "@huggingface/jinja";
+import type { Tokenizer } from "../engine/tokenizer.js";
+import { BitnetError, toBitnetError } from "../system/errors.js";
+
+export interface ChatMessage {
+  /** "system", "user" or "assistant"; a template may know more. */
+  role: string;
+  content: string;
+}
+
+export interface ChatFormat {
+  /** A built-in name, the path of a template file, or "model" for the template inside the model file. */
+  name: string;
+  /** The whole chat as text; with `addGenerationPrompt` it ends where the answer is to begin. */
+  render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string;
+}
+
+/** What of a tokenizer the formats need: the texts of the special tokens. */
+export type FormatTokenizer = Pick<Tokenizer, "encode" | "info" | "token">;
+
+/** Special tokens as text; "" for one that the model does not have. */
+interface SpecialTexts {
+  bos: string;
+  eos: string;
+  unk: string;
+  pad: string;
+  /** Ends a message in the bitnet formats. */
+  endOfTurn: string;
+}
+
+interface BuiltinFormat {
+  message(message: ChatMessage, special: SpecialTexts): string;
+  generationPrompt: string;
+  /** Changes the messages before they are written, for formats that have no system role. */
+  prepare?(messages: readonly ChatMessage[]): ChatMessage[];
+}
+
+// BOS is in none of these: it is added once, when the text becomes tokens.
+const builtinFormats: Record<string, BuiltinFormat> = {
+  // The template of microsoft/BitNet-b1.58-2B-4T.
+  bitnet: {
+    message: ({ role, content }, { endOfTurn }) => `${capitalize(role)}: ${content.trim()}${endOfTurn}`,
+    generationPrompt: "Assistant: ",
+  },
+  // What bitnet.cpp sends: nothing ends a system message or an answer.
+  "bitnet-legacy": {
+    message: ({ role, content }, { endOfTurn }) => {
+      switch (role) {
+        case "system":
+          return `System: ${content}`;
+        case "user":
+          return `User: ${content}${endOfTurn}Assistant: `;
+        default:
+          return content;
+      }
+    },
+    generationPrompt: "",
+  },
+  chatml: {
+    message: ({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`,
+    generationPrompt: "<|im_start|>assistant\n",
+  },
+  falcon3: {
+    message: ({ role, content }, { eos }) => `<|${role}|>\n${content}${role === "assistant" ? eos : ""}\n`,
+    generationPrompt: "<|assistant|>\n",
+  },
+  falcon_e: {
+    message: ({ role, content }) => `${role}${content}\n`,
+    generationPrompt: "assistant\n",
+  },
+  gemma: {
+    message: ({ role, content }) =>
+      `<start_of_turn>${role === "assistant" ? "model" : role}\n${content.trim()}<end_of_turn>\n`,
+    generationPrompt: "<start_of_turn>model\n",
+    prepare: (messages) => mergeSystem(messages, (system, user) => `${system.trim()}\n\n${user}`),
+  },
+  llama2: {
+    message: ({ role, content }, { eos }) => (role === "assistant" ? `${content}${eos}` : `[INST] ${content} [/INST]`),
+    generationPrompt: "",
+    prepare: (messages) => mergeSystem(messages, (system, user) => `<<SYS>>\n${system}\n<</SYS>>\n\n${user}`),
+  },
+  llama3: {
+    message: ({ role, content }) => `<|start_header_id|>${role}<|end_header_id|>\n\n${content.trim()}<|eot_id|>`,
+    generationPrompt: "<|start_header_id|>assistant<|end_header_id|>\n\n",
+  },
+  phi3: {
+    message: ({ role, content }) => `<|${role}|>\n${content}<|end|>\n`,
+    generationPrompt: "<|assistant|>\n",
+  },
+  zephyr: {
+    message: ({ role, content }) => `<|${role}|>\n${content}<|endoftext|>\n`,
+    generationPrompt: "<|assistant|>\n",
+  },
+};
+
+/** Names that --chat-template accepts beside the path of a Jinja file. */
+export const chatFormatNames: readonly string[] = Object.keys(builtinFormats);
+
+const defaultFormat = "bitnet";
+// A template is a few kilobytes; this bounds what a hostile file makes the parser read.
+const maxTemplateLength = 1 << 20;
+
+/** A built-in format; USAGE if there is none of that name. */
+export function builtinFormat(name: string, tokenizer: FormatTokenizer): ChatFormat {
+  const format = Object.hasOwn(builtinFormats, name) ? builtinFormats[name] : undefined;
+  if (format === undefined) {
+    throw new BitnetError("USAGE", `no chat format "${name}"`, { hint: `one of: ${chatFormatNames.join(", ")}` });
+  }
+  const special = readSpecialTexts(tokenizer);
+  return {
+    name,
+    render: (messages, addGenerationPrompt) => {
+      const prepared = format.prepare?.(messages) ?? messages;
+      const text = prepared.map((message) => format.message(message, special)).join("");
+      return addGenerationPrompt ? text + format.generationPrompt : text;
+    },
+  };
+}
+
+/** A format from a Jinja template; `name` is what error messages call it. */
+export function jinjaFormat(source: string, name: string, tokenizer: FormatTokenizer): ChatFormat {
+  const hint = `choose another format with --chat-template NAME or FILE (${chatFormatNames.join(", ")})`;
+  const called = name === "model" ? "the model's chat template" : `the chat template ${name}`;
+  if (source.length > maxTemplateLength) {
+    throw new BitnetError("BAD_FILE", `${called} is ${source.length} characters long: at most ${maxTemplateLength}`, {
+      hint,
+    });
+  }
+  const template = attempt(() => new Template(source), `${called} cannot be compiled`, hint);
+  const special = readSpecialTexts(tokenizer);
+  return {
+    name,
+    render: (messages, addGenerationPrompt) =>
+      attempt(
+        () =>
+          template.render({
+            messages: messages.map(({ role, content }) => ({ role, content })),
+            add_generation_prompt: addGenerationPrompt,
+            bos_token: special.bos,
+            eos_token: special.eos,
+            unk_token: special.unk,
+            pad_token: special.pad,
+            tools: null,
+            documents: null,
+          }),
+        `${called} failed`,
+        hint,
+      ),
+  };
+}
+
+/**
+ * The format of a model: its own template, or the bitnet format if it has none. Early converters of bitnet.cpp wrote
+ * a template that no program ever evaluated and that the models were not trained on; it stands for the bitnet format.
+ */
+export function modelFormat(chatTemplate: string | null, tokenizer: FormatTokenizer): ChatFormat {
+  if (chatTemplate === null || chatTemplate.trim() === "" || chatTemplate.includes("BITNETAssistant")) {
+    return builtinFormat(defaultFormat, tokenizer);
+  }
+  return jinjaFormat(chatTemplate, "model", tokenizer);
+}
+
+function attempt<T>(body: () => T, what: string, hint: string): T {
+  try {
+    return body();
+  } catch (error) {
+    const [firstLine = ""] = toBitnetError(error).message.split("\n");
+    throw new BitnetError("BAD_FILE", `${what}: ${firstLine}`, { hint, cause: error });
+  }
+}
+
+function readSpecialTexts(tokenizer: FormatTokenizer): SpecialTexts {
+  const { bos, eos, unk, pad } = tokenizer.info;
+  const text = (id: number) => (id < 0 ? "" : tokenizer.token(id));
+  // Base models of the first generation have no <|eot_id|>; for them it would be eight meaningless tokens.
+  const eot = "<|eot_id|>";
+  const hasEot = tokenizer.encode(eot, { addSpecial: false, parseSpecial: true }).length === 1;
+  return { bos: text(bos), eos: text(eos), unk: text(unk), pad: text(pad), endOfTurn: hasEot ? eot : text(eos) };
+}
+
+function capitalize(role: string): string {
+  return role.charAt(0).toUpperCase() + role.slice(1).toLowerCase();
+}
+
+/** The system message becomes part of the first user message. */
+function mergeSystem(messages: readonly ChatMessage[], join: (system: string, user: string) => string): ChatMessage[] {
+  const [first, second, ...rest] = messages;
+  if (first?.role !== "system") {
+    return [...messages];
+  }
+  if (second?.role !== "user") {
+    return [{ role: "user", content: join(first.content, "") }, ...messages.slice(1)];
+  }
+  return [{ role: "user", content: join(first.content, second.content) }, ...rest];
+}

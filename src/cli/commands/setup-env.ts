@@ -1,0 +1,226 @@
+// bitnet setup-env: download a model and make it ready to run, the twin of setup_env.py.
+
+import { appendFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { registeredModels } from "../../hub/registry.js";
+import { type SetupResult, type SetupType, setupModel, setupTypes } from "../../models/setup.js";
+import { type BitnetError, toBitnetError } from "../../system/errors.js";
+import { interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
+import { createProgress, formatBytes, type Progress } from "../terminal/progress.js";
+
+interface SetupEnvOptions {
+  hfRepo?: string;
+  modelDir: string;
+  logDir: string;
+  quantType: SetupType;
+  quantEmbd?: string | true;
+  kernelConfig?: string;
+  usePretuned?: boolean;
+  json?: boolean;
+}
+
+const embeddingTypes = ["f32", "f16", "bf16", "q8_0", "q6_k", "q5_0", "q4_0"];
+
+export default function configureSetupEnv(command: Command): void {
+  const models = registeredModels.map(
+    ({ repo, parameters, kind, license }) => `  ${repo.padEnd(40)}${parameters.padEnd(6)}${kind.padEnd(11)}${license}`,
+  );
+  command
+    .option("--hf-repo <repo>", "model on the Hugging Face hub, owner/name[@revision] (also -hr)")
+    .option("--model-dir <dir>", "where models go; without -hr the folder of a checkpoint (also -md)", "models")
+    .option("--log-dir <dir>", "where the logs of the steps go (also -ld)", "logs")
+    .addOption(
+      new Option("-q, --quant-type <type>", "type of the ternary weights")
+        .choices([...setupTypes])
+        .default("i2_s")
+        .argParser(parseType),
+    )
+    .option(
+      "--quant-embd [type]",
+      `type of the token embedding: ${embeddingTypes.join(", ")}; f16 if no type follows`,
+      parseEmbeddingType,
+    )
+    .option(
+      "--kernel-config <file>",
+      "kernel_config.ini for tl1 and tl2 of a model whose shapes bitnet.cpp does not know",
+    )
+    .option("-p, --use-pretuned", "accepted; kernels need no tuning here")
+    .option("--json", "print the result as one JSON object on stdout")
+    .addHelpText(
+      "after",
+      `
+Models known to work (any other ternary model of the hub may be named, too):
+${models.join("\n")}
+
+Examples:
+  $ bitnet setup-env -hr microsoft/BitNet-b1.58-2B-4T -q i2_s
+  $ bitnet setup-env -hr tiiuae/Falcon-E-1B-Instruct -q tl2 --quant-embd q6_k
+  $ bitnet setup-env -md models/my-checkpoint -q tq2_0
+
+The download continues where it stopped when the same command is run again. HF_TOKEN, HF_HOME, HF_HUB_CACHE,
+HF_ENDPOINT, HF_HUB_OFFLINE and https_proxy are read as by Python's huggingface_hub, with which the cache is shared.`,
+    )
+    .action(async (options: SetupEnvOptions) => {
+      if (options.hfRepo === undefined && command.getOptionValueSource("modelDir") === "default") {
+        command.error("no model is named: expected -hr OWNER/NAME, or -md with a checkpoint's folder", { exitCode: 2 });
+      }
+      await setupEnv(options);
+    });
+}
+
+async function setupEnv(options: SetupEnvOptions): Promise<void> {
+  const { hfRepo: repository, modelDir, logDir, quantType: type } = options;
+  const embeddingType = options.quantEmbd === true ? "f16" : options.quantEmbd;
+  const logs = openLogs(logDir);
+  log("no compile step needed: every kernel is in this program and is chosen when a model is loaded");
+  if (options.usePretuned) {
+    note("--use-pretuned has no effect: there are no kernels to generate");
+  }
+  const display = createDisplay(logs);
+  let result: SetupResult;
+  try {
+    result = await setupModel({
+      repository,
+      modelDir,
+      type,
+      embeddingType,
+      kernelConfig: options.kernelConfig,
+      signal: interruptSignal(),
+      onNote: display.note,
+      onDownload: ({ file, doneBytes, totalBytes, allDoneBytes, allTotalBytes, cachedBytes }) => {
+        display.step("download_model");
+        display.progress("downloading").update(file, doneBytes, totalBytes, cachedBytes);
+        display.progress("downloading").update(undefined, allDoneBytes, allTotalBytes, allDoneBytes);
+      },
+      onConvert: ({ doneBytes, totalBytes }) => {
+        display.step(`convert_to_${type}`);
+        display.progress("converting").update(undefined, doneBytes, totalBytes);
+      },
+    });
+  } catch (error) {
+    display.stop();
+    throw explainFailure(error, logs);
+  }
+  display.stop();
+  logs.write(JSON.stringify(result));
+  if (options.json) {
+    writeJson({ ...result, next: nextCommand(result, options) });
+  } else {
+    printResult(result, options);
+  }
+}
+
+function printResult(result: SetupResult, options: SetupEnvOptions): void {
+  const { path, bytes, type, origin, architecture, report } = result;
+  if (origin === "existing") {
+    log(`GGUF model already exists at ${path}`);
+  } else if (report !== undefined) {
+    const { minus, zero, plus } = report.ternary;
+    log(`weights: ${minus} of -1, ${zero} of 0, ${plus} of +1; read back and verified`);
+  }
+  log(`GGUF model saved at ${path} (${architecture}, ${type}, ${formatBytes(bytes)})`);
+  const next = nextCommand(result, options);
+  write(next === undefined ? `${path}\n` : `${next}\n`);
+}
+
+/** What to type next, where there is something to run. */
+function nextCommand({ path, kind }: SetupResult, { kernelConfig }: SetupEnvOptions): string | undefined {
+  if (kind === "embedding") {
+    return undefined; // it writes no text
+  }
+  const tiles = kernelConfig === undefined ? "" : ` --kernel-config ${quoteArgument(kernelConfig)}`;
+  const prompt = kind === "instruct" ? '-p "You are a helpful assistant" -cnv' : '-p "Once upon a time"';
+  return `bitnet run -m ${quoteArgument(path)}${tiles} ${prompt}`;
+}
+
+function quoteArgument(text: string): string {
+  return /^[\w./@+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+interface Logs {
+  folder: string;
+  /** Names the file that lines go to from now on. */
+  begin(step: string): void;
+  write(text: string): void;
+}
+
+/** One file per step, as setup_env.py writes them; each run starts them anew. */
+function openLogs(folder: string): Logs {
+  mkdirSync(folder, { recursive: true });
+  let file = join(folder, "setup.log");
+  const started = new Set<string>();
+  return {
+    folder,
+    begin(step) {
+      file = join(folder, `${step}.log`);
+    },
+    write(text) {
+      const flag = started.has(file) ? "a" : "w";
+      started.add(file);
+      appendFileSync(file, `${new Date().toISOString()} ${text}\n`, { flag });
+    },
+  };
+}
+
+interface Display {
+  note(text: string): void;
+  step(name: string): void;
+  /** The bars of this kind of work; replaces those of the work before. */
+  progress(what: string): Progress;
+  stop(): void;
+}
+
+function createDisplay(logs: Logs): Display {
+  let shown: { what: string; progress: Progress } | undefined;
+  const stop = () => {
+    shown?.progress.stop();
+    shown = undefined;
+  };
+  return {
+    note(text) {
+      logs.write(text);
+      if (shown === undefined) {
+        log(text);
+      } else {
+        shown.progress.line(text);
+      }
+    },
+    step(name) {
+      logs.begin(name);
+    },
+    progress(what) {
+      if (shown?.what !== what) {
+        stop();
+        shown = { what, progress: createProgress(what) };
+      }
+      return shown.progress;
+    },
+    stop,
+  };
+}
+
+function explainFailure(thrown: unknown, logs: Logs): BitnetError {
+  const error = toBitnetError(thrown);
+  logs.write(error.code === "ABORTED" ? "stopped" : `${error.message}${error.hint ? ` (${error.hint})` : ""}`);
+  if (error.code === "ABORTED") {
+    note("stopped; the same command continues where it stopped");
+  }
+  return error;
+}
+
+function parseType(text: string): SetupType {
+  const type = setupTypes.find((candidate) => candidate === text.toLowerCase());
+  if (type === undefined) {
+    throw new InvalidArgumentError(`Expected one of ${setupTypes.join(", ")}.`);
+  }
+  return type;
+}
+
+function parseEmbeddingType(text: string): string {
+  const type = text.toLowerCase();
+  if (!embeddingTypes.includes(type)) {
+    throw new InvalidArgumentError(`Expected one of ${embeddingTypes.join(", ")}.`);
+  }
+  return type;
+}

@@ -1,0 +1,147 @@
+// bitnet tune: the fastest settings for this machine, found by measuring; the twin of tune_gemm_config.py.
+
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { formatSpeed, toMarkdown } from "../../bench/report.js";
+import type { Comparison, Phase, Trial } from "../../bench/search.js";
+import { bytesBeyondCaches, type TuneReport, tokensOf, tune } from "../../bench/tune.js";
+import { findTuningFile, resetTuning, saveTuning } from "../../engine/tuning.js";
+import { describeMachine, formatMachine } from "../../native/machine.js";
+import { BitnetError, reasonOf } from "../../system/errors.js";
+import { findTarget } from "../../system/files.js";
+import { integerFrom } from "../parsers.js";
+import { interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
+import { formatBytes } from "../terminal/progress.js";
+
+interface TuneOptions {
+  model?: string;
+  threads?: number;
+  quick?: boolean;
+  nPrompt: number;
+  nGen: number;
+  repetitions?: number;
+  output?: string;
+  dryRun?: boolean;
+  reset?: boolean;
+  json?: boolean;
+}
+
+export default function configureTune(command: Command): void {
+  command
+    .option("-m, --model <file>", "GGUF file to measure with (default: random weights in the shapes of the 2B model)")
+    .option("-t, --threads <n>", "tune for so many threads (default: finds the best number)", integerFrom(1, 1024))
+    .option("--quick", "fewer values and repetitions")
+    .option("-p, --n-prompt <n>", "tokens of the prompts that are timed", integerFrom(1, 2 ** 16), 256)
+    .option("-n, --n-gen <n>", "tokens that are decoded", integerFrom(1, 2 ** 16), 16)
+    .option("-r, --repetitions <n>", "pairs of a comparison (default: 5, with --quick 3)", integerFrom(1, 1000))
+    .option("--output <file>", "tuning file to write (default: BITNET_TUNING, else ~/.cache/bitnet/tuning.json)")
+    .option("--dry-run", "save nothing")
+    .option("--reset", "forget what was found for this machine, and measure nothing")
+    .option("--json", "print one JSON object, with everything that was tried")
+    .addHelpText(
+      "after",
+      `
+What is found is used by every command on this machine from then on. It changes the speed alone: results stay the same,
+bit by bit. --kernel and -t win over it, and BITNET_TUNING=none turns it off.
+
+Examples:
+  $ bitnet tune
+  $ bitnet tune -m model.gguf --quick
+  $ bitnet tune --reset`,
+    )
+    .action((options: TuneOptions) => (options.reset ? reset(options) : run(options)));
+}
+
+function fileOf({ output }: TuneOptions): string | undefined {
+  return output === undefined ? findTuningFile() : resolve(output);
+}
+
+async function reset(options: TuneOptions): Promise<void> {
+  const file = fileOf(options);
+  const isReset = file !== undefined && (await resetTuning(file));
+  if (options.json) {
+    writeJson({ file: file ?? null, reset: isReset });
+  } else {
+    write(isReset ? `Forgotten: this machine's entry in ${file}\n` : "There is nothing to forget for this machine.\n");
+  }
+}
+
+async function run(options: TuneOptions): Promise<void> {
+  const file = options.dryRun ? undefined : fileOf(options);
+  if (file === undefined && !options.dryRun) {
+    throw new BitnetError("USAGE", 'BITNET_TUNING is "none": there is no file to save to', {
+      hint: "name one with --output FILE, or measure with --dry-run",
+    });
+  }
+  if (file !== undefined) {
+    await checkTarget(file);
+  }
+  const { model, threads, nPrompt: prompt, nGen: generate } = options;
+  const report = await tune({
+    model,
+    threads,
+    quick: options.quick ?? false,
+    prompt,
+    generate,
+    repetitions: options.repetitions ?? (options.quick ? 3 : 5),
+    signal: interruptSignal(),
+    onProgress: log,
+    onTrial: logTrial,
+  });
+  if (report.model.weightBytes < bytesBeyondCaches) {
+    const size = formatBytes(report.model.weightBytes);
+    note(`the weights of ${model} (${size}) fit in caches: a larger model may want other settings`);
+  }
+  if (file !== undefined) {
+    await saveTuning(file, report.entry);
+  }
+  if (options.json) {
+    writeJson({ machine: describeMachine(), ...report, file: file ?? null });
+  } else {
+    write(formatTuning(report, file));
+  }
+}
+
+/** Minutes of measuring should not end with a file that cannot be written. */
+async function checkTarget(file: string): Promise<void> {
+  try {
+    await findTarget(file);
+  } catch (error) {
+    throw new BitnetError("USAGE", `${file}: ${reasonOf(error)}`);
+  }
+}
+
+function logTrial({ step, from, to, gain, adopted }: Trial): void {
+  log(`${step} ${from} -> ${to}: ${formatGain(gain)}${adopted ? ", adopted" : ""}`);
+}
+
+const phaseNames: Record<Phase, (tokens: { prompt: number; generate: number }) => string> = {
+  prefill: ({ prompt }) => `prefill, ${prompt} tokens`,
+  few: () => "prefill, 2 to 24 tokens",
+  decode: ({ generate }) => `decode, ${generate} tokens`,
+};
+
+export function formatTuning(report: TuneReport, file: string | undefined): string {
+  const toRow = ({ phase, before, after, gain }: Comparison) => [
+    phaseNames[phase](report),
+    formatSpeed(tokensOf(phase, report) / before),
+    formatSpeed(tokensOf(phase, report) / after),
+    formatGain(gain),
+  ];
+  const table = toMarkdown(
+    [["test", "t/s before", "t/s after", "gain"], ...report.comparisons.map(toRow)],
+    new Set([1, 2, 3]),
+  );
+  const { kernel, threads, parameters } = report.entry;
+  const changes = Object.entries({ kernel, threads, ...parameters }).filter(([, value]) => value !== undefined);
+  const found =
+    changes.length === 0
+      ? "The defaults are the best here.\n"
+      : `Best here: ${changes.map(([name, value]) => `${name} ${value}`).join(", ")}.\n`;
+  const saved = file === undefined ? "Nothing was saved.\n" : `Saved in ${file}.\n`;
+  return `${formatMachine(describeMachine())}\n\n${table}\n${found}${saved}`;
+}
+
+function formatGain(gain: number): string {
+  return `${gain < 0 ? "" : "+"}${(100 * gain).toFixed(1)} %`;
+}

@@ -1,0 +1,466 @@
+// bitnet run -cnv: the loop of a conversation, its commands, Ctrl-C.
+
+import type { EventEmitter } from "node:events";
+import { readFile } from "node:fs/promises";
+import { type AnswerResult, type AnswerTokenizer, answerChat } from "../chat/answer.js";
+import { Chat } from "../chat/chat.js";
+import { loadChat, saveChat } from "../chat/file.js";
+import { builtinFormat, type ChatFormat, chatFormatNames, jinjaFormat, modelFormat } from "../chat/format.js";
+import type { GenerateOptions, GenerateTimings } from "../engine/generate.js";
+import type { Model, ModelInfo, Session } from "../engine/model.js";
+import type { CacheType } from "../native/addon.js";
+import { BitnetError, toBitnetError } from "../system/errors.js";
+import { closest } from "./terminal/closest.js";
+import { defaultHistoryFile, HistoryFile, Repl, type ReplInput, type ReplOutput } from "./terminal/repl.js";
+import { describeTimings, Screen } from "./terminal/screen.js";
+
+export interface ConversationOptions {
+  /** Default: none. */
+  systemPrompt?: string;
+  /** Default: as Model.createSession. */
+  contextSize?: number;
+  cacheType?: CacheType;
+  /** Name of a built-in format or path of a Jinja file. Default: the model's own template, else "bitnet". */
+  chatTemplate?: string;
+  /** For every answer; `maxTokens` is the limit of one answer. */
+  generate?: GenerateOptions;
+  /** One JSON object per answer instead of text. Default: false. */
+  json?: boolean;
+  /** Nothing on stderr but errors. Default: false. */
+  quiet?: boolean;
+  /** Path of the input history; false keeps none. Default: in the user's state directory. */
+  historyFile?: string | false;
+  /** Recorded in saved chats. Default: the name in the model file. */
+  modelName?: string;
+}
+
+export interface ConversationIo {
+  stdin: ReplInput;
+  stdout: ReplOutput;
+  stderr: ReplOutput;
+  /** Where SIGINT comes from. */
+  signals: Pick<EventEmitter, "on" | "off">;
+}
+
+export type ConversationSession = Pick<Session, "contextSize" | "generate" | "timings" | "tokens" | "close">;
+
+export interface ConversationModel {
+  readonly info: Pick<ModelInfo, "chatTemplate" | "name">;
+  readonly tokenizer: AnswerTokenizer;
+  createSession(options: { contextSize?: number; cacheType?: CacheType }): ConversationSession;
+}
+
+// A real model must be good enough for a conversation.
+type Assert<T extends true> = T;
+export type ModelIsConversationModel = Assert<Model extends ConversationModel ? true : false>;
+
+/**
+ * Talks until the end of the input or /exit; throws ABORTED after a second Ctrl-C. What cannot work at all (template,
+ * system prompt longer than the context) throws before anything is read.
+ */
+export async function runConversation(
+  model: ConversationModel,
+  options: ConversationOptions = {},
+  io: ConversationIo = { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, signals: process },
+): Promise<void> {
+  const format = await chooseFormat(model, options.chatTemplate);
+  const session = model.createSession({ contextSize: options.contextSize, cacheType: options.cacheType });
+  const screen = new Screen(io.stdout, io.stderr, options);
+  let conversation: Conversation | undefined;
+  try {
+    const chat = startChat(format, model, session, options.systemPrompt ?? "");
+    const history = await openHistory(options, io, screen);
+    const repl = new Repl({
+      input: io.stdin,
+      output: screen.promptOutput,
+      history: history?.lines,
+      onLine: (line) => history?.file.add(line),
+    });
+    conversation = new Conversation(model, session, chat, repl, screen, options);
+    screen.hint(describeStart(model, format, session, options));
+    await conversation.run(io.signals);
+    const failure = await history?.file.finish();
+    if (failure !== undefined) {
+      screen.hint(`the input history was not kept: ${failure.message}`);
+    }
+  } finally {
+    session.close();
+    if (conversation !== undefined) {
+      screen.reportTotals(conversation.totals);
+    }
+  }
+}
+
+async function chooseFormat(model: ConversationModel, choice: string | undefined): Promise<ChatFormat> {
+  if (choice === undefined) {
+    return modelFormat(model.info.chatTemplate, model.tokenizer);
+  }
+  if (chatFormatNames.includes(choice)) {
+    return builtinFormat(choice, model.tokenizer);
+  }
+  let source: string;
+  try {
+    source = await readFile(choice, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const what = code === "ENOENT" ? "is neither a chat format nor a file" : `cannot be read (${code})`;
+    throw new BitnetError("NOT_FOUND", `--chat-template ${choice} ${what}`, {
+      hint: `a Jinja file, or one of: ${chatFormatNames.join(", ")}`,
+      cause: error,
+    });
+  }
+  return jinjaFormat(source, choice, model.tokenizer);
+}
+
+/** An empty chat with this system prompt, if the format and the context allow it. */
+function startChat(format: ChatFormat, model: ConversationModel, session: ConversationSession, system: string): Chat {
+  const chat = new Chat(format, model.tokenizer);
+  chat.system = system;
+  chat.addUser("Hi");
+  const length = chat.promptIds().length;
+  if (system !== "" && length > session.contextSize - minTurnLength) {
+    throw new BitnetError(
+      "USAGE",
+      `the system prompt is too long: it leaves no room for a chat in the context of ${session.contextSize} tokens`,
+      { hint: "shorten it or use a larger context (-c)" },
+    );
+  }
+  chat.clear();
+  return chat;
+}
+
+async function openHistory(
+  options: ConversationOptions,
+  io: ConversationIo,
+  screen: Screen,
+): Promise<{ file: HistoryFile; lines: string[] } | undefined> {
+  if (options.historyFile === false || !(io.stdin.isTTY && screen.promptOutput.isTTY)) {
+    return undefined;
+  }
+  const file = new HistoryFile(options.historyFile ?? defaultHistoryFile());
+  try {
+    return { file, lines: await file.load() };
+  } catch (error) {
+    screen.hint(`no input history: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+function describeStart(
+  model: ConversationModel,
+  format: ChatFormat,
+  session: ConversationSession,
+  options: ConversationOptions,
+): string {
+  const name = options.modelName ?? model.info.name ?? "model";
+  const lines = [`${name}, context of ${session.contextSize} tokens. /help lists the commands, Ctrl-D leaves.`];
+  if (options.chatTemplate === undefined && !model.info.chatTemplate) {
+    lines.push(`The model has no chat template; using the ${format.name} format. It may not know how to chat.`);
+  }
+  return lines.join("\n");
+}
+
+const prompt = "> ";
+const continuedPrompt = ". ";
+// Two Ctrl-C within this time leave the conversation.
+const doubleInterruptMs = 2000;
+// A system prompt must leave room for this many tokens beside the shortest of messages.
+const minTurnLength = 16;
+
+interface CommandEntry {
+  usage: string;
+  help: string;
+  run: (argument: string) => Promise<void> | void;
+}
+
+class Conversation {
+  readonly #model: ConversationModel;
+  readonly #session: ConversationSession;
+  readonly #chat: Chat;
+  readonly #repl: Repl;
+  readonly #screen: Screen;
+  readonly #options: ConversationOptions;
+  readonly #commands: Record<string, CommandEntry>;
+  readonly totals: GenerateTimings = {
+    promptTokens: 0,
+    reusedTokens: 0,
+    promptMs: 0,
+    generatedTokens: 0,
+    generateMs: 0,
+  };
+  #lastAnswer: AnswerResult | undefined;
+  #answers = 0;
+  #answering: AbortController | undefined;
+  #lastInterrupt = Number.NEGATIVE_INFINITY;
+  #leaving: "no" | "done" | "interrupted" = "no";
+
+  constructor(
+    model: ConversationModel,
+    session: ConversationSession,
+    chat: Chat,
+    repl: Repl,
+    screen: Screen,
+    options: ConversationOptions,
+  ) {
+    this.#model = model;
+    this.#session = session;
+    this.#chat = chat;
+    this.#repl = repl;
+    this.#screen = screen;
+    this.#options = options;
+    this.#commands = this.#createCommands();
+  }
+
+  async run(signals: ConversationIo["signals"]): Promise<void> {
+    const interrupt = () => this.#interruptBySignal();
+    signals.on("SIGINT", interrupt);
+    try {
+      while (this.#leaving === "no") {
+        await this.#takeTurn();
+      }
+    } finally {
+      signals.off("SIGINT", interrupt);
+      this.#repl.close();
+    }
+    if (this.#leaving === "interrupted") {
+      throw new BitnetError("ABORTED", "left by Ctrl-C");
+    }
+  }
+
+  async #takeTurn(): Promise<void> {
+    const event = await this.#repl.read(prompt, continuedPrompt);
+    if (event.kind === "end") {
+      this.#leaving = "done";
+      if (this.#repl.isInteractive) {
+        this.#screen.promptOutput.write("\n");
+      }
+      return;
+    }
+    if (event.kind === "interrupt") {
+      this.#interruptReading(event.empty);
+      return;
+    }
+    this.#lastInterrupt = Number.NEGATIVE_INFINITY;
+    const text = event.text;
+    const command = /^\/([A-Za-z?]+)(?:\s+(.*))?$/s.exec(text.trim());
+    if (command !== null) {
+      await this.#runCommand(command[1] ?? "", command[2] ?? "");
+    } else if (text.trim() !== "") {
+      // Two slashes send a message that begins with one.
+      await this.#answerMessage(text.startsWith("//") ? text.slice(1) : text);
+    }
+  }
+
+  async #answerMessage(text: string): Promise<void> {
+    await this.#reportErrors(async () => {
+      this.#chat.addUser(text);
+      await this.#answer();
+    });
+  }
+
+  /** Errors end what was asked for, not the conversation; unless they are faults of this program. */
+  async #reportErrors(body: () => Promise<void>): Promise<void> {
+    try {
+      await body();
+    } catch (thrown) {
+      const error = toBitnetError(thrown);
+      if (error.code === "INTERNAL") {
+        throw error;
+      }
+      this.#screen.error(error);
+      if (this.#screen.json) {
+        this.#screen.result({ error: { code: error.code, message: error.message } });
+      }
+    }
+  }
+
+  /** Answers the last user message. */
+  async #answer(): Promise<void> {
+    const controller = new AbortController();
+    this.#answering = controller;
+    try {
+      const options = { ...this.#options.generate, seed: this.#nextSeed(), signal: controller.signal };
+      const pieces = answerChat(this.#chat, this.#session, this.#model.tokenizer, options);
+      let next = await pieces.next();
+      for (; !next.done; next = await pieces.next()) {
+        if (!this.#screen.json) {
+          this.#screen.answer(next.value);
+        }
+      }
+      this.#finishAnswer(next.value);
+    } finally {
+      this.#answering = undefined;
+    }
+  }
+
+  #finishAnswer(answer: AnswerResult): void {
+    this.#lastAnswer = answer;
+    for (const [key, value] of Object.entries(answer.timings) as [keyof GenerateTimings, number][]) {
+      this.totals[key] += value;
+    }
+    if (this.#screen.json) {
+      const { text, ...rest } = answer;
+      this.#screen.result({ role: "assistant", content: text, ...rest });
+    } else if (!answer.text.endsWith("\n")) {
+      this.#screen.answer("\n");
+    }
+    const { contextSize } = this.#session;
+    if (answer.droppedTurns > 0) {
+      const turns = answer.droppedTurns === 1 ? "oldest turn was" : `${answer.droppedTurns} oldest turns were`;
+      this.#screen.hint(`(the context of ${contextSize} tokens is full: the ${turns} forgotten)`);
+    }
+    if (answer.finishReason === "context") {
+      this.#screen.hint(`(stopped: the context of ${contextSize} tokens is full)`);
+    } else if (answer.finishReason === "length") {
+      this.#screen.hint(`(stopped after ${answer.timings.generatedTokens} tokens: see -n)`);
+    } else if (answer.finishReason === "aborted" && this.#leaving === "no") {
+      this.#screen.hint("(stopped; Ctrl-C once more leaves)");
+    }
+  }
+
+  /** A given seed counts up, so that /regen says something new and a whole conversation can be repeated. */
+  #nextSeed(): number | undefined {
+    const { seed } = this.#options.generate ?? {};
+    const step = this.#answers++;
+    return seed === undefined ? undefined : (seed + step) % Number.MAX_SAFE_INTEGER;
+  }
+
+  #interruptBySignal(): void {
+    if (this.#answering === undefined) {
+      if (!this.#repl.isInteractive) {
+        this.#leaving = "interrupted"; // also when the signal comes between two reads
+      }
+      this.#repl.interrupt();
+    } else if (this.#answering.signal.aborted) {
+      this.#leaving = "interrupted";
+    } else {
+      this.#lastInterrupt = performance.now();
+      this.#answering.abort();
+    }
+  }
+
+  #interruptReading(empty: boolean): void {
+    const now = performance.now();
+    if (empty && now - this.#lastInterrupt < doubleInterruptMs) {
+      this.#leaving = "interrupted";
+    } else if (empty) {
+      this.#lastInterrupt = now;
+      this.#screen.hint("(Ctrl-C once more, Ctrl-D or /exit leaves)");
+    }
+  }
+
+  async #runCommand(name: string, argument: string): Promise<void> {
+    const known = name === "?" ? "help" : name.toLowerCase();
+    const command = Object.hasOwn(this.#commands, known) ? this.#commands[known] : undefined;
+    if (command === undefined) {
+      const meant = closest(known, Object.keys(this.#commands));
+      const suggestion = meant === undefined ? "" : `did you mean /${meant}? `;
+      this.#screen.error(
+        new BitnetError("USAGE", `unknown command /${name}`, {
+          hint: `${suggestion}/help lists the commands; a message that begins with / needs another / before it`,
+        }),
+      );
+      return;
+    }
+    await this.#reportErrors(async () => command.run(argument.trim()));
+  }
+
+  #createCommands(): Record<string, CommandEntry> {
+    return {
+      help: { usage: "/help", help: "this list", run: () => this.#showHelp() },
+      clear: { usage: "/clear", help: "forget the chat; the system prompt stays", run: () => this.#clear() },
+      system: {
+        usage: "/system [TEXT]",
+        help: 'show or change the system prompt; "" removes it',
+        run: (text) => this.#system(text),
+      },
+      regen: { usage: "/regen", help: "answer the last message again", run: () => this.#regenerate() },
+      save: { usage: "/save FILE", help: "write the chat to a JSON file", run: (path) => this.#save(path) },
+      load: { usage: "/load FILE", help: "go on with a saved chat", run: (path) => this.#load(path) },
+      stats: { usage: "/stats", help: "tokens and speed", run: () => this.#showStats() },
+      exit: {
+        usage: "/exit",
+        help: "leave, as Ctrl-D does",
+        run: () => {
+          this.#leaving = "done";
+        },
+      },
+    };
+  }
+
+  #showHelp(): void {
+    const commands = Object.values(this.#commands).map(({ usage, help }) => `${usage.padEnd(15)} ${help}`);
+    this.#screen.say(
+      [
+        ...commands,
+        `A \\ at the end of a line continues the message; """ begins and ends one of many lines.`,
+        "Ctrl-C stops an answer. Arrow keys edit the line and bring back earlier ones.",
+      ].join("\n"),
+    );
+  }
+
+  #clear(): void {
+    this.#chat.clear();
+    this.#screen.hint("(the chat is forgotten)");
+  }
+
+  #system(text: string): void {
+    if (text === "") {
+      this.#screen.say(this.#chat.system === "" ? "(no system prompt)" : this.#chat.system);
+      return;
+    }
+    this.#useSystem(text === '""' ? "" : text);
+    this.#screen.hint(this.#chat.system === "" ? "(no system prompt now)" : "(the system prompt is changed)");
+  }
+
+  #useSystem(text: string): void {
+    startChat(this.#chat.format, this.#model, this.#session, text); // throws if it cannot be used
+    this.#chat.system = text;
+  }
+
+  async #regenerate(): Promise<void> {
+    if (!this.#chat.removeAnswer() && !this.#chat.isUnanswered) {
+      throw new BitnetError("USAGE", "there is no answer yet");
+    }
+    await this.#answer();
+  }
+
+  async #save(path: string): Promise<void> {
+    requirePath(path, "/save");
+    const { signal, logitBias, ...options } = this.#options.generate ?? {};
+    await saveChat(path, {
+      model: this.#options.modelName ?? this.#model.info.name ?? undefined,
+      template: this.#chat.format.name,
+      system: this.#chat.system,
+      messages: [...this.#chat.messages],
+      options: { ...options, contextSize: this.#session.contextSize },
+    });
+    this.#screen.hint(`(saved to ${path})`);
+  }
+
+  async #load(path: string): Promise<void> {
+    requirePath(path, "/load");
+    const saved = await loadChat(path);
+    this.#useSystem(saved.system);
+    this.#chat.restore(saved.messages);
+    this.#screen.hint(`(${saved.messages.length} messages loaded from ${path})`);
+  }
+
+  #showStats(): void {
+    const answer = this.#lastAnswer;
+    const lines = [
+      `messages: ${this.#chat.messages.length}`,
+      `context:  ${this.#session.tokens().length} of ${this.#session.contextSize} tokens`,
+    ];
+    if (answer !== undefined) {
+      lines.push("last answer", describeTimings(answer.timings), "all answers", describeTimings(this.totals));
+    }
+    this.#screen.say(lines.join("\n"));
+  }
+}
+
+function requirePath(path: string, command: string): void {
+  if (path === "") {
+    throw new BitnetError("USAGE", `${command} needs the name of a file`);
+  }
+}

@@ -1,0 +1,94 @@
+// Parsers of option values: numbers, lists, token ids. Nothing here knows a command.
+
+import { InvalidArgumentError } from "commander";
+import { type CacheType, cacheTypes } from "../native/addon.js";
+
+/** A parser for an integer option. */
+export function integerFrom(min: number, max = 2 ** 31 - 1): (text: string) => number {
+  return (text) => {
+    const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) {
+      throw new InvalidArgumentError(`Expected an integer from ${min} to ${max}.`);
+    }
+    return value;
+  };
+}
+
+/** f16 or q8; llama.cpp calls the latter q8_0. Keys and values are kept alike. */
+export function parseCacheType(text: string, earlier?: CacheType): CacheType {
+  const type = cacheTypes.find((name) => name === text || (name === "q8" && text === "q8_0"));
+  if (type === undefined) {
+    throw new InvalidArgumentError(`Expected ${cacheTypes.join(" or ")}.`);
+  }
+  if (earlier !== undefined && earlier !== type) {
+    throw new InvalidArgumentError("Keys and values are kept in the same type; give it once.");
+  }
+  return type;
+}
+
+/** A parser for a decimal option. */
+export function numberFrom(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) {
+      throw new InvalidArgumentError(`Expected a number from ${min} to ${max}.`);
+    }
+    return value;
+  };
+}
+
+/** `ID+BIAS` or `ID-BIAS`, collected into a map; the bias may be `-inf`. */
+export function collectBias(text: string, earlier: ReadonlyMap<number, number> = new Map()): Map<number, number> {
+  const match = /^(\d+)([+-])(\d+\.?\d*|\.\d+|inf)$/.exec(text);
+  if (match === null || text.endsWith("+inf")) {
+    throw new InvalidArgumentError("Expected a token id and a bias, like 15043+1.5, 29905-2 or 11-inf.");
+  }
+  const size = match[3] === "inf" ? Number.POSITIVE_INFINITY : Number(match[3]);
+  return new Map(earlier).set(Number(match[1]), match[2] === "-" ? -size : size);
+}
+
+/** For options that may be repeated. */
+export function collectText(text: string, earlier: readonly string[] = []): string[] {
+  return [...earlier, text];
+}
+
+/** Token ids separated by commas or spaces, or as a JSON array. */
+export function parseIds(text: string): number[] {
+  const words = text
+    .replace(/^\s*\[|\]\s*$/g, " ")
+    .split(/[\s,]+/)
+    .filter((word) => word !== "");
+  const bad = words.find((word) => !/^\d{1,9}$/.test(word));
+  if (bad !== undefined) {
+    throw new InvalidArgumentError(`Expected token ids like 1,2,3; "${bad}" is not one.`);
+  }
+  return words.map(Number);
+}
+
+/** Replaces \n, \r, \t, \', \", \\ and \xHH as llama-cli does; other backslashes stay. */
+export function unescapeText(text: string): string {
+  const simple: Record<string, string> = { n: "\n", r: "\r", t: "\t", "'": "'", '"': '"', "\\": "\\" };
+  return text.replace(/\\(?:x([0-9a-fA-F]{2})|([nrt'"\\]))/g, (_, hex: string | undefined, letter: string) =>
+    hex === undefined ? (simple[letter] ?? "") : String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}
+
+/** A parser for a list of integers; a repeated option adds to it. */
+export function listFrom(min: number, max: number): (text: string, earlier?: number[]) => number[] {
+  const parse = integerFrom(min, max);
+  const lists = new WeakSet<number[]>(); // what this parser has made: a default is replaced, not added to
+  return (text, earlier) => {
+    const values = text.split(",").map((word) => parse(word.trim()));
+    const all = [...(earlier !== undefined && lists.has(earlier) ? earlier : []), ...values];
+    lists.add(all);
+    return all;
+  };
+}
+
+export function collectNames(text: string, earlier: string[] = []): string[] {
+  return [...earlier, ...text.split(",").map((name) => name.trim())];
+}
+
+export function unique<T>(values: readonly T[]): T[] {
+  return [...new Set(values)];
+}

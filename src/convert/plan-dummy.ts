@@ -1,0 +1,342 @@
+// Dummy models: random weights in the shape of a real one, for measuring and testing. The same seed gives the same file
+// on every machine and with any number of threads.
+
+import { stat } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import { type ModelConfig, readModelConfig } from "../checkpoint/config.js";
+import {
+  type Architecture,
+  chooseFamily,
+  type ExpectedTensor,
+  familyOf,
+  listExpectedTensors,
+  listModelMetadata,
+} from "../checkpoint/names.js";
+import { readTokenizer } from "../checkpoint/tokenizer.js";
+import { byteAlphabet, tokenTypes } from "../checkpoint/vocabulary.js";
+import { openGguf } from "../gguf/gguf.js";
+import { bool, i32Array, type MetadataEntry, string, stringArray, u32 } from "../gguf/writer.js";
+import { BitnetError, convertingAsync } from "../system/errors.js";
+import { chooseType, fileTypeOf, parseTypes, type TypeChoice, typeThatFits } from "./types.js";
+import { type ConvertProgress, type ConvertReport, type ModelPlan, type PlannedTensor, writeModel } from "./write.js";
+
+export interface DummyOptions {
+  outfile: string;
+  /** A name of dummySizes. Default: of the model's config.json, else 125M. */
+  size?: string;
+  /** Default: that of the size. */
+  architecture?: Architecture;
+  /** A checkpoint directory, a GGUF file or a tokenizer.json to take the tokenizer from. Default: a made-up vocabulary. */
+  model?: string;
+  outtype?: string; // default: i2_s
+  embeddingType?: string; // default: as when converting
+  outputType?: string;
+  /** Rows of the embedding. Default: that of the size, or of the tokenizer. */
+  vocabSize?: number;
+  /** Blocks. Default: those of the size. */
+  layers?: number;
+  /** 0 .. 2^32 - 1. Default: 0. */
+  seed?: number;
+  kernelConfig?: string;
+  modelName?: string;
+  threads?: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: ConvertProgress) => void;
+}
+
+export interface DummySize {
+  architecture: Architecture;
+  hidden: number;
+  ffn: number;
+  layers: number;
+  heads: number;
+  kvHeads: number;
+  headDim?: number;
+  vocab: number;
+  context: number;
+  theta: number;
+  epsilon: number;
+}
+
+/** generate-dummy-bitnet-model.py's sizes. */
+function plain(hidden: number, ffn: number, layers: number, heads: number): DummySize {
+  return {
+    architecture: "bitnet",
+    hidden,
+    ffn,
+    layers,
+    heads,
+    kvHeads: heads,
+    vocab: 32002,
+    context: 2048,
+    theta: 1e4,
+    epsilon: 1e-5,
+  };
+}
+
+function falcon3(hidden: number, ffn: number, layers: number, heads: number): DummySize {
+  return {
+    architecture: "llama",
+    hidden,
+    ffn,
+    layers,
+    heads,
+    kvHeads: 4,
+    vocab: 131072,
+    context: 32768,
+    theta: 1000042,
+    epsilon: 1e-6,
+  };
+}
+
+function falconE(ffn: number, layers: number, vocab: number): DummySize {
+  return {
+    architecture: "llama",
+    hidden: 2048,
+    ffn,
+    layers,
+    heads: 16,
+    kvHeads: 2,
+    vocab,
+    context: 32768,
+    theta: 1000042,
+    epsilon: 1e-6,
+  };
+}
+
+export const dummySizes: Readonly<Record<string, DummySize>> = {
+  "125M": plain(768, 3072, 11, 12),
+  "350M": plain(1024, 3072, 24, 16),
+  "1B": plain(2048, 3584, 24, 32),
+  "1.5B": plain(1536, 9216, 28, 32),
+  "2.7B": plain(3072, 7680, 24, 32),
+  "3.8B": plain(3840, 8192, 24, 32),
+  "7B": plain(4096, 12032, 32, 32),
+  "13B": plain(5120, 13824, 40, 40),
+  "30B": plain(6656, 16384, 60, 52),
+  "70B": plain(8192, 24576, 80, 64),
+  "100B": plain(8192, 45568, 72, 64),
+  "bitnet_b1_58-large": plain(1536, 4096, 24, 16),
+  "bitnet_b1_58-xl": plain(2048, 5460, 24, 32),
+  "bitnet_b1_58-3B": plain(3200, 8640, 26, 32),
+  "BitNet-b1.58-2B-4T": {
+    ...plain(2560, 6912, 30, 20),
+    architecture: "bitnet-b1.58",
+    kvHeads: 5,
+    vocab: 128256,
+    context: 4096,
+    theta: 5e5,
+  },
+  "Llama3-8B-1.58": {
+    ...plain(4096, 14336, 32, 32),
+    architecture: "llama",
+    kvHeads: 8,
+    vocab: 128256,
+    context: 8192,
+    theta: 5e5,
+  },
+  "Falcon3-1B": falcon3(2048, 8192, 18, 8),
+  "Falcon3-3B": falcon3(3072, 9216, 22, 12),
+  "Falcon3-7B": falcon3(3072, 23040, 28, 12),
+  "Falcon3-10B": falcon3(3072, 23040, 40, 12),
+  "Falcon-E-1B": falconE(4096, 24, 32768),
+  "Falcon-E-3B": falconE(13312, 32, 65536),
+  "bitnet-embedding-0.6b": {
+    ...plain(1024, 3072, 28, 16),
+    architecture: "qwen3",
+    kvHeads: 8,
+    headDim: 128,
+    vocab: 151936,
+    context: 32768,
+    theta: 1e6,
+    epsilon: 1e-6,
+  },
+  "bitnet-embedding-270m": {
+    ...plain(640, 2048, 18, 4),
+    architecture: "gemma3",
+    kvHeads: 1,
+    headDim: 256,
+    vocab: 262144,
+    context: 32768,
+    epsilon: 1e-6,
+  },
+};
+
+const defaultSize = "125M";
+const maxSeed = 2 ** 32 - 1;
+
+/** Writes a dummy model, verified as a converted one is. */
+export async function generateDummy(options: DummyOptions): Promise<ConvertReport> {
+  const types = parseTypes({ ...options, outtype: options.outtype ?? "i2_s" });
+  const seed = options.seed ?? 0;
+  if (!Number.isInteger(seed) || seed < 0 || seed > maxSeed) {
+    throw new BitnetError("USAGE", `expected a seed from 0 to ${maxSeed} but got ${seed}`);
+  }
+  return convertingAsync(async () => {
+    const { outfile, kernelConfig, threads, signal, onProgress } = options;
+    const plan = await planDummy(options, types, seed);
+    return writeModel(plan, { outfile, kernelConfig, threads, signal, onProgress });
+  });
+}
+
+async function planDummy(options: DummyOptions, types: TypeChoice, seed: number): Promise<ModelPlan> {
+  const { size, config: base } = await chooseConfig(options);
+  const tokenizer = await chooseTokenizer(options, base.vocabSize);
+  const config = { ...base, vocabSize: tokenizer.size };
+  const family = options.architecture === undefined ? chooseFamily(config) : familyOf(options.architecture);
+  config.tiedEmbeddings = family.architecture !== "llama";
+  const metadata = [
+    string("general.architecture", family.architecture),
+    string("general.name", options.modelName ?? `dummy-${size}`),
+    ...listModelMetadata(family, config),
+    u32("general.file_type", fileTypeOf(types.outtype)),
+    ...tokenizer.entries,
+    u32("general.quantization_version", 2),
+  ];
+  const expected = listExpectedTensors(family, config).filter(({ role }) => role !== "bias");
+  const warnings: string[] = [];
+  const tensors = expected.map((tensor, i) => planTensor(tensor, types, seed * 2 ** 20 + i, warnings));
+  return { metadata, tensors, warnings };
+}
+
+function planTensor(
+  { name, role, shape }: ExpectedTensor,
+  types: TypeChoice,
+  seed: number,
+  warnings: string[],
+): PlannedTensor {
+  const use = role === "norm" || role === "bias" ? "other" : role;
+  const cols = shape.at(-1) ?? 1;
+  const wanted = chooseType(types, use);
+  const type = use === "linear" ? wanted : typeThatFits(wanted, cols);
+  if (type !== wanted) {
+    warnings.push(`${name} becomes ${type}: rows of ${cols} elements do not fit ${wanted}`);
+  }
+  // Sizes that keep activations near 1: a third of the weights is 0.
+  const spread = { embedding: 1, head: cols ** -0.5, linear: 0, other: 0.02 }[use];
+  return {
+    name,
+    shape: [...shape].reverse(),
+    type,
+    sourceType: "random",
+    source: { kind: "random", seed, factor: (1.5 / cols) ** 0.5, mean: use === "other" ? 1 : 0, deviation: spread },
+    ternary: use === "linear",
+    declared: true,
+    ropeHeads: 0,
+    add: 0,
+  };
+}
+
+async function chooseConfig(options: DummyOptions): Promise<{ size: string; config: ModelConfig }> {
+  const { model } = options;
+  if (options.size === undefined && model !== undefined && (await stat(model)).isDirectory()) {
+    return { size: basename(model), config: await readModelConfig(model) };
+  }
+  const wanted = (options.size ?? defaultSize).toLowerCase();
+  const found = Object.entries(dummySizes).find(([name]) => name.toLowerCase() === wanted);
+  if (found === undefined) {
+    throw new BitnetError("USAGE", `unknown model size ${JSON.stringify(options.size)}`, {
+      hint: `known: ${Object.keys(dummySizes).join(", ")}`,
+    });
+  }
+  const [size, s] = found;
+  const activation = {
+    bitnet: "silu",
+    "bitnet-b1.58": "relu2",
+    llama: "silu",
+    qwen3: "silu",
+    gemma3: "gelu_pytorch_tanh",
+  };
+  const architecture = options.architecture ?? s.architecture;
+  const classOf = {
+    bitnet: "BitnetForCausalLM",
+    "bitnet-b1.58": "BitNetForCausalLM",
+    llama: "LlamaForCausalLM",
+    qwen3: "",
+    gemma3: "",
+  };
+  const config: ModelConfig = {
+    path: `the size ${size}`,
+    architectures: [classOf[architecture]],
+    modelType: architecture === "gemma3" ? "gemma3_text" : architecture,
+    hiddenAct: activation[architecture],
+    hiddenSize: s.hidden,
+    intermediateSize: s.ffn,
+    layers: options.layers ?? s.layers,
+    heads: s.heads,
+    kvHeads: s.kvHeads,
+    headDim: s.headDim ?? s.hidden / s.heads,
+    vocabSize: s.vocab,
+    contextLength: s.context,
+    normEpsilon: s.epsilon,
+    ropeTheta: s.theta,
+    tiedEmbeddings: true,
+    ternary: true,
+  };
+  return { size, config };
+}
+
+async function chooseTokenizer(
+  options: DummyOptions,
+  vocabSize: number,
+): Promise<{ entries: MetadataEntry[]; size: number }> {
+  const { model, vocabSize: wanted } = options;
+  if (model === undefined) {
+    const size = wanted ?? vocabSize;
+    return { entries: listSyntheticVocabulary(size), size };
+  }
+  if (!(await stat(model)).isDirectory() && !/\.(json|model)$/.test(model)) {
+    return copyTokenizer(model, wanted);
+  }
+  const directory = (await stat(model)).isDirectory() ? model : dirname(model);
+  const entries = await readTokenizer(directory, { vocabSize: wanted });
+  return { entries, size: wanted ?? countTokens(entries) };
+}
+
+function copyTokenizer(path: string, wanted: number | undefined): { entries: MetadataEntry[]; size: number } {
+  const gguf = openGguf(path);
+  const values = gguf.metadata();
+  const keys = Object.keys(values).filter((key) => key.startsWith("tokenizer."));
+  const tokens = values["tokenizer.ggml.tokens"] as { length?: number } | undefined;
+  const size = tokens?.length ?? 0;
+  if (size === 0 || (wanted !== undefined && wanted < size)) {
+    throw new BitnetError("BAD_FILE", `${path}: its vocabulary has ${size} tokens`);
+  }
+  return { entries: keys.map((key) => ({ key, value: gguf.metadataBytes(key) })), size: wanted ?? size };
+}
+
+function countTokens(entries: MetadataEntry[]): number {
+  const tokens = entries.find(({ key }) => key === "tokenizer.ggml.tokens");
+  return tokens === undefined ? 0 : Number(Buffer.from(tokens.value).readBigUInt64LE(8)); // after both types
+}
+
+/** All bytes, then all pairs, then triples until the table is full, each with its merge; two control tokens at the end. */
+function listSyntheticVocabulary(size: number): MetadataEntry[] {
+  const least = byteAlphabet.length + 2;
+  if (size < least) {
+    throw new BitnetError("USAGE", `expected a vocabulary of at least ${least} tokens but got ${size}`);
+  }
+  const tokens = [...byteAlphabet];
+  const merges: string[] = [];
+  for (let n = 0; tokens.length < size - 2; n++) {
+    const [left = "", right = ""] = [
+      tokens[Math.floor(n / byteAlphabet.length)],
+      byteAlphabet[n % byteAlphabet.length],
+    ];
+    tokens.push(left + right);
+    merges.push(`${left} ${right}`);
+  }
+  const types = tokens.map(() => tokenTypes.normal as number);
+  tokens.push("<|begin_of_text|>", "<|end_of_text|>");
+  types.push(tokenTypes.control, tokenTypes.control);
+  return [
+    string("tokenizer.ggml.model", "gpt2"),
+    string("tokenizer.ggml.pre", "llama-bpe"),
+    stringArray("tokenizer.ggml.tokens", tokens),
+    i32Array("tokenizer.ggml.token_type", types),
+    stringArray("tokenizer.ggml.merges", merges),
+    u32("tokenizer.ggml.bos_token_id", size - 2),
+    u32("tokenizer.ggml.eos_token_id", size - 1),
+    bool("tokenizer.ggml.add_bos_token", true),
+  ];
+}

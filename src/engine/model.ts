@@ -1,0 +1,254 @@
+// The two objects of the library: a model (weights, tokenizer) and its sessions (one sequence with its KV cache each).
+
+import { Gguf } from "../gguf/gguf.js";
+import {
+  type CacheType,
+  cacheTypes,
+  loadAddon,
+  type NativeModel,
+  type NativeModelInfo,
+  type NativeSession,
+  type NativeTuning,
+} from "../native/addon.js";
+import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
+import {
+  checkNumber,
+  checkPromptTokens,
+  type GenerateOptions,
+  type GenerateResult,
+  type GenerateTimings,
+  type GenerationPlan,
+  generateText,
+  newTimings,
+  type Piece,
+  type Prompt,
+  planGeneration,
+  runAbortable,
+} from "./generate.js";
+import { Tokenizer } from "./tokenizer.js";
+import { type AppliedTuning, applyTuning } from "./tuning.js";
+
+export type ModelInfo = NativeModelInfo;
+export type TuningParameters = NativeTuning;
+
+export interface LoadOptions {
+  /** Default: the physical cores that this process may use. */
+  threads?: number;
+  /** Name of the kernels to use. Default: BITNET_KERNEL, else the best that this CPU has. */
+  kernel?: string;
+  /** Pre-tokenizer to use instead of the one that the file names. */
+  tokenizerPre?: string;
+  /** How ternary weights are kept in memory; results are the same. Default: BITNET_LAYOUT, else the fastest. */
+  layout?: "auto" | "i2_s" | "lut" | "trit";
+  /**
+   * Whether a large float head gets a compact copy that finds the likeliest tokens; they and their logits stay the same,
+   * bit for bit. Default: true.
+   */
+  fastHead?: boolean;
+  /** Leaves large weights in the file's pages, which other processes share, instead of huge pages. Default: false. */
+  inPlace?: boolean;
+  /** Path of the kernel_config.ini that a TL1 or TL2 file was made with. */
+  kernelConfig?: string;
+  /**
+   * Tile and thread parameters: speed only, never results. Default: what `bitnet tune` has saved for this machine, also
+   * for `threads` and `kernel` where they are left out. {} is the built-in defaults.
+   */
+  tuning?: TuningParameters;
+  signal?: AbortSignal;
+}
+
+export interface SessionOptions {
+  /** In tokens. Default: the model's trained context, at most 2048. */
+  contextSize?: number;
+  /**
+   * How keys and values are kept: "q8" takes half the memory of "f16" and is faster with a long context, but rounds
+   * them to 8 bits. Default: "f16".
+   */
+  cacheType?: CacheType;
+}
+
+export interface CompleteResult extends GenerateResult {
+  text: string;
+}
+
+const defaultContextSize = 2048;
+const maxThreads = 1024;
+
+/** Loads a GGUF model. Large weights are copied to huge pages, which are faster to read; `inPlace` leaves them in the file. */
+export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+  const { signal, ...native } = options;
+  if (native.threads !== undefined) {
+    checkNumber("threads", native.threads, { min: 1, max: maxThreads, integer: true });
+  }
+  throwIfAborted(signal);
+  const model = await convertingAsync(async () => {
+    const { options: tuned, applied } = await applyTuning(native);
+    return new Model(await loadAddon().loadModel(path, tuned), applied);
+  });
+  if (signal?.aborted) {
+    model.close();
+    throwIfAborted(signal);
+  }
+  return model;
+}
+
+/** Kernel names that this build has, best first, and whether this CPU can run each. */
+export function listKernels(): { name: string; supported: boolean }[] {
+  return converting(() => loadAddon().kernels());
+}
+
+export class Model {
+  readonly #native: NativeModel;
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  /** The file's metadata and tensor list. */
+  readonly gguf: Gguf;
+
+  /** What of the tuning file is in use, if anything. */
+  readonly tuning: AppliedTuning | undefined;
+
+  constructor(native: NativeModel, tuning?: AppliedTuning) {
+    this.#native = native;
+    this.tuning = tuning;
+    this.info = native.info;
+    this.tokenizer = new Tokenizer(native.tokenizer);
+    this.gguf = new Gguf(native.gguf);
+  }
+
+  /** A new, empty sequence. Sessions of one model may run at the same time; they take turns on the CPU. */
+  createSession(options: SessionOptions = {}): Session {
+    const contextSize = options.contextSize ?? Math.min(this.info.contextLength, defaultContextSize);
+    checkNumber("contextSize", contextSize, { min: 1, max: 2 ** 31 - 1, integer: true });
+    const { cacheType = "f16" } = options;
+    if (!cacheTypes.includes(cacheType)) {
+      throw new BitnetError("USAGE", `cacheType must be one of ${cacheTypes.join(", ")}, not ${String(cacheType)}`);
+    }
+    const native = converting(() => this.#native.createSession({ contextSize, cacheType }));
+    return new Session(native, this.tokenizer);
+  }
+
+  /** Frees the weights once the last session is closed. May be called again. */
+  close(): void {
+    this.#native.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
+
+export class Session {
+  readonly #native: NativeSession;
+  readonly tokenizer: Tokenizer;
+  readonly contextSize: number;
+  /** Memory of the KV cache, in bytes. */
+  readonly kvBytes: number;
+  #busy = false;
+  #closed = false;
+  #timings = newTimings();
+
+  constructor(native: NativeSession, tokenizer: Tokenizer) {
+    this.#native = native;
+    this.tokenizer = tokenizer;
+    this.contextSize = native.contextSize;
+    this.kvBytes = native.kvBytes;
+  }
+
+  /** The tokens whose keys and values are in the cache. */
+  tokens(): Int32Array {
+    this.#checkOpen();
+    return this.#native.tokens();
+  }
+
+  /**
+   * Makes `tokens` the session's sequence. What its beginning shares with the cache is not evaluated again. With
+   * `logits: "all"` the logits of every evaluated position are kept. Default: "last".
+   */
+  async prefill(
+    tokens: Int32Array | readonly number[],
+    options: { logits?: "last" | "all"; signal?: AbortSignal } = {},
+  ): Promise<{ reused: number; evaluated: number }> {
+    const checked = checkPromptTokens(tokens, this.tokenizer.info.vocabSize, this.contextSize);
+    this.#begin();
+    try {
+      return await runAbortable(this.#native, options.signal, () =>
+        this.#native.prefill(checked, options.logits ?? "last"),
+      );
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /**
+   * Generates text after `prompt`, piece by piece; the generator's return value is the result. A prompt that begins
+   * like the session's sequence reuses its cache. The loop may be left early. A wrong prompt or option throws here.
+   */
+  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, GenerateResult, undefined> {
+    this.#checkOpen();
+    return this.#run(planGeneration(this.tokenizer, this.contextSize, prompt, options));
+  }
+
+  async *#run(plan: GenerationPlan): AsyncGenerator<Piece, GenerateResult, undefined> {
+    this.#begin();
+    this.#timings = newTimings();
+    try {
+      return yield* generateText(this.#native, this.tokenizer, plan, this.#timings);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** The same, all at once. */
+  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<CompleteResult> {
+    const pieces = this.generate(prompt, options);
+    let text = "";
+    for (;;) {
+      const next = await pieces.next();
+      if (next.done) {
+        return { text, ...next.value };
+      }
+      text += next.value.text;
+    }
+  }
+
+  /** Of the last generation, also of one that is running or was stopped. */
+  get timings(): Readonly<GenerateTimings> {
+    return this.#timings;
+  }
+
+  /** float32 [positions, vocabulary] of the last prefill or generated token. */
+  logits(): Float32Array {
+    this.#checkOpen();
+    return converting(() => this.#native.logits());
+  }
+
+  /** Ends a running operation and frees the cache. May be called again. */
+  close(): void {
+    if (this.#closed) {
+      return;
+    }
+    this.#closed = true;
+    if (this.#busy) {
+      this.#native.abort();
+    }
+    this.#native.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) {
+      throw new BitnetError("USAGE", "the session is closed");
+    }
+  }
+
+  #begin(): void {
+    this.#checkOpen();
+    if (this.#busy) {
+      throw new BitnetError("USAGE", "the session is busy: one operation at a time");
+    }
+    this.#busy = true;
+  }
+}

@@ -1,0 +1,75 @@
+// Text to token ids and back, by the native tokenizer built from a GGUF file's own tables.
+
+import { loadAddon, type NativeDecoder, type NativeTokenizer, type NativeTokenizerInfo } from "../native/addon.js";
+import { BitnetError, converting } from "../system/errors.js";
+
+export type TokenizerInfo = NativeTokenizerInfo;
+
+export interface EncodeOptions {
+  /** Add the tokens that the model wants at the beginning and end (BOS, EOS). Default: true. */
+  addSpecial?: boolean;
+  /** Read the names of control tokens in the text as those tokens; off, they are plain text. Default: false. */
+  parseSpecial?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Write control tokens as their names instead of nothing. Default: false. */
+  special?: boolean;
+}
+
+export class Tokenizer {
+  readonly #native: NativeTokenizer;
+  readonly #eog: ReadonlySet<number>;
+  readonly info: TokenizerInfo;
+
+  constructor(native: NativeTokenizer) {
+    this.#native = native;
+    this.info = native.info;
+    this.#eog = new Set(this.info.eog);
+  }
+
+  encode(text: string | Uint8Array, options: EncodeOptions = {}): Int32Array {
+    return converting(() => this.#native.encode(text, options.addSpecial ?? true, options.parseSpecial ?? false));
+  }
+
+  /** The text of whole ids; bytes that are not UTF-8 become U+FFFD. */
+  decode(ids: Int32Array | readonly number[], options: DecodeOptions = {}): string {
+    const checked = checkTokens(ids, this.info.vocabSize);
+    return converting(() => this.#native.decode(checked, options.special ?? false));
+  }
+
+  /** The text of one token; part of a character becomes U+FFFD. */
+  piece(id: number, options: DecodeOptions = {}): string {
+    return converting(() => this.#native.piece(id, options.special ?? false));
+  }
+
+  /** The vocabulary entry itself, in the notation of the file. */
+  token(id: number): string {
+    return converting(() => this.#native.token(id));
+  }
+
+  /** Does this token end a generation? */
+  isEog(id: number): boolean {
+    return this.#eog.has(id);
+  }
+
+  /** A decoder for a stream of ids that never returns half a character. */
+  createDecoder(options: DecodeOptions = {}): NativeDecoder {
+    return converting(() => this.#native.createDecoder(options.special ?? false));
+  }
+}
+
+/** Opens the tokenizer of a GGUF file; the file may hold a vocabulary only. */
+export function openTokenizer(path: string, options: { tokenizerPre?: string } = {}): Tokenizer {
+  return new Tokenizer(converting(() => loadAddon().openTokenizer(path, options)));
+}
+
+/** `ids` as the native side wants them; USAGE if one is not a token id of a vocabulary of `vocabSize`. */
+export function checkTokens(ids: Int32Array | readonly number[], vocabSize: number): Int32Array {
+  for (const id of ids) {
+    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
+      throw new BitnetError("USAGE", `${id} is not a token id: expected an integer from 0 to ${vocabSize - 1}`);
+    }
+  }
+  return ids instanceof Int32Array ? ids : Int32Array.from(ids);
+}

@@ -1,0 +1,47 @@
+// A GGUF file's metadata and tensor list, read by the native core without copying the vocabulary.
+
+import { loadAddon, type NativeGguf, type NativeMetadataValue, type NativeTensorInfo } from "../native/addon.js";
+import { converting } from "../system/errors.js";
+
+export type MetadataValue = NativeMetadataValue;
+export type TensorInfo = NativeTensorInfo;
+
+export class Gguf {
+  readonly #native: NativeGguf;
+  readonly path: string;
+  readonly version: number;
+  readonly fileSize: number; // bytes
+  readonly dataOffset: number; // where tensor data begins
+
+  constructor(native: NativeGguf) {
+    this.#native = native;
+    this.path = native.path;
+    this.version = native.version;
+    this.fileSize = native.fileSize;
+    this.dataOffset = native.dataOffset;
+  }
+
+  /** Every key in file order. Arrays are summarized: read them with `metadataArray`. */
+  metadata(): Record<string, MetadataValue> {
+    return converting(() => this.#native.metadata());
+  }
+
+  /** Elements [start, start + count) of an array value, clamped to its length. Default: all of it. */
+  metadataArray(key: string, start = 0, count = Number.MAX_SAFE_INTEGER): (string | number | bigint | boolean)[] {
+    return converting(() => this.#native.metadataArray(key, start, count));
+  }
+
+  /** A value as it stands in the file after its key: type and content. */
+  metadataBytes(key: string): Uint8Array {
+    return converting(() => this.#native.metadataBytes(key));
+  }
+
+  tensors(): TensorInfo[] {
+    return converting(() => this.#native.tensors());
+  }
+}
+
+/** Opens a GGUF file without loading its weights. */
+export function openGguf(path: string): Gguf {
+  return new Gguf(converting(() => loadAddon().openGguf(path)));
+}

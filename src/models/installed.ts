@@ -1,0 +1,148 @@
+// The models on this machine: GGUF files in the model directory, and models in the cache of the hub.
+
+import { readdir, readFile, rm, rmdir, stat } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { openGguf } from "../gguf/gguf.js";
+import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } from "../hub/cache.js";
+import { findRegistered } from "../hub/registry.js";
+import { BitnetError } from "../system/errors.js";
+
+export interface ModelFile {
+  /** Folder in the model directory, or owner/name of the hub. */
+  name: string;
+  where: "models" | "cache";
+  kind: "gguf" | "checkpoint";
+  /** The GGUF file, or the folder of a checkpoint. */
+  path: string;
+  /** Of the weights, like "I2_S"; "damaged" if the file cannot be opened. */
+  type: string;
+  bytes: number;
+  /** Of the cache: which state of the repository. */
+  commit?: string;
+  /** What removing it deletes. */
+  files: string[];
+}
+
+export interface ListModelsOptions {
+  /** Default: models. */
+  modelDir?: string;
+  cacheDir: string;
+}
+
+export async function listModels({ modelDir = "models", cacheDir }: ListModelsOptions): Promise<ModelFile[]> {
+  const snapshots = await scanCache(cacheDir);
+  const cached = await Promise.all(snapshots.map(listSnapshotModels));
+  return [...(await listModelDir(modelDir)), ...cached.flat()];
+}
+
+/** GGUF files in the directory and one level below it, where setup-env puts them. */
+async function listModelDir(modelDir: string): Promise<ModelFile[]> {
+  const models: ModelFile[] = [];
+  for (const entry of await readdir(modelDir, { withFileTypes: true }).catch(() => [])) {
+    const path = join(modelDir, entry.name);
+    const inside = (await readdir(path).catch(() => [])).map((name) => join(path, name)); // follows a linked folder
+    for (const file of [path, ...inside].filter((name) => name.endsWith(".gguf"))) {
+      const info = await stat(file).catch(() => undefined);
+      if (info?.isFile()) {
+        const name = file === path ? entry.name.replace(/\.gguf$/, "") : entry.name;
+        models.push({
+          name,
+          where: "models",
+          kind: "gguf",
+          path: file,
+          ...describeGguf(file, info.size),
+          files: [file],
+        });
+      }
+    }
+  }
+  return models.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** The GGUF files of a snapshot, and its checkpoint if that is of a ternary model. */
+async function listSnapshotModels({ repo, commit, files }: CachedSnapshot): Promise<ModelFile[]> {
+  const common = { name: repo, where: "cache" as const, commit };
+  const models: ModelFile[] = files
+    .filter(({ path }) => path.endsWith(".gguf"))
+    .map(({ file, size }) => ({ ...common, kind: "gguf", path: file, ...describeGguf(file, size), files: [file] }));
+  const rest = files.filter(({ path }) => !path.endsWith(".gguf"));
+  const type = await describeCheckpoint(repo, rest);
+  const first = rest[0];
+  if (type !== undefined && first !== undefined) {
+    const folder = resolve(first.file, ...first.path.split("/").map(() => ".."));
+    const bytes = rest.reduce((sum, { size }) => sum + size, 0);
+    const paths = rest.map(({ file }) => file);
+    models.push({ ...common, kind: "checkpoint", path: folder, type, bytes, files: paths });
+  }
+  return models;
+}
+
+/** "safetensors" if the files are a ternary model's checkpoint. Other models in the cache are none of our business. */
+async function describeCheckpoint(repo: string, files: readonly CachedFile[]): Promise<string | undefined> {
+  const config = files.find(({ path }) => path === "config.json");
+  if (config === undefined || !files.some(({ path }) => path.endsWith(".safetensors"))) {
+    return undefined;
+  }
+  const text = await readFile(config.file, "utf8").catch(() => "");
+  return findRegistered(repo) !== undefined || /bitnet/i.test(text) ? "safetensors" : undefined;
+}
+
+function describeGguf(path: string, bytes: number): { type: string; bytes: number } {
+  try {
+    const sizes = new Map<string, number>();
+    for (const { name, type, bytes: size, shape } of openGguf(path).tensors()) {
+      if (name.startsWith("blk.") && shape.length === 2) {
+        sizes.set(type, (sizes.get(type) ?? 0) + size);
+      }
+    }
+    const [largest] = [...sizes].sort((a, b) => b[1] - a[1]);
+    return { type: largest?.[0] ?? "none", bytes };
+  } catch {
+    return { type: "damaged", bytes };
+  }
+}
+
+/** The entries that `text` means: a path, a name, or the last part of a name. */
+export function findModels(models: readonly ModelFile[], text: string): ModelFile[] {
+  const path = resolve(text);
+  const isFolderOf = (model: ModelFile) => model.where === "models" && resolve(dirname(model.path)) === path;
+  const byPath = models.filter(
+    (model) => resolve(model.path) === path || (isFolderOf(model) && basename(path) === model.name),
+  );
+  if (byPath.length > 0) {
+    return byPath;
+  }
+  const name = text.toLowerCase();
+  const byName = models.filter((model) => model.name.toLowerCase() === name);
+  return byName.length > 0 ? byName : models.filter((model) => model.name.toLowerCase().endsWith(`/${name}`));
+}
+
+/** Deletes the files of entries that `listModels` returned, and the folders that are empty then. Returns bytes freed. */
+export async function removeModels(models: readonly ModelFile[], options: ListModelsOptions): Promise<number> {
+  let freed = 0;
+  for (const model of models) {
+    if (model.where === "cache") {
+      freed += await removeCachedFiles(options.cacheDir, model.name, model.files);
+    } else {
+      freed += await removeFromModelDir(model, options.modelDir ?? "models");
+    }
+  }
+  return freed;
+}
+
+async function removeFromModelDir({ files }: ModelFile, modelDir: string): Promise<number> {
+  let freed = 0;
+  for (const file of files) {
+    const inside = relative(resolve(modelDir), resolve(file));
+    if (inside.startsWith("..") || inside.split(sep).length > 2) {
+      throw new BitnetError("INTERNAL", `${file} is not in ${modelDir}`);
+    }
+    const info = await stat(file).catch(() => undefined);
+    await rm(file, { force: true });
+    freed += info !== undefined && info.nlink === 1 ? info.size : 0; // the cache may hold the same file
+    if (dirname(resolve(file)) !== resolve(modelDir)) {
+      await rmdir(dirname(file)).catch(() => {}); // unless something else is in it
+    }
+  }
+  return freed;
+}

@@ -1,0 +1,321 @@
+// Finds and loads the native addon; the types of its whole surface. Everything here is thin: the library's faces
+// (model.ts, gguf.ts, tokenizer.ts) are what callers use.
+
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { BitnetError } from "../system/errors.js";
+import { packageRoot } from "../system/package.js";
+
+export interface NativeTensorInfo {
+  name: string;
+  type: string;
+  shape: number[]; // ne order: fastest dimension first
+  offset: number; // bytes from the start of the file
+  bytes: number;
+}
+
+/** A metadata value: scalars as they are (64-bit integers beyond 2^53 as bigint), arrays summarized. */
+export type NativeMetadataValue = string | number | bigint | boolean | { arrayOf: string; length: number };
+
+export interface NativeGguf {
+  readonly path: string;
+  readonly version: number;
+  readonly fileSize: number;
+  readonly dataOffset: number;
+  metadata(): Record<string, NativeMetadataValue>; // in file order
+  /** Elements [start, start + count) of an array value, clamped to its length. */
+  metadataArray(key: string, start: number, count: number): (string | number | bigint | boolean)[];
+  /** A value as it stands in the file after its key: type and content. */
+  metadataBytes(key: string): Uint8Array;
+  tensors(): NativeTensorInfo[];
+}
+
+export interface NativeTokenizerInfo {
+  model: string; // "gpt2" | "llama"
+  pre: string;
+  vocabSize: number;
+  bos: number; // -1 if none; likewise below
+  eos: number;
+  eot: number;
+  pad: number;
+  unk: number;
+  addBos: boolean;
+  addEos: boolean;
+  eog: number[]; // every end-of-generation token
+}
+
+export interface NativeTokenizer {
+  readonly info: NativeTokenizerInfo;
+  encode(text: string | Uint8Array, addSpecial: boolean, parseSpecial: boolean): Int32Array;
+  decode(ids: Int32Array, special: boolean): string; // invalid UTF-8 as U+FFFD
+  piece(id: number, special: boolean): string; // one token's bytes as text; parts of characters as U+FFFD
+  token(id: number): string; // the vocabulary entry itself
+  createDecoder(special: boolean): NativeDecoder;
+}
+
+export interface NativeDecoder {
+  push(id: number): string; // only whole characters; "" while one is unfinished
+  flush(): string;
+}
+
+export interface NativeModelInfo {
+  architecture: string;
+  name: string | null;
+  chatTemplate: string | null;
+  contextLength: number; // trained context
+  embeddingLength: number;
+  blockCount: number;
+  feedForwardLength: number;
+  headCount: number;
+  headCountKv: number;
+  headDim: number;
+  vocabSize: number;
+  parameterCount: number;
+  weightType: string; // of the ternary (or, if none, the linear) matrices: "I2_S"
+  embeddingType: string;
+  fileSize: number;
+  copiedBytes: number; // memory for weights that could not be used in place
+  kernel: string; // "avx2"
+  threads: number;
+}
+
+/** Speed only, never results; native/tuning.h says what each does. What is left out has its default. */
+export interface NativeTuning {
+  batchRows?: number;
+  decodeRows?: number;
+  prefetchBytes?: number;
+  blockBytes?: number;
+  tileTokens?: number;
+  spinMicroseconds?: number;
+}
+
+export interface NativeTuningParameter {
+  name: keyof NativeTuning;
+  least: number;
+  most: number;
+  step: number; // values are multiples of it
+  standard: number; // the default
+}
+
+export interface NativeLoadOptions {
+  threads?: number; // default: physical cores the process may use
+  kernel?: string; // default: BITNET_KERNEL, else the best this CPU has
+  tokenizerPre?: string; // overrides the file's pre-tokenizer
+  inPlace?: boolean; // default false: copy large weights to huge pages; true shares the file's pages, slower
+  fastHead?: boolean; // default true: a compact copy of a large float head, see docs/kernels.md
+  layout?: "auto" | "i2_s" | "lut" | "trit"; // of ternary weights; default: BITNET_LAYOUT, else auto
+  kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
+  tuning?: NativeTuning; // USAGE for a value out of bounds
+}
+
+/** How keys and values are kept: q8 is int8 with one factor per vector, half the memory. Default: f16. */
+export type CacheType = "f16" | "q8";
+export const cacheTypes: readonly CacheType[] = ["f16", "q8"];
+
+export interface NativeModel {
+  readonly info: NativeModelInfo;
+  readonly gguf: NativeGguf;
+  readonly tokenizer: NativeTokenizer;
+  createSession(options: { contextSize: number; cacheType?: CacheType }): NativeSession; // throws NO_MEMORY, USAGE
+  cost(cacheType?: CacheType): NativeModelCost; // default: "f16"
+  /** For measuring; waits for a running operation. Throws USAGE. */
+  setTuning(tuning: NativeTuning): void;
+  close(): void; // frees the weights once no session is left; idempotent
+}
+
+/** What the parts of a model's arithmetic that grow with its size ask for. */
+export interface NativeModelCost {
+  weightBytes: number; // read once per batch, without the head
+  headBytes: number; // read once per sampled token
+  kvBytes: number; // read per decoded token for each position before it
+  ternaryOperations: number; // per token; a multiply-add counts as two
+  batchTokens: number; // tokens that share one reading of the weights in prefill
+}
+
+export interface NativeLimits {
+  readBandwidth: number; // bytes per second
+  int8Peak: number; // operations per second
+}
+
+export interface NativeKernelCase {
+  kernel?: string;
+  layout: "i2_s" | "trit" | "tl1" | "tl2"; // how the weights lie in memory
+  threads: number;
+  rows: number;
+  cols: number;
+  tokens: number;
+  /** Size of the copies of the weights that take turns. 0: one copy, from the caches if it fits. */
+  bytes: number;
+  repetitions: number;
+  seconds: number; // of one repetition, about
+}
+
+export interface NativeKernelTimes {
+  seconds: number[]; // of one product, per repetition
+  weightBytes: number;
+  operations: number;
+}
+
+export interface NativeSampling {
+  temperature?: number; // default 0.8; <= 0 is greedy
+  topK?: number; // 40
+  topP?: number; // 0.95
+  minP?: number; // 0.05
+  typicalP?: number; // 1
+  repeatLastN?: number; // 64
+  repeatPenalty?: number; // 1
+  presencePenalty?: number; // 0
+  frequencyPenalty?: number; // 0
+  seed?: number; // 0 .. 2^53 - 1; default 0
+  logitBias?: [id: number, bias: number][];
+  nProbs?: number; // 0
+}
+
+export interface NativeTokenProb {
+  id: number;
+  logprob: number;
+}
+
+export interface NativeStep {
+  id: number;
+  logprob?: number; // with nProbs >= 1
+  top?: NativeTokenProb[];
+}
+
+export interface NativePassTimes {
+  prefill: number; // seconds
+  decode: number;
+  evaluated: number; // tokens, of both parts
+}
+
+/** One sequence of tokens with its KV cache. One operation at a time; several sessions of a model take turns. */
+export interface NativeSession {
+  readonly contextSize: number;
+  readonly kvBytes: number;
+  /** The tokens whose keys and values are in the cache. */
+  tokens(): Int32Array;
+  /**
+   * Makes `tokens` the session's sequence: keeps the longest common prefix that is in the cache, evaluates the rest in
+   * batches off the main thread. At least the last token is always evaluated. `logits`: which positions to keep.
+   * Rejects USAGE if empty, too long for the context or with an id outside the vocabulary; ABORTED after abort().
+   */
+  prefill(tokens: Int32Array, logits: "last" | "all"): Promise<{ reused: number; evaluated: number }>;
+  /** float32 [positions, vocabSize] of the last prefill ("all": the evaluated positions only) or step. */
+  logits(): Float32Array;
+  /** New sampler; the tokens of the sequence so far count for the penalties. */
+  setSampling(options: NativeSampling): void;
+  /**
+   * Samples the next token from the last logits. The token of the previous step (if any) is evaluated first, so a
+   * finished generation never pays for a token that nobody reads; that last token is not in the cache yet.
+   * Rejects USAGE when the context is full.
+   */
+  step(): Promise<NativeStep>;
+  /**
+   * One pass of a measurement, timed in the core: `tokens` become the sequence and the next token is sampled (prefill),
+   * then `generate` tokens are evaluated, each with the sampling of the next (decode). Times in seconds.
+   */
+  timePass(tokens: Int32Array, generate: number): Promise<NativePassTimes>;
+  /** Ends a running prefill or step at the next layer; its promise rejects with ABORTED. The cache stays consistent. */
+  abort(): void;
+  close(): void; // frees the cache (after a running operation); idempotent
+}
+
+export interface NativeConvertSource {
+  kind: "tensor" | "hf-packed" | "random";
+  type?: string; // "tensor": how its bytes lie
+  file?: number; // in `files`
+  offset?: number;
+  bytes?: number;
+  i2sLayout?: string; // "canonical"
+  factor?: number; // multiplies the scale of ternary sources; of the other kinds, is the scale
+  seed?: number; // "random"; mean and deviation of floats
+  mean?: number;
+  deviation?: number;
+}
+
+export interface NativeConvertJob {
+  name: string;
+  rows: number; // everything but the fastest dimension
+  cols: number;
+  type: string; // of the output
+  source: NativeConvertSource;
+  ternary: boolean; // floats are ternarized, whatever the output type
+  declared: boolean; // ... even if that rounds them
+  ropeHeads: number; // > 0: rows go from NEOX to NORM order within so many heads
+  add: number; // to every float
+}
+
+export interface NativeConvertResult {
+  ternary: boolean; // the rest is there only then
+  rounded?: boolean; // floats that were not ternary already
+  scale?: number;
+  minus?: number;
+  zero?: number;
+  plus?: number;
+  relativeError?: number; // RMS(w - code * scale) / RMS(w)
+}
+
+export interface NativeConversion {
+  readonly done: Promise<NativeConvertResult[]>; // one per job
+  progress(): { tensor: number; doneBytes: number }; // every byte counts twice: written, verified
+  abort(): void; // done rejects with ABORTED
+}
+
+export interface NativeAddon {
+  /** What each tensor will take. Throws UNSUPPORTED if a type cannot hold its shape. Sources may be left out. */
+  planTensors(jobs: NativeConvertJob[], kernelConfig?: string): { bytes: number; typeId: number }[];
+  /** Writes the data of all tensors into a file that has its head already, flushes, reads it back and compares. */
+  startConversion(plan: {
+    files: string[];
+    outfile: string;
+    outBytes: number;
+    jobs: (NativeConvertJob & { offset: number })[]; // offset: from the start of the file
+    checkTokenizer?: boolean; // the vocabulary must load, too
+    threads?: number;
+    kernelConfig?: string;
+  }): NativeConversion;
+  loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
+  /** Metadata and tensor list only; the tokenizer alone for `bitnet tokenize` on a vocabulary-only file. */
+  openGguf(path: string): NativeGguf;
+  openTokenizer(path: string, options: { tokenizerPre?: string }): NativeTokenizer;
+  /** Kernel names this build has, best first, and whether this CPU can run each. */
+  kernels(): { name: string; supported: boolean }[];
+  /** Cores this process may use, without hyper-threads. */
+  physicalCores(): number;
+  /** Read bandwidth with a buffer of `bytes` and int8 peak of a kernel; takes about 2 * `seconds`. */
+  measureLimits(options: { kernel?: string; threads: number; bytes: number; seconds: number }): Promise<NativeLimits>;
+  tuningParameters(): NativeTuningParameter[];
+  /** Times a ternary product on random weights, after a check against scalar (INTERNAL if it differs). */
+  timeKernel(options: NativeKernelCase): Promise<NativeKernelTimes>;
+}
+
+// Errors thrown or rejected by the addon are Error objects with a string `code` of errors.ts.
+
+const require = createRequire(import.meta.url);
+let addon: NativeAddon | undefined;
+
+/** The addon, loaded at the first call: a prebuilt one if the package has one for this platform, else the local build. */
+export function loadAddon(): NativeAddon {
+  addon ??= requireAddon([
+    join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`, "bitnet.node"),
+    join(packageRoot, "build", "Release", "bitnet.node"),
+  ]);
+  return addon;
+}
+
+function requireAddon(candidates: string[]): NativeAddon {
+  const path = candidates.find((candidate) => existsSync(candidate));
+  const hint = `build it: cd ${packageRoot} && npm run build:native`;
+  if (path === undefined) {
+    throw new BitnetError("INTERNAL", `the native addon is not built (looked for ${candidates.join(" and ")})`, {
+      hint,
+    });
+  }
+  try {
+    return require(path) as NativeAddon;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new BitnetError("INTERNAL", `cannot load the native addon ${path}: ${reason}`, { hint, cause });
+  }
+}

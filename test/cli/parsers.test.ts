@@ -1,0 +1,148 @@
+import { InvalidArgumentError } from "commander";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { findUnknownSpelling, normalizeArgv } from "../../src/cli/argv.js";
+import { collectBias, integerFrom, numberFrom, parseCacheType, parseIds, unescapeText } from "../../src/cli/parsers.js";
+
+describe("normalizeArgv", () => {
+  test.each([
+    [["-cnv"], ["--conversation"]],
+    [
+      ["-temp", "0.5"],
+      ["--temp", "0.5"],
+    ],
+    [["-temp=0.5"], ["--temp=0.5"]],
+    [
+      ["-ctk", "q8_0", "-ctv", "q8_0"],
+      ["--cache-type", "q8_0", "--cache-type", "q8_0"],
+    ],
+    [
+      ["--temperature", "0"],
+      ["--temp", "0"],
+    ],
+    [
+      ["-ngl", "0"],
+      ["--n-gpu-layers", "0"],
+    ],
+    [
+      ["-hr", "a/b", "-md", "m", "-ld", "l"],
+      ["--hf-repo", "a/b", "--model-dir", "m", "--log-dir", "l"],
+    ],
+  ])("turns %j into %j", (args, expected) => {
+    expect(normalizeArgv(args)).toEqual(expected);
+  });
+
+  test.each([[["-c", "8"]], [["-p", "-cnv"]], [["--stop", "-temp"]], [["--", "-cnv"]], [["-cnvx"]], [["x-cnv"]]])(
+    "leaves %j alone",
+    (args) => {
+      expect(normalizeArgv(args)).toEqual(args);
+    },
+  );
+
+  test("never changes the number of arguments and is done after one pass", () => {
+    const arg = fc.oneof(fc.constantFrom("-cnv", "-temp", "-p", "--", "--temperature=1", "-ngl"), fc.string());
+    fc.assert(
+      fc.property(fc.array(arg), (args) => {
+        const once = normalizeArgv(args);
+        expect(once).toHaveLength(args.length);
+        expect(normalizeArgv(once)).toEqual(once);
+      }),
+    );
+  });
+});
+
+describe("findUnknownSpelling", () => {
+  test("finds a slip and what was meant", () => {
+    expect(findUnknownSpelling(["run", "-tmp", "1"])).toEqual({ arg: "-tmp", suggestion: "-temp" });
+  });
+
+  test.each([[["-p", "-abc"]], [["-n", "-1"]], [["-t4"]], [["--", "-abc"]], [["-m", "-x"]]])("accepts %j", (args) => {
+    expect(findUnknownSpelling(args)).toBeUndefined();
+  });
+});
+
+describe("numbers", () => {
+  test.each(["", "x", "1.5", "1e3", "0x10", " 1", "1 ", "--1", "NaN", "Infinity", "0", "1025", "99999999999999999999"])(
+    "an integer from 1 to 1024 is not %j",
+    (text) => {
+      expect(() => integerFrom(1, 1024)(text)).toThrow(InvalidArgumentError);
+    },
+  );
+
+  test("every integer of the range is read back", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: -5, max: 1000 }), (n) => {
+        expect(integerFrom(-5, 1000)(String(n))).toBe(n);
+      }),
+    );
+  });
+
+  test.each(["", ".", "2", "-0.1", "1,5", "0.5x", "NaN", "Infinity", "1e"])("a probability is not %j", (text) => {
+    expect(() => numberFrom(0, 1)(text)).toThrow(InvalidArgumentError);
+  });
+
+  test.each([
+    ["0", 0],
+    ["1", 1],
+    [".5", 0.5],
+    ["1.", 1],
+    ["+0.25", 0.25],
+    ["5e-2", 0.05],
+  ])("a probability may be written %s", (text, value) => {
+    expect(numberFrom(0, 1)(text)).toBe(value);
+  });
+});
+
+describe("collectBias", () => {
+  test("collects repeated biases", () => {
+    expect([...collectBias("11-inf", collectBias("7+1.5"))]).toEqual([
+      [7, 1.5],
+      [11, Number.NEGATIVE_INFINITY],
+    ]);
+  });
+
+  test.each(["", "7", "+1", "7+", "7+inf", "x+1", "7+1+1", "-7+1"])("refuses %j", (text) => {
+    expect(() => collectBias(text)).toThrow(InvalidArgumentError);
+  });
+});
+
+describe("parseIds", () => {
+  test.each(["1,2,3", "1 2 3", "[1, 2, 3]", " [1,2,3]\n", "1, 2 ,3,"])("reads %j", (text) => {
+    expect(parseIds(text)).toEqual([1, 2, 3]);
+  });
+
+  test.each(["1,x", "1.5", "-1", "[[1]]", "1;2", "12345678901"])("refuses %j", (text) => {
+    expect(() => parseIds(text)).toThrow(InvalidArgumentError);
+  });
+});
+
+describe("unescapeText", () => {
+  test.each([
+    ["a\\nb", "a\nb"],
+    ["\\t\\r\\'\\\"\\\\", "\t\r'\"\\"],
+    ["\\x41\\x0a", "A\n"],
+    ["\\\\n", "\\n"],
+    ["\\q \\x4 \\", "\\q \\x4 \\"],
+  ])("turns %j into %j", (text, expected) => {
+    expect(unescapeText(text)).toBe(expected);
+  });
+});
+
+describe("parseCacheType", () => {
+  test.each([
+    ["f16", "f16"],
+    ["q8", "q8"],
+    ["q8_0", "q8"],
+  ] as const)("takes %s", (text, type) => {
+    expect(parseCacheType(text)).toBe(type);
+    expect(parseCacheType(text, type)).toBe(type);
+  });
+
+  test.each(["", "q4_0", "F16", "q8_1"])("rejects %j", (text) => {
+    expect(() => parseCacheType(text)).toThrow(InvalidArgumentError);
+  });
+
+  test("rejects keys and values of different types", () => {
+    expect(() => parseCacheType("f16", "q8")).toThrow(/same type/);
+  });
+});

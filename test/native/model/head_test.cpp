@@ -1,0 +1,188 @@
+// The two-stage head returns exactly what the full head returns, wherever it returns anything.
+#include "model/head.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "check.h"
+#include "formats/dequantize.h"
+#include "formats/quantize.h"
+
+using namespace bitnet;
+
+namespace {
+
+constexpr int64_t kRows = 40000, kCols = 840;  // just above the size that gets a copy; odd columns
+
+// Emulated runs are slow: they leave out types whose code the others share.
+const bool kQuick = std::getenv("BITNET_TEST_QUICK") != nullptr;
+
+struct Fixture {
+  std::vector<uint8_t> data;
+  Linear layer;
+  ThreadPool pool{2};
+  std::vector<float> hidden = std::vector<float>(kCols);
+  std::mt19937 random{7};
+
+  explicit Fixture(TensorType type, int64_t cols = kCols, int64_t rows = kRows) {
+    std::normal_distribution<float> normal;
+    layer.type = type;
+    layer.rows = rows;
+    layer.cols = cols;
+    layer.row_bytes = static_cast<int64_t>(*tensor_bytes(type, static_cast<uint64_t>(cols), 1));
+    data.resize(static_cast<size_t>(rows * layer.row_bytes));
+    std::vector<float> row(static_cast<size_t>(cols));
+    std::vector<float> draws(100'003);  // each row begins at another one: millions would take long
+    for (float& x : draws) x = normal(random);
+    for (int64_t r = 0; r < rows; ++r) {
+      const float size = r % 97 == 0 ? 0.5f : 0.05f;  // rows of different lengths
+      const size_t first = random() % (draws.size() - row.size());
+      for (size_t i = 0; i < row.size(); ++i) row[i] = size * draws[first + i];
+      quantize_row(type, row.data(), data.data() + r * layer.row_bytes, cols);
+    }
+    layer.data = data.data();
+    hidden.resize(static_cast<size_t>(cols));
+    draw();
+  }
+
+  void draw() {
+    std::normal_distribution<float> normal;
+    for (float& x : hidden) x = normal(random);
+    hidden[3] *= 40;  // real hidden states have such outliers
+  }
+};
+
+std::vector<int32_t> largest(const std::vector<float>& logits, int64_t k,
+                             const std::vector<int32_t>& without) {
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < kRows; ++i)
+    if (std::find(without.begin(), without.end(), i) == without.end()) ids.push_back(i);
+  std::partial_sort(ids.begin(), ids.begin() + k, ids.end(), [&](int32_t a, int32_t b) {
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+  });
+  ids.resize(static_cast<size_t>(k));
+  return ids;
+}
+
+void check_equal(Fixture& f, Head& head, int64_t k, const std::vector<int32_t>& always) {
+  std::vector<float> all(kRows), top(kRows);
+  head.all(f.hidden.data(), 1, all.data());
+  head.top(f.hidden.data(), k, always, top.data());
+  int64_t computed = 0;
+  for (int64_t r = 0; r < kRows; ++r) {
+    if (top[r] == -std::numeric_limits<float>::infinity()) continue;
+    CHECK(std::memcmp(&top[r], &all[r], 4) == 0);
+    ++computed;
+  }
+  CHECK(computed < kRows / 4);  // else it would save nothing
+  for (const int32_t id : largest(all, k, always)) CHECK(top[id] == all[id]);
+  for (const int32_t id : always) CHECK(top[id] == all[id]);
+}
+
+}  // namespace
+
+TEST("the largest logits of the two-stage head are those of the full head, bit for bit") {
+  for (const TensorType type : {TensorType::kF16, TensorType::kBF16, TensorType::kF32}) {
+    if (kQuick && type != TensorType::kF16) continue;
+    Fixture f(type);
+    for (const Kernels* k : all_kernels()) {
+      if (!supported(*k)) continue;
+      Head head(*k, f.pool, f.layer, true, nullptr);
+      CHECK(head.is_compact());
+      for (const int64_t n : {1, 2, 40, 300}) {
+        if (kQuick && n != 40) continue;
+        f.draw();
+        check_equal(f, head, n, {});
+        check_equal(f, head, n, {0, 5, 97, 39999});
+      }
+    }
+  }
+}
+
+TEST("tokens that are always wanted do not take a place among the largest") {
+  Fixture f(TensorType::kF16);
+  Head head(select_kernels(), f.pool, f.layer, true, nullptr);
+  std::vector<float> all(kRows);
+  head.all(f.hidden.data(), 1, all.data());
+  check_equal(f, head, 5, largest(all, 20, {}));
+}
+
+TEST("input and weights that are not numbers give what the full head gives") {
+  Fixture f(TensorType::kF32);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(f.data.data() + 4 * (kCols * 11 + 2), &nan, 4);
+  Head head(select_kernels(), f.pool, f.layer, true, nullptr);
+  std::vector<float> all(kRows), top(kRows);
+  head.all(f.hidden.data(), 1, all.data());
+  head.top(f.hidden.data(), 3, {}, top.data());
+  CHECK(std::isnan(top[11]) && std::isnan(all[11]));
+  f.hidden[0] = std::numeric_limits<float>::infinity();
+  head.all(f.hidden.data(), 1, all.data());
+  head.top(f.hidden.data(), 3, {}, top.data());
+  for (int64_t r = 0; r < kRows; ++r) CHECK(std::memcmp(&top[r], &all[r], 4) == 0);
+  std::fill(f.hidden.begin(), f.hidden.end(), 0.0f);
+  head.top(f.hidden.data(), 3, {}, top.data());
+  CHECK(top[0] == 0);
+}
+
+TEST("a row that agrees with the input everywhere is not lost to an overflow") {
+  constexpr int64_t kFew = 8200, kWide = 4096;  // 127 * 8191 * 4096 > 2^31
+  Fixture f(TensorType::kF16, kWide, kFew);
+  const std::vector<float> ones(kWide, 0.5f);
+  quantize_row(TensorType::kF16, ones.data(), f.data.data() + 4321 * f.layer.row_bytes, kWide);
+  std::fill(f.hidden.begin(), f.hidden.end(), 3.0f);
+  for (const Kernels* k : all_kernels()) {
+    if (!supported(*k)) continue;
+    Head head(*k, f.pool, f.layer, true, nullptr);
+    std::vector<float> top(kFew);
+    head.top(f.hidden.data(), 1, {}, top.data());
+    CHECK_EQ(top[4321], 0.5f * 3.0f * kWide);
+  }
+}
+
+TEST("a head that is small, switched off or quantized has no copy and computes everything") {
+  Fixture f(TensorType::kF16);
+  CHECK(!Head(select_kernels(), f.pool, f.layer, false, nullptr).is_compact());
+  Linear small = f.layer;
+  small.rows = 1000;
+  CHECK(!Head(select_kernels(), f.pool, small, true, nullptr).is_compact());
+  Fixture q(TensorType::kQ8_0, 864);
+  Head head(select_kernels(), q.pool, q.layer, true, nullptr);
+  CHECK(!head.is_compact());
+  std::vector<float> all(kRows), top(kRows);
+  head.all(q.hidden.data(), 1, all.data());
+  head.top(q.hidden.data(), 3, {}, top.data());
+  CHECK(all == top);
+}
+
+TEST("block-quantized heads are the dot products of their weights, the same on every kernel") {
+  for (const TensorType type :
+       {TensorType::kQ8_0, TensorType::kQ6_K, TensorType::kQ5_0, TensorType::kQ4_0}) {
+    constexpr int64_t kFew = 1001;
+    const int64_t cols = type == TensorType::kQ6_K ? 1024 : 1024 + 32;  // half a group of columns
+    Fixture f(type, cols, kFew);
+    std::vector<float> row(cols), first;
+    for (const Kernels* k : all_kernels()) {
+      if (!supported(*k)) continue;
+      Head head(*k, f.pool, f.layer, true, nullptr);
+      std::vector<float> out(kFew);
+      head.all(f.hidden.data(), 1, out.data());
+      for (int64_t r = 0; r < kFew; r += 10) {
+        dequantize_row(type, f.data.data() + r * f.layer.row_bytes, row.data(), cols);
+        double sum = 0, w = 0, most = 0;
+        for (int64_t i = 0; i < cols; ++i) {
+          sum += static_cast<double>(row[i]) * f.hidden[i];
+          w += std::fabs(row[i]);
+          most = std::max(most, std::fabs(static_cast<double>(f.hidden[i])));
+        }
+        // Half a unit of the 14-bit input per weight, and float rounding.
+        CHECK_NEAR(out[r], sum, w * (most / kHeadRange * 0.51 + most * 1e-5));
+      }
+      if (first.empty()) first = out;
+      if (std::strcmp(k->name, "scalar") != 0) CHECK(out == first);
+    }
+  }
+}

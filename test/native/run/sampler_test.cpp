@@ -1,0 +1,761 @@
+// The sampler against hand-computed cases, a slow reference, a chi-square bound and hostile values.
+#include "run/sampler.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <random>
+#include <set>
+
+#include "base/error.h"
+#include "check.h"
+
+using bitnet::Error;
+using bitnet::ErrorCode;
+using bitnet::Sample;
+using bitnet::Sampler;
+using bitnet::SamplerParams;
+using Logits = std::vector<float>;
+
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// All filters and penalties off, temperature 1.
+SamplerParams plain() {
+  SamplerParams p;
+  p.temperature = 1.0f;
+  p.top_k = 0;
+  p.top_p = 1.0f;
+  p.min_p = 0.0f;
+  return p;
+}
+
+SamplerParams greedy() {
+  SamplerParams p;
+  p.temperature = 0.0f;
+  return p;
+}
+
+Logits logits_of(const std::vector<double>& probabilities) {
+  Logits logits;
+  for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
+  return logits;
+}
+
+// The tokens that survive the filters: temperature comes last, so a huge one draws them evenly.
+std::set<int> survivors(SamplerParams params, const Logits& logits) {
+  params.temperature = 1e6f;
+  Sampler sampler(params);
+  std::set<int> seen;
+  for (int i = 0; i < 500; ++i) seen.insert(sampler.sample(logits).id);
+  return seen;
+}
+
+ErrorCode code_of(const SamplerParams& params) {
+  try {
+    Sampler sampler(params);
+  } catch (const Error& e) {
+    return e.code;
+  }
+  return ErrorCode::kInternal;
+}
+
+// The documented behaviour, written as plainly as possible: sort everything, sum in double.
+class Reference {
+ public:
+  explicit Reference(const SamplerParams& params) : params_(params) {
+    uint64_t x = params.seed;
+    for (uint64_t& word : state_) {
+      x += 0x9e3779b97f4a7c15u;
+      word = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+      word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
+      word ^= word >> 31;
+    }
+  }
+
+  void accept(int id) { history_.push_back(id); }
+
+  // -1 when no token is usable.
+  int sample(Logits logits) {
+    adjust(logits);
+    std::vector<Token> tokens;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (logits[i] > -kInf) tokens.push_back({static_cast<int>(i), logits[i], 0, 0});
+    }
+    std::stable_sort(tokens.begin(), tokens.end(),
+                     [](const Token& a, const Token& b) { return a.logit > b.logit; });
+    if (tokens.empty()) return -1;
+    if (params_.temperature <= 0) return tokens[0].id;
+    const size_t k = static_cast<size_t>(std::max(params_.top_k, 0));
+    if (k > 0 && tokens.size() > k) tokens.resize(k);
+    if (params_.typical_p < 1) typical(tokens);
+    if (params_.top_p < 1) top_p(tokens);
+    if (params_.min_p > 0) min_p(tokens);
+    softmax(tokens, params_.temperature);
+    const double u = uniform();
+    double sum = 0;
+    for (const Token& t : tokens) {
+      sum += t.p;
+      if (sum > u) return t.id;
+    }
+    return tokens.back().id;
+  }
+
+ private:
+  struct Token {
+    int id;
+    float logit;
+    double p, distance;
+  };
+
+  double uniform() {
+    const auto rotate = [](uint64_t v, int k) { return (v << k) | (v >> (64 - k)); };
+    const uint64_t result = rotate(state_[1] * 5, 7) * 9, t = state_[1] << 17;
+    state_[2] ^= state_[0];
+    state_[3] ^= state_[1];
+    state_[1] ^= state_[2];
+    state_[0] ^= state_[3];
+    state_[2] ^= t;
+    state_[3] = rotate(state_[3], 45);
+    return static_cast<double>(result >> 40) / (1 << 24);
+  }
+
+  void adjust(Logits& logits) const {
+    for (const auto& [id, bias] : params_.logit_bias) logits[id] += bias;
+    const size_t n = params_.repeat_last_n < 0
+                         ? history_.size()
+                         : std::min<size_t>(history_.size(), params_.repeat_last_n);
+    std::map<int, int> counts;
+    for (size_t i = history_.size() - n; i < history_.size(); ++i) ++counts[history_[i]];
+    for (const auto& [id, count] : counts) {
+      if (id >= static_cast<int>(logits.size())) continue;
+      float& l = logits[id];
+      if (l > 0)
+        l /= params_.repeat_penalty;
+      else
+        l *= params_.repeat_penalty;
+      l -= static_cast<float>(count) * params_.frequency_penalty + params_.presence_penalty;
+    }
+  }
+
+  static void softmax(std::vector<Token>& tokens, double temperature) {
+    float best = -kInf;
+    for (const Token& t : tokens) best = std::max(best, t.logit);
+    double sum = 0;
+    for (Token& t : tokens) {
+      t.p = t.logit == best ? 1 : std::exp((double(t.logit) - double(best)) / temperature);
+      sum += t.p;
+    }
+    for (Token& t : tokens) t.p /= sum;
+  }
+
+  void typical(std::vector<Token>& tokens) const {
+    softmax(tokens, 1);
+    double entropy = 0;
+    for (const Token& t : tokens) {
+      if (t.p > 0) entropy -= t.p * std::log(t.p);
+    }
+    for (Token& t : tokens) t.distance = std::fabs(entropy + std::log(t.p));
+    std::stable_sort(tokens.begin(), tokens.end(),
+                     [](const Token& a, const Token& b) { return a.distance < b.distance; });
+    cut(tokens, [&](double sum) { return sum > params_.typical_p; });
+    std::sort(tokens.begin(), tokens.end(), [](const Token& a, const Token& b) {
+      return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+    });
+  }
+
+  void top_p(std::vector<Token>& tokens) const {
+    softmax(tokens, 1);
+    cut(tokens, [&](double sum) { return sum >= params_.top_p; });
+  }
+
+  void min_p(std::vector<Token>& tokens) const {
+    softmax(tokens, 1);
+    const double best = tokens[0].p;
+    while (tokens.back().p < params_.min_p * best) tokens.pop_back();
+  }
+
+  template <class Enough>
+  static void cut(std::vector<Token>& tokens, Enough enough) {
+    double sum = 0;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      sum += tokens[i].p;
+      if (!enough(sum)) continue;
+      tokens.resize(i + 1);
+      return;
+    }
+  }
+
+  SamplerParams params_;
+  uint64_t state_[4];
+  std::vector<int> history_;
+};
+
+template <class Random>
+SamplerParams random_params(Random& random, int vocab) {
+  const auto unit = [&] { return std::uniform_real_distribution<float>(0, 1)(random); };
+  const auto pick = [&](int n) { return static_cast<int>(random() % n); };
+  SamplerParams p;
+  p.temperature = pick(8) == 0 ? 0.0f : 0.1f + 2 * unit();
+  p.top_k = pick(3) == 0 ? 0 : 1 + pick(vocab + 5);
+  p.top_p = pick(3) == 0 ? 1.0f : unit();
+  p.min_p = pick(3) == 0 ? 0.0f : unit() * unit();
+  p.typical_p = pick(3) != 0 ? 1.0f : unit();
+  p.repeat_last_n = pick(12) - 1;
+  p.repeat_penalty = pick(2) == 0 ? 1.0f : 0.5f + 1.5f * unit();
+  p.presence_penalty = pick(2) == 0 ? 0.0f : 2 * unit() - 1;
+  p.frequency_penalty = pick(2) == 0 ? 0.0f : 2 * unit() - 1;
+  p.seed = random();
+  for (int i = pick(4); i > 0; --i) {
+    p.logit_bias.emplace_back(pick(vocab), pick(4) == 0 ? -kInf : 4 * unit() - 2);
+  }
+  return p;
+}
+
+int sample_or_minus_one(Sampler& sampler, const Logits& logits) {
+  try {
+    return sampler.sample(logits).id;
+  } catch (const Error& e) {
+    CHECK(e.code == ErrorCode::kUsage);
+    return -1;
+  }
+}
+
+// Sum of (observed - expected)^2 / expected over `draws` draws.
+double chi_square(const SamplerParams& params, const Logits& logits,
+                  const std::vector<double>& expected, int draws) {
+  Sampler sampler(params);
+  std::vector<int> observed(logits.size());
+  for (int i = 0; i < draws; ++i) ++observed[sampler.sample(logits).id];
+  double sum = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double mean = expected[i] * draws;
+    sum += (observed[i] - mean) * (observed[i] - mean) / mean;
+  }
+  return sum;
+}
+
+}  // namespace
+
+TEST("greedy picks the highest logit and the lower id among equals") {
+  for (const float temperature : {0.0f, -1.0f}) {
+    SamplerParams p = greedy();
+    p.temperature = temperature;
+    Sampler sampler(p);
+    CHECK_EQ(sampler.sample(Logits{1, 3, 2}).id, 1);
+    CHECK_EQ(sampler.sample(Logits{1, 3, 3, 3}).id, 1);
+    CHECK_EQ(sampler.sample(Logits{-5}).id, 0);
+    CHECK_EQ(sampler.sample(Logits{-0.0f, 0.0f}).id, 0);
+  }
+}
+
+TEST("logit bias and penalties also steer greedy") {
+  SamplerParams p = greedy();
+  p.logit_bias = {{1, -kInf}, {2, 0.5f}, {2, 0.6f}};  // biases of one token add up
+  CHECK_EQ(Sampler(p).sample(Logits{2, 9, 1}).id, 2);
+  p.logit_bias = {{2, kInf}};
+  CHECK_EQ(Sampler(p).sample(Logits{2, 9, 1}).id, 2);
+
+  p = greedy();
+  p.repeat_penalty = 2;
+  Sampler repeat(p);
+  repeat.accept(0);
+  CHECK_EQ(repeat.sample(Logits{2, 1.5f}).id, 1);  // 2 / 2
+  CHECK_EQ(repeat.sample(Logits{2, 0.5f}).id, 0);
+  CHECK_EQ(repeat.sample(Logits{-1, -1.5f}).id, 1);  // -1 * 2
+  CHECK_EQ(repeat.sample(Logits{-1, -2.5f}).id, 0);
+  repeat.accept(0);  // once per token, however often it came
+  CHECK_EQ(repeat.sample(Logits{-1, -2.5f}).id, 0);
+}
+
+TEST("the presence penalty counts once, the frequency penalty every time") {
+  SamplerParams p = greedy();
+  p.presence_penalty = 1;
+  Sampler presence(p);
+  presence.accept(0);
+  presence.accept(0);
+  CHECK_EQ(presence.sample(Logits{2, 0.9f}).id, 0);  // 2 - 1
+  CHECK_EQ(presence.sample(Logits{2, 1.1f}).id, 1);
+  p = greedy();
+  p.frequency_penalty = 0.5f;
+  Sampler frequency(p);
+  for (int i = 0; i < 3; ++i) frequency.accept(0);
+  CHECK_EQ(frequency.sample(Logits{2, 0.4f}).id, 0);  // 2 - 3 * 0.5
+  CHECK_EQ(frequency.sample(Logits{2, 0.6f}).id, 1);
+  // Together: (2 / 1.25) - (3 * 0.25 + 0.5) = 0.35
+  p.repeat_penalty = 1.25f;
+  p.frequency_penalty = 0.25f;
+  p.presence_penalty = 0.5f;
+  Sampler all(p);
+  for (int i = 0; i < 3; ++i) all.accept(0);
+  CHECK_EQ(all.sample(Logits{2, 0.34f}).id, 0);
+  CHECK_EQ(all.sample(Logits{2, 0.36f}).id, 1);
+}
+
+TEST("penalties look at the last repeat_last_n tokens") {
+  struct Case {
+    int last_n;
+    int expected;
+  };
+  // Accepted: 0 0 0 1 1. Logits 3, 3.5, 0 and a frequency penalty of 1 per occurrence.
+  for (const auto& [last_n, expected] : std::vector<Case>{{0, 1},  // off: 3, 3.5
+                                                          {1, 0},  // 3, 2.5
+                                                          {2, 0},  // 3, 1.5
+                                                          {4, 1},  // 1, 1.5
+                                                          {5, 1},  // 0, 1.5
+                                                          {2000000000, 1},
+                                                          {-1, 1}}) {
+    SamplerParams p = greedy();
+    p.frequency_penalty = 1;
+    p.repeat_last_n = last_n;
+    Sampler sampler(p);
+    for (const int id : {0, 0, 0, 1, 1}) sampler.accept(id);
+    CHECK_EQ(sampler.sample(Logits{3, 3.5f, 0}).id, expected);
+    sampler.reset();
+    CHECK_EQ(sampler.sample(Logits{3, 3.5f, 0}).id, 1);
+    sampler.accept(1);
+    CHECK_EQ(sampler.sample(Logits{3, 3.5f, 0}).id, last_n == 0 ? 1 : 0);
+  }
+}
+
+TEST("the penalty window rolls on after a reset") {
+  SamplerParams p = greedy();
+  p.frequency_penalty = 1;
+  p.repeat_last_n = 3;
+  Sampler sampler(p);
+  for (const int id : {0, 1, 2, 0}) sampler.accept(id);
+  sampler.reset();
+  for (const int id : {0, 1, 1, 2}) sampler.accept(id);  // the 0 leaves: 1 1 2 stay
+  CHECK_EQ(sampler.sample(Logits{1, 2.9f, 1.9f}).id, 0);
+}
+
+TEST("accepted tokens beyond the vocabulary change nothing and negative ones are refused") {
+  SamplerParams p = greedy();
+  p.repeat_penalty = 2;
+  Sampler sampler(p);
+  sampler.accept(std::numeric_limits<int32_t>::max());
+  CHECK_EQ(sampler.sample(Logits{1, 2}).id, 1);
+  CHECK_THROWS(sampler.accept(-1), Error, "token id must be 0 or positive, but got -1");
+}
+
+TEST("sampling does not accept what it picks") {
+  SamplerParams p = greedy();
+  p.frequency_penalty = 10;
+  Sampler sampler(p);
+  for (int i = 0; i < 5; ++i) CHECK_EQ(sampler.sample(Logits{2, 1}).id, 0);
+}
+
+TEST("top-k keeps the k likeliest and lower ids among equals") {
+  SamplerParams p = plain();
+  const Logits logits{1, 5, 3, 3, 3, 4};
+  const std::vector<std::set<int>> expected{
+      {0, 1, 2, 3, 4, 5}, {1}, {1, 5}, {1, 2, 5}, {1, 2, 3, 5}, {1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5},
+      {0, 1, 2, 3, 4, 5}};
+  for (size_t k = 0; k < expected.size(); ++k) {
+    p.top_k = static_cast<int>(k);
+    CHECK_EQ(survivors(p, logits), expected[k]);
+  }
+  for (const int k : {-1, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()}) {
+    p.top_k = k;
+    CHECK_EQ(survivors(p, logits), expected[0]);
+  }
+}
+
+TEST("top-p keeps the smallest set that reaches p and at least one token") {
+  SamplerParams p = plain();
+  struct Case {
+    float top_p;
+    std::set<int> expected;
+  };
+  for (const auto& [top_p, expected] : std::vector<Case>{{0, {2}},
+                                                         {0.39f, {2}},
+                                                         {0.41f, {2, 0}},
+                                                         {0.69f, {2, 0}},
+                                                         {0.71f, {2, 0, 3}},
+                                                         {0.91f, {0, 1, 2, 3}},
+                                                         {1, {0, 1, 2, 3}}}) {
+    p.top_p = top_p;
+    CHECK_EQ(survivors(p, logits_of({0.3, 0.1, 0.4, 0.2})), expected);
+  }
+  p.top_p = 0.5f;  // one of two equal tokens reaches exactly p
+  CHECK_EQ(survivors(p, Logits{7, 7}), (std::set<int>{0}));
+}
+
+TEST("min-p is relative to the likeliest token") {
+  SamplerParams p = plain();
+  struct Case {
+    float min_p;
+    std::set<int> expected;
+  };
+  for (const auto& [min_p, expected] : std::vector<Case>{{0, {0, 1, 2, 3}},
+                                                         {0.19f, {0, 1, 2, 3}},
+                                                         {0.21f, {0, 2, 3}},
+                                                         {0.59f, {0, 2, 3}},
+                                                         {0.61f, {0, 2}},
+                                                         {1, {0, 2}}}) {
+    p.min_p = min_p;
+    const float l = std::log(0.5f);
+    CHECK_EQ(survivors(p, Logits{l, std::log(0.1f), l, std::log(0.3f)}), expected);
+  }
+}
+
+TEST("typical sampling keeps what is nearest to the entropy") {
+  // Entropy 0.898; surprises 0.511, 1.204, 2.303; distances 0.387, 0.306, 1.405.
+  SamplerParams p = plain();
+  struct Case {
+    float typical_p;
+    std::set<int> expected;
+  };
+  for (const auto& [typical_p, expected] : std::vector<Case>{{0, {1}},
+                                                             {0.29f, {1}},
+                                                             {0.31f, {0, 1}},
+                                                             {0.89f, {0, 1}},
+                                                             {0.91f, {0, 1, 2}},
+                                                             {1, {0, 1, 2}}}) {
+    p.typical_p = typical_p;
+    CHECK_EQ(survivors(p, logits_of({0.6, 0.3, 0.1})), expected);
+  }
+  p.typical_p = 0.5f;  // the kept tokens must hold more than p, not just p
+  CHECK_EQ(survivors(p, Logits{7, 7, -kInf}), (std::set<int>{0, 1}));
+}
+
+TEST("the filters run in the order top-k, typical, top-p, min-p, temperature") {
+  SamplerParams p = plain();
+  const Logits four = logits_of({0.4, 0.3, 0.2, 0.1});
+  p.top_p = 0.5f;
+  CHECK_EQ(survivors(p, four), (std::set<int>{0, 1}));
+  p.top_k = 2;  // renormalized 0.57, 0.43
+  CHECK_EQ(survivors(p, four), (std::set<int>{0}));
+
+  // Typical drops the best token, so min-p and top-p measure against the rest.
+  const Logits eight = logits_of({0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1});
+  p = plain();
+  p.typical_p = 0.65f;
+  p.min_p = 0.9f;
+  CHECK_EQ(survivors(p, eight), (std::set<int>{1, 2, 3, 4, 5, 6, 7}));
+  p.min_p = 0;
+  p.top_p = 0.2f;  // 2 / 7 reach it
+  CHECK_EQ(survivors(p, eight), (std::set<int>{1, 2}));
+
+  // Top-p counts the shares of tokens that min-p removes afterwards: 0.4, 0.3 | 0.2, 0.1.
+  p = plain();
+  p.top_p = 0.41f;
+  p.min_p = 0.7f;
+  CHECK_EQ(survivors(p, four), (std::set<int>{0, 1}));
+
+  // Temperature changes no survivor (survivors() itself uses a huge one), and a tiny one is greedy.
+  p = plain();
+  p.temperature = std::numeric_limits<float>::denorm_min();
+  Sampler cold(p);
+  for (int i = 0; i < 100; ++i) CHECK_EQ(cold.sample(Logits{1, 2, 1.9999f}).id, 1);
+}
+
+TEST("draws follow the softmax at the given temperature") {
+  // Nine degrees of freedom: a true sampler exceeds 50 in one of ten million seeds.
+  Logits logits;
+  for (int i = 0; i < 10; ++i) logits.push_back(0.3f * static_cast<float>((i * 7) % 10) - 20);
+  for (const float temperature : {0.5f, 1.0f, 2.0f}) {
+    std::vector<double> expected;
+    double sum = 0;
+    for (const float l : logits) sum += std::exp(l / temperature);
+    for (const float l : logits) expected.push_back(std::exp(l / temperature) / sum);
+    SamplerParams p = plain();
+    p.temperature = temperature;
+    p.seed = 7;
+    CHECK(chi_square(p, logits, expected, 100000) < 50);
+    p.temperature = temperature * 1.1f;  // the bound is sharp enough to see a wrong temperature
+    CHECK(chi_square(p, logits, expected, 100000) > 50);
+  }
+}
+
+TEST("the random stream is xoshiro256** seeded by splitmix64") {
+  // 1024 equal logits turn the upper ten bits into the id. Values from a Python version.
+  struct Case {
+    uint64_t seed;
+    std::vector<int> expected;
+  };
+  for (const auto& [seed, expected] :
+       std::vector<Case>{{0, {615, 765, 105, 426, 750, 1023, 432, 548}},
+                         {42, {85, 388, 696, 946, 1015, 788, 736, 870}},
+                         {UINT64_MAX, {573, 785, 519, 765, 580, 749, 379, 786}}}) {
+    SamplerParams p = plain();
+    p.seed = seed;
+    Sampler sampler(p);
+    for (const int id : expected) CHECK_EQ(sampler.sample(Logits(1024, 1.0f)).id, id);
+  }
+}
+
+TEST("equal seeds give equal tokens, reset keeps the stream going, filters do not shift it") {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal(0, 3);
+  Logits logits(5000);
+  for (float& l : logits) l = normal(random);
+  SamplerParams p;
+  p.seed = 99;
+  Sampler a(p), b(p);
+  p.seed = 100;
+  Sampler c(p);
+  int different = 0;
+  for (int i = 0; i < 200; ++i) {
+    const int id = a.sample(logits).id;
+    CHECK_EQ(id, b.sample(logits).id);
+    different += id != c.sample(logits).id;
+    if (i == 100) b.reset();
+  }
+  CHECK(different > 50);
+
+  p = plain();
+  Sampler one(p), two(p);
+  one.sample(Logits{1});  // even a sure token takes its random number
+  two.sample(logits);
+  for (int i = 0; i < 20; ++i) CHECK_EQ(one.sample(logits).id, two.sample(logits).id);
+}
+
+TEST("log-probabilities are those of the raw logits") {
+  const Logits logits{std::log(2.0f), std::log(5.0f), std::log(1.0f), kNaN, -kInf};
+  SamplerParams p = greedy();
+  CHECK(std::isnan(Sampler(p).sample(logits).logprob));
+  CHECK(Sampler(p).sample(logits).top.empty());
+  p.n_probs = 2;
+  p.logit_bias = {{1, -kInf}, {2, 3.0f}};
+  p.repeat_penalty = 3;
+  Sampler sampler(p);
+  sampler.accept(0);
+  Sample sample = sampler.sample(logits);
+  CHECK_EQ(sample.id, 2);
+  CHECK_NEAR(sample.logprob, std::log(1.0 / 8), 1e-6);
+  CHECK_EQ(sample.top.size(), 2u);
+  CHECK_EQ(sample.top[0].id, 1);
+  CHECK_NEAR(sample.top[0].logprob, std::log(5.0 / 8), 1e-6);
+  CHECK_EQ(sample.top[1].id, 0);
+  CHECK_NEAR(sample.top[1].logprob, std::log(2.0 / 8), 1e-6);
+
+  p.n_probs = std::numeric_limits<int32_t>::max();  // more than there are: all usable ones
+  p.temperature = 1;
+  sample = Sampler(p).sample(logits);
+  CHECK_EQ(sample.top.size(), 3u);
+  CHECK(sample.top[0].id == 1 && sample.top[1].id == 0 && sample.top[2].id == 2);
+  double sum = 0;
+  for (const auto& t : sample.top) sum += std::exp(t.logprob);
+  CHECK_NEAR(sum, 1, 1e-6);
+}
+
+TEST("log-probabilities hold for huge, tiny and infinite logits and for a large vocabulary") {
+  SamplerParams p = greedy();
+  p.n_probs = 3;
+  Sample sample = Sampler(p).sample(Logits{3e38f, 3e38f, -3e38f});
+  CHECK_NEAR(sample.logprob, -std::log(2.0), 1e-6);
+  CHECK_EQ(sample.top[1].id, 1);
+  sample = Sampler(p).sample(Logits{kInf, 1, kInf, kInf, kInf});
+  CHECK_NEAR(sample.logprob, -std::log(4.0), 1e-6);
+  CHECK_EQ(sample.top[2].id, 3);
+  sample = Sampler(p).sample(Logits(128256, -1000.0f));
+  CHECK_NEAR(sample.logprob, -std::log(128256.0), 1e-5);
+  CHECK_EQ(sample.top[2].id, 2);
+}
+
+TEST("log-probabilities near zero are exact to a float") {
+  SamplerParams p = greedy();
+  p.n_probs = 1;
+  Sampler sampler(p);
+  for (float x = 5; x < 12; x += 0.001f) {
+    const double expected = -std::log1p(std::exp(-static_cast<double>(x)));
+    CHECK_NEAR(sampler.sample(Logits{0, -x}).logprob, expected, -expected * 1e-7);
+  }
+}
+
+TEST("thousands of random cases match the slow reference") {
+  std::mt19937_64 random(2024);
+  std::normal_distribution<float> normal(0, 3);
+  int errors = 0;
+  for (int round = 0; round < 4000; ++round) {
+    const int vocab = 1 + static_cast<int>(random() % (round % 10 == 0 ? 3000 : 40));
+    const SamplerParams params = random_params(random, vocab);
+    Sampler sampler(params);
+    Reference reference(params);
+    for (int step = 0; step < 6; ++step) {
+      Logits logits(vocab);
+      for (float& l : logits) {
+        l = normal(random);
+        if (round % 3 == 0) l = std::round(l);  // many ties
+        if (round % 4 == 0 && random() % 8 == 0) l = random() % 2 == 0 ? kNaN : -kInf;
+      }
+      const int id = sample_or_minus_one(sampler, logits);
+      const int expected = reference.sample(logits);
+      CHECK_EQ(id, expected);
+      errors += expected < 0;
+      const int next = id < 0 || step % 2 == 0 ? static_cast<int>(random() % vocab) : id;
+      sampler.accept(next);
+      reference.accept(next);
+    }
+  }
+  CHECK(errors > 0 && errors < 1000);  // the cases without a usable token were among them
+}
+
+TEST("a full vocabulary in any order matches the slow reference") {
+  std::mt19937_64 random(8);
+  std::normal_distribution<float> normal(0, 3);
+  Logits logits(128256);
+  for (float& l : logits) l = normal(random);
+  Logits ascending = logits;
+  std::sort(ascending.begin(), ascending.end());
+  const Logits descending(ascending.rbegin(), ascending.rend());
+  std::vector<SamplerParams> cases(5);
+  cases[1].top_k = 0;
+  cases[2] = plain();
+  cases[3].top_k = 1000;
+  cases[3].temperature = 1.5f;
+  cases[4].top_k = 0;
+  cases[4].typical_p = 0.9f;
+  for (const Logits& l : {logits, ascending, descending, Logits(128256, 2.0f)}) {
+    for (SamplerParams params : cases) {
+      params.seed = random();
+      Sampler sampler(params);
+      Reference reference(params);
+      for (int i = 0; i < 3; ++i) CHECK_EQ(sampler.sample(l).id, reference.sample(l));
+    }
+  }
+}
+
+TEST("NaN and -inf never win and +inf always does") {
+  for (SamplerParams p : {greedy(), plain(), SamplerParams()}) {
+    Sampler sampler(p);
+    for (int i = 0; i < 50; ++i) {
+      CHECK_EQ(sampler.sample(Logits{kNaN, -kInf, -3e38f, kNaN}).id, 2);
+      CHECK_EQ(sampler.sample(Logits{3e38f, kNaN, kInf, -kInf}).id, 2);
+    }
+  }
+  SamplerParams p = plain();
+  p.typical_p = 0.5f;
+  p.top_p = 0.9f;
+  Sampler sampler(p);
+  for (int i = 0; i < 50; ++i) {
+    const int id = sampler.sample(Logits{1, kInf, kNaN, kInf, -kInf, 3e38f}).id;
+    CHECK(id == 1 || id == 3);
+  }
+}
+
+TEST("without a usable token it throws and works again afterwards") {
+  for (SamplerParams p : {greedy(), plain(), SamplerParams()}) {
+    p.n_probs = 1;
+    p.logit_bias = {{0, -kInf}};
+    Sampler sampler(p);
+    CHECK_THROWS(sampler.sample(Logits{5, -kInf, kNaN}), Error, "all 3 logits are NaN or -inf");
+    CHECK_EQ(sampler.sample(Logits{5, 1, kNaN}).id, 1);
+    CHECK_EQ(sample_or_minus_one(sampler, Logits{5}), -1);
+    p.logit_bias.clear();
+    CHECK_THROWS(Sampler(p).sample(Logits{}), Error, "all 0 logits");
+  }
+}
+
+TEST("a logit bias beyond the vocabulary is a usage error") {
+  SamplerParams p = greedy();
+  p.logit_bias = {{3, 1.0f}};
+  Sampler sampler(p);
+  CHECK_EQ(sampler.sample(Logits{0, 0, 0, 0}).id, 3);
+  CHECK_THROWS(sampler.sample(Logits{0, 0, 0}), Error,
+               "logit_bias names token 3, but the vocabulary has 3 tokens");
+  try {
+    sampler.sample(Logits{0, 0, 0});
+  } catch (const Error& e) {
+    CHECK(e.code == ErrorCode::kUsage);
+  }
+}
+
+TEST("parameters that make no sense are refused by name") {
+  struct Case {
+    const char* text;
+    void (*set)(SamplerParams&);
+  };
+  for (const auto& [text, set] : std::vector<Case>{
+           {"temperature must be a finite number", [](SamplerParams& p) { p.temperature = kNaN; }},
+           {"temperature must be a finite number", [](SamplerParams& p) { p.temperature = kInf; }},
+           {"top_p must be between 0 and 1, but got 1.5", [](SamplerParams& p) { p.top_p = 1.5f; }},
+           {"top_p must be between", [](SamplerParams& p) { p.top_p = -0.1f; }},
+           {"top_p must be between 0 and 1, but got", [](SamplerParams& p) { p.top_p = kNaN; }},
+           {"min_p must be between", [](SamplerParams& p) { p.min_p = 1.1f; }},
+           {"min_p must be between", [](SamplerParams& p) { p.min_p = kNaN; }},
+           {"typical_p must be between", [](SamplerParams& p) { p.typical_p = -1; }},
+           {"repeat_last_n must be -1", [](SamplerParams& p) { p.repeat_last_n = -2; }},
+           {"repeat_penalty must be", [](SamplerParams& p) { p.repeat_penalty = 0; }},
+           {"repeat_penalty must be", [](SamplerParams& p) { p.repeat_penalty = kNaN; }},
+           {"repeat_penalty must be", [](SamplerParams& p) { p.repeat_penalty = kInf; }},
+           {"presence_penalty must be", [](SamplerParams& p) { p.presence_penalty = kNaN; }},
+           {"frequency_penalty must be", [](SamplerParams& p) { p.frequency_penalty = -kInf; }},
+           {"n_probs must be 0 or positive, but got -1", [](SamplerParams& p) { p.n_probs = -1; }},
+           {"logit_bias must be",
+            [](SamplerParams& p) {
+              p.logit_bias = {{-1, 0.0f}};
+            }},
+           {"logit_bias must be", [](SamplerParams& p) {
+              p.logit_bias = {{1, kNaN}};
+            }}}) {
+    SamplerParams p;
+    set(p);
+    CHECK_THROWS(Sampler(p), Error, text);
+    CHECK(code_of(p) == ErrorCode::kUsage);
+  }
+}
+
+TEST("any parameters and any logits give a usable id or a clean error") {
+  std::mt19937_64 random(77);
+  const auto wild = [&]() -> float {
+    switch (random() % 8) {
+      case 0:
+        return 0;
+      case 1:
+        return 1;
+      case 2:
+        return kNaN;
+      case 3:
+        return random() % 2 == 0 ? kInf : -kInf;
+      case 4:
+        return std::numeric_limits<float>::denorm_min();
+      case 5:
+        return random() % 2 == 0 ? 3.4e38f : -3.4e38f;
+      default:
+        break;
+    }
+    const uint32_t bits = static_cast<uint32_t>(random());
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return random() % 2 == 0 ? value : static_cast<float>(random() % 1000) / 1000;
+  };
+  int sampled = 0;
+  for (int round = 0; round < 20000; ++round) {
+    const int vocab = static_cast<int>(random() % 300);
+    SamplerParams p = random_params(random, vocab + 1);
+    // One or two wild values: with more, hardly any set of parameters passes the checks.
+    float* fields[] = {&p.temperature,      &p.top_p,          &p.min_p,
+                       &p.typical_p,        &p.repeat_penalty, &p.presence_penalty,
+                       &p.frequency_penalty};
+    for (int i = 0; i < 2; ++i) *fields[random() % 7] = wild();
+    if (random() % 8 == 0) p.top_k = static_cast<int32_t>(random());
+    if (random() % 8 == 0) p.repeat_last_n = static_cast<int32_t>(random());
+    if (random() % 4 == 0) p.n_probs = static_cast<int32_t>(random() % 400);
+    if (random() % 4 == 0) p.logit_bias.emplace_back(static_cast<int32_t>(random() % 310), wild());
+    try {
+      Sampler sampler(p);
+      for (int step = 0; step < 3; ++step) {
+        Logits logits(vocab);
+        for (float& l : logits) l = wild();
+        const Sample sample = sampler.sample(logits);
+        CHECK(sample.id >= 0 && sample.id < vocab);
+        CHECK(sample.top.size() <= static_cast<size_t>(p.n_probs));
+        for (const auto& t : sample.top) CHECK(t.id >= 0 && t.id < vocab && t.logprob <= 0);
+        for (const auto& t : sample.top) CHECK(logits[t.id] > -kInf);
+        CHECK(logits[sample.id] > -kInf);
+        CHECK(p.n_probs > 0 ? sample.logprob <= 0 : std::isnan(sample.logprob));
+        sampler.accept(sample.id);
+        sampler.accept(static_cast<int32_t>(random() % 400));
+        ++sampled;
+      }
+    } catch (const Error& e) {
+      CHECK(e.code == ErrorCode::kUsage || e.code == ErrorCode::kUsage);
+    }
+  }
+  CHECK(sampled > 10000);
+}

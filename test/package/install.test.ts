@@ -1,0 +1,97 @@
+// What a new user meets when something needed for the native part is missing.
+
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { root } from "../support/fixtures.js";
+
+let copy: string; // a package without its addon
+let tools: string; // the only folder in PATH
+
+beforeEach(() => {
+  copy = mkdtempSync(join(tmpdir(), "bitnet-install-"));
+  tools = join(copy, "tools");
+  mkdirSync(tools);
+  for (const part of ["bin", "dist", "scripts", "package.json", "CMakeLists.txt"]) {
+    cpSync(join(root, part), join(copy, part), { recursive: true });
+  }
+  mkdirSync(join(copy, "native"));
+  writeFileSync(join(copy, "native", "addon.cpp"), "");
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"), "junction");
+});
+afterEach(() => {
+  rmSync(copy, { recursive: true });
+});
+
+function run(script: string, ...args: string[]) {
+  const env = { PATH: tools, npm_lifecycle_event: "install" };
+  return spawnSync(process.execPath, [join(copy, script), ...args], { encoding: "utf8", env });
+}
+
+/** A program that answers --version. */
+function addTool(name: string, version: string): void {
+  writeFileSync(join(tools, name), `#!/bin/sh\necho "${version}"\n`, { mode: 0o755 });
+}
+
+const cases: [string, string[][], string][] = [
+  ["cmake", [], "cmake was not found"],
+  ["a newer cmake", [["cmake", "cmake version 3.10.2"]], "cmake 3.10 is too old"],
+  ["a compiler", [["cmake", "cmake version 3.25.1"]], "no C++ compiler was found"],
+  [
+    "make",
+    [
+      ["cmake", "cmake version 3.25.1"],
+      ["g++", "g++ 12"],
+    ],
+    "neither make nor ninja was found",
+  ],
+];
+
+test.skipIf(process.platform === "win32").each(cases)(
+  "without %s the installation says what to install",
+  (_, present, problem) => {
+    for (const [name = "", version = ""] of present) {
+      addTool(name, version);
+    }
+    const { status, stderr } = run("scripts/build-native.mjs");
+    expect(status).toBe(1);
+    expect(stderr).toContain(`error: cannot build the native part of bitnet: ${problem}\n`);
+    expect(stderr).toContain("apt-get install -y g++ make cmake");
+    expect(stderr).toContain("xcode-select --install && brew install cmake");
+    expect(stderr).toContain("Visual Studio Build Tools");
+  },
+);
+
+test("an addon newer than its sources is not built again, and needs no tools", () => {
+  const addon = join(copy, "build", "Release", "bitnet.node");
+  mkdirSync(join(copy, "build", "Release"), { recursive: true });
+  writeFileSync(addon, "");
+  const later = new Date(Date.now() + 60_000);
+  utimesSync(addon, later, later);
+  expect(run("scripts/build-native.mjs")).toMatchObject({ status: 0, stdout: "", stderr: "" });
+  utimesSync(join(copy, "native", "addon.cpp"), later, new Date(Date.now() + 120_000));
+  expect(run("scripts/build-native.mjs").status).toBe(1);
+});
+
+test("a prebuilt addon for this platform is enough", () => {
+  const folder = join(copy, "prebuilds", `${process.platform}-${process.arch}`);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "bitnet.node"), "");
+  expect(run("scripts/build-native.mjs")).toMatchObject({ status: 0, stderr: "" });
+});
+
+test("without the addon a command names the one that builds it", () => {
+  const { status, stderr } = run("bin/bitnet.js", "tokenize", "-m", "x.gguf", "text");
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^error: the native addon is not built .*\nhint: build it: cd .* && npm run build:native\n$/);
+});
+
+test("an addon that cannot be loaded says so", () => {
+  mkdirSync(join(copy, "build", "Release"), { recursive: true });
+  writeFileSync(join(copy, "build", "Release", "bitnet.node"), "not a library");
+  const { status, stderr } = run("bin/bitnet.js", "tokenize", "-m", "x.gguf", "text");
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^error: cannot load the native addon .*\nhint: build it: /);
+});

@@ -1,0 +1,89 @@
+// What the README says is true: its commands run, and its table has every option of `bitnet run`.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import ts from "typescript";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { FakeHub } from "../support/fake-hub.js";
+import { root, runBitnet, tinyModel } from "../support/fixtures.js";
+
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const shell = [...readme.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block = ""]) => block.trim().split("\n"));
+const commands = shell.flatMap(
+  (line) => /(?:^|&& )(?:bitnet|node bin\/bitnet\.js) (.*?)(?: +#.*)?$/.exec(line)?.[1] ?? [],
+);
+
+const folder = mkdtempSync(join(tmpdir(), "bitnet-readme-"));
+let hub: FakeHub;
+beforeAll(async () => {
+  hub = await FakeHub.start();
+  const files = { "ggml-model-i2_s.gguf": readFileSync(tinyModel) };
+  hub.repositories.set("microsoft/BitNet-b1.58-2B-4T", { files });
+});
+afterAll(async () => {
+  await hub.stop();
+  rmSync(folder, { recursive: true });
+});
+
+/** The words of a command line, with the bundled model and the folder of this test for its files. */
+function words(line: string): string[] {
+  return [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain = ""]) => {
+    if (plain.endsWith(".gguf")) {
+      return tinyModel;
+    }
+    return quoted ?? (plain.endsWith(".f32") ? join(folder, plain) : plain);
+  });
+}
+
+test("the README has commands", () => {
+  expect(commands.length).toBeGreaterThanOrEqual(6);
+});
+
+test.each(commands)("bitnet %s", async (line) => {
+  const folders = line.startsWith("setup-env") ? ["-md", join(folder, "models"), "-ld", join(folder, "logs")] : [];
+  const env = { HF_ENDPOINT: hub.url, HF_HOME: folder, HF_HUB_CACHE: "", HF_HUB_OFFLINE: "", no_proxy: "127.0.0.1" };
+  const { status, stderr } = await runBitnet([...words(line), ...folders], { env });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: expect.not.stringContaining("error:") });
+});
+
+describe("the table of options", () => {
+  test("has every option of bitnet run and no other", async () => {
+    const { stdout } = await runBitnet(["run", "--help"]);
+    const real = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(([, name]) => name);
+    const rows = readme.split("\n").filter((line) => line.startsWith("| `-"));
+    const told = rows.flatMap((row) => row.split("|")[1]?.match(/--[a-z-]+/g) ?? []);
+    const spelled = told.map((name) => (name === "--temperature" ? "--temp" : name));
+    expect(spelled.sort()).toEqual(real.filter((name) => name !== "--help").sort());
+  });
+});
+
+test("the library example tells a story", () => {
+  const [, example = ""] = /```ts\n(.*?)```/s.exec(readme) ?? [];
+  const { outputText } = ts.transpileModule(example.replace('"model.gguf"', JSON.stringify(tinyModel)), {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
+  });
+  // Inside the package, where "bitnet-cli" means itself.
+  const path = join(root, "build", `readme-${process.pid}.mjs`);
+  writeFileSync(path, outputText);
+  try {
+    expect(execFileSync(process.execPath, [path], { encoding: "utf8" })).toMatch(/\w+ \w+ \w+/);
+  } finally {
+    rmSync(path);
+  }
+});
+
+describe("links between the documents", () => {
+  const documents = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "models/README.md"].concat(
+    readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
+  );
+  test.each(documents)("%s points to files that are there", (document) => {
+    const text = readFileSync(join(root, document), "utf8");
+    const targets = [...text.matchAll(/\]\(([^)#]+)[^)]*\)/g)].flatMap(([, target = ""]) =>
+      target.includes("://") ? [] : target,
+    );
+    const missing = targets.filter((target) => !existsSync(join(root, dirname(document), target)));
+    expect(missing).toEqual([]);
+  });
+});

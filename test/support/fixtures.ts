@@ -1,0 +1,85 @@
+// Where test data lies, and the helpers that compare with it.
+
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+export const tinyModel = join(root, "models", "tiny-bitnet.gguf");
+
+const shared = process.env.BITNET_SHARED ?? join(root, "..", "shared");
+
+/** A fixture of the repository or, for the larger ones, of the shared folder; undefined if neither has it. */
+export function findFixture(folder: string, name: string): string | undefined {
+  return [join(root, "test", "fixtures", folder, name), join(shared, "fixtures", folder, name)].find(existsSync);
+}
+
+export function readFixture(folder: string, name: string): Buffer {
+  return readFileSync(findFixture(folder, name) ?? join(root, "test", "fixtures", folder, name));
+}
+
+export function readFloats(path: string): Float32Array {
+  const bytes = readFileSync(path);
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}
+
+/** RMS of the difference over RMS of what is expected. NaN in either makes it NaN. */
+export function relativeRms(actual: Float32Array | number[], expected: Float32Array | number[]): number {
+  if (actual.length !== expected.length) {
+    throw new Error(`lengths differ: ${actual.length} and ${expected.length}`);
+  }
+  let difference = 0;
+  let size = 0;
+  for (const [i, value] of expected.entries()) {
+    difference += ((actual[i] ?? Number.NaN) - value) ** 2;
+    size += value ** 2;
+  }
+  return Math.sqrt(difference / size);
+}
+
+/** Index of the largest value. */
+export function argmax(values: Float32Array): number {
+  return values.reduce((best, value, i) => (value > (values[best] ?? -Infinity) ? i : best), 0);
+}
+
+export interface ProcessResult {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface ProcessOptions {
+  input?: string;
+  env?: NodeJS.ProcessEnv;
+  /** Called once, with the first output on stdout. */
+  onOutput?: (kill: (signal: NodeJS.Signals) => void, closeStdout: () => void) => void;
+}
+
+/** Runs bin/bitnet.js as a user would. Without `input`, stdin is empty. */
+export function runBitnet(args: string[], options: ProcessOptions = {}): Promise<ProcessResult> {
+  const child = spawn(process.execPath, [join(root, "bin", "bitnet.js"), ...args], {
+    env: { ...process.env, BITNET_DEBUG: "", FORCE_COLOR: undefined, NO_COLOR: undefined, ...options.env },
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    if (stdout === "") {
+      options.onOutput?.(
+        (signal) => child.kill(signal),
+        () => child.stdout.destroy(),
+      );
+    }
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  child.stdin.on("error", () => {}); // a command that does not read its input may be gone before it is written
+  child.stdin.end(options.input ?? "");
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (status, signal) => resolve({ status, signal, stdout, stderr }));
+  });
+}
