@@ -1,20 +1,11 @@
 // Checks the format of the C++ sources with clang-format, or rewrites them with --write. Says so if it is not installed.
 
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { CPP, sourceFiles } from "./source-files.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const files = ["native", "test/native", "test/fuzz"].flatMap((folder) => {
-  try {
-    return readdirSync(join(root, folder), { recursive: true })
-      .filter((name) => /\.(cpp|h|inl)$/.test(name))
-      .map((name) => join(folder, name));
-  } catch {
-    return [];
-  }
-});
+const files = ["native", "test/native", "test/fuzz"].flatMap((folder) => sourceFiles(root, folder, CPP));
 
 if (spawnSync("clang-format", ["--version"]).status !== 0) {
   console.error("clang-format is not installed: the format of the C++ sources was not checked");
