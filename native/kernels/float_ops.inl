@@ -468,23 +468,13 @@ void quantize(const float* x, int64_t cols, int64_t stride, int8_t* q, float* sc
     int8_t* to = q + activation_index(i);
     if (i + 32 <= cols) {
       for (int j = 0; j < 32; ++j) {
-        // Round half to even: the low mantissa bits of 1.5 * 2^23 + v hold the integer.
-        const float shifted = x[i + j] * s + 12582912.0f;
-        int32_t bits;
-        __builtin_memcpy(&bits, &shifted, 4);
-        const int32_t v = (bits & 0x007fffff) - 0x00400000;
+        const int32_t v = round_half_even(x[i + j] * s);
         to[j] = static_cast<int8_t>(v);
         total += static_cast<uint32_t>(v);
       }
     } else {
       for (int j = 0; j < 32; ++j) {
-        int32_t v = 0;
-        if (i + j < cols) {
-          const float shifted = x[i + j] * s + 12582912.0f;
-          int32_t bits;
-          __builtin_memcpy(&bits, &shifted, 4);
-          v = (bits & 0x007fffff) - 0x00400000;
-        }
+        const int32_t v = i + j < cols ? round_half_even(x[i + j] * s) : 0;
         to[j] = static_cast<int8_t>(v);
         total += static_cast<uint32_t>(v);
       }

@@ -117,11 +117,9 @@ void compress(const uint8_t* row, int64_t cols, int8_t* q, CoarseRow* out) {
   const float scale = top / 127, inverse = top > 0 ? 127 / top : 0;
   const auto round = [&](int8_t* to) {
     for (int j = 0; j < kLanes; ++j) {
-      const float shifted = x[j] * inverse + 12582912.0f;  // rounds as in quantize()
-      int32_t bits;
-      __builtin_memcpy(&bits, &shifted, 4);
-      to[j] = static_cast<int8_t>((bits & 0x007fffff) - 0x00400000);
-      const float d = x[j] - scale * (shifted - 12582912.0f);
+      const float q = x[j] * inverse;
+      to[j] = static_cast<int8_t>(round_half_even(q));
+      const float d = x[j] - scale * rounded_half_even(q);
       error[j] += d * d;
       norm[j] += x[j] * x[j];
     }

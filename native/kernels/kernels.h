@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/numbers.h"  // the .inl files round with it
 #include "base/tuning.h"
 #include "formats/tensor_type.h"
 

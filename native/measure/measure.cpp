@@ -7,6 +7,7 @@
 
 #include "base/aligned.h"
 #include "base/error.h"
+#include "base/numbers.h"
 #include "kernels/packing.h"
 
 namespace bitnet {
@@ -102,8 +103,6 @@ double measure_int8_peak(const Kernels& kernels, ThreadPool& pool, double second
 int64_t weight_bytes(const Linear& w) {
   return w.rows * (w.is_ternary ? w.ternary.row_bytes : w.row_bytes);
 }
-
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Activations of a batch, quantized as `kernels` wants them. Random, but the same for every kernel.
 class RandomBatch {

@@ -1,8 +1,8 @@
 #include "model/linear.h"
 
 #include <cmath>
-#include <cstring>
 
+#include "base/numbers.h"
 #include "formats/dequantize.h"
 
 namespace bitnet {
@@ -19,10 +19,7 @@ float quantize_head_input(const float* x, int64_t n, int16_t* q) {
     float v = x[i] * scale;
     v = v > -kHeadRange ? v : v <= -kHeadRange ? -kHeadRange : 0;
     v = v < kHeadRange ? v : kHeadRange;
-    const float shifted = v + 12582912.0f;  // half to even: the low bits of 1.5 * 2^23 + v
-    int32_t bits;
-    std::memcpy(&bits, &shifted, 4);
-    q[i] = static_cast<int16_t>((bits & 0x007fffff) - 0x00400000);
+    q[i] = static_cast<int16_t>(round_half_even(v));
   }
   return most / kHeadRange;
 }

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/numbers.h"
 #include "formats/dequantize.h"
 #include "formats/ternary.h"
 #include "kernels/packing.h"
@@ -313,7 +314,7 @@ class Loader {
   // A part of the allocation for ternary weights, on a cache line.
   uint8_t* carve(int64_t n_bytes) {
     uint8_t* out = model_.ternary_memory_.data() + carved_;
-    carved_ += (n_bytes + 63) / 64 * 64;
+    carved_ += round_up(n_bytes, 64);
     model_.copied_bytes += n_bytes;
     return out;
   }

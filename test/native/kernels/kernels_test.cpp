@@ -79,7 +79,7 @@ struct Problem {
 };
 
 // As the format defines it, in plain arithmetic: q = x * 127 / max|x| rounded half to even.
-int round_half_even(double v) {
+int nearest_even(double v) {
   const double lower = std::floor(v), rest = v - lower;
   const int whole = static_cast<int>(lower);
   if (rest != 0.5) return rest < 0.5 ? whole : whole + 1;
@@ -92,7 +92,7 @@ float reference_scale(const float* x, int64_t n) {
 }
 int reference_quant(float x, float scale) {
   const float scaled = x * scale;  // rounded to float, as every kernel does
-  return round_half_even(scaled);
+  return nearest_even(scaled);
 }
 
 // fixed_code: 0..2, or -1 for random codes.
