@@ -26,7 +26,6 @@ export type {
   GenerateTimings,
   Piece,
   Prompt,
-  SamplingOptions,
   TokenProb,
 } from "./engine/generate.js";
 export {
@@ -40,6 +39,7 @@ export {
   type SessionOptions,
   type TuningParameters,
 } from "./engine/model.js";
+export { listSamplingParameters, type SamplingOptions, type SamplingParameter } from "./engine/request.js";
 export {
   type DecodeOptions,
   type EncodeOptions,

@@ -8,6 +8,7 @@
 #include "node/gguf.h"
 #include "node/machine.h"
 #include "node/model.h"
+#include "node/sampling.h"
 #include "node/session.h"
 #include "node/tokenizer.h"
 
@@ -19,6 +20,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   addon::define_gguf(env, exports);
   addon::define_machine(env, exports);
   addon::define_model(env, exports);
+  addon::define_sampling(env, exports);
   addon::define_session(env);
   addon::define_tokenizer(env, exports);
   return exports;

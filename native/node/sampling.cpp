@@ -1,7 +1,10 @@
 #include "node/sampling.h"
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "node/support.h"
@@ -23,37 +26,76 @@ std::vector<std::pair<int32_t, float>> logit_bias_of(const Napi::Array& pairs) {
   return out;
 }
 
+void read_value(const bitnet::SamplingParameter& p, Napi::Value value, float& field) {
+  field = static_cast<float>(number_of(value.Env(), value, p.name));
+}
+
+template <class Whole>
+void read_value(const bitnet::SamplingParameter& p, Napi::Value value, Whole& field) {
+  field = static_cast<Whole>(integer_of(value.Env(), value, p.name, p.least, p.most));
+}
+
+const char* kind_of(float) { return "real"; }
+const char* kind_of(int32_t) { return "whole"; }
+const char* kind_of(uint64_t) { return "whole"; }
+
+Napi::Value standard_of(Napi::Env env, float value) {
+  // The shortest decimal that is this float: 0.95, not 0.949999988079071.
+  char text[32];
+  double decimal = value;
+  for (int digits = 1; digits <= 9; ++digits) {
+    std::snprintf(text, sizeof text, "%.*g", digits, static_cast<double>(value));
+    decimal = std::strtod(text, nullptr);
+    if (static_cast<float>(decimal) == value) break;
+  }
+  return Napi::Number::New(env, decimal);
+}
+
+template <class Whole>
+Napi::Value standard_of(Napi::Env env, Whole value) {
+  return Napi::Number::New(env, static_cast<double>(value));
+}
+
+// The rows of kSamplingParameters.
+Napi::Value sampling_parameters(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const bitnet::SamplerParams defaults;
+  Napi::Array out = Napi::Array::New(env);
+  for (const bitnet::SamplingParameter& p : bitnet::kSamplingParameters) {
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("name", p.name);
+    row.Set("least", p.least);
+    row.Set("most", p.most);
+    row.Set("option", p.option);
+    row.Set("aliases", p.aliases);
+    row.Set("help", p.help);
+    std::visit(
+        [&](auto field) {
+          row.Set("kind", kind_of(defaults.*field));
+          row.Set("standard", standard_of(env, defaults.*field));
+        },
+        p.field);
+    out.Set(out.Length(), row);
+  }
+  return out;
+}
+
 }  // namespace
 
 bitnet::SamplerParams sampling_of(const Napi::Object& options) {
-  bitnet::SamplerParams p;
-  Napi::Env env = options.Env();
-  const auto real = [&](const char* key, float& field) {
-    if (!options.Get(key).IsUndefined())
-      field = static_cast<float>(number_of(env, options.Get(key), key));
-  };
-  const auto whole = [&](const char* key, int32_t& field) {
-    if (!options.Get(key).IsUndefined()) {
-      field = static_cast<int32_t>(integer_of(env, options.Get(key), key, INT32_MIN, INT32_MAX));
-    }
-  };
-  real("temperature", p.temperature);
-  whole("topK", p.top_k);
-  real("topP", p.top_p);
-  real("minP", p.min_p);
-  real("typicalP", p.typical_p);
-  whole("repeatLastN", p.repeat_last_n);
-  real("repeatPenalty", p.repeat_penalty);
-  real("presencePenalty", p.presence_penalty);
-  real("frequencyPenalty", p.frequency_penalty);
-  whole("nProbs", p.n_probs);
-  if (!options.Get("seed").IsUndefined()) {
-    p.seed =
-        static_cast<uint64_t>(integer_of(env, options.Get("seed"), "seed", 0, kMaxSafeInteger));
+  bitnet::SamplerParams params;
+  for (const bitnet::SamplingParameter& p : bitnet::kSamplingParameters) {
+    const Napi::Value value = options.Get(p.name);
+    if (value.IsUndefined()) continue;
+    std::visit([&](auto field) { read_value(p, value, params.*field); }, p.field);
   }
   if (options.Get("logitBias").IsArray())
-    p.logit_bias = logit_bias_of(options.Get("logitBias").As<Napi::Array>());
-  return p;
+    params.logit_bias = logit_bias_of(options.Get("logitBias").As<Napi::Array>());
+  return params;
+}
+
+void define_sampling(Napi::Env env, Napi::Object exports) {
+  exports.Set("samplingParameters", Napi::Function::New<sampling_parameters>(env));
 }
 
 }  // namespace addon

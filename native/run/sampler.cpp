@@ -17,38 +17,37 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-[[noreturn]] void fail_usage(const char* option, const char* expected, double got) {
+[[noreturn]] void fail_usage(const char* option, const std::string& expected, double got) {
   char text[32];
   std::snprintf(text, sizeof text, "%g", got);
   throw Error(ErrorCode::kUsage,
               std::string(option) + " must be " + expected + ", but got " + text);
 }
 
-void check_unit(const char* option, float value) {
-  if (!(value >= 0.0f && value <= 1.0f)) fail_usage(option, "between 0 and 1", value);
+[[noreturn]] void fail_bounds(const SamplingParameter& p, const char* kind, double got) {
+  char text[96];
+  std::snprintf(text, sizeof text, "%s from %.16g to %.16g", kind, p.least, p.most);
+  fail_usage(p.name, text, got);
 }
 
-void check_finite(const char* option, float value) {
-  if (!std::isfinite(value)) fail_usage(option, "a finite number", value);
+void check_value(const SamplingParameter& p, float value) {  // NaN is no number
+  if (value >= static_cast<float>(p.least) && value <= static_cast<float>(p.most)) return;
+  fail_bounds(p, "a number", value);
 }
+
+void check_value(const SamplingParameter& p, int32_t value) {
+  if (value < p.least || value > p.most) fail_bounds(p, "a whole number", value);
+}
+
+void check_value(const SamplingParameter&, uint64_t) {}  // the bounds are JavaScript's
 
 void check(const SamplerParams& params) {
-  check_finite("temperature", params.temperature);
-  check_unit("top_p", params.top_p);
-  check_unit("min_p", params.min_p);
-  check_unit("typical_p", params.typical_p);
-  if (params.repeat_last_n < -1) {
-    fail_usage("repeat_last_n", "-1 (all tokens), 0 (off) or positive", params.repeat_last_n);
+  for (const SamplingParameter& p : kSamplingParameters) {
+    std::visit([&](auto field) { check_value(p, params.*field); }, p.field);
   }
-  if (!(params.repeat_penalty > 0.0f && params.repeat_penalty < kInfinity)) {
-    fail_usage("repeat_penalty", "a finite number above 0", params.repeat_penalty);
-  }
-  check_finite("presence_penalty", params.presence_penalty);
-  check_finite("frequency_penalty", params.frequency_penalty);
-  if (params.n_probs < 0) fail_usage("n_probs", "0 or positive", params.n_probs);
   for (const auto& [id, bias] : params.logit_bias) {
-    if (id < 0) fail_usage("logit_bias", "given for token ids from 0 on", id);
-    if (std::isnan(bias)) fail_usage("logit_bias", "a number or an infinity", bias);
+    if (id < 0) fail_usage("logitBias", "given for token ids from 0 on", id);
+    if (std::isnan(bias)) fail_usage("logitBias", "a number or an infinity", bias);
   }
 }
 
@@ -237,7 +236,7 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits) {
   adjusted_.assign(logits.begin(), logits.end());
   for (const auto& [id, bias] : params_.logit_bias) {
     if (static_cast<size_t>(id) >= logits.size()) {
-      throw Error(ErrorCode::kUsage, "logit_bias names token " + std::to_string(id) +
+      throw Error(ErrorCode::kUsage, "logitBias names token " + std::to_string(id) +
                                          ", but the vocabulary has " +
                                          std::to_string(logits.size()) + " tokens");
     }

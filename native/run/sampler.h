@@ -7,23 +7,63 @@
 #include <span>
 #include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace bitnet {
 
 struct SamplerParams {
-  float temperature = 0.8f;     // <= 0: greedy
-  int32_t top_k = 40;           // <= 0: off
-  float top_p = 0.95f;          // 1: off
-  float min_p = 0.05f;          // 0: off
-  float typical_p = 1.0f;       // 1: off
-  int32_t repeat_last_n = 64;   // penalty window in tokens; 0: off, -1: everything accepted
-  float repeat_penalty = 1.0f;  // 1: off
+  float temperature = 0.8f;
+  int32_t top_k = 40;
+  float top_p = 0.95f;
+  float min_p = 0.05f;
+  float typical_p = 1.0f;
+  float repeat_penalty = 1.0f;
+  int32_t repeat_last_n = 64;
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   uint64_t seed = 0;
-  int32_t n_probs = 0;  // log-probabilities of the n likeliest tokens with each sample
+  int32_t n_probs = 0;
   std::vector<std::pair<int32_t, float>> logit_bias;  // added to the logit; -infinity bans
+};
+
+// What there is to know about a field of SamplerParams; its default is the field's own. Checks, the
+// addon, the library, the command line and docs/sampling.md have all of it from here.
+struct SamplingParameter {
+  const char* name;  // in JavaScript
+  std::variant<float SamplerParams::*, int32_t SamplerParams::*, uint64_t SamplerParams::*> field;
+  double least, most;
+  const char* option;   // long option and its value on the command line; "": not a sampling option
+  const char* aliases;  // other spellings of the option, separated by spaces
+  const char* help;     // one line, without the default
+};
+
+constexpr double kMaxCount = 2147483647;        // of int32_t
+constexpr double kMaxWhole = 9007199254740991;  // 2^53 - 1: above, JavaScript loses whole numbers
+constexpr double kMaxReal = 1e6;                // more than any logit
+
+constexpr SamplingParameter kSamplingParameters[] = {
+    {"temperature", &SamplerParams::temperature, -kMaxReal, kMaxReal, "--temp <t>", "--temperature",
+     "temperature, also -temp; 0: the likeliest token"},
+    {"topK", &SamplerParams::top_k, 0, kMaxCount, "--top-k <n>", "",
+     "sample from the n likeliest tokens; 0: all"},
+    {"topP", &SamplerParams::top_p, 0, 1, "--top-p <p>", "",
+     "sample from the likeliest tokens of this joint probability"},
+    {"minP", &SamplerParams::min_p, 0, 1, "--min-p <p>", "",
+     "drop tokens below this share of the best probability"},
+    {"typicalP", &SamplerParams::typical_p, 0, 1, "--typical <p>", "",
+     "locally typical sampling; 1: off"},
+    {"repeatPenalty", &SamplerParams::repeat_penalty, 1e-6, kMaxReal, "--repeat-penalty <x>", "",
+     "penalty of repeated tokens; 1: off"},
+    {"repeatLastN", &SamplerParams::repeat_last_n, -1, kMaxCount, "--repeat-last-n <n>", "",
+     "tokens that the penalties see; -1: the context"},
+    {"presencePenalty", &SamplerParams::presence_penalty, -kMaxReal, kMaxReal,
+     "--presence-penalty <x>", "", "penalty of tokens that occurred"},
+    {"frequencyPenalty", &SamplerParams::frequency_penalty, -kMaxReal, kMaxReal,
+     "--frequency-penalty <x>", "", "penalty per occurrence"},
+    {"seed", &SamplerParams::seed, 0, kMaxWhole, "", "", "same seed, same text"},
+    {"logprobs", &SamplerParams::n_probs, 0, 1000, "", "",
+     "log-probabilities of the n likeliest tokens with each sample"},
 };
 
 struct TokenLogprob {
@@ -39,7 +79,7 @@ struct Sample {
 
 class Sampler {
  public:
-  // Throws kUsage on values that make no sense (NaN, top_p outside [0, 1], ...).
+  // Throws kUsage for a value outside of kSamplingParameters.
   explicit Sampler(const SamplerParams& params);
   // The prompt counts for the penalties too.
   void accept(int32_t id);

@@ -3,33 +3,9 @@
 import { randomInt } from "node:crypto";
 import type { NativeSampling, NativeSession, NativeStep, NativeTokenProb } from "../native/addon.js";
 import { abortedError, BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
+import { checkNumber, checkSampling, maxCount, pickSampling, type SamplingOptions } from "./request.js";
 import { StopMatcher } from "./stop-strings.js";
 import { checkTokens, type Tokenizer } from "./tokenizer.js";
-
-export interface SamplingOptions {
-  /** Below or at 0: always the likeliest token. Default: 0.8. */
-  temperature?: number;
-  /** Keep the k likeliest tokens; 0 keeps all. Default: 40. */
-  topK?: number;
-  /** Keep the likeliest tokens that together have this probability. Default: 0.95. */
-  topP?: number;
-  /** Drop tokens below this share of the likeliest one's probability. Default: 0.05. */
-  minP?: number;
-  /** Locally typical sampling; 1 is off. Default: 1. */
-  typicalP?: number;
-  /** Divides the logits of recent tokens; 1 is off. Default: 1. */
-  repeatPenalty?: number;
-  /** How many recent tokens the penalties see; -1: the whole context. Default: 64. */
-  repeatLastN?: number;
-  /** Subtracted from the logit of every recent token. Default: 0. */
-  presencePenalty?: number;
-  /** Subtracted from the logit of a recent token once per occurrence. Default: 0. */
-  frequencyPenalty?: number;
-  /** Same seed, same text. Default: random; the result tells which. */
-  seed?: number;
-  /** Added to the logits of these token ids; -Infinity forbids one. */
-  logitBias?: ReadonlyMap<number, number> | Readonly<Record<number, number>>;
-}
 
 export interface GenerateOptions extends SamplingOptions {
   /** Default: -1, until the context is full. */
@@ -38,8 +14,6 @@ export interface GenerateOptions extends SamplingOptions {
   stop?: readonly string[];
   /** Never choose an end-of-generation token. Default: false. */
   ignoreEos?: boolean;
-  /** Report each token's log-probability and the n likeliest. Default: 0, none. */
-  logprobs?: number;
   /** Firing it makes the generation throw ABORTED. The session stays usable. */
   signal?: AbortSignal;
   /** For a prompt that is text: add BOS as the model wants it. Default: true. */
@@ -203,7 +177,10 @@ export function planGeneration(
   prompt: Prompt,
   options: GenerateOptions,
 ): GenerationPlan {
-  checkNumbers(options);
+  if (options.maxTokens !== undefined) {
+    checkNumber("maxTokens", options.maxTokens, { min: -1, max: maxCount, integer: true });
+  }
+  checkSampling(options);
   const stop = options.stop ?? [];
   if (stop.some((text) => typeof text !== "string" || text === "")) {
     throw new BitnetError("USAGE", "stop: expected texts that are not empty");
@@ -217,18 +194,9 @@ export function planGeneration(
     tokens: checkPromptTokens(tokens, tokenizer.info.vocabSize, contextSize),
     maxTokens: maxTokens === -1 ? Number.POSITIVE_INFINITY : maxTokens,
     sampling: {
-      temperature: options.temperature,
-      topK: options.topK,
-      topP: options.topP,
-      minP: options.minP,
-      typicalP: options.typicalP,
-      repeatPenalty: options.repeatPenalty,
-      repeatLastN: options.repeatLastN,
-      presencePenalty: options.presencePenalty,
-      frequencyPenalty: options.frequencyPenalty,
+      ...pickSampling(options),
       seed: options.seed ?? randomInt(2 ** 32),
       logitBias: collectBias(tokenizer, options),
-      nProbs: options.logprobs,
     },
     stop,
     signal: options.signal,
@@ -254,49 +222,4 @@ function collectBias(tokenizer: Tokenizer, options: GenerateOptions): [number, n
     }
   }
   return [...bias];
-}
-
-interface Range {
-  min: number;
-  max: number;
-  integer?: boolean;
-}
-
-// Native limits: counts are int32, probabilities 0 to 1, a seed must be exact as a JavaScript number.
-const maxCount = 2 ** 31 - 1;
-export const optionRanges = {
-  maxTokens: { min: -1, max: maxCount, integer: true },
-  temperature: { min: -maxCount, max: maxCount },
-  topK: { min: 0, max: maxCount, integer: true },
-  topP: { min: 0, max: 1 },
-  minP: { min: 0, max: 1 },
-  typicalP: { min: 0, max: 1 },
-  repeatPenalty: { min: 1e-6, max: 1e6 },
-  repeatLastN: { min: -1, max: maxCount, integer: true },
-  presencePenalty: { min: -1e6, max: 1e6 },
-  frequencyPenalty: { min: -1e6, max: 1e6 },
-  seed: { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true },
-  logprobs: { min: 0, max: 1000, integer: true },
-} as const satisfies Record<string, Range>;
-
-function checkNumbers(options: GenerateOptions): void {
-  for (const name of Object.keys(optionRanges) as (keyof typeof optionRanges)[]) {
-    const value = options[name];
-    if (value !== undefined) {
-      checkNumber(name, value, optionRanges[name]);
-    }
-  }
-}
-
-/** USAGE naming the option if `value` is outside `range`. */
-export function checkNumber(name: string, value: unknown, range: Range): void {
-  const ok =
-    typeof value === "number" &&
-    value >= range.min &&
-    value <= range.max &&
-    (range.integer !== true || Number.isInteger(value));
-  if (!ok) {
-    const kind = range.integer ? "an integer" : "a number";
-    throw new BitnetError("USAGE", `${name}: expected ${kind} from ${range.min} to ${range.max}, got ${String(value)}`);
-  }
 }

@@ -12,7 +12,6 @@ import {
 } from "../native/addon.js";
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import {
-  checkNumber,
   checkPromptTokens,
   type GenerateOptions,
   type GenerateResult,
@@ -25,6 +24,7 @@ import {
   planGeneration,
   runAbortable,
 } from "./generate.js";
+import { checkNumber } from "./request.js";
 import { Tokenizer } from "./tokenizer.js";
 import { type AppliedTuning, applyTuning } from "./tuning.js";
 

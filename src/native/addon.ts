@@ -157,19 +157,43 @@ export interface NativeKernelTimes {
   operations: number;
 }
 
+/** How the next token is chosen. Bounds, defaults and the command line's options: `samplingParameters()`. */
 export interface NativeSampling {
-  temperature?: number; // default 0.8; <= 0 is greedy
-  topK?: number; // 40
-  topP?: number; // 0.95
-  minP?: number; // 0.05
-  typicalP?: number; // 1
-  repeatLastN?: number; // 64
-  repeatPenalty?: number; // 1
-  presencePenalty?: number; // 0
-  frequencyPenalty?: number; // 0
-  seed?: number; // 0 .. 2^53 - 1; default 0
+  /** Below or at 0: always the likeliest token. */
+  temperature?: number;
+  /** Keep the k likeliest tokens; 0 keeps all. */
+  topK?: number;
+  /** Keep the likeliest tokens that together have this probability. */
+  topP?: number;
+  /** Drop tokens below this share of the likeliest one's probability. */
+  minP?: number;
+  /** Locally typical sampling; 1 is off. */
+  typicalP?: number;
+  /** Divides the logits of recent tokens; 1 is off. */
+  repeatPenalty?: number;
+  /** How many recent tokens the penalties see; -1: the whole context. */
+  repeatLastN?: number;
+  /** Subtracted from the logit of every recent token. */
+  presencePenalty?: number;
+  /** Subtracted from the logit of a recent token once per occurrence. */
+  frequencyPenalty?: number;
+  /** Same seed, same tokens. */
+  seed?: number;
+  /** Report each token's log-probability and the n likeliest. */
+  logprobs?: number;
   logitBias?: [id: number, bias: number][];
-  nProbs?: number; // 0
+}
+
+/** A row of the core's table of sampling parameters (native/run/sampler.h). */
+export interface NativeSamplingParameter {
+  name: Exclude<keyof NativeSampling, "logitBias">;
+  kind: "real" | "whole";
+  least: number;
+  most: number;
+  standard: number; // the default
+  option: string; // "--top-k <n>"; "": no sampling option of the command line
+  aliases: string; // other spellings of it, separated by spaces
+  help: string; // one line, without the default
 }
 
 export interface NativeTokenProb {
@@ -179,7 +203,7 @@ export interface NativeTokenProb {
 
 export interface NativeStep {
   id: number;
-  logprob?: number; // with nProbs >= 1
+  logprob?: number; // with logprobs >= 1
   top?: NativeTokenProb[];
 }
 
@@ -286,6 +310,7 @@ export interface NativeAddon {
   /** Read bandwidth with a buffer of `bytes` and int8 peak of a kernel; takes about 2 * `seconds`. */
   measureLimits(options: { kernel?: string; threads: number; bytes: number; seconds: number }): Promise<NativeLimits>;
   tuningParameters(): NativeTuningParameter[];
+  samplingParameters(): NativeSamplingParameter[];
   /** Times a ternary product on random weights, after a check against scalar (INTERNAL if it differs). */
   timeKernel(options: NativeKernelCase): Promise<NativeKernelTimes>;
 }
