@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <queue>
 #include <utility>
@@ -14,8 +13,8 @@ namespace bitnet {
 
 namespace {
 
-constexpr int64_t kWorthACopy = int64_t{1} << 25;  // elements; a smaller head is read fast enough
-constexpr int64_t kScoreRows = 512, kExactRows = 8, kAllRows = 1024;  // rows per chunk of work
+constexpr int64_t kScoreRows = 512, kExactRows = 8;  // rows per chunk of work
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 bool is_float(TensorType type) {
   return type == TensorType::kF16 || type == TensorType::kBF16 || type == TensorType::kF32;
@@ -23,14 +22,17 @@ bool is_float(TensorType type) {
 
 }  // namespace
 
-Head::Head(const Kernels& kernels, ThreadPool& pool, const Linear& layer, bool compact,
-           const FileMap* map)
+Head::Head(const Kernels& kernels, ThreadPool& pool, const Linear& layer,
+           const HeadOptions& options, const FileMap* map)
     : kernels_(kernels),
       pool_(pool),
       layer_(layer),
+      options_(options),
       map_(map),
-      scratch_(static_cast<size_t>(kMatmulScratch * pool.size())) {
-  if (compact && is_float(layer.type) && layer.rows * layer.cols >= kWorthACopy &&
+      scratch_(static_cast<size_t>(kMatmulScratch * pool.size())),
+      logits_(static_cast<size_t>(kHeadRows * kHeadBlockRows * pool.size())),
+      x_(static_cast<size_t>(kHeadRows * layer.cols)) {
+  if (options.compact && is_float(layer.type) && layer.rows * layer.cols >= options.worth_a_copy &&
       layer.cols <= kHeadMaxCols && !layer.bias && layer.output_scale == 1) {
     build();
   }
@@ -44,11 +46,8 @@ void Head::build() {
   stride_ = (layer_.cols + 63) / 64 * 64;
   const size_t rows = static_cast<size_t>(layer_.rows);
   coarse_ = HugeArray(rows * static_cast<size_t>(stride_));
-  coarse_input_ = AlignedArray<int16_t>(static_cast<size_t>(stride_));
+  coarse_input_ = AlignedArray<int16_t>(static_cast<size_t>(kHeadRows * stride_));
   rows_.resize(rows);
-  lower_.resize(rows);
-  upper_.resize(rows);
-  sums_.resize(rows);
   pool_.parallel_for(layer_.rows, kScoreRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
       kernels_.compress_row(layer_.type, layer_.data + r * layer_.row_bytes, layer_.cols,
@@ -61,117 +60,223 @@ void Head::build() {
   });
 }
 
-const float* Head::rounded(const float* hidden, int64_t n) {
-  if (layer_.type != TensorType::kF16) return hidden;
-  rounded_.resize(static_cast<size_t>(n * layer_.cols));
-  for (size_t i = 0; i < rounded_.size(); ++i) rounded_[i] = f16_to_f32(f32_to_f16(hidden[i]));
-  return rounded_.data();
+// Row t of x_. As the peers do: both factors of an F16 product are rounded to F16.
+void Head::take(int64_t t, const float* hidden) {
+  float* x = input(t);
+  std::copy(hidden, hidden + layer_.cols, x);
+  if (layer_.type != TensorType::kF16) return;
+  for (int64_t i = 0; i < layer_.cols; ++i) x[i] = f16_to_f32(f32_to_f16(x[i]));
 }
 
-void Head::all(const float* hidden, int64_t n, float* out) {
-  input_.x = rounded(hidden, n);
+// All logits of the n inputs in x_, which are the hidden states from `first` on.
+void Head::multiply(int64_t first, int64_t n, const UseBlock& use) {
+  input_.x = x_.data();
   input_.n = n;
   input_.stride = layer_.cols;
   if (takes_integers(layer_)) input_.quantize(layer_.cols);
-  pool_.parallel_for(layer_.rows, kAllRows, [&](int64_t begin, int64_t end, int thread) {
-    multiply_float(kernels_, layer_, input_, out, begin, end,
-                   scratch_.data() + thread * kMatmulScratch);
+  pool_.parallel_for(layer_.rows, kHeadBlockRows, [&](int64_t begin, int64_t end, int thread) {
+    float* logits = logits_.data() + thread * kHeadRows * kHeadBlockRows;
+    for (int64_t row = begin; row < end; row += kHeadBlockRows) {
+      Linear block = layer_;
+      block.data += row * layer_.row_bytes;
+      block.rows = std::min(end - row, kHeadBlockRows);
+      multiply_float(kernels_, block, input_, logits, 0, block.rows,
+                     scratch_.data() + thread * kMatmulScratch);
+      use({first, n, row, row + block.rows, logits});
+    }
   });
+}
+
+void Head::blocks(const float* hidden, int64_t n, const UseBlock& use) {
+  for (int64_t first = 0; first < n; first += kHeadRows) {
+    const int64_t group = std::min(n - first, kHeadRows);
+    pool_.parallel_for(group, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; ++t) take(t, hidden + (first + t) * layer_.cols);
+    });
+    multiply(first, group, use);
+  }
+}
+
+void Head::all(const float* hidden, int64_t n, float* out) {
+  blocks(hidden, n, [&](const LogitBlock& block) {
+    const int64_t rows = block.end - block.begin;
+    for (int64_t t = 0; t < block.n; ++t) {
+      const float* logits = block.logits + t * rows;
+      std::copy(logits, logits + rows, out + (block.first + t) * layer_.rows + block.begin);
+    }
+  });
+}
+
+// Whether the copy can answer. Numbers from 65520 on round to an infinite F16.
+bool Head::takes_copy(const HeadQuery& query) const {
+  const float limit = layer_.type == TensorType::kF16 ? 65520.0f : kInfinity;
+  return is_compact() && query.k > 0 && query.k <= options_.max_top &&
+         std::all_of(query.hidden, query.hidden + layer_.cols,
+                     [limit](float v) { return std::fabs(v) < limit; });
+}
+
+void Head::top(std::span<const HeadQuery> queries) {
+  std::vector<const HeadQuery*> from_copy, whole;
+  for (const HeadQuery& query : queries) (takes_copy(query) ? from_copy : whole).push_back(&query);
+  const auto in_groups = [this](std::span<const HeadQuery* const> list, auto answer) {
+    while (!list.empty()) {
+      const auto group = list.first(std::min(list.size(), static_cast<size_t>(kHeadRows)));
+      (this->*answer)(group);
+      list = list.subspan(group.size());
+    }
+  };
+  in_groups(from_copy, &Head::answer_from_copy);
+  in_groups(whole, &Head::answer_whole);
+}
+
+void Head::answer_whole(std::span<const HeadQuery* const> group) {
+  const auto n = static_cast<int64_t>(group.size());
+  pool_.parallel_for(n, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) take(t, group[static_cast<size_t>(t)]->hidden);
+  });
+  multiply(0, n, [group](const LogitBlock& block) {
+    const float* logits = block.logits;
+    for (const HeadQuery* query : group) {
+      std::copy(logits, logits + (block.end - block.begin), query->out + block.begin);
+      logits += block.end - block.begin;
+    }
+  });
+}
+
+void Head::answer_from_copy(std::span<const HeadQuery* const> group) {
+  const auto n = static_cast<int64_t>(group.size());
+  searches_.resize(group.size());
+  lower_.resize(std::max(lower_.size(), static_cast<size_t>(n * layer_.rows)));
+  upper_.resize(lower_.size());
+  const auto each_search = [&](auto step) {
+    pool_.parallel_for(n, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; ++t) step(t);
+    });
+  };
+  each_search([&](int64_t t) {
+    searches_[static_cast<size_t>(t)].query = group[static_cast<size_t>(t)];
+    take(t, group[static_cast<size_t>(t)]->hidden);
+    quantize(t);
+  });
+  score(n);
+  each_search([&](int64_t t) { seed(t); });
+  compute_exactly();
+  each_search([&](int64_t t) { widen(t); });
+  compute_exactly();
+}
+
+// x_[t] = unit * coarse_input_[t] + d, and the lengths of both.
+void Head::quantize(int64_t t) {
+  const float* x = input(t);
+  int16_t* q = coarse_input_.data() + t * stride_;
+  const float unit = quantize_head_input(x, layer_.cols, q);
+  std::fill(q + layer_.cols, q + stride_, int16_t{0});
+  double x_squares = 0, d_squares = 0;
+  for (int64_t i = 0; i < layer_.cols; ++i) {
+    const double d = x[i] - static_cast<double>(unit) * q[i];
+    x_squares += static_cast<double>(x[i]) * x[i];
+    d_squares += d * d;
+  }
+  Search& search = searches_[static_cast<size_t>(t)];
+  search.unit = unit;
+  search.x_norm = static_cast<float>(std::sqrt(x_squares)) * (1 + 0x1p-20f);
+  search.d_norm = static_cast<float>(std::sqrt(d_squares)) * (1 + 0x1p-20f);
 }
 
 // lower_ and upper_: bounds of the value that the float kernel computes for each row. With the
 // input x = unit * q + d, a row w = scale * c + e, and norms as Euclidean lengths:
 //   |w.x - scale * unit * (c.q)| <= |e| |x| + |scale * c| |d| <= |e| |x| + (|w| + |e|) |d|
 // (Cauchy-Schwarz), and the float sums deviate from w.x by at most (n / 32 + 8) * 2^-24 * |w| |x|.
-void Head::score(const float* x) {
-  const int64_t n = layer_.cols;
-  const float unit = quantize_head_input(x, n, coarse_input_.data());
-  std::fill(coarse_input_.data() + n, coarse_input_.data() + stride_, int16_t{0});
-  double x_squares = 0, d_squares = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const double d = x[i] - static_cast<double>(unit) * coarse_input_[i];
-    x_squares += static_cast<double>(x[i]) * x[i];
-    d_squares += d * d;
-  }
-  const float x_norm = static_cast<float>(std::sqrt(x_squares)) * (1 + 0x1p-20f);
-  const float d_norm = static_cast<float>(std::sqrt(d_squares)) * (1 + 0x1p-20f);
-  const float rounding = static_cast<float>(n / 32 + 16) * 0x1p-23f;  // twice what is needed
+void Head::score(int64_t n) {
+  const float rounding = static_cast<float>(layer_.cols / 32 + 16) * 0x1p-23f;  // twice the need
   pool_.parallel_for(layer_.rows, kScoreRows, [&](int64_t begin, int64_t end, int) {
-    kernels_.coarse_matvec(coarse(), stride_, coarse_input_.data(), sums_.data(), begin, end);
-    for (int64_t r = begin; r < end; ++r) {
-      const CoarseRow& row = rows_[r];
-      const float value = row.scale * unit * static_cast<float>(sums_[r]);
-      const float slack =
-          (row.error * x_norm + (row.norm + row.error) * d_norm + rounding * row.norm * x_norm) *
-          (1 + 0x1p-18f);
-      const bool bounded = std::isfinite(slack);  // false: a weight is not a number
-      lower_[r] = bounded ? value - slack : -std::numeric_limits<float>::infinity();
-      upper_[r] = bounded ? value + slack : std::numeric_limits<float>::infinity();
+    int64_t sums[kScoreRows];
+    for (; begin < end; begin += kScoreRows) {
+      const int64_t last = std::min(end, begin + kScoreRows);
+      for (int64_t t = 0; t < n; ++t) {
+        const Search& search = searches_[static_cast<size_t>(t)];
+        kernels_.coarse_matvec(coarse() + begin * stride_, stride_,
+                               coarse_input_.data() + t * stride_, sums, 0, last - begin);
+        for (int64_t r = begin; r < last; ++r) {
+          const CoarseRow& row = rows_[static_cast<size_t>(r)];
+          const float value = row.scale * search.unit * static_cast<float>(sums[r - begin]);
+          const float slack = (row.error * search.x_norm + (row.norm + row.error) * search.d_norm +
+                               rounding * row.norm * search.x_norm) *
+                              (1 + 0x1p-18f);
+          const bool bounded = std::isfinite(slack);  // false: a weight is not a number
+          lower(t)[r] = bounded ? value - slack : -kInfinity;
+          upper(t)[r] = bounded ? value + slack : kInfinity;
+        }
+      }
     }
   });
 }
 
-void Head::top(const float* hidden, int64_t k, std::span<const int32_t> always, float* out) {
-  if (!is_compact() || k > kMaxTop) return all(hidden, 1, out);
-  const float* x = rounded(hidden, 1);
-  if (!std::all_of(x, x + layer_.cols, [](float v) { return std::isfinite(v); })) {
-    return all(hidden, 1, out);
-  }
-  score(x);
-  for (const int32_t id : always) lower_[id] = -std::numeric_limits<float>::infinity();
-  std::fill(out, out + layer_.rows, -std::numeric_limits<float>::infinity());
-  candidates_.assign(always.begin(), always.end());
-  score_exactly(x, out);
-  // The k rows of the largest lower bounds. Their least value is reached by at least k rows that
-  // count, so a row whose upper bound lies below it cannot be among the k largest.
+// The first rows to compute: those always wanted, then the k with the largest lower bounds.
+void Head::seed(int64_t t) {
+  Search& search = searches_[static_cast<size_t>(t)];
+  const HeadQuery& query = *search.query;
+  std::fill(query.out, query.out + layer_.rows, -kInfinity);
+  for (const int32_t id : query.always) lower(t)[id] = -kInfinity;
+  search.rows.assign(query.always.begin(), query.always.end());
   using Bound = std::pair<float, int32_t>;
   std::priority_queue<Bound, std::vector<Bound>, std::greater<>> largest;
   for (int32_t r = 0; r < layer_.rows; ++r) {
-    if (static_cast<int64_t>(largest.size()) < k) {
-      largest.emplace(lower_[r], r);
-    } else if (lower_[r] > largest.top().first) {
+    const float bound = lower(t)[r];
+    if (static_cast<int64_t>(largest.size()) < query.k) {
+      largest.emplace(bound, r);
+    } else if (bound > largest.top().first) {
       largest.pop();
-      largest.emplace(lower_[r], r);
+      largest.emplace(bound, r);
     }
   }
-  candidates_.clear();
-  for (; !largest.empty(); largest.pop()) candidates_.push_back(largest.top().second);
-  score_exactly(x, out);
-  float threshold = std::numeric_limits<float>::infinity();
-  for (const int32_t r : candidates_) {
-    // NaN, and rows of `always` where there are too few others, bound nothing.
-    const bool counts = lower_[r] > -std::numeric_limits<float>::infinity() && out[r] == out[r];
-    threshold = counts ? std::min(threshold, out[r]) : -std::numeric_limits<float>::infinity();
-    if (!counts) break;
-  }
-  candidates_.clear();
-  for (int32_t r = 0; r < layer_.rows; ++r) {
-    if (upper_[r] >= threshold) candidates_.push_back(r);
-  }
-  std::erase_if(candidates_, [out](int32_t r) {
-    return out[r] != -std::numeric_limits<float>::infinity();  // computed already
-  });
-  score_exactly(x, out);
+  for (; !largest.empty(); largest.pop()) search.rows.push_back(largest.top().second);
 }
 
-// out[r] for the rows in candidates_.
-void Head::score_exactly(const float* x, float* out) {
-  input_.x = x;
-  input_.n = 1;
-  input_.stride = layer_.cols;
-  const auto bytes = static_cast<uint64_t>(layer_.row_bytes);
-  pool_.parallel_for(static_cast<int64_t>(candidates_.size()), kExactRows,
-                     [&](int64_t begin, int64_t end, int thread) {
-                       uint8_t* buffer = scratch_.data() + thread * kMatmulScratch;
-                       Linear row = layer_;
-                       row.rows = 1;
-                       for (int64_t i = begin; i < end; ++i) {
-                         const int32_t r = candidates_[static_cast<size_t>(i)];
-                         const uint8_t* data = layer_.data + r * layer_.row_bytes;
-                         row.data = map_ ? map_->read(data, bytes, buffer) : data;
-                         multiply_float(kernels_, row, input_, out + r, 0, 1, nullptr);
-                       }
-                     });
+// The rest of what can be among the k largest. The least of the k logits that are known is reached
+// by at least k rows that count, so a row whose upper bound lies below it cannot.
+void Head::widen(int64_t t) {
+  Search& search = searches_[static_cast<size_t>(t)];
+  const float* out = search.query->out;
+  float threshold = kInfinity;
+  for (size_t i = search.query->always.size(); i < search.rows.size(); ++i) {
+    const int32_t r = search.rows[i];
+    // NaN, and rows of `always` where there are too few others, bound nothing.
+    const bool counts = lower(t)[r] > -kInfinity && out[r] == out[r];
+    threshold = counts ? std::min(threshold, out[r]) : -kInfinity;
+    if (!counts) break;
+  }
+  search.rows.clear();
+  for (int32_t r = 0; r < layer_.rows; ++r) {
+    const bool known = out[r] != -kInfinity;
+    if (upper(t)[r] >= threshold && !known) search.rows.push_back(r);
+  }
+}
+
+// The logits of the rows of all searches, in the order of the rows: several may want the same.
+void Head::compute_exactly() {
+  exact_.clear();
+  for (size_t t = 0; t < searches_.size(); ++t) {
+    for (const int32_t row : searches_[t].rows) exact_.push_back({row, static_cast<int32_t>(t)});
+  }
+  std::sort(exact_.begin(), exact_.end());
+  exact_.erase(std::unique(exact_.begin(), exact_.end()), exact_.end());
+  const auto n = static_cast<int64_t>(exact_.size());
+  pool_.parallel_for(n, kExactRows, [&](int64_t begin, int64_t end, int thread) {
+    uint8_t* buffer = scratch_.data() + thread * kMatmulScratch;
+    const uint8_t* data = nullptr;
+    int32_t read = -1;  // the row that `data` is
+    for (int64_t i = begin; i < end; ++i) {
+      const auto [row, t] = exact_[static_cast<size_t>(i)];
+      if (row != read) {
+        data = layer_.data + row * layer_.row_bytes;
+        if (map_) data = map_->read(data, static_cast<uint64_t>(layer_.row_bytes), buffer);
+        read = row;
+      }
+      kernels_.float_matmul(layer_.type, data, layer_.row_bytes, layer_.cols, input(t), layer_.cols,
+                            1, searches_[static_cast<size_t>(t)].query->out + row, 0, 0, 1);
+    }
+  });
 }
 
 }  // namespace bitnet

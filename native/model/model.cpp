@@ -438,7 +438,7 @@ Model::Model(Gguf file, const LoadOptions& options)
       pool(options.n_threads > 0 ? options.n_threads : physical_cores(),
            options.tuning.spin_microseconds) {
   Loader(*this, options).run();
-  head = std::make_unique<Head>(kernels, pool, output, options.fast_head, gguf.map());
+  head = std::make_unique<Head>(kernels, pool, output, options.head, gguf.map());
   copied_bytes += head->compact_bytes();
 }
 

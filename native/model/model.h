@@ -43,8 +43,8 @@ struct LoadOptions {
   std::string kernel;  // empty: select_kernels() decides
   std::string tokenizer_pre;
   bool in_place = false;  // leave weights in the file's pages: shared, but slower to read
-  bool fast_head = true;  // a compact copy of a large float head (native/head.h)
-  std::string layout;     // of ternary weights: "auto", "i2_s", "lut", "trit"; see select_layout
+  HeadOptions head;
+  std::string layout;  // of ternary weights: "auto", "i2_s", "lut", "trit"; see select_layout
   std::string kernel_config;  // kernel_config.ini for TL1 and TL2; empty: the built-in sets
   Tuning tuning;
 };

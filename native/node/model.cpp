@@ -130,7 +130,7 @@ bitnet::LoadOptions load_options_of(const Napi::Object& js) {
   options.layout = optional_string(js, "layout");
   if (js.Get("tuning").IsObject()) options.tuning = tuning_of(js.Get("tuning").As<Napi::Object>());
   if (js.Get("inPlace").IsBoolean()) options.in_place = js.Get("inPlace").ToBoolean();
-  if (js.Get("fastHead").IsBoolean()) options.fast_head = js.Get("fastHead").ToBoolean();
+  if (js.Get("fastHead").IsBoolean()) options.head.compact = js.Get("fastHead").ToBoolean();
   return options;
 }
 

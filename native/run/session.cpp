@@ -112,7 +112,8 @@ std::span<const float> Session::logits_to_sample() {
   std::erase_if(adjusted,
                 [n_vocab](int32_t id) { return id < 0 || static_cast<size_t>(id) >= n_vocab; });
   std::lock_guard<std::mutex> lock(model_->compute);
-  model_->head->top(last, k, adjusted, top_logits_.data());
+  const HeadQuery query{last, k, adjusted, top_logits_.data()};
+  model_->head->top({&query, 1});
   return top_logits_;
 }
 

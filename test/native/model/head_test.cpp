@@ -2,6 +2,7 @@
 #include "model/head.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -67,10 +68,16 @@ std::vector<int32_t> largest(const std::vector<float>& logits, int64_t k,
   return ids;
 }
 
+void ask(Head& head, const std::vector<float>& hidden, int64_t k,
+         const std::vector<int32_t>& always, std::vector<float>& out) {
+  const HeadQuery query{hidden.data(), k, always, out.data()};
+  head.top({&query, 1});
+}
+
 void check_equal(Fixture& f, Head& head, int64_t k, const std::vector<int32_t>& always) {
   std::vector<float> all(kRows), top(kRows);
   head.all(f.hidden.data(), 1, all.data());
-  head.top(f.hidden.data(), k, always, top.data());
+  ask(head, f.hidden, k, always, top);
   int64_t computed = 0;
   for (int64_t r = 0; r < kRows; ++r) {
     if (top[r] == -std::numeric_limits<float>::infinity()) continue;
@@ -90,7 +97,7 @@ TEST("the largest logits of the two-stage head are those of the full head, bit f
     Fixture f(type);
     for (const Kernels* k : all_kernels()) {
       if (!supported(*k)) continue;
-      Head head(*k, f.pool, f.layer, true, nullptr);
+      Head head(*k, f.pool, f.layer, {}, nullptr);
       CHECK(head.is_compact());
       for (const int64_t n : {1, 2, 40, 300}) {
         if (kQuick && n != 40) continue;
@@ -102,9 +109,76 @@ TEST("the largest logits of the two-stage head are those of the full head, bit f
   }
 }
 
+TEST("many queries in one call give each its own answer, the same bits as alone") {
+  Fixture f(TensorType::kF16, 200, 3000);
+  HeadOptions options;
+  options.worth_a_copy = 1;
+  options.max_top = 60;
+  const int64_t ks[] = {1, 40, 0, 5, 61, 60, 2};  // 0 and 61: all logits
+  constexpr int kQueries = 35;                    // two groups and a rest
+  std::vector<std::vector<float>> hidden, alone, together;
+  std::vector<std::vector<int32_t>> always;
+  for (int i = 0; i < kQueries; ++i) {
+    f.draw();
+    hidden.push_back(f.hidden);
+    if (i == 20) hidden.back()[7] = std::numeric_limits<float>::infinity();
+    if (i == 21) hidden.back()[7] = 65520;  // an infinite F16
+    always.push_back({});
+    for (int32_t j = 0; j < i % 4; ++j) always.back().push_back(j * 700 + i);
+  }
+  for (const Kernels* k : all_kernels()) {
+    if (!supported(*k)) continue;
+    Head head(*k, f.pool, f.layer, options, nullptr);
+    CHECK(head.is_compact());
+    alone.assign(kQueries, std::vector<float>(3000));
+    together = alone;
+    std::vector<HeadQuery> queries;
+    for (int i = 0; i < kQueries; ++i) {
+      ask(head, hidden[i], ks[i % 7], always[i], alone[i]);
+      queries.push_back({hidden[i].data(), ks[i % 7], always[i], together[i].data()});
+    }
+    head.top(queries);
+    for (int i = 0; i < kQueries; ++i)
+      CHECK(std::memcmp(alone[i].data(), together[i].data(), 4 * 3000) == 0);
+  }
+}
+
+TEST("all logits come in blocks that cover every hidden state and row once, with the same bits") {
+  for (const TensorType type : {TensorType::kF16, TensorType::kF32, TensorType::kQ8_0,
+                                TensorType::kQ4_0, TensorType::kQ5_0, TensorType::kQ6_K}) {
+    constexpr int64_t kFew = 2 * kHeadBlockRows + 77, kWidth = 256, kStates = 2 * kHeadRows + 3;
+    Fixture f(type, kWidth, kFew);
+    std::vector<float> hidden;
+    for (int64_t t = 0; t < kStates; ++t) {
+      f.draw();
+      hidden.insert(hidden.end(), f.hidden.begin(), f.hidden.end());
+    }
+    for (const Kernels* k : all_kernels()) {
+      if (!supported(*k)) continue;
+      Head head(*k, f.pool, f.layer, {}, nullptr);
+      std::vector<float> one(kStates * kFew), all(one.size()), in_blocks(one.size(), -99.0f);
+      for (int64_t t = 0; t < kStates; ++t)
+        head.all(hidden.data() + t * kWidth, 1, one.data() + t * kFew);
+      head.all(hidden.data(), kStates, all.data());
+      CHECK(std::memcmp(one.data(), all.data(), 4 * one.size()) == 0);
+      std::atomic<int64_t> covered{0};
+      head.blocks(hidden.data(), kStates, [&](const LogitBlock& b) {
+        CHECK(b.begin % kHeadBlockRows == 0 && b.first % kHeadRows == 0 && b.n <= kHeadRows);
+        covered += b.n * (b.end - b.begin);
+        for (int64_t t = 0; t < b.n; ++t) {
+          const float* from = b.logits + t * (b.end - b.begin);
+          std::copy(from, from + b.end - b.begin, &in_blocks[(b.first + t) * kFew + b.begin]);
+        }
+      });
+      CHECK_EQ(covered.load(), kStates * kFew);
+      CHECK(std::memcmp(one.data(), in_blocks.data(), 4 * one.size()) == 0);
+    }
+  }
+}
+
 TEST("tokens that are always wanted do not take a place among the largest") {
   Fixture f(TensorType::kF16);
-  Head head(select_kernels(), f.pool, f.layer, true, nullptr);
+  Head head(select_kernels(), f.pool, f.layer, {}, nullptr);
   std::vector<float> all(kRows);
   head.all(f.hidden.data(), 1, all.data());
   check_equal(f, head, 5, largest(all, 20, {}));
@@ -114,17 +188,17 @@ TEST("input and weights that are not numbers give what the full head gives") {
   Fixture f(TensorType::kF32);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   std::memcpy(f.data.data() + 4 * (kCols * 11 + 2), &nan, 4);
-  Head head(select_kernels(), f.pool, f.layer, true, nullptr);
+  Head head(select_kernels(), f.pool, f.layer, {}, nullptr);
   std::vector<float> all(kRows), top(kRows);
   head.all(f.hidden.data(), 1, all.data());
-  head.top(f.hidden.data(), 3, {}, top.data());
+  ask(head, f.hidden, 3, {}, top);
   CHECK(std::isnan(top[11]) && std::isnan(all[11]));
   f.hidden[0] = std::numeric_limits<float>::infinity();
   head.all(f.hidden.data(), 1, all.data());
-  head.top(f.hidden.data(), 3, {}, top.data());
+  ask(head, f.hidden, 3, {}, top);
   for (int64_t r = 0; r < kRows; ++r) CHECK(std::memcmp(&top[r], &all[r], 4) == 0);
   std::fill(f.hidden.begin(), f.hidden.end(), 0.0f);
-  head.top(f.hidden.data(), 3, {}, top.data());
+  ask(head, f.hidden, 3, {}, top);
   CHECK(top[0] == 0);
 }
 
@@ -136,25 +210,27 @@ TEST("a row that agrees with the input everywhere is not lost to an overflow") {
   std::fill(f.hidden.begin(), f.hidden.end(), 3.0f);
   for (const Kernels* k : all_kernels()) {
     if (!supported(*k)) continue;
-    Head head(*k, f.pool, f.layer, true, nullptr);
+    Head head(*k, f.pool, f.layer, {}, nullptr);
     std::vector<float> top(kFew);
-    head.top(f.hidden.data(), 1, {}, top.data());
+    ask(head, f.hidden, 1, {}, top);
     CHECK_EQ(top[4321], 0.5f * 3.0f * kWide);
   }
 }
 
 TEST("a head that is small, switched off or quantized has no copy and computes everything") {
   Fixture f(TensorType::kF16);
-  CHECK(!Head(select_kernels(), f.pool, f.layer, false, nullptr).is_compact());
+  HeadOptions off;
+  off.compact = false;
+  CHECK(!Head(select_kernels(), f.pool, f.layer, off, nullptr).is_compact());
   Linear small = f.layer;
   small.rows = 1000;
-  CHECK(!Head(select_kernels(), f.pool, small, true, nullptr).is_compact());
+  CHECK(!Head(select_kernels(), f.pool, small, {}, nullptr).is_compact());
   Fixture q(TensorType::kQ8_0, 864);
-  Head head(select_kernels(), q.pool, q.layer, true, nullptr);
+  Head head(select_kernels(), q.pool, q.layer, {}, nullptr);
   CHECK(!head.is_compact());
   std::vector<float> all(kRows), top(kRows);
   head.all(q.hidden.data(), 1, all.data());
-  head.top(q.hidden.data(), 3, {}, top.data());
+  ask(head, q.hidden, 3, {}, top);
   CHECK(all == top);
 }
 
@@ -167,7 +243,7 @@ TEST("block-quantized heads are the dot products of their weights, the same on e
     std::vector<float> row(cols), first;
     for (const Kernels* k : all_kernels()) {
       if (!supported(*k)) continue;
-      Head head(*k, f.pool, f.layer, true, nullptr);
+      Head head(*k, f.pool, f.layer, {}, nullptr);
       std::vector<float> out(kFew);
       head.all(f.hidden.data(), 1, out.data());
       for (int64_t r = 0; r < kFew; r += 10) {
