@@ -15,7 +15,7 @@ class Error : public std::runtime_error {
   const ErrorCode code;
 };
 
-// The name the TypeScript side knows a code by (src/errors.ts).
+// The name the TypeScript side knows a code by (src/system/errors.ts).
 constexpr const char* error_code_name(ErrorCode code) {
   switch (code) {
     case ErrorCode::kUsage:

@@ -1,6 +1,6 @@
 // The border between JavaScript and the core: values in, values out, long work on worker threads,
 // exceptions turned into Error objects with a code. Only the addon's files know napi.h, each for
-// one part of the surface that src/native.ts describes; this one puts the parts together.
+// one part of the surface that src/native/addon.ts describes; this one puts the parts together.
 #include <napi.h>
 
 #include "node/bench.h"

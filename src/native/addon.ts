@@ -80,7 +80,7 @@ export interface NativeModelInfo {
   threads: number;
 }
 
-/** Speed only, never results; native/tuning.h says what each does. What is left out has its default. */
+/** Speed only, never results; native/base/tuning.h says what each does. What is left out has its default. */
 export interface NativeTuning {
   batchRows?: number;
   decodeRows?: number;
