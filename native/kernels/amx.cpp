@@ -128,7 +128,7 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * 4 * (2 * kTile * kTile * 64);
 }
 
-constexpr auto packed_matmul = amx_matmul;
+constexpr auto i2s_matmul = amx_matmul;
 #include "kernels/panels.inl"
 #include "kernels/trits.inl"
 #include "kernels/x86_lut.inl"

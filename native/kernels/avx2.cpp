@@ -146,7 +146,7 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
   store_sums(total, out);
 }
 
-constexpr auto packed_matmul = ternary_matmul;
+constexpr auto i2s_matmul = ternary_matmul;
 #include "kernels/panels.inl"
 #include "kernels/trits.inl"
 #include "kernels/x86_lut.inl"

@@ -66,7 +66,7 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kChains * 256;
 }
 
-constexpr auto packed_matmul = gemm;
+constexpr auto i2s_matmul = gemm;
 #include "kernels/panels.inl"
 #include "kernels/trits.inl"
 #include "kernels/x86_lut.inl"

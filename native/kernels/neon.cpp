@@ -128,7 +128,7 @@ inline void trit_gemv(const uint8_t* w, int64_t row_bytes, int64_t stride, const
   for (int r = 0; r < R; ++r) out[r] = vaddvq_s32(total[r]);
 }
 
-constexpr auto packed_matmul = ternary_matmul;
+constexpr auto i2s_matmul = ternary_matmul;
 #include "kernels/arm_lut.inl"
 #include "kernels/panels.inl"
 #include "kernels/trits.inl"

@@ -83,7 +83,7 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kChains * 64;
 }
 
-constexpr auto packed_matmul = ternary_matmul;
+constexpr auto i2s_matmul = ternary_matmul;
 #include "kernels/arm_lut.inl"
 #include "kernels/panels.inl"
 #include "kernels/trits.inl"

@@ -14,7 +14,7 @@ int64_t stride_of(int64_t cols) {
   return (cols + kActivationPad - 1) / kActivationPad * kActivationPad;
 }
 
-void pack_pairs(const uint8_t* codes, int64_t stride, uint8_t* out) {
+void pack_pair_group(const uint8_t* codes, int64_t stride, uint8_t* out) {
   for (int64_t c = 0; c < stride; c += 4, out += kLutRows) {
     for (int64_t r = 0; r < kLutRows; ++r) {
       const uint8_t* p = codes + r * stride + c;
@@ -23,7 +23,7 @@ void pack_pairs(const uint8_t* codes, int64_t stride, uint8_t* out) {
   }
 }
 
-void pack_triples(const uint8_t* codes, int64_t stride, uint8_t* out) {
+void pack_triple_group(const uint8_t* codes, int64_t stride, uint8_t* out) {
   for (int64_t first = 0; first < stride; first += 24, out += 5 * kLutRows) {
     std::memset(out, 0, 5 * kLutRows);
     for (int64_t r = 0; r < kLutRows; ++r) {
@@ -40,7 +40,7 @@ void pack_triples(const uint8_t* codes, int64_t stride, uint8_t* out) {
   }
 }
 
-void pack_trits(const uint8_t* codes, int64_t stride, uint8_t* out) {
+void pack_trit_row(const uint8_t* codes, int64_t stride, uint8_t* out) {
   for (int64_t first = 0; first < stride; first += 320, out += 64) {
     for (int64_t m = 0; m < 64; ++m) {
       int idx = 0;
@@ -92,11 +92,12 @@ void pack_rows(const Kernels& kernels, WeightLayout layout, const uint8_t* codes
       for (int64_t c = 0; c < cols; ++c) ordered[r * stride + index[c]] = row[c];
     }
     if (layout == WeightLayout::kPairs) {
-      pack_pairs(ordered.data(), stride, out);
+      pack_pair_group(ordered.data(), stride, out);
     } else if (layout == WeightLayout::kTriples) {
-      pack_triples(ordered.data(), stride, out);
+      pack_triple_group(ordered.data(), stride, out);
     } else {
-      for (int64_t r = 0; r < n; ++r) pack_trits(&ordered[r * stride], stride, out + r * row_bytes);
+      for (int64_t r = 0; r < n; ++r)
+        pack_trit_row(&ordered[r * stride], stride, out + r * row_bytes);
     }
   }
 }

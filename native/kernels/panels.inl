@@ -1,6 +1,6 @@
 // Batches in the denser layouts: some rows at a time are brought to I2_S in scratch, for all tokens
 // at once, and multiplied from there. The including file defines, in its unnamed namespace:
-//   packed_matmul: the ternary_matmul to use; kPairBlocks: see activation_index.
+//   i2s_matmul: the ternary_matmul to use; kPairBlocks: see activation_index.
 
 // One row of trits -> codes, a multiple of 320 of them.
 void unpack_trits(const TernaryMatrix& w, int64_t row, int64_t stride, uint8_t* codes) {
@@ -31,7 +31,7 @@ struct PairCodes {
     }
   }
 };
-constexpr PairCodes kPairCodes;
+constexpr PairCodes kCodesOfPairs;
 
 // [sign << 4 | magnitude] -> the codes of a triple.
 struct TripleCodes {
@@ -45,12 +45,12 @@ struct TripleCodes {
     }
   }
 };
-constexpr TripleCodes kTripleCodes;
+constexpr TripleCodes kCodesOfTriples;
 
 void unpack_pairs(const TernaryMatrix& w, int64_t row, int64_t stride, uint8_t* codes) {
   const uint8_t* packed = w.data + row / 32 * 32 * w.row_bytes + row % 32;
   for (int64_t c = 0; c < stride; c += 4, packed += 32)
-    __builtin_memcpy(codes + c, kPairCodes.codes[*packed], 4);
+    __builtin_memcpy(codes + c, kCodesOfPairs.codes[*packed], 4);
 }
 
 // Writes up to 24 bytes beyond the stride. The fourth byte of a triple is written over by the next.
@@ -60,7 +60,7 @@ void unpack_triples(const TernaryMatrix& w, int64_t row, int64_t stride, uint8_t
     const unsigned signs = packed[4 * 32];
     for (int i = 0; i < 8; ++i, codes += 3) {
       const unsigned byte = packed[i / 2 * 32], nibble = i % 2 ? byte & 15 : byte >> 4;
-      __builtin_memcpy(codes, kTripleCodes.codes[(signs << i >> 3 & 16) | nibble], 4);
+      __builtin_memcpy(codes, kCodesOfTriples.codes[(signs << i >> 3 & 16) | nibble], 4);
     }
   }
 }
@@ -97,6 +97,6 @@ void matmul_by_panels(const TernaryMatrix& w, const QuantizedBatch& x, float* ou
     part.rows = n;
     part.row_bytes = row_bytes;
     if (w.row_scales) part.row_scales = w.row_scales + row;
-    packed_matmul(part, x, out + row, out_stride, 0, n, scratch);
+    i2s_matmul(part, x, out + row, out_stride, 0, n, scratch);
   }
 }

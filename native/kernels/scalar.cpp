@@ -104,7 +104,7 @@ int64_t int8_peak(int64_t iterations) {
   return iterations * kCols * 2;
 }
 
-constexpr auto packed_matmul = ternary_matmul;
+constexpr auto i2s_matmul = ternary_matmul;
 #include "kernels/panels.inl"
 
 constexpr auto trit_matmul = matmul_by_panels, lut_matmul = matmul_by_panels;

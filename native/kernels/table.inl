@@ -1,12 +1,12 @@
 // The Kernels table of the file that includes this last, made of the functions of its unnamed
-// namespace; packed_matmul is its product with I2_S (see panels.inl), kFastestTl2 the layout for a
+// namespace; i2s_matmul is its product with I2_S (see panels.inl), kFastestTl2 the layout for a
 // large TL2 file (measured, see docs/layouts.md).
 constexpr Kernels kernel_table(const char* name, uint32_t needs) {
   Kernels table = {};
   table.name = name;
   table.needs = needs;
   table.quantize = quantize;
-  table.ternary_matmul = packed_matmul;
+  table.ternary_matmul = i2s_matmul;
   table.trit_matmul = trit_matmul;
   table.lut_matmul = lut_matmul;
   table.lut_tables = lut_tables;

@@ -164,7 +164,7 @@ class RandomBatch {
 };
 
 // The weights of a random matrix as codes [rows, cols], the same in every run.
-std::vector<uint8_t> random_codes(int64_t rows, int64_t cols) {
+std::vector<uint8_t> random_matrix(int64_t rows, int64_t cols) {
   std::vector<uint8_t> codes(static_cast<size_t>(rows * cols));
   uint32_t random = 1;
   for (uint8_t& code : codes) {
@@ -279,7 +279,7 @@ PassTimes time_pass(Session& session, std::span<const int32_t> tokens, int64_t n
 
 KernelTimes time_ternary_matmul(const Kernels& kernels, const KernelCase& test) {
   ThreadPool pool(test.n_threads);
-  const std::vector<uint8_t> codes = random_codes(test.rows, test.cols);
+  const std::vector<uint8_t> codes = random_matrix(test.rows, test.cols);
   const PackedCopies weights(kernels, pool, test.layout, codes, test.rows, test.cols, test.n_bytes);
   RandomBatch batch(kernels, test.cols, test.n_tokens);
   std::vector<float> out(static_cast<size_t>(test.n_tokens * test.rows));
