@@ -248,11 +248,13 @@ MachineLimits measure_limits(const Kernels& kernels, int n_threads, int64_t n_by
 ModelCost model_cost(const Model& model, CacheType cache_type) {
   const Config& c = model.config;
   ModelCost cost{};
+  const std::vector<LayerTensor> tensors = layer_tensors(*c.family);
   for (const Layer& layer : model.layers) {
-    for (const Linear* w :
-         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
-      cost.weight_bytes += weight_bytes(*w);
-      if (w->is_ternary) cost.ternary_operations += 2 * w->rows * w->cols;
+    for (const LayerTensor& tensor : tensors) {
+      if (!tensor.linear) continue;
+      const Linear& w = layer.*tensor.linear;
+      cost.weight_bytes += weight_bytes(w);
+      if (w.is_ternary) cost.ternary_operations += 2 * w.rows * w.cols;
     }
   }
   cost.head_bytes =

@@ -26,7 +26,7 @@ Napi::Value nullable(Napi::Env env, std::optional<std::string_view> text) {
 Napi::Object model_info(Napi::Env env, const bitnet::Model& m) {
   const bitnet::Config& c = m.config;
   Napi::Object out = Napi::Object::New(env);
-  out.Set("architecture", c.architecture);
+  out.Set("architecture", c.family->architecture);
   out.Set("name", nullable(env, m.gguf.string("general.name")));
   out.Set("chatTemplate", nullable(env, m.gguf.string("tokenizer.chat_template")));
   out.Set("contextLength", c.n_ctx_train);
@@ -37,11 +37,11 @@ Napi::Object model_info(Napi::Env env, const bitnet::Model& m) {
   out.Set("headCountKv", c.n_kv_heads);
   out.Set("headDim", c.head_dim);
   out.Set("vocabSize", c.n_vocab);
-  out.Set("parameterCount", m.n_parameters);
+  out.Set("parameterCount", m.n_parameters());
   out.Set("weightType", bitnet::tensor_type_name(m.layers[0].gate.type));
   out.Set("embeddingType", bitnet::tensor_type_name(m.token_embd.type));
   out.Set("fileSize", m.gguf.file_size());
-  out.Set("copiedBytes", m.copied_bytes);
+  out.Set("copiedBytes", m.copied_bytes());
   out.Set("kernel", m.kernels.name);
   out.Set("threads", m.pool.size());
   return out;

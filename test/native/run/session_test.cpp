@@ -178,7 +178,7 @@ TEST("the layout that is named is the one in memory, with its size in copied_byt
   CHECK(tl2->layout == WeightLayout::kTriples && tl2->layers[0].q.ternary.layout == tl2->layout);
   CHECK(lut->layout == WeightLayout::kTriples);
   CHECK(trit->layout == WeightLayout::kTrits && trit->layers[0].q.ternary.layout == trit->layout);
-  CHECK(tl2->copied_bytes < tl1->copied_bytes);
+  CHECK(tl2->copied_bytes() < tl1->copied_bytes());
   CHECK_THROWS(load_as("b158-small.gguf", "bogus", nullptr), Error, "'bogus'");
 }
 

@@ -1,0 +1,39 @@
+// The hyper-parameters of a model file, bounded: whatever is computed from them fits.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "gguf/gguf.h"
+#include "model/family.h"
+#include "tokenizer/tokenizer.h"
+
+namespace bitnet {
+
+struct Config {
+  const Family* family;
+  Activation activation;  // the family's, with one exception: see read_config
+  bool rope_neox;         // RopePairs::kHalves
+  int64_t n_layers, n_embd, n_ff;
+  int64_t n_heads, n_kv_heads;  // n_heads is a multiple of n_kv_heads
+  int64_t head_dim;             // even
+  int64_t n_vocab;              // rows of the embedding, at least the tokens of the vocabulary
+  int64_t n_ctx_train;          // tokens
+  float rope_theta, rms_eps;
+  float rope_scale;  // positions are multiplied by it ("linear" scaling: 1 / factor)
+};
+
+// All but n_vocab, which stays 0, from the metadata alone. Throws kUnsupported (architecture, RoPE
+// scaling and the like), kBadFile.
+Config read_config(const Gguf& gguf);
+
+// The whole. Old 1bitLLM models stand under the newer architecture bitnet-b1.58 although their own
+// files say SiLU; their vocabulary of 32002 SentencePiece tokens tells them apart.
+Config read_config(const Gguf& gguf, const Tokenizer& tokenizer);
+
+int64_t extent(const Config& config, Extent of);
+
+// [head_dim / 2] radians per position. factors: [head_dim / 2] divisors, or null.
+std::vector<double> rope_frequencies(const Config& config, const float* factors);
+
+}  // namespace bitnet

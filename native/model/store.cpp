@@ -1,0 +1,219 @@
+#include "model/store.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <mutex>
+#include <optional>
+#include <sstream>
+
+#include "base/numbers.h"
+#include "formats/dequantize.h"
+#include "kernels/packing.h"
+#include "model/refuse.h"
+
+namespace bitnet {
+
+namespace {
+
+constexpr int64_t kCacheLine = 64;
+// Less may be read from the caches, where I2_S wins almost everywhere (docs/layouts.md).
+constexpr int64_t kBeyondCaches = 64 << 20;  // bytes of weights
+// Less is not worth the time of a copy and memory that no other process can share.
+constexpr int64_t kWorthHugePages = 64 << 20;  // bytes
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::kNotFound, path + ": cannot read the kernel config");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+bool is_tl2(TensorType type) { return type == TensorType::kTL2 || type == TensorType::kTL2_V2; }
+
+}  // namespace
+
+WeightStore::WeightStore(const Gguf& gguf, const Kernels& kernels, ThreadPool& pool,
+                         const StoreOptions& options)
+    : gguf_(gguf),
+      kernels_(kernels),
+      pool_(pool),
+      in_place_(options.in_place || !HugeArray::available()) {
+  if (!options.kernel_config.empty())
+    tl_configs_ = parse_tl_config(read_text(options.kernel_config), options.kernel_config);
+  layout_ = select_layout(options.layout);
+  reserve_ternary();
+}
+
+WeightLayout WeightStore::select_layout(std::string name) const {
+  if (name.empty()) {
+    const char* forced = std::getenv("BITNET_LAYOUT");
+    name = forced && *forced ? forced : "auto";
+  }
+  bool tl1 = false, tl2 = false;
+  int64_t n_bytes = 0;
+  for (const GgufTensor& t : gguf_.tensors()) {
+    tl1 |= t.type == TensorType::kTL1;
+    tl2 |= is_tl2(t.type);
+    if (is_ternary(t.type)) n_bytes += static_cast<int64_t>(t.n_bytes);
+  }
+  if (name == "i2_s") return WeightLayout::kI2S;
+  if (name == "trit") return WeightLayout::kTrits;
+  if (name == "lut") return tl1 ? WeightLayout::kPairs : WeightLayout::kTriples;
+  if (name != "auto") {
+    throw Error(ErrorCode::kUsage,
+                "no layout of weights is named '" + name + "'; there are: auto, i2_s, lut, trit");
+  }
+  return tl2 && n_bytes >= kBeyondCaches ? kernels_.fastest_tl2 : WeightLayout::kI2S;
+}
+
+// Whether the file holds exactly what the kernels read.
+bool WeightStore::is_canonical(const GgufTensor& t) const {
+  return layout_ == WeightLayout::kI2S && t.type == TensorType::kI2_S && t.cols() % 128 == 0;
+}
+
+int64_t WeightStore::packed_bytes(const GgufTensor& t) const {
+  return bitnet::packed_bytes(layout_, static_cast<int64_t>(t.rows()),
+                              static_cast<int64_t>(t.cols()));
+}
+
+// Weights that could be used in place are copied too when that puts them on huge pages, unless they
+// are few.
+void WeightStore::reserve_ternary() {
+  int64_t canonical = 0, others = 0;
+  for (const GgufTensor& t : gguf_.tensors()) {
+    if (is_ternary(t.type)) (is_canonical(t) ? canonical : others) += packed_bytes(t) + kCacheLine;
+  }
+  copy_canonical_ = !in_place_ && canonical >= kWorthHugePages;
+  const int64_t n_bytes = others + (copy_canonical_ ? canonical : 0);
+  if (n_bytes > 0) ternary_memory_ = HugeArray(static_cast<size_t>(n_bytes));
+}
+
+uint8_t* WeightStore::counted(uint8_t* memory, int64_t n_bytes) {
+  copied_bytes_ += n_bytes;
+  return memory;
+}
+
+// Memory of its own, on a cache line.
+uint8_t* WeightStore::allocate(int64_t n_bytes) {
+  small_.push_back(
+      std::make_unique_for_overwrite<uint8_t[]>(static_cast<size_t>(n_bytes + kCacheLine)));
+  const uintptr_t address = reinterpret_cast<uintptr_t>(small_.back().get());
+  return counted(
+      reinterpret_cast<uint8_t*>((address + kCacheLine - 1) & ~uintptr_t{kCacheLine - 1}), n_bytes);
+}
+
+// The next part of what is reserved for ternary weights, on a cache line.
+uint8_t* WeightStore::carve(int64_t n_bytes) {
+  uint8_t* out = ternary_memory_.data() + carved_;
+  carved_ += round_up(n_bytes, kCacheLine);
+  return counted(out, n_bytes);
+}
+
+uint8_t* WeightStore::allocate_huge(int64_t n_bytes) {
+  huge_.emplace_back(static_cast<size_t>(n_bytes));
+  return counted(huge_.back().data(), n_bytes);
+}
+
+// Copies in parallel and gives the file's pages back to the OS, so that memory does not grow.
+void WeightStore::fill(uint8_t* to, const uint8_t* from, int64_t n_bytes) {
+  pool_.parallel_for(n_bytes, 1 << 20, [&](int64_t begin, int64_t end, int) {
+    std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+  });
+  if (gguf_.map()) gguf_.map()->dont_need(from, static_cast<uint64_t>(n_bytes));
+}
+
+const float* WeightStore::floats(const GgufTensor& t) {
+  const auto n = static_cast<int64_t>(t.cols());
+  float* out = reinterpret_cast<float*>(allocate(n * static_cast<int64_t>(sizeof(float))));
+  dequantize_row(t.type, t.data, out, n);
+  return out;
+}
+
+const uint8_t* WeightStore::rows(const GgufTensor& t) {
+  if (reinterpret_cast<uintptr_t>(t.data) % 4 == 0) return t.data;
+  uint8_t* copy = allocate(static_cast<int64_t>(t.n_bytes));  // a file with an odd alignment
+  std::memcpy(copy, t.data, t.n_bytes);
+  return copy;
+}
+
+const uint8_t* WeightStore::on_huge_pages(const uint8_t* data, int64_t n_bytes) {
+  if (in_place_ || n_bytes < kWorthHugePages) return data;
+  uint8_t* copy = allocate_huge(n_bytes);
+  fill(copy, data, n_bytes);
+  return copy;
+}
+
+TlConfig WeightStore::tl_config(const GgufTensor& t) const {
+  const uint32_t rows = static_cast<uint32_t>(t.rows()), cols = static_cast<uint32_t>(t.cols());
+  for (const TlConfig& config : tl_configs_) {
+    if (config.rows != rows || config.cols != cols) continue;
+    check_tl_config(t.type, config);
+    return config;
+  }
+  try {
+    return builtin_tl_config(t.type, rows, cols);
+  } catch (const Error& error) {
+    refuse(gguf_, t, std::string(": ") + error.what(), error.code);
+  }
+}
+
+TernaryMatrix WeightStore::ternary(const GgufTensor& t) {
+  TernaryTensor source{
+      t.type, static_cast<int64_t>(t.rows()), static_cast<int64_t>(t.cols()), t.data, t.n_bytes,
+      {}};
+  if (t.type == TensorType::kTL1 || is_tl2(t.type)) source.tl = tl_config(t);
+  TernaryMatrix out;
+  out.rows = source.rows;
+  out.cols = source.cols;
+  out.layout = layout_;
+  out.row_bytes = packed_row_bytes(layout_, source.cols);
+  if (is_canonical(t)) {
+    const int64_t n_bytes = out.rows * out.row_bytes;
+    std::memcpy(&out.scale, t.data + n_bytes, sizeof out.scale);
+    if (!std::isfinite(out.scale)) refuse(gguf_, t, " has a scale that is not a number");
+    out.data = t.data;
+    if (copy_canonical_) {
+      uint8_t* copy = carve(n_bytes);
+      fill(copy, t.data, n_bytes);
+      out.data = copy;
+    }
+    return out;
+  }
+  uint8_t* data = carve(packed_bytes(t));
+  float* scales =
+      reinterpret_cast<float*>(allocate(out.rows * static_cast<int64_t>(sizeof(float))));
+  repack(source, t, data, out.row_bytes, scales);
+  out.data = data;
+  out.row_scales = scales;
+  return out;
+}
+
+// Unpacks rows to codes and packs them in the layout, kLutRows at a time, which is what the
+// look-up layouts group.
+void WeightStore::repack(const TernaryTensor& source, const GgufTensor& t, uint8_t* data,
+                         int64_t row_bytes, float* scales) {
+  std::mutex mutex;
+  std::optional<Error> failure;
+  pool_.parallel_for(source.rows, kLutRows, [&](int64_t begin, int64_t end, int) {
+    try {
+      std::vector<uint8_t> codes(static_cast<size_t>(kLutRows * source.cols));
+      for (int64_t first = begin; first < end; first += kLutRows) {
+        const int64_t n = std::min(kLutRows, end - first);
+        for (int64_t r = 0; r < n; ++r)
+          scales[first + r] = unpack_ternary_row(source, first + r, &codes[r * source.cols]);
+        pack_rows(kernels_, layout_, codes.data(), n, source.cols, data + first * row_bytes);
+      }
+    } catch (const Error& error) {
+      std::lock_guard<std::mutex> lock(mutex);
+      failure.emplace(error);
+    }
+  });
+  if (failure) refuse(gguf_, t, std::string(": ") + failure->what(), failure->code);
+  if (gguf_.map()) gguf_.map()->dont_need(t.data, t.n_bytes);
+}
+
+}  // namespace bitnet
