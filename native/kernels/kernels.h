@@ -43,6 +43,18 @@ enum class WeightLayout : uint8_t {
   kTriples,  // for table look-ups, as TL2: 1.67 bits per weight
 };
 
+// Their names, wherever one is printed or read. File types are named otherwise: I2_S, TL1, TL2.
+struct WeightLayoutName {
+  const char* name;
+  WeightLayout layout;
+};
+constexpr WeightLayoutName kWeightLayouts[] = {
+    {"i2s", WeightLayout::kI2S},
+    {"trits", WeightLayout::kTrits},
+    {"pairs", WeightLayout::kPairs},
+    {"triples", WeightLayout::kTriples},
+};
+
 struct TernaryMatrix {
   const uint8_t* data = nullptr;  // I2_S, trits: [rows, row_bytes]; look-ups: [rows / 32, 32 rows]
   int64_t rows = 0, cols = 0;

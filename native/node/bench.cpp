@@ -1,7 +1,7 @@
 #include "node/bench.h"
 
 #include <memory>
-#include <utility>
+#include <string>
 
 #include "measure/measure.h"
 #include "node/support.h"
@@ -30,17 +30,14 @@ const bitnet::Kernels& kernels_field(const Napi::Object& object) {
 }
 
 bitnet::WeightLayout layout_field(const Napi::Object& object) {
-  static constexpr std::pair<const char*, bitnet::WeightLayout> kLayouts[] = {
-      {"i2_s", bitnet::WeightLayout::kI2S},
-      {"trit", bitnet::WeightLayout::kTrits},
-      {"tl1", bitnet::WeightLayout::kPairs},
-      {"tl2", bitnet::WeightLayout::kTriples},
-  };
   const std::string name = optional_string(object, "layout");
-  for (const auto& [known, layout] : kLayouts) {
-    if (name == known) return layout;
+  std::string known;
+  for (const bitnet::WeightLayoutName& entry : bitnet::kWeightLayouts) {
+    if (name == entry.name) return entry.layout;
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
   }
-  throw to_js(object.Env(), ErrorCode::kUsage, "unknown weight layout \"" + name + "\"");
+  throw to_js(object.Env(), ErrorCode::kUsage,
+              "layout must be one of " + known + ", not \"" + name + "\"");
 }
 
 Napi::Value measure_limits(const Napi::CallbackInfo& info) {

@@ -1,6 +1,6 @@
 // The ternary kernels alone, on random weights: every one is checked against scalar before it is timed.
 
-import { loadAddon } from "../native/addon.js";
+import { loadAddon, type WeightLayout } from "../native/addon.js";
 import { availableMemory } from "../native/machine.js";
 import { convertingAsync, throwIfAborted } from "../system/errors.js";
 import { type Bound, higherLimits, type Limits, limitOf, measureLimits } from "./limits.js";
@@ -37,13 +37,24 @@ export const shapeSets: Readonly<Record<string, readonly (readonly [number, numb
   ],
 };
 
-/** How the weights lie in memory: as in I2_S files, five to a byte, or for the look-up tables of TL1 and TL2. */
-export const layouts = ["i2_s", "trit", "tl1", "tl2"] as const;
-export type Layout = (typeof layouts)[number];
+/** How the weights lie in memory: as in I2_S files, five to a byte, or two or three at a time for look-up tables. */
+export const layouts: readonly WeightLayout[] = ["i2s", "trits", "pairs", "triples"];
+
+const otherNames: ReadonlyMap<string, WeightLayout> = new Map([
+  ["i2_s", "i2s"],
+  ["trit", "trits"],
+  ["tl1", "pairs"],
+  ["tl2", "triples"],
+]);
+
+/** The layout of that name, which may be that of the files or options that lead to it; undefined if there is none. */
+export function findLayout(name: string): WeightLayout | undefined {
+  return layouts.find((layout) => layout === name) ?? otherNames.get(name);
+}
 
 export interface KernelPlan {
   kernels: string[];
-  layouts: Layout[];
+  layouts: WeightLayout[];
   shapes: Shape[];
   batches: number[];
   threads: number[];
@@ -57,7 +68,7 @@ export interface KernelPlan {
 
 export interface KernelResult extends Shape {
   kernel: string;
-  layout: Layout;
+  layout: WeightLayout;
   tokens: number;
   threads: number;
   seconds: Summary & { samples: number[] }; // of one product

@@ -373,6 +373,17 @@ describe("bitnet bench kernels", () => {
     expect(report.machine).toHaveProperty("cpu");
   });
 
+  test("names the layouts in memory as docs/layouts.md does, and takes the names of files and options too", async () => {
+    const common = ["kernels", "--shapes", "33x300", "--batches", "1", "--kernel", "scalar", "-r", "1", "-t", "1"];
+    const layoutsOf = async (names: string) => {
+      const report = JSON.parse(await bench(...common, "--cached", "--json", "--layouts", names));
+      return (report as { results: { layout: string }[] }).results.map(({ layout }) => layout);
+    };
+    const names = ["i2s", "trits", "pairs", "triples"];
+    expect(await layoutsOf(names.join(","))).toEqual(names);
+    expect(await layoutsOf("i2_s,trit,tl1,tl2")).toEqual(names);
+  });
+
   test("takes the columns of test_gemm_kernel.sh as CSV", async () => {
     const args = [
       "kernels",
@@ -392,7 +403,7 @@ describe("bitnet bench kernels", () => {
     ];
     const lines = (await bench(...args)).trimEnd().split("\n");
     expect(lines[0]).toMatch(/,time_ms,.*,throughput_tokens_per_sec,/);
-    expect(lines.slice(1).map((line) => line.match(/scalar,i2_s,(\d+,\d+),1,1/)?.[1])).toEqual([
+    expect(lines.slice(1).map((line) => line.match(/scalar,i2s,(\d+,\d+),1,1/)?.[1])).toEqual([
       "2048,2048",
       "8192,2048",
       "2048,8192",

@@ -2,10 +2,10 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { formatKernelReport } from "../../bench/kernel-report.js";
-import { benchKernels, type Layout, layouts, type Shape, shapeSets } from "../../bench/kernels.js";
+import { benchKernels, findLayout, layouts, type Shape, shapeSets } from "../../bench/kernels.js";
 import { type Format, formats } from "../../bench/report.js";
 import { listKernels } from "../../engine/model.js";
-import { loadAddon } from "../../native/addon.js";
+import { loadAddon, type WeightLayout } from "../../native/addon.js";
 import { describeMachine } from "../../native/machine.js";
 import { collectNames, integerFrom, listFrom, unique } from "../parsers.js";
 import { interruptSignal, write } from "../terminal/output.js";
@@ -13,7 +13,7 @@ import { startProgress } from "../terminal/steps.js";
 
 interface KernelOptions {
   kernel?: string[];
-  layouts: Layout[];
+  layouts: WeightLayout[];
   shapes: Shape[];
   batches: number[];
   threads?: number[];
@@ -33,7 +33,7 @@ export function configureBenchKernels(command: Command): void {
       "--layouts <names>",
       `how the weights lie in memory: ${layouts.join(", ")}; all of them: all`,
       parseLayouts,
-      ["i2_s"],
+      ["i2s"],
     )
     .option(
       "--shapes <list>",
@@ -74,11 +74,11 @@ Examples:
   }
 }
 
-function parseLayouts(text: string): Layout[] {
+function parseLayouts(text: string): WeightLayout[] {
   const names = text.split(",").map((name) => name.trim());
   return names.flatMap((name) => {
-    const found = layouts.filter((layout) => name === "all" || name === layout);
-    if (found.length === 0) {
+    const found = name === "all" ? layouts : findLayout(name);
+    if (found === undefined) {
       throw new InvalidArgumentError(`Expected names of layouts: ${layouts.join(", ")} or all.`);
     }
     return found;

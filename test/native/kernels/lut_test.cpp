@@ -16,9 +16,9 @@ constexpr WeightLayout kLayouts[] = {WeightLayout::kTrits, WeightLayout::kPairs,
                                      WeightLayout::kTriples};
 
 const char* name_of(WeightLayout layout) {
-  return layout == WeightLayout::kTrits   ? "trits"
-         : layout == WeightLayout::kPairs ? "pairs"
-                                          : "triples";
+  for (const WeightLayoutName& entry : kWeightLayouts)
+    if (entry.layout == layout) return entry.name;
+  return "?";
 }
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
