@@ -16,6 +16,7 @@ namespace bitnet {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();  // of tokens or candidates
 
 [[noreturn]] void fail_usage(const char* option, const std::string& expected, double got) {
   char text[32];
@@ -176,6 +177,25 @@ class LogSoftmax {
   double log_total_;
 };
 
+bool is_greedy(const SamplerParams& params) { return params.temperature <= 0.0f; }
+
+int64_t no_window(const SamplerParams&) { return 0; }
+
+int64_t penalty_window(const SamplerParams& p) {
+  const bool neutral =
+      p.repeat_penalty == 1.0f && p.presence_penalty == 0.0f && p.frequency_penalty == 0.0f;
+  if (neutral) return 0;
+  return p.repeat_last_n < 0 ? kEverything : p.repeat_last_n;
+}
+
+int64_t needs_of_top_k(const SamplerParams& p) { return p.top_k; }
+
+int64_t needs_of_typical(const SamplerParams& p) { return p.typical_p < 1.0f ? kEverything : 0; }
+
+int64_t needs_of_top_p_and_min_p(const SamplerParams& p) {
+  return p.top_p < 1.0f || p.min_p > 0.0f ? kEverything : 0;
+}
+
 [[noreturn]] void fail_nothing_left(size_t n_vocab) {
   throw Error(ErrorCode::kUsage, "no token can be sampled: all " + std::to_string(n_vocab) +
                                      " logits are NaN or -inf after logit bias and penalties");
@@ -183,10 +203,22 @@ class LogSoftmax {
 
 }  // namespace
 
+const Sampler::Adjuster Sampler::kAdjusters[] = {
+    {no_window, &Sampler::append_bias},
+    {penalty_window, &Sampler::append_penalties},
+};
+
+const Sampler::Stage Sampler::kStages[] = {
+    {needs_of_top_k, &Sampler::keep_top_k},
+    {needs_of_typical, &Sampler::keep_typical},
+    {needs_of_top_p_and_min_p, &Sampler::keep_top_p_and_min_p},
+};
+
 Sampler::Sampler(const SamplerParams& params) : params_(params) {
   check(params_);
   uint64_t seed = params_.seed;
   for (uint64_t& word : state_) word = split_mix(seed);
+  for (const Adjuster& adjuster : kAdjusters) window_ = std::max(window_, adjuster.window(params_));
 }
 
 // xoshiro256** (Blackman and Vigna, public domain); its upper bits are the best.
@@ -202,54 +234,72 @@ float Sampler::uniform() {
   return static_cast<float>(result >> 40) * 0x1p-24f;
 }
 
-bool Sampler::penalizes() const {
-  return params_.repeat_last_n != 0 &&
-         (params_.repeat_penalty != 1.0f || params_.presence_penalty != 0.0f ||
-          params_.frequency_penalty != 0.0f);
-}
-
 void Sampler::accept(int32_t id) {
   if (id < 0) fail_usage("the accepted token id", "0 or positive", id);
-  if (!penalizes()) return;
-  ++counts_[id];
-  if (params_.repeat_last_n < 0) return;  // the window is everything: nothing ever leaves it
-  const size_t window = static_cast<size_t>(params_.repeat_last_n);
-  if (accepted_.size() < window) {
-    accepted_.push_back(id);
-    return;
+  if (window_ == 0) return;
+  history_.push_back(id);
+  const int64_t n = static_cast<int64_t>(history_.size());
+  if (const int64_t window = penalty_window(params_); window > 0) {
+    ++counts_[id];
+    if (window < n) {
+      const auto leaving = counts_.find(history_[n - 1 - window]);
+      if (--leaving->second == 0) counts_.erase(leaving);
+    }
   }
-  const auto leaving = counts_.find(accepted_[oldest_]);
-  if (--leaving->second == 0) counts_.erase(leaving);
-  accepted_[oldest_] = id;
-  oldest_ = (oldest_ + 1) % window;
+  // Half of it goes at a time, so a token is moved once.
+  if (n / 2 >= window_) history_.erase(history_.begin(), history_.end() - window_);
 }
 
 void Sampler::reset() {
-  accepted_.clear();
+  history_.clear();
   counts_.clear();
-  oldest_ = 0;
+}
+
+void Sampler::append_bias(std::vector<Adjustment>& out) const {
+  for (const auto& [id, bias] : params_.logit_bias) out.push_back({id, 1.0f, bias});
+}
+
+void Sampler::append_penalties(std::vector<Adjustment>& out) const {
+  for (const auto& [id, count] : counts_) {
+    const float frequent = static_cast<float>(count) * params_.frequency_penalty;
+    out.push_back({id, params_.repeat_penalty, -(frequent + params_.presence_penalty)});
+  }
+}
+
+std::vector<Sampler::Adjustment> Sampler::adjustments() const {
+  std::vector<Adjustment> out;
+  for (const Adjuster& adjuster : kAdjusters) (this->*adjuster.append)(out);
+  return out;
 }
 
 // Copies the logits only when something changes them.
 std::span<const float> Sampler::adjusted(std::span<const float> logits) {
-  if (params_.logit_bias.empty() && counts_.empty()) return logits;
-  adjusted_.assign(logits.begin(), logits.end());
   for (const auto& [id, bias] : params_.logit_bias) {
-    if (static_cast<size_t>(id) >= logits.size()) {
-      throw Error(ErrorCode::kUsage, "logitBias names token " + std::to_string(id) +
-                                         ", but the vocabulary has " +
-                                         std::to_string(logits.size()) + " tokens");
-    }
-    adjusted_[id] += bias;
+    if (static_cast<size_t>(id) < logits.size()) continue;
+    throw Error(ErrorCode::kUsage, "logitBias names token " + std::to_string(id) +
+                                       ", but the vocabulary has " + std::to_string(logits.size()) +
+                                       " tokens");
   }
-  for (const auto& [id, count] : counts_) {
-    if (static_cast<size_t>(id) >= logits.size()) continue;  // has no logit to change
-    float& logit = adjusted_[id];
+  const std::vector<Adjustment> changes = adjustments();
+  if (changes.empty()) return logits;
+  adjusted_.assign(logits.begin(), logits.end());
+  for (const Adjustment& change : changes) {
+    if (static_cast<size_t>(change.id) >= logits.size()) continue;  // has no logit to change
+    float& logit = adjusted_[change.id];
     // Away from "likely" on both sides of zero.
-    logit = logit > 0.0f ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;
-    logit -= static_cast<float>(count) * params_.frequency_penalty + params_.presence_penalty;
+    logit = logit > 0.0f ? logit / change.divide : logit * change.divide;
+    logit += change.add;
   }
   return adjusted_;
+}
+
+// Where it is the first stage, no more than k candidates come in.
+void Sampler::keep_top_k() {
+  const size_t k = static_cast<size_t>(params_.top_k);
+  if (candidates_.size() <= k) return;
+  std::nth_element(candidates_.begin(), candidates_.begin() + (k - 1), candidates_.end(), likelier);
+  candidates_.resize(k);
+  std::sort(candidates_.begin(), candidates_.end(), likelier);
 }
 
 // Locally typical sampling (arXiv 2202.00666): keeps the tokens whose surprise -log(p) is nearest
@@ -281,7 +331,6 @@ void Sampler::keep_typical() {
 // Both cut the tail of the sorted candidates, so the shorter of the two prefixes stays. Min-p goes
 // first because it needs no sorting; top-p still counts the share of everything before the cut.
 void Sampler::keep_top_p_and_min_p() {
-  if (params_.top_p >= 1.0f && params_.min_p <= 0.0f) return;
   const double total = weigh(candidates_, 1.0);
   if (params_.min_p > 0.0f) {
     std::erase_if(candidates_, [&](const Candidate& c) { return c.p < params_.min_p; });
@@ -311,16 +360,14 @@ int32_t Sampler::draw() {
 Sample Sampler::sample(std::span<const float> logits) {
   Sample sample{-1, std::numeric_limits<float>::quiet_NaN(), {}};
   const std::span<const float> usable = adjusted(logits);
-  if (params_.temperature <= 0.0f) {
+  if (is_greedy(params_)) {
     sample.id = likeliest(usable);
   } else {
-    const size_t top_k = params_.top_k > 0 ? static_cast<size_t>(params_.top_k) : logits.size();
-    select_top(usable, top_k, candidates_);
-    if (!candidates_.empty()) {
-      if (params_.typical_p < 1.0f) keep_typical();
-      keep_top_p_and_min_p();
-      sample.id = draw();
+    select_top(usable, static_cast<size_t>(n_candidates()), candidates_);
+    for (const Stage& stage : kStages) {
+      if (!candidates_.empty() && stage.needs(params_) != 0) (this->*stage.run)();
     }
+    if (!candidates_.empty()) sample.id = draw();
   }
   if (sample.id < 0) fail_nothing_left(logits.size());
 
@@ -335,16 +382,25 @@ Sample Sampler::sample(std::span<const float> logits) {
   return sample;
 }
 
+// The first stage decides: those after it see no more than it leaves. Without any, the draw itself
+// looks at every token.
+int64_t Sampler::n_candidates() const {
+  for (const Stage& stage : kStages) {
+    if (const int64_t n = stage.needs(params_); n != 0) return n;
+  }
+  return kEverything;
+}
+
 int64_t Sampler::n_needed() const {
   if (params_.n_probs > 0) return 0;
-  if (params_.temperature <= 0) return 1;
-  return params_.top_k > 0 ? params_.top_k : 0;
+  if (is_greedy(params_)) return 1;
+  const int64_t n = n_candidates();
+  return n == kEverything ? 0 : n;
 }
 
 std::vector<int32_t> Sampler::adjusted_ids() const {
   std::vector<int32_t> ids;
-  for (const auto& [id, bias] : params_.logit_bias) ids.push_back(id);
-  for (const auto& [id, count] : counts_) ids.push_back(id);
+  for (const Adjustment& change : adjustments()) ids.push_back(change.id);
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   return ids;

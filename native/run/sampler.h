@@ -89,10 +89,10 @@ class Sampler {
   Sample sample(std::span<const float> logits);
   const SamplerParams& params() const { return params_; }
 
-  // How many of the largest logits decide the next sample, besides those of adjusted_ids(); the
-  // others may be -infinity. 0: all of them.
+  // How many of the largest logits decide the next sample, not counting those of adjusted_ids(),
+  // which it needs too; the others may be -infinity. 0: all of them.
   int64_t n_needed() const;
-  // The tokens whose logits bias or penalties change, each once.
+  // The tokens whose logits change before anything is chosen, each once.
   std::vector<int32_t> adjusted_ids() const;
 
  private:
@@ -102,18 +102,42 @@ class Sampler {
     float p;
   };
 
-  float uniform();  // [0, 1), 24 bits; the same stream on every platform
-  bool penalizes() const;
-  std::span<const float> adjusted(std::span<const float> logits);  // with bias and penalties
+  // A change of one logit: first divided by `divide` if positive, else multiplied, then `add`ed to.
+  struct Adjustment {
+    int32_t id;
+    float divide, add;
+  };
+  // What changes logits of single tokens before anything is chosen.
+  struct Adjuster {
+    // How many of the accepted tokens it looks back at; 0: at none, kEverything: at all.
+    int64_t (*window)(const SamplerParams&);
+    void (Sampler::*append)(std::vector<Adjustment>&) const;
+  };
+  // What takes candidates away.
+  struct Stage {
+    // How many of the likeliest candidates decide what it keeps; 0: it is off, kEverything: all.
+    int64_t (*needs)(const SamplerParams&);
+    void (Sampler::*run)();  // narrows candidates_, of which there is at least one
+  };
+  static const Adjuster kAdjusters[];  // both in the order of the chain
+  static const Stage kStages[];
+
+  float uniform();               // [0, 1), 24 bits; the same stream on every platform
+  int64_t n_candidates() const;  // how many of the likeliest tokens enter the stages
+  std::vector<Adjustment> adjustments() const;
+  std::span<const float> adjusted(std::span<const float> logits);
+  void append_bias(std::vector<Adjustment>& out) const;
+  void append_penalties(std::vector<Adjustment>& out) const;
+  void keep_top_k();
   void keep_typical();
   void keep_top_p_and_min_p();
   int32_t draw();
 
   SamplerParams params_;
   uint64_t state_[4];
-  std::vector<int32_t> accepted_;                // ring of the last repeat_last_n tokens
-  size_t oldest_ = 0;                            // where the full ring is overwritten next
-  std::unordered_map<int32_t, int32_t> counts_;  // occurrences in the penalty window
+  int64_t window_ = 0;                           // the longest of the adjusters
+  std::vector<int32_t> history_;                 // the last window_ accepted tokens, or some more
+  std::unordered_map<int32_t, int32_t> counts_;  // occurrences in the window of the penalties
   std::vector<float> adjusted_;                  // scratch, as the next one
   std::vector<Candidate> candidates_;
 };

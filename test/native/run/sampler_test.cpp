@@ -227,6 +227,29 @@ int sample_or_minus_one(Sampler& sampler, const Logits& logits) {
   }
 }
 
+// The logits that a sampler says it needs: those of adjusted_ids() and, among the others, the
+// n_needed() largest, lower ids first where they are equal. The rest is -infinity.
+Logits only_needed(const Sampler& sampler, const Logits& logits) {
+  const int64_t n = sampler.n_needed();
+  if (n == 0) return logits;
+  Logits out(logits.size(), -kInf);
+  std::vector<bool> is_adjusted(logits.size());
+  for (const int32_t id : sampler.adjusted_ids()) {
+    if (id >= static_cast<int>(logits.size())) continue;
+    out[id] = logits[id];
+    is_adjusted[id] = true;
+  }
+  std::vector<int> others;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (!is_adjusted[i] && !std::isnan(logits[i])) others.push_back(static_cast<int>(i));
+  }
+  std::stable_sort(others.begin(), others.end(),
+                   [&](int a, int b) { return logits[a] > logits[b]; });
+  if (others.size() > static_cast<size_t>(n)) others.resize(n);
+  for (const int id : others) out[id] = logits[id];
+  return out;
+}
+
 // Sum of (observed - expected)^2 / expected over `draws` draws.
 double chi_square(const SamplerParams& params, const Logits& logits,
                   const std::vector<double>& expected, int draws) {
@@ -594,6 +617,50 @@ TEST("thousands of random cases match the slow reference") {
     }
   }
   CHECK(errors > 0 && errors < 1000);  // the cases without a usable token were among them
+}
+
+TEST("the logits that a sampler says it needs give the same sample as all of them") {
+  std::mt19937_64 random(31);
+  std::normal_distribution<float> normal(0, 3);
+  int masked = 0;
+  for (int round = 0; round < 6000; ++round) {
+    const int vocab = 2 + static_cast<int>(random() % 60);
+    SamplerParams params = random_params(random, vocab);
+    if (round % 2 == 0) params.top_k = 1 + static_cast<int>(random() % 4);
+    Sampler all(params), some(params);
+    for (int step = 0; step < 5; ++step) {
+      Logits logits(vocab);
+      for (float& l : logits) {
+        l = normal(random);
+        if (round % 3 == 0) l = std::round(l);  // many ties
+        if (round % 8 == 0 && random() % 8 == 0) l = random() % 2 == 0 ? kNaN : -kInf;
+      }
+      const Logits needed = only_needed(some, logits);
+      masked += std::count(needed.begin(), needed.end(), -kInf) > vocab / 2;
+      const int id = sample_or_minus_one(all, logits);
+      CHECK_EQ(sample_or_minus_one(some, needed), id);
+      const int next = id < 0 || step % 2 == 0 ? static_cast<int>(random() % vocab) : id;
+      all.accept(next);
+      some.accept(next);
+    }
+  }
+  CHECK(masked > 5000);
+}
+
+TEST(
+    "log-probabilities need every logit, greedy sampling one, and so do others what they look at") {
+  SamplerParams p;
+  CHECK_EQ(Sampler(p).n_needed(), 40);
+  p.n_probs = 1;
+  CHECK_EQ(Sampler(p).n_needed(), 0);
+  p = greedy();
+  CHECK_EQ(Sampler(p).n_needed(), 1);
+  CHECK_EQ(Sampler(plain()).n_needed(), 0);
+  p = plain();
+  p.typical_p = 0.5f;
+  CHECK_EQ(Sampler(p).n_needed(), 0);
+  p.top_k = 7;
+  CHECK_EQ(Sampler(p).n_needed(), 7);
 }
 
 TEST("a full vocabulary in any order matches the slow reference") {
