@@ -368,6 +368,37 @@ TEST("an int8 cache keeps zeros, and numbers too small or large to divide by, wi
   }
 }
 
+// The quotient is rounded before: 127 steps of at most 1.5 units in the last place of a float.
+TEST("an int8 cache is off by half a step at most, wherever a value lies between two") {
+  bitnet::Config config{};
+  config.n_layers = config.n_kv_heads = 1;
+  config.head_dim = 20;  // values are padded to 32
+  constexpr int kDim = 20, kPositions = 50;
+  bitnet::KvCache cache(config, 64, bitnet::CacheType::kQ8);
+  bitnet::AttentionTile tile{};
+  cache.fill(tile, 0, 0);
+  std::mt19937 random(5);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  double widest = 0;
+  for (int position = 0; position < kPositions; ++position) {
+    float x[2][kDim];
+    for (float* vector : {x[0], x[1]})
+      for (int d = 0; d < kDim; ++d) vector[d] = std::ldexp(uniform(random), position - 25);
+    cache.store(0, 0, position, x[0], x[1]);
+    const int8_t* k = static_cast<const int8_t*>(tile.k) + position / 16 * 16 * kDim;
+    const int8_t* v = static_cast<const int8_t*>(tile.v) + position * tile.v_stride;
+    for (int d = 0; d < kDim; ++d) {
+      const double k_step = tile.k_scale[position], v_step = tile.v_scale[position];
+      const double k_off = x[0][d] / k_step - k[16 * d + position % 16];
+      const double v_off = x[1][d] / v_step - v[d];
+      CHECK(std::fabs(k_off) <= 0.5 + 127 * 0x1p-22);
+      CHECK(std::fabs(v_off) <= 0.5 + 127 * 0x1p-22);
+      widest = std::max({widest, std::fabs(k_off), std::fabs(v_off)});
+    }
+  }
+  CHECK(widest > 0.49);  // or the values would not tell rounding from anything better
+}
+
 TEST("any number of threads gives the same bits") {
   for (const char* name : {"b158-small.gguf", "odd-b158.gguf", "llama-TQ2_0-q6_k.gguf"}) {
     const Ids ids = prompt_of(kQuick ? 10 : 45);
