@@ -20,26 +20,35 @@ export {
 } from "./convert/convert.js";
 export { type DummyOptions, dummySizes, generateDummy } from "./convert/plan-dummy.js";
 export type {
+  CompleteResult,
   FinishReason,
-  GenerateOptions,
   GenerateResult,
   GenerateTimings,
   Piece,
-  Prompt,
+  Token,
   TokenProb,
+  TokensResult,
 } from "./engine/generate.js";
+export { Generation } from "./engine/generation.js";
 export {
-  type CompleteResult,
   type LoadOptions,
   listKernels,
   loadModel,
   Model,
   type ModelInfo,
+  type PrefillOptions,
   Session,
   type SessionOptions,
   type TuningParameters,
 } from "./engine/model.js";
-export { listSamplingParameters, type SamplingOptions, type SamplingParameter } from "./engine/request.js";
+export {
+  type GenerateOptions,
+  listSamplingParameters,
+  type Prompt,
+  type SamplingOptions,
+  type SamplingParameter,
+  type TokenOptions,
+} from "./engine/request.js";
 export {
   type DecodeOptions,
   type EncodeOptions,

@@ -1,16 +1,18 @@
 // One answer of a chat: makes room in the context, streams the text, goes on when the context fills up on the way.
 
 import { randomInt } from "node:crypto";
-import type { FinishReason, GenerateOptions, GenerateResult, GenerateTimings } from "../engine/generate.js";
+import { type FinishReason, type GenerateTimings, newTimings } from "../engine/generate.js";
+import { Generation } from "../engine/generation.js";
 import type { Session } from "../engine/model.js";
-import { StopMatcher } from "../engine/stop-strings.js";
+import { checkGenerateOptions, type GenerateOptions, type TokenOptions } from "../engine/request.js";
+import { TextStream } from "../engine/text-stream.js";
 import type { Tokenizer } from "../engine/tokenizer.js";
 import { BitnetError } from "../system/errors.js";
 import type { Chat } from "./chat.js";
 import type { ChatTokenizer } from "./encode.js";
 
 export type AnswerTokenizer = ChatTokenizer & Pick<Tokenizer, "createDecoder">;
-export type AnswerSession = Pick<Session, "contextSize" | "generate" | "timings">;
+export type AnswerSession = Pick<Session, "contextSize" | "generateTokens" | "timings">;
 
 export interface AnswerResult {
   text: string;
@@ -29,79 +31,128 @@ const minAnswerRoom = 4;
 const keptShare = 3 / 4;
 
 /**
- * Answers the last user message and adds the answer to the chat. An abort keeps what there is of it. If the message
- * cannot fit, throws USAGE and the chat is as it was before that message.
+ * Answers the last user message and adds the answer to the chat. An abort, and leaving the loop over the texts, keeps
+ * what there is of it: the result says "aborted". If the message cannot fit, throws USAGE and the chat is as it was
+ * before that message.
  */
-export async function* answerChat(
+export function answerChat(
   chat: Chat,
   session: AnswerSession,
   tokenizer: AnswerTokenizer,
   options: GenerateOptions = {},
-): AsyncGenerator<string, AnswerResult, undefined> {
-  const { stop = [], maxTokens = -1, seed = randomInt(2 ** 32), ...sampling } = options;
-  const generation = { ...sampling, seed };
-  const answer = new AnswerText(tokenizer, stop);
-  const timings = { promptTokens: 0, reusedTokens: 0, promptMs: 0, generatedTokens: 0, generateMs: 0 };
-  const droppedTurns = fitPrompt(chat, session);
-  const result: AnswerResult = { text: "", finishReason: "aborted", seed, droppedTurns, timings };
-  try {
-    for (;;) {
-      const prompt = [...chat.promptIds(), ...answer.ids];
-      const left = maxTokens < 0 ? maxTokens : maxTokens - answer.ids.length;
-      result.finishReason = yield* streamPart(session, prompt, { ...generation, maxTokens: left }, answer, timings);
-      const dropped = result.finishReason === "context" ? dropTurns(chat, session, answer.ids.length) : 0;
-      if (dropped === 0) {
-        break;
-      }
-      result.droppedTurns += dropped;
-    }
-    yield answer.finish();
-  } catch (error) {
-    if (!(error instanceof BitnetError && error.code === "ABORTED")) {
-      throw error;
-    }
-    result.finishReason = "aborted";
-    yield answer.release();
-  }
-  if (answer.stopString !== undefined) {
-    result.finishReason = "stop";
-  }
-  if (result.finishReason !== "aborted" || answer.ids.length > 0) {
-    chat.addAnswer(answer.text, answer.shownIds());
-  }
-  return Object.assign(result, { text: answer.text, stopString: answer.stopString });
+): Generation<string, AnswerResult> {
+  checkGenerateOptions("answerChat", options);
+  const result = newAnswerResult(options);
+  return new Generation(streamAnswer(chat, session, tokenizer, options, result), () => result);
 }
 
-/** Streams until the generation ends for whatever reason; adds what it cost to `total`. */
-async function* streamPart(
+/** The result of an answer that has not begun. */
+export function newAnswerResult({ seed = randomInt(2 ** 32) }: GenerateOptions): AnswerResult {
+  return { text: "", finishReason: "aborted", seed, droppedTurns: 0, timings: newTimings() };
+}
+
+/** Streams the texts of an answer, none of them empty. `result` is filled in on the way. */
+export async function* streamAnswer(
+  chat: Chat,
   session: AnswerSession,
-  prompt: readonly number[],
+  tokenizer: AnswerTokenizer,
   options: GenerateOptions,
-  answer: AnswerText,
-  total: GenerateTimings,
-): AsyncGenerator<string, FinishReason, undefined> {
-  const pieces = session.generate(prompt, options);
+  result: AnswerResult,
+): AsyncGenerator<string, AnswerResult, undefined> {
+  const { stop = [], ...rest } = options;
+  // A message is a text of its own: its first word has no leading space, whatever the template ends with.
+  const stream = new TextStream(tokenizer, stop);
+  const answer = { chat, session, stream, ids: [], result };
+  result.droppedTurns = fitPrompt(chat, session);
+  let failed = false;
   try {
-    for (;;) {
-      const next = await pieces.next();
-      if (next.done) {
-        return next.value.finishReason;
-      }
-      const text = answer.push(next.value.id);
-      if (text !== "") {
-        yield text;
-      }
-      if (answer.stopString !== undefined) {
+    result.finishReason = yield* streamTokens(answer, { ...rest, seed: result.seed });
+  } catch (error) {
+    failed = !(error instanceof BitnetError && error.code === "ABORTED");
+    if (failed) {
+      throw error;
+    }
+    yield* unlessEmpty(stream.release());
+  } finally {
+    // Also where the loop was left.
+    if (!failed) {
+      keepAnswer(answer, tokenizer);
+    }
+  }
+  return result;
+}
+
+/** An answer on its way. */
+interface RunningAnswer {
+  chat: Chat;
+  session: AnswerSession;
+  stream: TextStream;
+  ids: number[];
+  result: AnswerResult;
+}
+
+/** Generates until the answer ends for whatever reason. It goes on where turns can be forgotten for it. */
+async function* streamTokens(
+  answer: RunningAnswer,
+  options: TokenOptions,
+): AsyncGenerator<string, FinishReason, undefined> {
+  const { chat, session, stream, ids, result } = answer;
+  const { maxTokens = -1 } = options;
+  for (;;) {
+    const left = maxTokens < 0 ? maxTokens : maxTokens - ids.length;
+    const finishReason = yield* streamPart(answer, { ...options, maxTokens: left });
+    const dropped = finishReason === "context" ? dropTurns(chat, session, ids.length) : 0;
+    if (dropped === 0) {
+      yield* unlessEmpty(stream.finish());
+      return stream.stopString === undefined ? finishReason : "stop";
+    }
+    result.droppedTurns += dropped;
+  }
+}
+
+/** Streams one generation; adds what it cost. */
+async function* streamPart(
+  { chat, session, stream, ids, result }: RunningAnswer,
+  options: TokenOptions,
+): AsyncGenerator<string, FinishReason, undefined> {
+  const tokens = session.generateTokens([...chat.promptIds(), ...ids], options);
+  try {
+    for await (const { id } of tokens) {
+      ids.push(id);
+      yield* unlessEmpty(stream.push(id));
+      if (stream.stopString !== undefined) {
         return "stop";
       }
     }
+    return (await tokens.result).finishReason;
   } finally {
-    // Leaving early must end the session's generation too; the value is never seen.
-    await pieces.return({} as GenerateResult);
     for (const [key, value] of Object.entries(session.timings) as [keyof GenerateTimings, number][]) {
-      total[key] += value;
+      result.timings[key] += value;
     }
   }
+}
+
+function* unlessEmpty(text: string): Generator<string, void, undefined> {
+  if (text !== "") {
+    yield text;
+  }
+}
+
+/** Adds to the chat what was said. An answer that was stopped before its first token is none. */
+function keepAnswer({ chat, stream, ids, result }: RunningAnswer, tokenizer: AnswerTokenizer): void {
+  const { text, stopString } = stream;
+  Object.assign(result, { text, stopString });
+  if (result.finishReason !== "aborted" || ids.length > 0) {
+    chat.addAnswer(text, findShownIds(text, ids, tokenizer));
+  }
+}
+
+/** The ids of exactly the text: those generated, unless the text was cut at a stop string or inside a character. */
+function findShownIds(text: string, ids: readonly number[], tokenizer: AnswerTokenizer): readonly number[] {
+  const plain = ids.filter((id) => !tokenizer.isEog(id));
+  return tokenizer.decode(plain) === text
+    ? ids
+    : [...tokenizer.encode(text, { addSpecial: false, parseSpecial: false })];
 }
 
 /** Makes the prompt leave room for an answer; returns how many turns that cost. */
@@ -139,53 +190,4 @@ function dropTurns(chat: Chat, session: AnswerSession, answerLength: number): nu
     chat.dropOldestTurns(enough);
   }
   return enough;
-}
-
-/** The text of an answer as its tokens come; holds back unfinished characters and beginnings of stop strings. */
-class AnswerText {
-  readonly #tokenizer: AnswerTokenizer;
-  readonly #decoder: ReturnType<AnswerTokenizer["createDecoder"]>;
-  readonly #matcher: StopMatcher;
-  readonly ids: number[] = [];
-  text = "";
-  stopString: string | undefined;
-
-  constructor(tokenizer: AnswerTokenizer, stop: readonly string[]) {
-    this.#tokenizer = tokenizer;
-    this.#decoder = tokenizer.createDecoder();
-    this.#matcher = new StopMatcher(stop);
-  }
-
-  push(id: number): string {
-    this.ids.push(id);
-    return this.#tokenizer.isEog(id) ? "" : this.#match(this.#decoder.push(id));
-  }
-
-  /** The end of the text. */
-  finish(): string {
-    return this.stopString === undefined ? this.#match(this.#decoder.flush()) + this.release() : "";
-  }
-
-  /** What was held back in case it is a stop string; half a character stays unsaid. */
-  release(): string {
-    const held = this.stopString === undefined ? this.#matcher.flush() : "";
-    this.text += held;
-    return held;
-  }
-
-  /** The ids of exactly the text: those generated, unless the text was cut at a stop string or inside a character. */
-  shownIds(): readonly number[] {
-    const plain = this.ids.filter((id) => !this.#tokenizer.isEog(id));
-    if (this.#tokenizer.decode(plain) === this.text) {
-      return this.ids;
-    }
-    return [...this.#tokenizer.encode(this.text, { addSpecial: false, parseSpecial: false })];
-  }
-
-  #match(decoded: string): string {
-    const match = this.#matcher.push(decoded);
-    this.stopString = match.stop;
-    this.text += match.text;
-    return match.text;
-  }
 }

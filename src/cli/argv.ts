@@ -1,6 +1,6 @@
 // Spellings of bitnet.cpp and llama.cpp on the command line. Nothing here knows a command.
 
-import { closest } from "./terminal/closest.js";
+import { closest } from "../system/closest.js";
 
 // Spellings of bitnet.cpp and llama.cpp that commander would split into one-letter options, and second long names.
 const spellings: Record<string, string> = {

@@ -6,11 +6,12 @@ import { type AnswerResult, type AnswerTokenizer, answerChat } from "../chat/ans
 import { Chat } from "../chat/chat.js";
 import { loadChat, saveChat } from "../chat/file.js";
 import { builtinFormat, type ChatFormat, chatFormatNames, jinjaFormat, modelFormat } from "../chat/format.js";
-import type { GenerateOptions, GenerateTimings } from "../engine/generate.js";
+import type { GenerateTimings } from "../engine/generate.js";
 import type { Model, ModelInfo, Session } from "../engine/model.js";
+import type { GenerateOptions } from "../engine/request.js";
 import type { CacheType } from "../native/addon.js";
+import { closest } from "../system/closest.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
-import { closest } from "./terminal/closest.js";
 import { defaultHistoryFile, HistoryFile, Repl, type ReplInput, type ReplOutput } from "./terminal/repl.js";
 import { describeTimings, Screen } from "./terminal/screen.js";
 
@@ -42,7 +43,7 @@ export interface ConversationIo {
   signals: Pick<EventEmitter, "on" | "off">;
 }
 
-export type ConversationSession = Pick<Session, "contextSize" | "generate" | "timings" | "tokens" | "close">;
+export type ConversationSession = Pick<Session, "contextSize" | "generateTokens" | "timings" | "tokens" | "close">;
 
 export interface ConversationModel {
   readonly info: Pick<ModelInfo, "chatTemplate" | "name">;

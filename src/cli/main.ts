@@ -1,10 +1,10 @@
 // The command table, bitnet.cpp's spellings, errors to exit status. The only place that ends the process.
 
 import { Command, CommanderError } from "commander";
+import { closest } from "../system/closest.js";
 import { BitnetError, exitStatusOf, toBitnetError } from "../system/errors.js";
 import { packageVersion } from "../system/package.js";
 import { closestSpelling, findUnknownSpelling, normalizeArgv } from "./argv.js";
-import { closest } from "./terminal/closest.js";
 import { reportError } from "./terminal/output.js";
 
 interface CommandEntry {

@@ -12,19 +12,30 @@ import {
 } from "../native/addon.js";
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import {
-  checkPromptTokens,
-  type GenerateOptions,
   type GenerateResult,
   type GenerateTimings,
-  type GenerationPlan,
   generateText,
+  generateTokens,
   newTimings,
   type Piece,
+  runAbortable,
+  type Token,
+  type TokensResult,
+} from "./generate.js";
+import { Generation } from "./generation.js";
+import {
+  checkGenerateOptions,
+  checkNumber,
+  checkOptionNames,
+  checkPromptTokens,
+  checkTokenOptions,
+  type GenerateOptions,
+  maxCount,
+  type OptionNames,
   type Prompt,
   planGeneration,
-  runAbortable,
-} from "./generate.js";
-import { checkNumber } from "./request.js";
+  type TokenOptions,
+} from "./request.js";
 import { Tokenizer } from "./tokenizer.js";
 import { type AppliedTuning, applyTuning } from "./tuning.js";
 
@@ -57,6 +68,18 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
+const loadOptions: OptionNames<LoadOptions> = {
+  threads: true,
+  kernel: true,
+  tokenizerPre: true,
+  layout: true,
+  fastHead: true,
+  inPlace: true,
+  kernelConfig: true,
+  tuning: true,
+  signal: true,
+};
+
 export interface SessionOptions {
   /** In tokens. Default: the model's trained context, at most 2048. */
   contextSize?: number;
@@ -67,15 +90,22 @@ export interface SessionOptions {
   cacheType?: CacheType;
 }
 
-export interface CompleteResult extends GenerateResult {
-  text: string;
+const sessionOptions: OptionNames<SessionOptions> = { contextSize: true, cacheType: true };
+
+export interface PrefillOptions {
+  /** Whose logits to keep: the last position's, or those of every position that is evaluated anew. Default: "last". */
+  logits?: "last" | "all";
+  signal?: AbortSignal;
 }
+
+const prefillOptions: OptionNames<PrefillOptions> = { logits: true, signal: true };
 
 const defaultContextSize = 2048;
 const maxThreads = 1024;
 
 /** Loads a GGUF model. Large weights are copied to huge pages, which are faster to read; `inPlace` leaves them in the file. */
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+  checkOptionNames("loadModel", options, Object.keys(loadOptions));
   const { signal, ...native } = options;
   if (native.threads !== undefined) {
     checkNumber("threads", native.threads, { min: 1, max: maxThreads, integer: true });
@@ -117,8 +147,9 @@ export class Model {
 
   /** A new, empty sequence. Sessions of one model may run at the same time; they take turns on the CPU. */
   createSession(options: SessionOptions = {}): Session {
+    checkOptionNames("createSession", options, Object.keys(sessionOptions));
     const contextSize = options.contextSize ?? Math.min(this.info.contextLength, defaultContextSize);
-    checkNumber("contextSize", contextSize, { min: 1, max: 2 ** 31 - 1, integer: true });
+    checkNumber("contextSize", contextSize, { min: 1, max: maxCount, integer: true });
     const { cacheType = "f16" } = options;
     if (!cacheTypes.includes(cacheType)) {
       throw new BitnetError("USAGE", `cacheType must be one of ${cacheTypes.join(", ")}, not ${String(cacheType)}`);
@@ -161,13 +192,13 @@ export class Session {
   }
 
   /**
-   * Makes `tokens` the session's sequence. What its beginning shares with the cache is not evaluated again. With
-   * `logits: "all"` the logits of every evaluated position are kept. Default: "last".
+   * Makes `tokens` the session's sequence. What its beginning shares with the cache is not evaluated again.
    */
   async prefill(
     tokens: Int32Array | readonly number[],
-    options: { logits?: "last" | "all"; signal?: AbortSignal } = {},
+    options: PrefillOptions = {},
   ): Promise<{ reused: number; evaluated: number }> {
+    checkOptionNames("prefill", options, Object.keys(prefillOptions));
     const checked = checkPromptTokens(tokens, this.tokenizer.info.vocabSize, this.contextSize);
     this.#begin();
     try {
@@ -180,34 +211,38 @@ export class Session {
   }
 
   /**
-   * Generates text after `prompt`, piece by piece; the generator's return value is the result. A prompt that begins
-   * like the session's sequence reuses its cache. The loop may be left early. A wrong prompt or option throws here.
+   * Generates text after `prompt`: a loop over the pieces, `result`, or both. A prompt that begins like the session's
+   * sequence reuses its cache. The loop may be left early. A wrong prompt or option throws here.
    */
-  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, GenerateResult, undefined> {
+  generate(prompt: Prompt, options: GenerateOptions = {}): Generation<Piece, GenerateResult> {
     this.#checkOpen();
-    return this.#run(planGeneration(this.tokenizer, this.contextSize, prompt, options));
+    checkGenerateOptions("generate", options);
+    const plan = planGeneration(this.tokenizer, this.contextSize, prompt, options);
+    return new Generation(this.#run((timings) => generateText(this.#native, this.tokenizer, plan, timings)));
   }
 
-  async *#run(plan: GenerationPlan): AsyncGenerator<Piece, GenerateResult, undefined> {
+  /** The same without the text: token ids only, and so without stop strings. */
+  generateTokens(prompt: Prompt, options: TokenOptions = {}): Generation<Token, TokensResult> {
+    this.#checkOpen();
+    checkTokenOptions("generateTokens", options);
+    const plan = planGeneration(this.tokenizer, this.contextSize, prompt, options);
+    return new Generation(this.#run((timings) => generateTokens(this.#native, this.tokenizer, plan, timings)));
+  }
+
+  /** Text and result at once. */
+  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<GenerateResult> {
+    return await this.generate(prompt, options).result;
+  }
+
+  async *#run<Item, Result>(
+    start: (timings: GenerateTimings) => AsyncGenerator<Item, Result, undefined>,
+  ): AsyncGenerator<Item, Result, undefined> {
     this.#begin();
     this.#timings = newTimings();
     try {
-      return yield* generateText(this.#native, this.tokenizer, plan, this.#timings);
+      return yield* start(this.#timings);
     } finally {
       this.#busy = false;
-    }
-  }
-
-  /** The same, all at once. */
-  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<CompleteResult> {
-    const pieces = this.generate(prompt, options);
-    let text = "";
-    for (;;) {
-      const next = await pieces.next();
-      if (next.done) {
-        return { text, ...next.value };
-      }
-      text += next.value.text;
     }
   }
 

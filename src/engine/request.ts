@@ -1,7 +1,12 @@
-// The numbers of a request: what can be set for sampling, from the core's table, and the checks.
+// A request: its options, from the core's table for sampling, and the checks of everything that can be wrong with one.
 
+import { randomInt } from "node:crypto";
 import { loadAddon, type NativeSampling, type NativeSamplingParameter } from "../native/addon.js";
+import { closest } from "../system/closest.js";
 import { BitnetError } from "../system/errors.js";
+import { checkTokens, type Tokenizer } from "./tokenizer.js";
+
+export type Prompt = string | Int32Array | readonly number[];
 
 export type SamplingParameter = NativeSamplingParameter;
 
@@ -12,6 +17,48 @@ export type SamplingParameter = NativeSamplingParameter;
 export interface SamplingOptions extends Omit<NativeSampling, "logitBias"> {
   /** Added to the logits of these token ids; -Infinity forbids one. */
   logitBias?: ReadonlyMap<number, number> | Readonly<Record<number, number>>;
+}
+
+/** Options of generated tokens. */
+export interface TokenOptions extends SamplingOptions {
+  /** Default: -1, until the context is full. */
+  maxTokens?: number;
+  /** Never choose an end-of-generation token. Default: false. */
+  ignoreEos?: boolean;
+  /** Firing it makes the generation throw ABORTED. The session stays usable. */
+  signal?: AbortSignal;
+  /** For a prompt that is text: add BOS as the model wants it. Default: true. */
+  addSpecial?: boolean;
+  /** For a prompt that is text: read the names of control tokens as those tokens. Default: false. */
+  parseSpecial?: boolean;
+}
+
+/** Options of generated text. */
+export interface GenerateOptions extends TokenOptions {
+  /** Texts that end the generation; they are not part of the output. */
+  stop?: readonly string[];
+}
+
+/** The names of an options type, written down once beside it. Sampling options have their names from the core. */
+export type OptionNames<Options> = Record<Exclude<keyof Options, SamplingParameter["name"]>, true>;
+
+const tokenOptions: OptionNames<TokenOptions> = {
+  maxTokens: true,
+  ignoreEos: true,
+  signal: true,
+  addSpecial: true,
+  parseSpecial: true,
+  logitBias: true,
+};
+const generateOptions: OptionNames<GenerateOptions> = { ...tokenOptions, stop: true };
+
+/** A checked prompt and checked options, ready for the native side. */
+export interface GenerationPlan {
+  tokens: Int32Array;
+  maxTokens: number;
+  sampling: NativeSampling & { seed: number };
+  stop: readonly string[];
+  signal?: AbortSignal;
 }
 
 export interface Range {
@@ -31,8 +78,46 @@ export function listSamplingParameters(): readonly SamplingParameter[] {
   return parameters;
 }
 
+/** USAGE if `options` has a name that is not one of `names`; `subject` is what takes the options. */
+export function checkOptionNames(subject: string, options: object, names: readonly string[]): void {
+  // A caller without types may hand over anything.
+  if (typeof options !== "object" || options === null) {
+    throw new BitnetError("USAGE", `${subject}: expected an object with options, got ${String(options)}`);
+  }
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) {
+      const nearest = closest(name, names);
+      const hint = nearest === undefined ? `its options: ${names.join(", ")}` : `did you mean ${nearest}?`;
+      throw new BitnetError("USAGE", `${subject} has no option "${name}"`, { hint });
+    }
+  }
+}
+
+/** USAGE for what is wrong with these options whatever the prompt and the model. */
+export function checkTokenOptions(subject: string, options: TokenOptions): void {
+  checkRequest(subject, options, tokenOptions);
+}
+
+/** The same for options of text. */
+export function checkGenerateOptions(subject: string, options: GenerateOptions): void {
+  checkRequest(subject, options, generateOptions);
+  const { stop } = options;
+  const isList = stop === undefined || Array.isArray(stop);
+  if (!isList || stop?.some((text) => typeof text !== "string" || text === "")) {
+    throw new BitnetError("USAGE", "stop: expected texts that are not empty");
+  }
+}
+
+function checkRequest(subject: string, options: TokenOptions, names: Readonly<Record<string, true>>): void {
+  checkOptionNames(subject, options, [...Object.keys(names), ...listSamplingParameters().map(({ name }) => name)]);
+  if (options.maxTokens !== undefined) {
+    checkNumber("maxTokens", options.maxTokens, { min: -1, max: maxCount, integer: true });
+  }
+  checkSampling(options);
+}
+
 /** USAGE naming the first sampling option that is out of its bounds. */
-export function checkSampling(options: SamplingOptions): void {
+function checkSampling(options: SamplingOptions): void {
   for (const { name, kind, least, most } of listSamplingParameters()) {
     const value = options[name];
     if (value !== undefined) {
@@ -42,7 +127,7 @@ export function checkSampling(options: SamplingOptions): void {
 }
 
 /** The sampling options among `options`, but for `logitBias`. */
-export function pickSampling(options: SamplingOptions): Omit<NativeSampling, "logitBias"> {
+function pickSampling(options: SamplingOptions): Omit<NativeSampling, "logitBias"> {
   return Object.fromEntries(listSamplingParameters().map(({ name }) => [name, options[name]]));
 }
 
@@ -57,4 +142,67 @@ export function checkNumber(name: string, value: unknown, range: Range): void {
     const kind = range.integer ? "an integer" : "a number";
     throw new BitnetError("USAGE", `${name}: expected ${kind} from ${range.min} to ${range.max}, got ${String(value)}`);
   }
+}
+
+/** Ids that can be a session's sequence: not empty, in the vocabulary, no longer than the context. */
+export function checkPromptTokens(
+  tokens: Int32Array | readonly number[],
+  vocabSize: number,
+  contextSize: number,
+): Int32Array {
+  if (tokens.length === 0) {
+    throw new BitnetError("USAGE", "the prompt is empty: expected at least one token");
+  }
+  if (tokens.length > contextSize) {
+    throw new BitnetError("USAGE", `the prompt has ${tokens.length} tokens, but the context holds ${contextSize}`, {
+      hint: "shorten the prompt or use a larger context size",
+    });
+  }
+  return checkTokens(tokens, vocabSize);
+}
+
+/** What `prompt` and checked options ask for; USAGE for what does not fit this model and context. */
+export function planGeneration(
+  tokenizer: Tokenizer,
+  contextSize: number,
+  prompt: Prompt,
+  options: GenerateOptions,
+): GenerationPlan {
+  const { maxTokens = -1, stop = [], signal } = options;
+  const tokens =
+    typeof prompt === "string"
+      ? tokenizer.encode(prompt, { addSpecial: options.addSpecial, parseSpecial: options.parseSpecial })
+      : prompt;
+  return {
+    tokens: checkPromptTokens(tokens, tokenizer.info.vocabSize, contextSize),
+    maxTokens: maxTokens === -1 ? Number.POSITIVE_INFINITY : maxTokens,
+    sampling: {
+      ...pickSampling(options),
+      seed: options.seed ?? randomInt(2 ** 32),
+      logitBias: toBiasPairs(tokenizer, options),
+    },
+    stop,
+    signal,
+  };
+}
+
+function toBiasPairs(tokenizer: Tokenizer, options: GenerateOptions): [number, number][] {
+  const given = options.logitBias ?? {};
+  const pairs: Iterable<readonly [number | string, number]> =
+    given instanceof Map ? given : Object.entries(given as Record<number, number>);
+  const bias = new Map<number, number>();
+  for (const [key, value] of pairs) {
+    const id = Number(key);
+    checkTokens([id], tokenizer.info.vocabSize);
+    if (Number.isNaN(value) || value === Number.POSITIVE_INFINITY) {
+      throw new BitnetError("USAGE", `logitBias: ${value} for token ${id} is not a finite number or -Infinity`);
+    }
+    bias.set(id, value);
+  }
+  if (options.ignoreEos) {
+    for (const id of tokenizer.info.eog) {
+      bias.set(id, Number.NEGATIVE_INFINITY);
+    }
+  }
+  return [...bias];
 }

@@ -1,55 +1,17 @@
 // Text pieces of a vocabulary whose tokens carry their leading space (SPM).
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type GenerateOptions, generateText, newTimings, planGeneration } from "../../src/engine/generate.js";
-import { openTokenizer, type Tokenizer } from "../../src/engine/tokenizer.js";
-import type { NativeSession } from "../../src/native/addon.js";
+import { describe, expect, test } from "vitest";
+import type { GenerateOptions } from "../../src/engine/request.js";
+import { openTokenizer } from "../../src/engine/tokenizer.js";
 import { findFixture } from "../support/fixtures.js";
-import { writeGguf } from "../support/write-gguf.js";
+import { bytesOf, idOf, openSpmTokenizer, scriptedSession } from "../support/scripted-session.js";
 
-const texts = ["<unk>", "<s>", "</s>", "▁Once", "▁upon", "▁a", "▁time", ",", "▁", "e"];
-const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
-const tokens = [...texts, ...bytes];
-const kinds = [2, 3, 3, ...texts.slice(3).map(() => 1), ...bytes.map(() => 6)];
-
-let folder: string;
-let tokenizer: Tokenizer;
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "bitnet-generate-"));
-  const path = join(folder, "spm.gguf");
-  writeGguf(path, {
-    "general.architecture": "llama",
-    "tokenizer.ggml.model": "llama",
-    "tokenizer.ggml.tokens": tokens,
-    "tokenizer.ggml.scores": Float32Array.from(tokens, (_, id) => -id),
-    "tokenizer.ggml.token_type": Int32Array.from(kinds),
-    "tokenizer.ggml.bos_token_id": 1,
-    "tokenizer.ggml.eos_token_id": 2,
-  });
-  tokenizer = openTokenizer(path);
-});
-afterAll(() => rmSync(folder, { recursive: true }));
-
-const idOf = (text: string) => tokens.indexOf(text);
-const byteId = (byte: number) => texts.length + byte;
+const tokenizer = openSpmTokenizer();
 
 /** Text pieces of a session whose network chooses `ids`, after a prompt. */
 async function generate(prompt: string | number[], ids: number[], options: GenerateOptions = {}): Promise<string[]> {
-  let next = 0;
-  const session = {
-    contextSize: 64,
-    prefill: async () => ({ reused: 0, evaluated: 0 }),
-    setSampling: () => {},
-    step: async () => ({ id: ids[next++] ?? idOf("</s>") }),
-    abort: () => {},
-  } as unknown as NativeSession;
-  const plan = planGeneration(tokenizer, session.contextSize, prompt, options);
   const pieces: string[] = [];
-  for await (const piece of generateText(session, tokenizer, plan, newTimings())) {
+  for await (const piece of scriptedSession(tokenizer, ids).generate(prompt, options)) {
     pieces.push(piece.text);
   }
   return pieces;
@@ -75,8 +37,7 @@ describe("with an SPM vocabulary", () => {
   });
 
   test("bytes of a character become text when it is whole", async () => {
-    const snowman = [...Buffer.from("☃")].map(byteId);
-    expect(await generate("Once", [...snowman, idOf("▁a")])).toEqual(["", "", "☃", " a", ""]);
+    expect(await generate("Once", [...bytesOf("☃"), idOf("▁a")])).toEqual(["", "", "☃", " a", ""]);
   });
 
   test("a stop string may begin with the space of the first piece", async () => {

@@ -125,6 +125,31 @@ describe("generate", () => {
     expect((await session.complete(story, { ...options, seed: first.seed })).text).toBe(first.text);
   });
 
+  test("tokens alone are those of the text", async () => {
+    await using session = model.createSession();
+    const options = { maxTokens: 12, seed: 3, logprobs: 2 };
+    const expected = await session.complete(story, options);
+    const generation = session.generateTokens(story, options);
+    const ids: number[] = [];
+    for await (const { id, top } of generation) {
+      expect(top).toHaveLength(2);
+      ids.push(id);
+    }
+    const { timings, ...result } = await generation.result;
+    expect(ids).toEqual(expected.tokens);
+    expect(result).toEqual({ finishReason: "length", tokens: ids, seed: 3 });
+    expect(timings.generatedTokens).toBe(12);
+  });
+
+  test("the result can be awaited without a loop", async () => {
+    await using session = model.createSession();
+    const { text } = await session.complete(story, { maxTokens: 5, temperature: 0 });
+    expect(await session.generate(story, { maxTokens: 5, temperature: 0 }).result).toMatchObject({
+      text,
+      finishReason: "length",
+    });
+  });
+
   test("reuses what the session has evaluated", async () => {
     await using session = model.createSession();
     const { tokens } = await session.complete(story, { maxTokens: 8, temperature: 0 });
@@ -325,9 +350,39 @@ describe("options", () => {
     [{ stop: [""] }, /^stop/],
     [{ logitBias: { 99999: 1 } }, /99999 is not a token id/],
     [{ logitBias: { 1: Number.NaN } }, /^logitBias/],
+    [{ stop: "\n" as never }, /^stop/],
   ])("%j is refused by name", async (options, message) => {
     await using session = model.createSession();
     await expect(session.complete(story, options)).rejects.toEqual(usage(message));
+    expect(() => session.generate(story, options)).toThrow(usage(message));
+  });
+
+  test("an unknown name is refused wherever options are taken, with the nearest one, before any work", async () => {
+    const unknown = (message: string, hint: string) => expect.objectContaining({ code: "USAGE", message, hint });
+    await expect(loadModel("/nowhere.gguf", { thread: 1 } as never)).rejects.toEqual(
+      unknown('loadModel has no option "thread"', "did you mean threads?"),
+    );
+    expect(() => model.createSession({ contextsize: 1 } as never)).toThrow(
+      unknown('createSession has no option "contextsize"', "did you mean contextSize?"),
+    );
+    await using session = model.createSession();
+    expect(() => session.generate("", { max_tokens: 1 } as never)).toThrow(
+      unknown('generate has no option "max_tokens"', "did you mean maxTokens?"),
+    );
+    expect(() => session.generateTokens("", { topk: 1 } as never)).toThrow(
+      unknown('generateTokens has no option "topk"', "did you mean topK?"),
+    );
+    await expect(session.prefill([], { lastOnly: true } as never)).rejects.toEqual(
+      unknown('prefill has no option "lastOnly"', "its options: logits, signal"),
+    );
+    expect(() => session.generate("", "fast" as never)).toThrow(
+      usage(/^generate: expected an object with options, got fast/),
+    );
+  });
+
+  test("tokens without text have no stop strings", async () => {
+    await using session = model.createSession();
+    expect(() => session.generateTokens(story, { stop: ["."] } as never)).toThrow(usage(/no option "stop"/));
   });
 
   test.each([

@@ -2,7 +2,9 @@
 
 import type { AnswerTokenizer } from "../../src/chat/answer.js";
 import type { ConversationModel, ConversationSession } from "../../src/cli/conversation.js";
-import type { GenerateOptions, GenerateResult, GenerateTimings, Piece, Prompt } from "../../src/engine/generate.js";
+import { type GenerateTimings, newTimings, type Token, type TokensResult } from "../../src/engine/generate.js";
+import { Generation } from "../../src/engine/generation.js";
+import type { Prompt, TokenOptions } from "../../src/engine/request.js";
 import { abortedError, BitnetError } from "../../src/system/errors.js";
 
 interface SpecialToken {
@@ -93,7 +95,7 @@ export type Script = (prompt: string) => string;
 export class FakeSession implements ConversationSession {
   readonly contextSize: number;
   readonly prompts: string[] = [];
-  readonly options: GenerateOptions[] = [];
+  readonly options: TokenOptions[] = [];
   readonly #tokenizer: FakeTokenizer;
   readonly #script: Script;
   #cache: number[] = [];
@@ -110,7 +112,11 @@ export class FakeSession implements ConversationSession {
     return Int32Array.from(this.#cache);
   }
 
-  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, GenerateResult, undefined> {
+  generateTokens(prompt: Prompt, options: TokenOptions = {}): Generation<Token, TokensResult> {
+    return new Generation(this.#run(prompt, options));
+  }
+
+  async *#run(prompt: Prompt, options: TokenOptions): AsyncGenerator<Token, TokensResult, undefined> {
     const ids = [...(prompt as readonly number[])];
     if (ids.length > this.contextSize) {
       throw new BitnetError("USAGE", "the prompt is too long");
@@ -128,7 +134,7 @@ export class FakeSession implements ConversationSession {
     const room = this.contextSize - ids.length + 1;
     const maxTokens = options.maxTokens === undefined || options.maxTokens < 0 ? Infinity : options.maxTokens;
     const tokens: number[] = [];
-    const result = (finishReason: GenerateResult["finishReason"]): GenerateResult => ({
+    const result = (finishReason: TokensResult["finishReason"]): TokensResult => ({
       finishReason,
       tokens,
       seed: options.seed ?? 0,
@@ -144,7 +150,7 @@ export class FakeSession implements ConversationSession {
       }
       const id = answer[(ids.length - begin + tokens.length) % answer.length] ?? 0;
       this.timings.generatedTokens = tokens.push(id);
-      yield { text: this.#tokenizer.piece(id), id };
+      yield { id };
       if (this.#tokenizer.isEog(id)) {
         return result("eog");
       }
@@ -182,8 +188,4 @@ export class FakeModel implements ConversationModel {
     this.sessions.push(session);
     return session;
   }
-}
-
-function newTimings(): GenerateTimings {
-  return { promptTokens: 0, reusedTokens: 0, promptMs: 0, generatedTokens: 0, generateMs: 0 };
 }

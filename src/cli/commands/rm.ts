@@ -4,8 +4,8 @@ import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { readHubEnvironment } from "../../hub/environment.js";
 import { findModels, listModels, type ModelFile, removeModels } from "../../models/installed.js";
+import { closest } from "../../system/closest.js";
 import { BitnetError } from "../../system/errors.js";
-import { closest } from "../terminal/closest.js";
 import { interruptSignal, log, writeJson } from "../terminal/output.js";
 import { formatBytes } from "../terminal/progress.js";
 
