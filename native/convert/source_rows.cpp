@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "convert/float_range.h"
+#include "base/float_range.h"
 #include "convert/random_weights.h"
 #include "formats/dequantize.h"
 

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "base/float_range.h"
 #include "convert/code_tally.h"
-#include "convert/float_range.h"
 #include "convert/row_hash.h"
 #include "convert/rule_choice.h"
 #include "formats/quantize.h"

@@ -13,7 +13,7 @@ uint16_t f32_to_f16(float f);  // round to nearest even; overflow to infinity; N
 float bf16_to_f32(uint16_t h);
 uint16_t f32_to_bf16(float f);
 
-// F32, F16, BF16, Q8_0, Q6_K, Q5_0, Q4_0, Q3_K (and Q4_1, Q5_1). `row` holds n elements; n is a
+// Types with Format::dequantize (is_dequantizable()). `row` holds n elements; n is a
 // multiple of the block.
 void dequantize_row(TensorType type, const uint8_t* row, float* out, int64_t n);
 

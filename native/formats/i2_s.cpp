@@ -8,6 +8,7 @@
 //   kRowGroup    [rows / 4][cols] bytes: row 4i + g is in bits (7 - 2g, 6 - 2g)
 //   kSequential  flat element i is in byte i / 4, g = i % 4
 #include <algorithm>
+#include <numeric>
 
 #include "formats/layouts.h"
 
@@ -79,9 +80,7 @@ uint8_t unpack_sequential(const uint8_t* data, int64_t flat, int64_t end, uint8_
   return bad;
 }
 
-}  // namespace
-
-float unpack_i2_s_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
+float unpack_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
   need_whole_blocks(tensor);
   const int64_t flat = row * tensor.cols, end = flat + tensor.cols;
   uint8_t bad = 0;
@@ -104,6 +103,42 @@ float unpack_i2_s_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) 
   return load_unaligned<float>(tensor.data + tensor.rows * tensor.cols / 4);
 }
 
+void pack_rows(const PackRange& range) {
+  const int64_t cols = range.out.cols;  // the range begins and ends between blocks
+  pack_i2_s_row(range.codes, (range.end - range.begin) * cols, range.data + range.begin * cols / 4);
+}
+
+std::optional<uint64_t> n_bytes(uint64_t cols, uint64_t rows) {
+  if (cols * rows % 4 != 0) return std::nullopt;
+  return cols * rows / 4 + kScaleTail;
+}
+
+// The partial block at the end would reach into the scale, and other programs drop it.
+const char* shape_problem(int64_t rows, int64_t cols) {
+  return rows * cols % kBlock != 0 ? "rows * columns must be a multiple of 128" : nullptr;
+}
+
+constexpr TernaryFormat kTernary{
+    .unpack_row = unpack_row,
+    .pack_rows = pack_rows,
+    .scale = ScalePlace::kTail,
+    .packed_bytes = [](const TernaryLayout& out) { return out.rows * out.cols / 4; },
+    .granularity = [](int64_t cols) { return kBlock / std::gcd(cols, kBlock); },
+    .shape_problem = shape_problem,
+};
+
+}  // namespace
+
+extern constinit const Format kI2SFormat{
+    .type = TensorType::kI2_S,
+    .name = "I2_S",
+    .block_elems = 1,
+    .block_bytes = 0,
+    .n_bytes = n_bytes,
+    .ternary = &kTernary,
+    .file_type = 40,
+};
+
 void pack_i2_s_row(const uint8_t* codes, int64_t cols, uint8_t* out) {
   uint8_t padded[kBlock];
   for (int64_t col = 0; col < cols; col += kBlock, out += kGroup) {
@@ -117,11 +152,6 @@ void pack_i2_s_row(const uint8_t* codes, int64_t cols, uint8_t* out) {
                                     block[p + 2 * kGroup] << 2 | block[p + 3 * kGroup]);
     }
   }
-}
-
-void pack_i2_s_rows(const PackRange& range) {
-  const int64_t cols = range.out.cols;  // the range begins and ends between blocks
-  pack_i2_s_row(range.codes, (range.end - range.begin) * cols, range.data + range.begin * cols / 4);
 }
 
 }  // namespace bitnet

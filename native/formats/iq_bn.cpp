@@ -11,6 +11,13 @@ namespace bitnet {
 namespace {
 
 constexpr int kBlock = 64;
+constexpr int kIq1Scale = 2, kIq1Bytes = 13;  // of a row; of a block
+constexpr int kIq2Scale = 4, kIq2Bytes = 16;
+
+template <int kScale, int kBytes, class Int>
+constexpr Int row_bytes(Int cols) {
+  return kScale + cols / kBlock * kBytes;
+}
 
 constexpr auto kTrits = [] {
   std::array<std::array<uint8_t, 5>, 256> table{};
@@ -30,13 +37,11 @@ uint8_t pack_trits_up(const uint8_t* codes, int step, int n_trits) {
   return pack_trits(five, 1, 5);
 }
 
-}  // namespace
-
 float unpack_iq2_bn_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
-  const uint8_t* start = tensor.data + row * (4 + tensor.cols / kBlock * 16);
-  const uint8_t* block = start + 4;
+  const uint8_t* start = tensor.data + row * row_bytes<kIq2Scale, kIq2Bytes>(tensor.cols);
+  const uint8_t* block = start + kIq2Scale;
   uint8_t bad = 0;
-  for (int64_t col = 0; col < tensor.cols; col += kBlock, block += 16) {
+  for (int64_t col = 0; col < tensor.cols; col += kBlock, block += kIq2Bytes) {
     for (int n = 0; n < 4; ++n, codes += 16) {
       for (int j = 0; j < 16; ++j) {
         const uint8_t code = block[j] >> 2 * n & 3;
@@ -50,9 +55,9 @@ float unpack_iq2_bn_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes
 }
 
 float unpack_iq1_bn_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
-  const uint8_t* start = tensor.data + row * (2 + tensor.cols / kBlock * 13);
-  const uint8_t* block = start + 2;
-  for (int64_t col = 0; col < tensor.cols; col += kBlock, block += 13) {
+  const uint8_t* start = tensor.data + row * row_bytes<kIq1Scale, kIq1Bytes>(tensor.cols);
+  const uint8_t* block = start + kIq1Scale;
+  for (int64_t col = 0; col < tensor.cols; col += kBlock, block += kIq1Bytes) {
     for (int i = 0; i < 4; ++i, codes += 16) {
       for (int k = 0; k < 3; ++k) std::memcpy(codes + 5 * k, kTrits[block[3 * i + k]].data(), 5);
       codes[15] = kTrits[block[12]][i];
@@ -63,12 +68,12 @@ float unpack_iq1_bn_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes
 
 void pack_iq2_bn_rows(const PackRange& range) {
   const int64_t cols = range.out.cols;
-  uint8_t* out = range.data + range.begin * (4 + cols / kBlock * 16);
+  uint8_t* out = range.data + range.begin * row_bytes<kIq2Scale, kIq2Bytes>(cols);
   for (int64_t r = range.begin; r < range.end; ++r) {
     store_unaligned(out, range.scale);
-    out += 4;
+    out += kIq2Scale;
     const uint8_t* end = range.row(r) + cols;
-    for (const uint8_t* codes = end - cols; codes < end; codes += kBlock, out += 16) {
+    for (const uint8_t* codes = end - cols; codes < end; codes += kBlock, out += kIq2Bytes) {
       for (int j = 0; j < 16; ++j) {
         out[j] = static_cast<uint8_t>(codes[j] | codes[16 + j] << 2 | codes[32 + j] << 4 |
                                       codes[48 + j] << 6);
@@ -80,16 +85,47 @@ void pack_iq2_bn_rows(const PackRange& range) {
 void pack_iq1_bn_rows(const PackRange& range) {
   const uint16_t scale = f16_scale(range.out.type, range.scale);
   const int64_t cols = range.out.cols;
-  uint8_t* out = range.data + range.begin * (2 + cols / kBlock * 13);
+  uint8_t* out = range.data + range.begin * row_bytes<kIq1Scale, kIq1Bytes>(cols);
   for (int64_t r = range.begin; r < range.end; ++r) {
     store_unaligned(out, scale);
-    out += 2;
+    out += kIq1Scale;
     const uint8_t* end = range.row(r) + cols;
-    for (const uint8_t* codes = end - cols; codes < end; codes += kBlock, out += 13) {
+    for (const uint8_t* codes = end - cols; codes < end; codes += kBlock, out += kIq1Bytes) {
       out[12] = pack_trits_up(codes + 15, 16, 4);
       for (int i = 0; i < 12; ++i) out[i] = pack_trits_up(codes + i / 3 * 16 + i % 3 * 5, 1, 5);
     }
   }
 }
+
+template <int kScale, int kBytes>
+std::optional<uint64_t> n_bytes(uint64_t cols, uint64_t rows) {
+  return row_bytes<kScale, kBytes>(cols) * rows;
+}
+
+constexpr TernaryFormat kIq1{.unpack_row = unpack_iq1_bn_row, .pack_rows = pack_iq1_bn_rows};
+constexpr TernaryFormat kIq2{
+    .unpack_row = unpack_iq2_bn_row, .pack_rows = pack_iq2_bn_rows, .scale = ScalePlace::kRowF32};
+
+}  // namespace
+
+extern constinit const Format kIq1BnFormat{
+    .type = TensorType::kIQ1_BN,
+    .name = "IQ1_BN",
+    .block_elems = kBlock,
+    .block_bytes = 0,
+    .n_bytes = n_bytes<kIq1Scale, kIq1Bytes>,
+    .ternary = &kIq1,
+    .file_type = 136,
+};
+
+extern constinit const Format kIq2BnFormat{
+    .type = TensorType::kIQ2_BN,
+    .name = "IQ2_BN",
+    .block_elems = kBlock,
+    .block_bytes = 0,
+    .n_bytes = n_bytes<kIq2Scale, kIq2Bytes>,
+    .ternary = &kIq2,
+    .file_type = 137,
+};
 
 }  // namespace bitnet

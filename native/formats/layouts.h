@@ -1,25 +1,22 @@
-// What the layout files (i2_s, tl1, tl2, tq, iq_bn) offer to ternary.cpp. Each unpacks one row into
-// codes and returns its scale, and packs a range of rows; ternary.cpp has checked row numbers,
-// shapes, the size of the data and, for packing, the codes.
+// What the files of the ternary layouts (i2_s, tl1, tl2, tq, iq_bn) share, and what the rows of
+// their types add to format.h. ternary.cpp has checked row numbers, shapes, the size of the data
+// and, for packing, the codes before any of these functions is called.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 
 #include "base/error.h"
+#include "formats/format.h"
 #include "formats/ternary.h"
 
 namespace bitnet {
 
-float unpack_i2_s_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
-float unpack_tl1_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
-float unpack_tl2_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
-float unpack_tq1_0_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
-float unpack_tq2_0_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
-float unpack_iq1_bn_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
-float unpack_iq2_bn_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
+// I2_S, TL1 and TL2 data ends with the f32 scale of the tensor and 28 bytes without meaning.
+inline constexpr uint64_t kScaleTail = 32;
 
 // Rows to pack. begin and end are multiples of ternary_row_granularity(), or end is the last row.
 struct PackRange {
@@ -32,16 +29,32 @@ struct PackRange {
   const uint8_t* row(int64_t r) const { return codes + (r - begin) * out.cols; }
 };
 
-void pack_i2_s_rows(const PackRange& range);
-void pack_tl1_rows(const PackRange& range);
-void pack_tl2_rows(const PackRange& range);
-void pack_tq1_0_rows(const PackRange& range);
-void pack_tq2_0_rows(const PackRange& range);
-void pack_iq1_bn_rows(const PackRange& range);
-void pack_iq2_bn_rows(const PackRange& range);
+enum class ScalePlace : uint8_t {
+  kTail,    // one for the tensor, in its last kScaleTail bytes
+  kRowF32,  // one or more in every row
+  kRowF16,
+};
 
-// Bytes of the rows of a TL2 tensor, scale and the padding before it excluded.
-int64_t tl2_packed_bytes(const TernaryLayout& out);
+// Of the layouts that lie in tiles.
+struct TileRules {
+  std::span<const TlConfig> builtin;
+  // Why tile sizes that are not 0 do not fit their shape; nullptr if they do.
+  const char* (*problem)(const TlConfig& tl);
+};
+
+struct TernaryFormat {
+  // One row into codes; returns its scale.
+  float (*unpack_row)(const TernaryTensor& tensor, int64_t row, uint8_t* codes);
+  void (*pack_rows)(const PackRange& range);
+  ScalePlace scale = ScalePlace::kRowF16;
+  // kTail: bytes of the rows; what follows up to the scale is padding.
+  int64_t (*packed_bytes)(const TernaryLayout& out) = nullptr;
+  // Rows that ternary_row_granularity() tells; null: 1.
+  int64_t (*granularity)(int64_t cols) = nullptr;
+  // Why a shape of whole blocks cannot be written; nullptr if it can. Null: it can.
+  const char* (*shape_problem)(int64_t rows, int64_t cols) = nullptr;
+  const TileRules* tiles = nullptr;
+};
 
 template <typename T>
 T load_unaligned(const uint8_t* p) {

@@ -9,9 +9,6 @@
 
 namespace bitnet {
 
-// Types that quantize_row() writes: F32, F16, BF16, Q8_0, Q6_K, Q5_0, Q4_0, Q3_K.
-bool is_quantizable(TensorType type);
-
 // Writes n elements, n a multiple of the block; out: n / block elements * block bytes. F32, F16 and
 // BF16 take any value; the block types throw kUnsupported on NaN, infinity and a scale beyond f16.
 // Thread-safe.

@@ -1,4 +1,5 @@
-// The tensor types of GGUF: ids, names, block sizes, and how many bytes a tensor takes.
+// The tensor types of GGUF files by their ids, and what the core asks about them most. All that is
+// known of a type stands in its row: format.h.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +7,8 @@
 
 namespace bitnet {
 
-// Ids as in ggml; 36, 38, 39 as in bitnet.cpp (39 is MXFP4 elsewhere), 134 and 135 as in
-// ik_llama.cpp.
+// Ids as in ggml; 36, 38, 39 as in bitnet.cpp, 134 and 135 as in ik_llama.cpp. Ids that mean
+// something else in other files: gguf/conflicts.h.
 enum class TensorType : uint32_t {
   kF32 = 0,
   kF16 = 1,
@@ -32,21 +33,11 @@ enum class TensorType : uint32_t {
   kI2_S = 36,
   kTL1 = 38,
   kTL2 = 39,
-  kTL2_V2 = 42,
   kIQ1_BN = 134,
   kIQ2_BN = 135,
 };
 
-struct TensorTypeInfo {
-  TensorType type;
-  const char* name;      // as printed: "I2_S", "Q6_K"
-  uint32_t block_elems;  // elements per block; 1 for plain types
-  uint32_t block_bytes;  // bytes per block; 0 for I2_S, TL1, TL2, IQ1_BN, IQ2_BN, which
-                         // tensor_bytes() knows
-};
-
-// nullptr for an id that this project does not know.
-const TensorTypeInfo* tensor_type_info(uint32_t id);
+// As printed: "I2_S"; "unknown" for an id without a row.
 const char* tensor_type_name(TensorType type);
 
 // Bytes of a whole tensor of `rows` rows of `cols` elements, scales included. nullopt if the shape
@@ -56,7 +47,10 @@ std::optional<uint64_t> tensor_bytes(TensorType type, uint64_t cols, uint64_t ro
 
 // Types that hold ternary weights by definition.
 bool is_ternary(TensorType type);
-// Types that dequantize_row() reads.
+// Types that dequantize_row() reads: of embeddings, heads, vectors and matrices that are not
+// ternary.
 bool is_dequantizable(TensorType type);
+// Types that quantize_row() writes.
+bool is_quantizable(TensorType type);
 
 }  // namespace bitnet

@@ -25,7 +25,7 @@ struct TlConfig {
 // `name`.
 std::vector<TlConfig> parse_tl_config(const std::string& text, const std::string& name);
 // The built-in config for a shape; throws kUnsupported if no model of bitnet.cpp has it. type:
-// kTL1, kTL2, kTL2_V2.
+// kTL1, kTL2.
 TlConfig builtin_tl_config(TensorType type, uint32_t rows, uint32_t cols);
 // The one of `configs` for the shape, else the built-in one; nothing for types without tiles.
 TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols,

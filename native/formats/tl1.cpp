@@ -47,11 +47,7 @@ struct Tl1Row {
   }
 };
 
-}  // namespace
-
-constinit const PairTable kPairCodes = make_pair_table();
-
-float unpack_tl1_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
+float unpack_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
   uint8_t bad = 0;
   Tl1Row(tensor.tl, row).for_each_byte(tensor.cols / tensor.tl.BK, [&](int64_t offset) {
     const auto& four = kPairCodes[tensor.data[offset]];
@@ -63,7 +59,7 @@ float unpack_tl1_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
   return load_unaligned<float>(tensor.data + tensor.rows * tensor.cols / 4);
 }
 
-void pack_tl1_rows(const PackRange& range) {
+void pack_rows(const PackRange& range) {
   const TlConfig& tl = range.out.tl;
   for (int64_t r = range.begin; r < range.end; ++r) {
     const uint8_t* codes = range.row(r);
@@ -73,5 +69,53 @@ void pack_tl1_rows(const PackRange& range) {
     });
   }
 }
+
+// The smallest possible tile has 32 rows of 4 columns.
+std::optional<uint64_t> n_bytes(uint64_t cols, uint64_t rows) {
+  if (rows % 32 != 0 || cols % 4 != 0) return std::nullopt;
+  return cols * rows / 4 + kScaleTail;
+}
+
+// The sets of bitnet.cpp's setup_env.py, for its three models; other models of the same shapes
+// (Falcon3 and Falcon-E among them) share them.
+constexpr TlConfig kBuiltin[] = {
+    {1536, 4096, 256, 128, 32},  {1536, 1536, 128, 64, 64},  {4096, 1536, 256, 128, 32},
+    {3200, 8640, 160, 64, 32},   {3200, 3200, 320, 128, 64}, {8640, 3200, 320, 64, 32},
+    {14336, 4096, 256, 128, 32}, {4096, 14336, 128, 64, 64}, {1024, 4096, 256, 128, 32},
+    {4096, 4096, 128, 64, 64},
+};
+
+const char* tile_problem(const TlConfig& tl) {
+  if (tl.rows % tl.BM != 0) return "bm must divide the rows";
+  if (tl.bm != 32 && tl.bm != 64) return "bmm must be 32 or 64";
+  if (tl.BM % tl.bm != 0) return "bmm must divide bm";
+  if (tl.cols % tl.BK != 0) return "bk must divide the columns";
+  if (tl.BK % (256 / tl.bm) != 0) return "256 / bmm must divide bk";
+  return n_bytes(tl.cols, tl.rows) ? nullptr : "TL1 cannot hold this shape";
+}
+
+constexpr TileRules kTiles{kBuiltin, tile_problem};
+
+constexpr TernaryFormat kTernary{
+    .unpack_row = unpack_row,
+    .pack_rows = pack_rows,
+    .scale = ScalePlace::kTail,
+    .packed_bytes = [](const TernaryLayout& out) { return out.rows * out.cols / 4; },
+    .tiles = &kTiles,
+};
+
+}  // namespace
+
+constinit const PairTable kPairCodes = make_pair_table();
+
+extern constinit const Format kTl1Format{
+    .type = TensorType::kTL1,
+    .name = "TL1",
+    .block_elems = 1,
+    .block_bytes = 0,
+    .n_bytes = n_bytes,
+    .ternary = &kTernary,
+    .file_type = 38,
+};
 
 }  // namespace bitnet

@@ -9,6 +9,7 @@
 // u16 of the signs belongs to rows r and r + 16, bits 15, 13, ... to row r, 14, 12, ... to r + 16.
 #include <cstdlib>
 
+#include "base/numbers.h"
 #include "formats/layouts.h"
 
 namespace bitnet {
@@ -117,9 +118,7 @@ void pack_row_pair(const PackRange& range, const Tl2Regions& regions, int64_t r)
   }
 }
 
-}  // namespace
-
-float unpack_tl2_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
+float unpack_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
   const RowPlace place(row, tensor.tl.BM);
   const Tl2Regions regions(tensor.tl, tensor.rows, tensor.cols);
   uint8_t bad = 0;
@@ -139,18 +138,71 @@ float unpack_tl2_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
     }
   }
   if (bad & 0x80) fail_code("TL2", row);
-  return load_unaligned<float>(tensor.data + tensor.n_bytes - 32);
+  return load_unaligned<float>(tensor.data + tensor.n_bytes - kScaleTail);
 }
 
-void pack_tl2_rows(const PackRange& range) {
+void pack_rows(const PackRange& range) {
   const Tl2Regions regions(range.out.tl, range.out.rows, range.out.cols);
   for (int64_t group = range.begin; group < range.end; group += 32) {
     for (int64_t r = group; r < group + 16; ++r) pack_row_pair(range, regions, r);
   }
 }
 
-int64_t tl2_packed_bytes(const TernaryLayout& out) {
-  return Tl2Regions(out.tl, out.rows, out.cols).end;
+// What bitnet.cpp allocates: 256 is fixed there, whatever part of the columns is stored as pairs.
+constexpr uint64_t allocated_bytes(uint64_t cols, uint64_t rows) {
+  const uint64_t data = (cols - 256) * rows / 3 * 5 / 8 + 256 * rows / 2 * 4 / 8;
+  return round_up(data, 32) + kScaleTail;
 }
+static_assert(allocated_bytes(4096, 1536) == 1327136 && allocated_bytes(8640, 3200) == 5794176);
+
+std::optional<uint64_t> n_bytes(uint64_t cols, uint64_t rows) {
+  if (rows % 32 != 0 || cols < 256) return std::nullopt;
+  return allocated_bytes(cols, rows);
+}
+
+// As in tl1.cpp.
+constexpr TlConfig kBuiltin[] = {
+    {1536, 4096, 256, 96, 32},  {1536, 1536, 128, 192, 32}, {4096, 1536, 256, 96, 32},
+    {3200, 8640, 160, 96, 32},  {3200, 3200, 320, 96, 32},  {8640, 3200, 320, 96, 32},
+    {14336, 4096, 256, 96, 32}, {4096, 14336, 128, 96, 32}, {1024, 4096, 256, 96, 32},
+    {4096, 4096, 128, 96, 32},
+};
+
+const char* tile_problem(const TlConfig& tl) {
+  if (tl.rows % tl.BM != 0) return "bm must divide the rows";
+  if (tl.bm != 32) return "bmm must be 32";
+  if (tl.BM % 32 != 0) return "bm must be a multiple of 32";
+  if (tl.BK % 24 != 0) return "bk must be a multiple of 24";
+  const uint64_t pairs = tl.cols % tl.BK, triples = tl.cols - pairs, rows = tl.rows;
+  if (pairs % 32 != 0) return "the columns beyond a multiple of bk must be a multiple of 32";
+  const auto bytes = n_bytes(tl.cols, rows);
+  if (!bytes) return "TL2 cannot hold this shape";
+  const bool has_room = rows * triples / 24 * 5 + rows * pairs / 4 <= *bytes - kScaleTail;
+  return has_room ? nullptr : "the tensor has no room for them";
+}
+
+constexpr TileRules kTiles{kBuiltin, tile_problem};
+
+constexpr TernaryFormat kTernary{
+    .unpack_row = unpack_row,
+    .pack_rows = pack_rows,
+    .scale = ScalePlace::kTail,
+    .packed_bytes =
+        [](const TernaryLayout& out) { return Tl2Regions(out.tl, out.rows, out.cols).end; },
+    .granularity = [](int64_t) { return int64_t{32}; },
+    .tiles = &kTiles,
+};
+
+}  // namespace
+
+extern constinit const Format kTl2Format{
+    .type = TensorType::kTL2,
+    .name = "TL2",
+    .block_elems = 1,
+    .block_bytes = 0,
+    .n_bytes = n_bytes,
+    .ternary = &kTernary,
+    .file_type = 39,
+};
 
 }  // namespace bitnet

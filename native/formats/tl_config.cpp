@@ -1,29 +1,14 @@
-// The tile sizes of TL1 and TL2: the built-in sets, kernel_config.ini, and what the layouts demand.
+// The tile sizes of TL1 and TL2: kernel_config.ini, and the rules and built-in sets of the types.
 #include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string_view>
 
 #include "base/error.h"
-#include "formats/ternary.h"
+#include "formats/layouts.h"
 
 namespace bitnet {
 namespace {
-
-// The sets of bitnet.cpp's setup_env.py, for its three models; other models of the same shapes
-// (Falcon3 and Falcon-E among them) share them.
-constexpr TlConfig kTl1Configs[] = {
-    {1536, 4096, 256, 128, 32},  {1536, 1536, 128, 64, 64},  {4096, 1536, 256, 128, 32},
-    {3200, 8640, 160, 64, 32},   {3200, 3200, 320, 128, 64}, {8640, 3200, 320, 64, 32},
-    {14336, 4096, 256, 128, 32}, {4096, 14336, 128, 64, 64}, {1024, 4096, 256, 128, 32},
-    {4096, 4096, 128, 64, 64},
-};
-constexpr TlConfig kTl2Configs[] = {
-    {1536, 4096, 256, 96, 32},  {1536, 1536, 128, 192, 32}, {4096, 1536, 256, 96, 32},
-    {3200, 8640, 160, 96, 32},  {3200, 3200, 320, 96, 32},  {8640, 3200, 320, 96, 32},
-    {14336, 4096, 256, 96, 32}, {4096, 14336, 128, 96, 32}, {1024, 4096, 256, 96, 32},
-    {4096, 4096, 128, 96, 32},
-};
 
 std::string shape_text(uint32_t rows, uint32_t cols) {
   return std::to_string(rows) + " x " + std::to_string(cols);
@@ -99,6 +84,12 @@ struct IniParser {
   }
 };
 
+const TileRules& rules_of(TensorType type) {
+  const Format* format = find_format(type);
+  if (format && format->ternary && format->ternary->tiles) return *format->ternary->tiles;
+  throw Error(ErrorCode::kInternal, std::string(tensor_type_name(type)) + " has no tiles");
+}
+
 }  // namespace
 
 std::vector<TlConfig> parse_tl_config(const std::string& text, const std::string& name) {
@@ -115,9 +106,13 @@ std::vector<TlConfig> parse_tl_config(const std::string& text, const std::string
   return std::move(parser.configs);
 }
 
+bool is_tiled(TensorType type) {
+  const Format* format = find_format(type);
+  return format && format->ternary && format->ternary->tiles;
+}
+
 TlConfig builtin_tl_config(TensorType type, uint32_t rows, uint32_t cols) {
-  const auto& configs = type == TensorType::kTL1 ? kTl1Configs : kTl2Configs;
-  for (const TlConfig& config : configs) {
+  for (const TlConfig& config : rules_of(type).builtin) {
     if (config.rows == rows && config.cols == cols) return config;
   }
   throw Error(ErrorCode::kUnsupported,
@@ -135,32 +130,13 @@ TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols,
   return builtin_tl_config(type, static_cast<uint32_t>(rows), static_cast<uint32_t>(cols));
 }
 
-void check_tl_config(TensorType type, const TlConfig& config) {
-  const auto [rows, cols, BM, BK, bm] = config;
-  const auto need = [&, m = rows, k = cols](bool condition, const char* what) {
-    if (condition) return;
-    throw Error(ErrorCode::kUnsupported, std::string(tensor_type_name(type)) +
-                                             " tile sizes for a matrix of " + shape_text(m, k) +
-                                             " do not fit: " + what);
-  };
-  need(rows > 0 && cols > 0 && BM > 0 && BK > 0 && bm > 0, "all must be positive");
-  need(rows % BM == 0, "bm must divide the rows");
-  const auto bytes = tensor_bytes(type, cols, rows);
-  if (type == TensorType::kTL1) {
-    need(bm == 32 || bm == 64, "bmm must be 32 or 64");
-    need(BM % bm == 0, "bmm must divide bm");
-    need(cols % BK == 0, "bk must divide the columns");
-    need(BK % (256 / bm) == 0, "256 / bmm must divide bk");
-    need(bytes.has_value(), "TL1 cannot hold this shape");
-    return;
-  }
-  need(bm == 32, "bmm must be 32");
-  need(BM % 32 == 0, "bm must be a multiple of 32");
-  need(BK % 24 == 0, "bk must be a multiple of 24");
-  const uint64_t k2 = cols % BK, k3 = cols - k2, m = rows;
-  need(k2 % 32 == 0, "the columns beyond a multiple of bk must be a multiple of 32");
-  need(bytes.has_value(), "TL2 cannot hold this shape");
-  need(m * k3 / 24 * 5 + m * k2 / 4 <= *bytes - 32, "the tensor has no room for them");
+void check_tl_config(TensorType type, const TlConfig& tl) {
+  const bool positive = tl.rows > 0 && tl.cols > 0 && tl.BM > 0 && tl.BK > 0 && tl.bm > 0;
+  const char* problem = positive ? rules_of(type).problem(tl) : "all must be positive";
+  if (!problem) return;
+  throw Error(ErrorCode::kUnsupported,
+              std::string(tensor_type_name(type)) + " tile sizes for a matrix of " +
+                  shape_text(tl.rows, tl.cols) + " do not fit: " + problem);
 }
 
 }  // namespace bitnet

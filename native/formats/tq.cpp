@@ -96,8 +96,6 @@ void pack_blocks(const PackRange& range, int block_bytes, PackBlock&& pack_block
   }
 }
 
-}  // namespace
-
 float unpack_tq1_0_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes) {
   const uint8_t* block = tensor.data + row * (tensor.cols / kBlock) * kTq1Bytes;
   float scale = 0;
@@ -129,5 +127,28 @@ float unpack_tq2_0_row(const TernaryTensor& tensor, int64_t row, uint8_t* codes)
 void pack_tq1_0_rows(const PackRange& range) { pack_blocks(range, kTq1Bytes, pack_tq1_0_block); }
 
 void pack_tq2_0_rows(const PackRange& range) { pack_blocks(range, kTq2Bytes, pack_tq2_0_block); }
+
+constexpr TernaryFormat kTq1{.unpack_row = unpack_tq1_0_row, .pack_rows = pack_tq1_0_rows};
+constexpr TernaryFormat kTq2{.unpack_row = unpack_tq2_0_row, .pack_rows = pack_tq2_0_rows};
+
+}  // namespace
+
+extern constinit const Format kTq1Format{
+    .type = TensorType::kTQ1_0,
+    .name = "TQ1_0",
+    .block_elems = kBlock,
+    .block_bytes = kTq1Bytes,
+    .ternary = &kTq1,
+    .file_type = 36,
+};
+
+extern constinit const Format kTq2Format{
+    .type = TensorType::kTQ2_0,
+    .name = "TQ2_0",
+    .block_elems = kBlock,
+    .block_bytes = kTq2Bytes,
+    .ternary = &kTq2,
+    .file_type = 37,
+};
 
 }  // namespace bitnet

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "gguf/conflicts.h"
 
 namespace bitnet {
 namespace {
@@ -26,17 +27,6 @@ constexpr uint64_t kMinTensorBytes = 8 + 4 + 8 + 4 + 8;
 
 constexpr const char* kTypeNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                       "bool", "string", "array", "u64", "i64", "f64"};
-
-// Types that a message can name although no code here reads them.
-constexpr struct {
-  uint32_t id;
-  const char* name;
-} kForeignTypes[] = {
-    {9, "Q8_1"},   {15, "Q8_K"},       {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-    {19, "IQ1_S"}, {20, "IQ4_NL"},     {21, "IQ3_S"},   {22, "IQ2_S"},  {23, "IQ4_XS"},
-    {29, "IQ1_M"}, {37, "I8_S"},       {39, "MXFP4"},   {40, "NVFP4"},  {41, "Q1_0"},
-    {42, "Q2_0"},  {335, "IQ2_BN_R4"},
-};
 
 template <typename T>
 T load(const uint8_t* p) {
@@ -71,11 +61,6 @@ constexpr uint64_t scalar_bytes(GgufType type) {
 const char* type_name(GgufType type) {
   const auto id = static_cast<uint32_t>(type);
   return id < std::size(kTypeNames) ? kTypeNames[id] : "unknown";
-}
-
-bool is_integer(GgufType type) {
-  return scalar_bytes(type) != 0 && type != GgufType::kF32 && type != GgufType::kF64 &&
-         type != GgufType::kBool;
 }
 
 // A key or a name from the file, fit to be printed.
@@ -209,18 +194,6 @@ GgufValue read_value(Reader& in, std::string_view key) {
   return value;
 }
 
-// A tensor as the file describes it; the type id is still to be interpreted.
-struct RawTensor {
-  std::string_view name;
-  uint32_t n_dims;
-  uint64_t ne[4] = {1, 1, 1, 1};
-  uint32_t type;
-  uint64_t offset;
-
-  // Rows of ne[0] elements. The product of all ne fits into 2^60: read_tensor() checks it.
-  uint64_t rows() const { return ne[1] * ne[2] * ne[3]; }
-};
-
 RawTensor read_tensor(Reader& in, uint64_t alignment) {
   RawTensor tensor;
   tensor.name = in.string(kMaxNameBytes, "a tensor name");
@@ -250,45 +223,6 @@ RawTensor read_tensor(Reader& in, uint64_t alignment) {
   return tensor;
 }
 
-// Ids 39 and 42 each mean TL2 in files of bitnet.cpp and something else elsewhere. The bytes up to
-// the next tensor tell them apart; where they fit neither, the file's own statements do.
-class Tl2Detector {
- public:
-  Tl2Detector(const Gguf& gguf, const std::vector<RawTensor>& tensors, uint64_t data_bytes,
-              uint64_t alignment)
-      : alignment_(alignment) {
-    for (const RawTensor& tensor : tensors) offsets_.push_back(tensor.offset);
-    offsets_.push_back(data_bytes);
-    std::sort(offsets_.begin(), offsets_.end());
-    const GgufValue* architecture = gguf.find("general.architecture");
-    const GgufValue* file_type = gguf.find("general.file_type");
-    says_bitnet_ = (architecture != nullptr && architecture->type == GgufType::kString &&
-                    architecture->string().substr(0, 6) == "bitnet") ||
-                   (file_type != nullptr && is_integer(file_type->type) &&
-                    (file_type->integer() & ~int64_t{1024}) == 39);  // 1024: "guessed"
-  }
-
-  bool is_tl2(const RawTensor& tensor) const {
-    const auto next = std::upper_bound(offsets_.begin(), offsets_.end(), tensor.offset);
-    const uint64_t span = next == offsets_.end() ? 0 : *next - tensor.offset;
-    const auto tl2 = tensor_bytes(TensorType::kTL2, tensor.ne[0], tensor.rows());
-    if (tl2 && fits(*tl2, span)) return true;
-    const bool mxfp4 = tensor.type == 39 && tensor.ne[0] % 32 == 0 &&
-                       fits(tensor.ne[0] / 32 * tensor.rows() * 17, span);
-    return !mxfp4 && tl2 && says_bitnet_;
-  }
-
- private:
-  // The last tensor of a file need not be padded.
-  bool fits(uint64_t bytes, uint64_t span) const {
-    return bytes <= span && span - bytes < alignment_;
-  }
-
-  uint64_t alignment_;
-  std::vector<uint64_t> offsets_;
-  bool says_bitnet_ = false;
-};
-
 std::string shape_text(const RawTensor& tensor) {
   std::string out = "[";
   for (uint32_t i = 0; i < tensor.n_dims; ++i) {
@@ -299,19 +233,17 @@ std::string shape_text(const RawTensor& tensor) {
 
 [[noreturn]] void fail_unknown_type(const std::string& file, const RawTensor& tensor) {
   std::string type = std::to_string(tensor.type);
-  for (const auto& foreign : kForeignTypes) {
-    if (foreign.id == tensor.type) type += std::string(" (") + foreign.name + ")";
-  }
+  if (const char* name = foreign_type_name(tensor.type)) type += std::string(" (") + name + ")";
   fail(ErrorCode::kUnsupported, file,
        "tensor " + quoted(tensor.name) + " has type " + type + ", which is not supported");
 }
 
 // data: the bytes from the start of the tensor data to the end of the file.
-GgufTensor place_tensor(const RawTensor& raw, std::span<const uint8_t> data,
+GgufTensor place_tensor(const RawTensor& raw, TensorType type, std::span<const uint8_t> data,
                         const std::string& file) {
   GgufTensor tensor{};
   tensor.name = raw.name;
-  tensor.type = static_cast<TensorType>(raw.type);
+  tensor.type = type;
   tensor.n_dims = raw.n_dims;
   std::copy(std::begin(raw.ne), std::end(raw.ne), tensor.ne);
   const auto bytes = tensor_bytes(tensor.type, raw.ne[0], raw.rows());
@@ -348,6 +280,11 @@ std::string_view GgufValue::string(uint64_t i) const {
   if (element != GgufType::kString || i >= count) fail_access(*this, "a string", i);
   const uint8_t* p = data + string_offsets[i];
   return {reinterpret_cast<const char*>(p + 8), static_cast<size_t>(load<uint64_t>(p))};
+}
+
+bool GgufValue::is_integer() const {
+  return scalar_bytes(type) != 0 && type != GgufType::kF32 && type != GgufType::kF64 &&
+         type != GgufType::kBool;
 }
 
 uint64_t GgufValue::n_bytes() const {
@@ -438,15 +375,11 @@ Gguf Gguf::parse(std::span<const uint8_t> bytes, const std::string& name) {
       std::min<uint64_t>((in.pos + alignment - 1) / alignment * alignment, bytes.size());
 
   const std::span<const uint8_t> data = bytes.subspan(gguf.data_offset_);
-  std::optional<Tl2Detector> detector;
+  const TypeIds ids(gguf, raw, data.size(), alignment);
   for (const RawTensor& tensor : raw) {
-    bool known = tensor_type_info(tensor.type) != nullptr;
-    if (tensor.type == 39 || tensor.type == 42) {
-      if (!detector) detector.emplace(gguf, raw, data.size(), alignment);
-      known = detector->is_tl2(tensor);
-    }
-    if (!known) fail_unknown_type(name, tensor);
-    gguf.tensors_.push_back(place_tensor(tensor, data, name));
+    const auto type = ids.type_of(tensor);
+    if (!type) fail_unknown_type(name, tensor);
+    gguf.tensors_.push_back(place_tensor(tensor, *type, data, name));
   }
   return gguf;
 }
@@ -464,7 +397,7 @@ const GgufTensor* Gguf::find_tensor(std::string_view name) const {
 std::optional<uint32_t> Gguf::u32(std::string_view key) const {
   const GgufValue* value = find(key);
   if (value == nullptr) return std::nullopt;
-  if (!is_integer(value->type)) fail_type(name_, key, "an integer", *value);
+  if (!value->is_integer()) fail_type(name_, key, "an integer", *value);
   const int64_t n = value->integer();  // a u64 beyond i64 turns negative and is refused too
   if (n < 0 || n > std::numeric_limits<uint32_t>::max()) {
     fail(ErrorCode::kBadFile, name_,

@@ -46,6 +46,7 @@ struct GgufValue {
   std::string_view string(uint64_t i = 0) const;  // kString, scalar or array element; i < count
   double number(uint64_t i = 0) const;            // any numeric or bool element
   int64_t integer(uint64_t i = 0) const;          // any integer or bool element
+  bool is_integer() const;                        // a scalar of an integer type
   uint64_t n_bytes() const;                       // from data to the end of the last element
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/file_map.h"
 #include "formats/dequantize.h"
+#include "formats/format.h"
 
 namespace bitnet {
 
@@ -16,9 +17,7 @@ namespace {
 constexpr int64_t kScoreRows = 512, kExactRows = 8;  // rows per chunk of work
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-bool is_float(TensorType type) {
-  return type == TensorType::kF16 || type == TensorType::kBF16 || type == TensorType::kF32;
-}
+bool is_float(TensorType type) { return format_of(type).matmul == Matmul::kFloats; }
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 
 #include "base/numbers.h"
 #include "formats/dequantize.h"
+#include "formats/format.h"
 
 namespace bitnet {
 
@@ -33,14 +34,12 @@ void FloatInput::quantize(int64_t cols) {
 }
 
 bool takes_integers(const Linear& w) {
-  return !w.is_ternary && w.cols <= kHeadMaxCols &&
-         (w.type == TensorType::kQ8_0 || w.type == TensorType::kQ6_K ||
-          w.type == TensorType::kQ5_0 || w.type == TensorType::kQ4_0);
+  return !w.is_ternary && w.cols <= kHeadMaxCols && format_of(w.type).matmul == Matmul::kIntegers;
 }
 
 void multiply_float(const Kernels& kernels, const Linear& w, const FloatInput& input, float* out,
                     int64_t begin, int64_t end, uint8_t* scratch) {
-  if (w.type == TensorType::kF32 || w.type == TensorType::kF16 || w.type == TensorType::kBF16) {
+  if (format_of(w.type).matmul == Matmul::kFloats) {
     kernels.float_matmul(w.type, w.data, w.row_bytes, w.cols, input.x, input.stride, input.n, out,
                          w.rows, begin, end);
     return;

@@ -32,8 +32,6 @@ std::string read_text(const std::string& path) {
   return text.str();
 }
 
-bool is_tl2(TensorType type) { return type == TensorType::kTL2 || type == TensorType::kTL2_V2; }
-
 }  // namespace
 
 WeightStore::WeightStore(const Gguf& gguf, const Kernels& kernels, ThreadPool& pool,
@@ -57,7 +55,7 @@ WeightLayout WeightStore::select_layout(std::string name) const {
   int64_t n_bytes = 0;
   for (const GgufTensor& t : gguf_.tensors()) {
     tl1 |= t.type == TensorType::kTL1;
-    tl2 |= is_tl2(t.type);
+    tl2 |= t.type == TensorType::kTL2;
     if (is_ternary(t.type)) n_bytes += static_cast<int64_t>(t.n_bytes);
   }
   if (name == "i2_s") return WeightLayout::kI2S;
@@ -165,7 +163,7 @@ TernaryMatrix WeightStore::ternary(const GgufTensor& t) {
   TernaryTensor source{
       t.type, static_cast<int64_t>(t.rows()), static_cast<int64_t>(t.cols()), t.data, t.n_bytes,
       {}};
-  if (t.type == TensorType::kTL1 || is_tl2(t.type)) source.tl = tl_config(t);
+  if (is_tiled(t.type)) source.tl = tl_config(t);
   TernaryMatrix out;
   out.rows = source.rows;
   out.cols = source.cols;

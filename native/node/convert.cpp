@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "convert/convert.h"
+#include "formats/format.h"
 #include "node/support.h"
 
 namespace addon {
@@ -24,10 +25,7 @@ bool bool_field(const Napi::Object& object, const char* key) { return object.Get
 
 bitnet::TensorType type_field(const Napi::Object& object, const char* key) {
   const std::string name = optional_string(object, key);
-  for (uint32_t id = 0; id < 256; ++id) {
-    const bitnet::TensorTypeInfo* info = bitnet::tensor_type_info(id);
-    if (info && name == info->name) return info->type;
-  }
+  if (const bitnet::Format* format = bitnet::find_format(name)) return format->type;
   throw to_js(object.Env(), ErrorCode::kUnsupported, "unknown tensor type \"" + name + "\"");
 }
 

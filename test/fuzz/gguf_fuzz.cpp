@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "formats/dequantize.h"
+#include "formats/format.h"
 #include "formats/ternary.h"
 #include "gguf/gguf.h"
 #include "gguf_builder.h"
@@ -91,11 +92,14 @@ Bytes seed(unsigned kind) {
   b.string("general.architecture", kind % 2 == 0 ? "bitnet-b1.58" : "llama");
   b.strings("tokens", {"a", "bc", ""}).array<int32_t>("types", 5, {1, 2}).f32("eps", 1e-5f);
   b.u32("general.alignment", 32).boolean("yes", true);
-  constexpr uint32_t kTypes[] = {0, 1, 2, 3, 6, 7, 8, 14, 30, 34, 35, 36, 38, 39, 42, 134, 135};
-  for (const uint32_t type : {kTypes[kind % std::size(kTypes)], kTypes[kind / 16 % 12]}) {
-    const uint64_t rows = type == 38 || type == 39 || type == 42 ? 32 : 2;
-    const auto bytes = bitnet::tensor_bytes(static_cast<bitnet::TensorType>(type), 256, rows);
-    b.tensor("t" + std::to_string(b.n_tensors), type, {256, rows}, std::vector<uint8_t>(*bytes));
+  // Every type that there is, and the other id of TL2.
+  const auto formats = bitnet::all_formats();
+  for (const size_t i : {kind % (formats.size() + 1), kind / 64 % (formats.size() + 1)}) {
+    const auto type = i < formats.size() ? formats[i]->type : bitnet::TensorType::kTL2;
+    const uint32_t id = i < formats.size() ? static_cast<uint32_t>(type) : 42;
+    const uint64_t rows = bitnet::is_tiled(type) ? 32 : 2;
+    const auto bytes = bitnet::tensor_bytes(type, 256, rows);
+    b.tensor("t" + std::to_string(b.n_tensors), id, {256, rows}, std::vector<uint8_t>(*bytes));
   }
   return b.finish();
 }

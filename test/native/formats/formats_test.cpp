@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "check.h"
 #include "formats/dequantize.h"
-#include "formats/tensor_type.h"
+#include "formats/format.h"
 #include "formats/ternary.h"
 #include "gguf/gguf.h"
 
@@ -264,7 +264,7 @@ TEST("sizes of tensors follow their type") {
   CHECK_EQ(bytes(TensorType::kTL1, 4096, 1024), 4096ull * 1024 / 4 + 32);
   CHECK_EQ(bytes(TensorType::kTL2, 4096, 1536), 1327136u);
   CHECK_EQ(bytes(TensorType::kTL2, 8640, 3200), 5794176u);
-  CHECK_EQ(bytes(TensorType::kTL2_V2, 14336, 4096), 12277120u);
+  CHECK_EQ(bytes(TensorType::kTL2, 14336, 4096), 12277120u);
   CHECK_EQ(bytes(TensorType::kTL2, 4096, 14336), 12386336u);
   CHECK_EQ(bytes(TensorType::kIQ1_BN, 128, 3), (2u + 26) * 3);
   CHECK_EQ(bytes(TensorType::kIQ2_BN, 128, 3), (4u + 32) * 3);
@@ -283,7 +283,7 @@ TEST("impossible shapes have no size, and no shape overflows") {
   CHECK(none(static_cast<TensorType>(5), 256, 1));
   const uint64_t big = uint64_t{1} << 59;
   for (uint32_t id = 0; id < 200; ++id) {
-    if (bitnet::tensor_type_info(id) == nullptr) continue;
+    if (bitnet::find_format(id) == nullptr) continue;
     const auto type = static_cast<TensorType>(id);
     CHECK(none(type, ~uint64_t{0}, 2) && none(type, big * 2, big));
     CHECK(bitnet::tensor_bytes(type, big, 2).value_or(0) <= uint64_t{1} << 60);
@@ -292,7 +292,7 @@ TEST("impossible shapes have no size, and no shape overflows") {
 
 TEST("types have names and ids that match") {
   for (uint32_t id = 0; id < 400; ++id) {
-    const auto* info = bitnet::tensor_type_info(id);
+    const auto* info = bitnet::find_format(id);
     if (info == nullptr) continue;
     CHECK_EQ(static_cast<uint32_t>(info->type), id);
     CHECK(std::string(bitnet::tensor_type_name(info->type)) == info->name);
@@ -300,6 +300,33 @@ TEST("types have names and ids that match") {
   }
   CHECK(std::string(bitnet::tensor_type_name(TensorType::kI2_S)) == "I2_S");
   CHECK(std::string(bitnet::tensor_type_name(static_cast<TensorType>(999))) == "unknown");
+}
+
+TEST("every row of the list is found by its id and by its name, and none is there twice") {
+  for (const bitnet::Format* format : bitnet::all_formats()) {
+    CHECK(bitnet::find_format(format->type) == format);
+    CHECK(bitnet::find_format(format->name) == format);
+    CHECK(&bitnet::format_of(format->type) == format);
+  }
+  CHECK(bitnet::find_format("Q9_Z") == nullptr && bitnet::find_format(uint32_t{5}) == nullptr);
+  CHECK(bitnet::find_format(~uint32_t{0}) == nullptr);
+  CHECK_THROWS(bitnet::format_of(static_cast<TensorType>(5)), Error, "no tensor type has the id 5");
+}
+
+TEST("what is written can be read, and rows of any length find a type in the end") {
+  for (const bitnet::Format* format : bitnet::all_formats()) {
+    CHECK(!format->quantize || format->dequantize);
+    CHECK(!format->ternary || !format->dequantize);
+    if (!format->quantize) continue;
+    const bitnet::Format* type = format;
+    while (type->substitute) {
+      const bitnet::Format& next = bitnet::format_of(*type->substitute);
+      CHECK(next.quantize && next.block_elems < type->block_elems);
+      if (next.block_elems >= type->block_elems) break;
+      type = &next;
+    }
+    CHECK_EQ(type->block_elems, 1u);
+  }
 }
 
 TEST("all 65536 half floats convert exactly and back") {
@@ -528,13 +555,11 @@ TEST("TL2 unpacks random weights with and without columns left over for pairs") 
                              TlConfig{64, 256, 64, 96, 32}, TlConfig{320, 416, 160, 192, 32},
                              TlConfig{32, 288, 32, 96, 32}, TlConfig{128, 320, 64, 24, 32},
                              TlConfig{64, 384, 32, 192, 32}}) {
-    for (const TensorType type : {TensorType::kTL2, TensorType::kTL2_V2}) {
-      if (tl.cols % tl.BK % 32 != 0) continue;
-      Packed p(type, tl.rows, tl.cols, tl);
-      const Codes codes = random_codes(int64_t{tl.rows} * tl.cols, 3);
-      pack_tl2(p, codes, 0.25f);
-      check_unpacks(p, codes, 0.25f);
-    }
+    if (tl.cols % tl.BK % 32 != 0) continue;
+    Packed p(TensorType::kTL2, tl.rows, tl.cols, tl);
+    const Codes codes = random_codes(int64_t{tl.rows} * tl.cols, 3);
+    pack_tl2(p, codes, 0.25f);
+    check_unpacks(p, codes, 0.25f);
   }
 }
 
@@ -634,7 +659,7 @@ TEST("tile sizes are built in for the models of bitnet.cpp, and all of them fit"
   const std::pair<uint32_t, uint32_t> shapes[] = {
       {1536, 4096}, {1536, 1536}, {4096, 1536},  {3200, 8640},  {3200, 3200},
       {8640, 3200}, {4096, 4096}, {14336, 4096}, {4096, 14336}, {1024, 4096}};
-  for (const TensorType type : {TensorType::kTL1, TensorType::kTL2, TensorType::kTL2_V2}) {
+  for (const TensorType type : {TensorType::kTL1, TensorType::kTL2}) {
     for (const auto& [rows, cols] : shapes) {
       const TlConfig config = bitnet::builtin_tl_config(type, rows, cols);
       CHECK(config.rows == rows && config.cols == cols);

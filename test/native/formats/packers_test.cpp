@@ -205,7 +205,6 @@ std::vector<TernaryLayout> layouts_for(uint32_t rows, uint32_t cols) {
       for (const uint32_t bm : {32u, 64u}) {
         add(TensorType::kTL1, {rows, cols, BM, BK, bm});
         add(TensorType::kTL2, {rows, cols, BM, BK, bm});
-        add(TensorType::kTL2_V2, {rows, cols, BM, BK, bm});
       }
     }
   }
@@ -370,7 +369,6 @@ TEST("ranges may be as short as no two rows share a byte") {
   CHECK_EQ(granularity(TensorType::kI2_S, 31), 128);
   CHECK_EQ(granularity(TensorType::kTL1, 256), 1);
   CHECK_EQ(granularity(TensorType::kTL2, 256), 32);
-  CHECK_EQ(granularity(TensorType::kTL2_V2, 256), 32);
   CHECK_EQ(granularity(TensorType::kTQ1_0, 256), 1);
 }
 

@@ -309,7 +309,7 @@ TEST("type ids 39 and 42 are TL2 exactly where the bytes of the tensor say so") 
     return b.tensor("next", 0, {1}, zeros(4));
   };
   CHECK(parse(one("llama", 39, tl2)).tensors()[0].type == TensorType::kTL2);
-  CHECK(parse(one("llama", 42, tl2)).tensors()[0].type == TensorType::kTL2_V2);
+  CHECK(parse(one("llama", 42, tl2)).tensors()[0].type == TensorType::kTL2);
   CHECK_UNSUPPORTED(one("llama", 39, 768 * 256 / 32 * 17), "has type 39 (MXFP4)");
   CHECK_UNSUPPORTED(one("bitnet", 39, 768 * 256 / 32 * 17), "has type 39 (MXFP4)");
   CHECK_UNSUPPORTED(one("llama", 42, 768 * 256 / 4), "has type 42 (Q2_0)");

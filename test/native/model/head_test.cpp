@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "formats/dequantize.h"
+#include "formats/format.h"
 #include "formats/quantize.h"
 
 using namespace bitnet;
@@ -234,11 +235,13 @@ TEST("a head that is small, switched off or quantized has no copy and computes e
   CHECK(all == top);
 }
 
-TEST("block-quantized heads are the dot products of their weights, the same on every kernel") {
-  for (const TensorType type :
-       {TensorType::kQ8_0, TensorType::kQ6_K, TensorType::kQ5_0, TensorType::kQ4_0}) {
+TEST("heads of every type are the dot products of their weights, the same on every kernel") {
+  for (const Format* format : all_formats()) {
+    const TensorType type = format->type;
+    if (!format->quantize) continue;
     constexpr int64_t kFew = 1001;
-    const int64_t cols = type == TensorType::kQ6_K ? 1024 : 1024 + 32;  // half a group of columns
+    const int64_t cols = format->block_elems == 256 ? 1024 : 1024 + 32;  // half a group of columns
+    const double rounding = type == TensorType::kF16 ? 0x1p-11 : 0;  // of the input, as peers do
     Fixture f(type, cols, kFew);
     std::vector<float> row(cols), first;
     for (const Kernels* k : all_kernels()) {
@@ -255,7 +258,7 @@ TEST("block-quantized heads are the dot products of their weights, the same on e
           most = std::max(most, std::fabs(static_cast<double>(f.hidden[i])));
         }
         // Half a unit of the 14-bit input per weight, and float rounding.
-        CHECK_NEAR(out[r], sum, w * (most / kHeadRange * 0.51 + most * 1e-5));
+        CHECK_NEAR(out[r], sum, w * most * (0.51 / kHeadRange + 1e-5 + rounding));
       }
       if (first.empty()) first = out;
       if (std::strcmp(k->name, "scalar") != 0) CHECK(out == first);
