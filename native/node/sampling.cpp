@@ -1,8 +1,10 @@
 #include "node/sampling.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -35,9 +37,26 @@ void read_value(const bitnet::SamplingParameter& p, Napi::Value value, Whole& fi
   field = static_cast<Whole>(integer_of(value.Env(), value, p.name, p.least, p.most));
 }
 
+void read_value(const bitnet::SamplingParameter& p, Napi::Value value,
+                std::vector<std::string>& field) {
+  const auto fail = [&] {
+    throw to_js(value.Env(), ErrorCode::kUsage, std::string(p.name) + " must be a list of texts");
+  };
+  if (!value.IsArray()) fail();
+  const auto texts = value.As<Napi::Array>();
+  field.clear();
+  // One text too many is enough for the core to refuse the list.
+  const uint32_t n = std::min<uint32_t>(texts.Length(), bitnet::kMaxTexts + 1);
+  for (uint32_t i = 0; i < n; ++i) {
+    if (!texts.Get(i).IsString()) fail();
+    field.push_back(texts.Get(i).As<Napi::String>());
+  }
+}
+
 const char* kind_of(float) { return "real"; }
 const char* kind_of(int32_t) { return "whole"; }
 const char* kind_of(uint64_t) { return "whole"; }
+const char* kind_of(const std::vector<std::string>&) { return "texts"; }
 
 Napi::Value standard_of(Napi::Env env, float value) {
   // The shortest decimal that is this float: 0.95, not 0.949999988079071.
@@ -51,15 +70,22 @@ Napi::Value standard_of(Napi::Env env, float value) {
   return Napi::Number::New(env, decimal);
 }
 
-template <class Whole>
-Napi::Value standard_of(Napi::Env env, Whole value) {
+Napi::Value standard_of(Napi::Env env, int32_t value) { return Napi::Number::New(env, value); }
+
+Napi::Value standard_of(Napi::Env env, uint64_t value) {
   return Napi::Number::New(env, static_cast<double>(value));
+}
+
+Napi::Value standard_of(Napi::Env env, const std::vector<std::string>& texts) {
+  Napi::Array out = Napi::Array::New(env);
+  for (const std::string& text : texts) out.Set(out.Length(), js_string(env, text));
+  return out;
 }
 
 // The rows of kSamplingParameters.
 Napi::Value sampling_parameters(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const bitnet::SamplerParams defaults;
+  static const bitnet::SamplerParams defaults;
   Napi::Array out = Napi::Array::New(env);
   for (const bitnet::SamplingParameter& p : bitnet::kSamplingParameters) {
     Napi::Object row = Napi::Object::New(env);
@@ -71,13 +97,19 @@ Napi::Value sampling_parameters(const Napi::CallbackInfo& info) {
     row.Set("help", p.help);
     std::visit(
         [&](auto field) {
-          row.Set("kind", kind_of(defaults.*field));
-          row.Set("standard", standard_of(env, defaults.*field));
+          const auto& standard = defaults.*field;
+          row.Set("kind", kind_of(standard));
+          row.Set("standard", standard_of(env, standard));
         },
         p.field);
     out.Set(out.Length(), row);
   }
   return out;
+}
+
+Napi::Value check_sampling(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] { bitnet::check_sampling(sampling_of(options_arg(info, 0))); });
+  return info.Env().Undefined();
 }
 
 }  // namespace
@@ -96,6 +128,7 @@ bitnet::SamplerParams sampling_of(const Napi::Object& options) {
 
 void define_sampling(Napi::Env env, Napi::Object exports) {
   exports.Set("samplingParameters", Napi::Function::New<sampling_parameters>(env));
+  exports.Set("checkSampling", Napi::Function::New<check_sampling>(env));
 }
 
 }  // namespace addon

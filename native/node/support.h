@@ -114,7 +114,8 @@ inline int64_t integer_of(Napi::Env env, Napi::Value value, const char* what, do
     throw to_js(env, ErrorCode::kUsage,
                 std::string(what) + " must be a whole number from " +
                     std::to_string(static_cast<int64_t>(least)) + " to " +
-                    std::to_string(static_cast<int64_t>(most)));
+                    std::to_string(static_cast<int64_t>(most)) + ", but got " +
+                    value.ToString().Utf8Value());
   }
   return static_cast<int64_t>(number);
 }

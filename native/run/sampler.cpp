@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "tokenizer/tokenizer.h"
 
 namespace bitnet {
 namespace {
@@ -31,6 +32,13 @@ constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();  // of toke
   fail_usage(p.name, text, got);
 }
 
+[[noreturn]] void fail_texts(const SamplingParameter& p, const char* unit, double got) {
+  char text[160];
+  std::snprintf(text, sizeof text, "at most %zu texts of %.16g to %.16g bytes, but got %.16g %s",
+                kMaxTexts, p.least, p.most, got, unit);
+  throw Error(ErrorCode::kUsage, std::string(p.name) + " must be " + text);
+}
+
 void check_value(const SamplingParameter& p, float value) {  // NaN is no number
   if (value >= static_cast<float>(p.least) && value <= static_cast<float>(p.most)) return;
   fail_bounds(p, "a number", value);
@@ -42,13 +50,11 @@ void check_value(const SamplingParameter& p, int32_t value) {
 
 void check_value(const SamplingParameter&, uint64_t) {}  // the bounds are JavaScript's
 
-void check(const SamplerParams& params) {
-  for (const SamplingParameter& p : kSamplingParameters) {
-    std::visit([&](auto field) { check_value(p, params.*field); }, p.field);
-  }
-  for (const auto& [id, bias] : params.logit_bias) {
-    if (id < 0) fail_usage("logitBias", "given for token ids from 0 on", id);
-    if (std::isnan(bias)) fail_usage("logitBias", "a number or an infinity", bias);
+void check_value(const SamplingParameter& p, const std::vector<std::string>& texts) {
+  if (texts.size() > kMaxTexts) fail_texts(p, "texts", static_cast<double>(texts.size()));
+  for (const std::string& text : texts) {
+    const double size = static_cast<double>(text.size());
+    if (size < p.least || size > p.most) fail_texts(p, "bytes", size);
   }
 }
 
@@ -203,6 +209,24 @@ int64_t needs_of_top_p_and_min_p(const SamplerParams& p) {
 
 }  // namespace
 
+void check_sampling(const SamplerParams& params) {
+  for (const SamplingParameter& p : kSamplingParameters) {
+    std::visit([&](auto field) { check_value(p, params.*field); }, p.field);
+  }
+  for (const auto& [id, bias] : params.logit_bias) {
+    if (id < 0) fail_usage("logitBias", "given for token ids from 0 on", id);
+    if (std::isnan(bias)) fail_usage("logitBias", "a number or an infinity", bias);
+  }
+}
+
+TokenTexts token_texts_of(const Tokenizer& tokenizer) {
+  return {tokenizer.n_vocab(),
+          [&](int32_t id) {
+            return tokenizer.decode({&id, 1}, true);
+          },
+          [&](std::string_view text) { return tokenizer.encode(text, false, false); }};
+}
+
 const Sampler::Adjuster Sampler::kAdjusters[] = {
     {no_window, &Sampler::append_bias},
     {penalty_window, &Sampler::append_penalties},
@@ -214,8 +238,8 @@ const Sampler::Stage Sampler::kStages[] = {
     {needs_of_top_p_and_min_p, &Sampler::keep_top_p_and_min_p},
 };
 
-Sampler::Sampler(const SamplerParams& params) : params_(params) {
-  check(params_);
+Sampler::Sampler(const SamplerParams& params, const TokenTexts&) : params_(params) {
+  check_sampling(params_);
   uint64_t seed = params_.seed;
   for (uint64_t& word : state_) word = split_mix(seed);
   for (const Adjuster& adjuster : kAdjusters) window_ = std::max(window_, adjuster.window(params_));

@@ -4,7 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -31,8 +34,10 @@ struct SamplerParams {
 // addon, the library, the command line and docs/sampling.md have all of it from here.
 struct SamplingParameter {
   const char* name;  // in JavaScript
-  std::variant<float SamplerParams::*, int32_t SamplerParams::*, uint64_t SamplerParams::*> field;
-  double least, most;
+  std::variant<float SamplerParams::*, int32_t SamplerParams::*, uint64_t SamplerParams::*,
+               std::vector<std::string> SamplerParams::*>
+      field;
+  double least, most;   // of the number; of the bytes of each text
   const char* option;   // long option and its value on the command line; "": not a sampling option
   const char* aliases;  // other spellings of the option, separated by spaces
   const char* help;     // one line, without the default
@@ -41,6 +46,7 @@ struct SamplingParameter {
 constexpr double kMaxCount = 2147483647;        // of int32_t
 constexpr double kMaxWhole = 9007199254740991;  // 2^53 - 1: above, JavaScript loses whole numbers
 constexpr double kMaxReal = 1e6;                // more than any logit
+constexpr size_t kMaxTexts = 64;                // in a list of texts
 
 constexpr SamplingParameter kSamplingParameters[] = {
     {"temperature", &SamplerParams::temperature, -kMaxReal, kMaxReal, "--temp <t>", "--temperature",
@@ -66,6 +72,20 @@ constexpr SamplingParameter kSamplingParameters[] = {
      "log-probabilities of the n likeliest tokens with each sample"},
 };
 
+// Throws kUsage for a value outside of kSamplingParameters.
+void check_sampling(const SamplerParams& params);
+
+// What a parameter that is a text asks of the vocabulary.
+struct TokenTexts {
+  int32_t n = 0;                                                 // ids are below
+  std::function<std::string(int32_t)> text;                      // control tokens have theirs, too
+  std::function<std::vector<int32_t>(std::string_view)> encode;  // nothing is added to the text
+};
+
+class Tokenizer;
+// Refers to `tokenizer`.
+TokenTexts token_texts_of(const Tokenizer& tokenizer);
+
 struct TokenLogprob {
   int32_t id;
   float logprob;  // natural log of the softmax over the raw logits
@@ -79,8 +99,8 @@ struct Sample {
 
 class Sampler {
  public:
-  // Throws kUsage for a value outside of kSamplingParameters.
-  explicit Sampler(const SamplerParams& params);
+  // Throws kUsage as check_sampling() does. `texts` are used here only; none: texts name no token.
+  explicit Sampler(const SamplerParams& params, const TokenTexts& texts = {});
   // The prompt counts for the penalties too.
   void accept(int32_t id);
   void reset();  // forgets accepted tokens; the random stream goes on

@@ -118,7 +118,7 @@ std::span<const float> Session::logits_to_sample() {
 }
 
 void Session::set_sampling(const SamplerParams& params) {
-  Sampler sampler(params);
+  Sampler sampler(params, token_texts_of(model_->tokenizer));
   for (const int32_t id : tokens_) sampler.accept(id);
   sampler_ = std::move(sampler);
 }

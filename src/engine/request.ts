@@ -3,7 +3,7 @@
 import { randomInt } from "node:crypto";
 import { loadAddon, type NativeSampling, type NativeSamplingParameter } from "../native/addon.js";
 import { closest } from "../system/closest.js";
-import { BitnetError } from "../system/errors.js";
+import { BitnetError, converting } from "../system/errors.js";
 import { checkTokens, type Tokenizer } from "./tokenizer.js";
 
 export type Prompt = string | Int32Array | readonly number[];
@@ -118,17 +118,16 @@ function checkRequest(subject: string, options: TokenOptions, names: Readonly<Re
 
 /** USAGE naming the first sampling option that is out of its bounds. */
 function checkSampling(options: SamplingOptions): void {
-  for (const { name, kind, least, most } of listSamplingParameters()) {
-    const value = options[name];
-    if (value !== undefined) {
-      checkNumber(name, value, { min: least, max: most, integer: kind === "whole" });
-    }
-  }
+  converting(() => loadAddon().checkSampling(pickSampling(options)));
 }
 
 /** The sampling options among `options`, but for `logitBias`. */
 function pickSampling(options: SamplingOptions): Omit<NativeSampling, "logitBias"> {
-  return Object.fromEntries(listSamplingParameters().map(({ name }) => [name, options[name]]));
+  const sampling: Omit<NativeSampling, "logitBias"> = {};
+  for (const { name } of listSamplingParameters()) {
+    Object.assign(sampling, { [name]: options[name] });
+  }
+  return sampling;
 }
 
 /** USAGE naming the option if `value` is outside `range`. */

@@ -189,16 +189,14 @@ export interface NativeSampling {
 }
 
 /** A row of the core's table of sampling parameters (native/run/sampler.h). */
-export interface NativeSamplingParameter {
+export type NativeSamplingParameter = {
   name: Exclude<keyof NativeSampling, "logitBias">;
-  kind: "real" | "whole";
-  least: number;
+  least: number; // of a number; of the bytes of each text
   most: number;
-  standard: number; // the default
   option: string; // "--top-k <n>"; "": no sampling option of the command line
   aliases: string; // other spellings of it, separated by spaces
   help: string; // one line, without the default
-}
+} & ({ kind: "real" | "whole"; standard: number } | { kind: "texts"; standard: string[] }); // standard: the default
 
 export interface NativeTokenProb {
   id: number;
@@ -315,6 +313,8 @@ export interface NativeAddon {
   measureLimits(options: { kernel?: string; threads: number; bytes: number; seconds: number }): Promise<NativeLimits>;
   tuningParameters(): NativeTuningParameter[];
   samplingParameters(): NativeSamplingParameter[];
+  /** Throws USAGE, naming it, for a value that is out of its row's bounds or of another kind. */
+  checkSampling(options: NativeSampling): void;
   /** Times a ternary product on random weights, after a check against scalar (INTERNAL if it differs). */
   timeKernel(options: NativeKernelCase): Promise<NativeKernelTimes>;
 }
