@@ -31,12 +31,12 @@ class FileMap {
   const uint8_t* read(const uint8_t* begin, uint64_t n_bytes, uint8_t* buffer) const;
 
  private:
-  const uint8_t* data_ = nullptr;
-  uint64_t size_ = 0;
+  const uint8_t* data_ = nullptr;  // starts on a page; null after a move
+  uint64_t size_ = 0;              // bytes, of the file when it was opened
 #ifdef _WIN32
   void* mapping_ = nullptr;
 #else
-  int fd_ = -1;
+  int fd_ = -1;  // stays open for read()
 #endif
 };
 

@@ -30,7 +30,7 @@ bool spin_until(Done done, int64_t microseconds) {
   if (microseconds == 0) return done();
   const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
   do {
-    for (int i = 0; i < 64; ++i) {
+    for (int i = 0; i < 64; ++i) {  // the clock costs more than a look: read it once in 64
       if (done()) return true;
       pause_cpu();
     }
@@ -156,6 +156,9 @@ void ThreadPool::take_chunks(int thread) {
   done_.notify_one();
 }
 
+// The order of the stores is what makes this safe without a lock: a worker that wakes up late, with
+// the old job in mind, finds no chunks, then cursors with another job number, and only at last,
+// when everything else is in place, chunks to claim.
 void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context) {
   const uint32_t n_chunks = static_cast<uint32_t>((n + grain - 1) / grain);
   const uint32_t number = generation_.load() + 1;

@@ -50,7 +50,7 @@ class ThreadPool {
   }
 
  private:
-  using Function = void (*)(void*, int64_t, int64_t, int);
+  using Function = void (*)(void* context, int64_t begin, int64_t end, int thread);
   void run(int64_t n, int64_t grain, Function function, void* context);
   // The next chunk of a thread's part: job number << 32 | index. On a cache line of its own, as
   // each is written by one thread most of the time.
@@ -74,7 +74,7 @@ class ThreadPool {
   // caller waits; n_chunks_ also before, hence atomic.
   Function function_ = nullptr;
   void* context_ = nullptr;
-  int64_t n_ = 0, grain_ = 1;
+  int64_t n_ = 0, grain_ = 1;  // items; items of a chunk, the last may have fewer
   std::atomic<uint32_t> n_chunks_{0};
   std::atomic<bool> stop_{false};
   std::unique_ptr<Cursor[]> cursors_;  // [size()]

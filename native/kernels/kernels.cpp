@@ -58,22 +58,24 @@ bool request_tiles() {
 #endif
 }
 
+// A CPU's instructions count only if the OS saves their registers. Bits: CPUID leaf 1 (ecx), leaf 7
+// (ebx, ecx, edx), leaf 7.1 (eax); Intel SDM, volume 2, CPUID.
 uint32_t detect() {
   uint32_t a, b, c, d, features = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
   const bool osxsave = c & (1u << 27), fma = c & (1u << 12), f16c = c & (1u << 29);
   if (!osxsave) return 0;
-  const uint64_t saved =
-      xgetbv0();  // which registers the OS saves: 6 = xmm, ymm; 0xe6 adds zmm and masks
+  const uint64_t saved = xgetbv0();  // 6: xmm and ymm; 0xe6: also zmm and masks; 0x60000: tiles
   if ((saved & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
-  if ((b & (1u << 5)) && fma && f16c) features |= kCpuAvx2;
+  if ((b & (1u << 5)) && fma && f16c) features |= kCpuAvx2;                   // bit 5: AVX2
   const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
   if ((saved & 0xe6) == 0xe6 && (b & avx512) == avx512) {
     features |= kCpuAvx512;
-    if (c & (1u << 11)) features |= kCpuAvx512Vnni;
+    if (c & (1u << 11)) features |= kCpuAvx512Vnni;  // bit 11: AVX512_VNNI
   }
   const uint32_t amx = (1u << 24) | (1u << 25);  // TILE, INT8
   if ((saved & 0x60000) == 0x60000 && (d & amx) == amx && request_tiles()) features |= kCpuAmx;
+  // a: the last subleaf. Bit 4 of the next: AVX_VNNI.
   if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4))) features |= kCpuAvxVnni;
   return features;
 }
@@ -82,8 +84,8 @@ uint32_t detect() {
   uint32_t features = kCpuNeon;
 #if defined(__linux__)
   const unsigned long caps = getauxval(AT_HWCAP), caps2 = getauxval(AT_HWCAP2);
-  if (caps & (1ul << 20)) features |= kCpuDotprod;
-  if (caps2 & (1ul << 13)) features |= kCpuI8mm;
+  if (caps & (1ul << 20)) features |= kCpuDotprod;  // HWCAP_ASIMDDP
+  if (caps2 & (1ul << 13)) features |= kCpuI8mm;    // HWCAP2_I8MM
 #elif defined(__APPLE__)
   int value = 0;
   size_t size = sizeof value;
@@ -120,6 +122,8 @@ class SelfTest {
   }
 
  private:
+  // No multiples of any tile, block or group; more tokens than kFewTokens and tile_tokens, so that
+  // batches by panels are among what is tested. kStride: kCols rounded up to kActivationPad.
   static constexpr int kRows = 39, kCols = 424, kTokens = 23, kStride = 512;
 
   uint32_t next() { return (random_ = random_ * 1664525u + 1013904223u) >> 8; }
@@ -149,7 +153,7 @@ class SelfTest {
     return out;
   }
 
-  uint32_t random_ = 1;
+  uint32_t random_ = 1;  // of a linear congruential generator: the same test every time
   std::vector<uint8_t> codes_ = std::vector<uint8_t>(kRows * kCols);
   std::vector<float> x_ = std::vector<float>(kTokens * kCols);
   AlignedArray<uint8_t> scratch_{kMatmulScratch};

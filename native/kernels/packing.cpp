@@ -14,6 +14,7 @@ int64_t stride_of(int64_t cols) {
   return (cols + kActivationPad - 1) / kActivationPad * kActivationPad;
 }
 
+// One group of kLutRows rows, [kLutRows, stride] -> [stride / 4, kLutRows] bytes.
 void pack_pair_group(const uint8_t* codes, int64_t stride, uint8_t* out) {
   for (int64_t c = 0; c < stride; c += 4, out += kLutRows) {
     for (int64_t r = 0; r < kLutRows; ++r) {
@@ -23,6 +24,8 @@ void pack_pair_group(const uint8_t* codes, int64_t stride, uint8_t* out) {
   }
 }
 
+// One group, [kLutRows, stride] -> [stride / 24 rounded up, 5, kLutRows] bytes; the fifth are
+// signs.
 void pack_triple_group(const uint8_t* codes, int64_t stride, uint8_t* out) {
   for (int64_t first = 0; first < stride; first += 24, out += 5 * kLutRows) {
     std::memset(out, 0, 5 * kLutRows);
@@ -40,6 +43,7 @@ void pack_triple_group(const uint8_t* codes, int64_t stride, uint8_t* out) {
   }
 }
 
+// One row -> [stride / 320 rounded up, 64] bytes.
 void pack_trit_row(const uint8_t* codes, int64_t stride, uint8_t* out) {
   for (int64_t first = 0; first < stride; first += 320, out += 64) {
     for (int64_t m = 0; m < 64; ++m) {
@@ -81,9 +85,9 @@ void pack_rows(const Kernels& kernels, WeightLayout layout, const uint8_t* codes
     for (int64_t r = 0; r < n_rows; ++r) pack_i2_s_row(codes + r * cols, cols, out + r * row_bytes);
     return;
   }
-  std::vector<int64_t> index(static_cast<size_t>(cols));
+  std::vector<int64_t> index(static_cast<size_t>(cols));  // where each column goes
   for (int64_t c = 0; c < cols; ++c) index[c] = kernels.activation_index(c);
-  std::vector<uint8_t> ordered(static_cast<size_t>(kLutRows * stride));
+  std::vector<uint8_t> ordered(static_cast<size_t>(kLutRows * stride));  // [kLutRows, stride]
   for (int64_t first = 0; first < n_rows; first += kLutRows, out += kLutRows * row_bytes) {
     const int64_t n = n_rows - first < kLutRows ? n_rows - first : kLutRows;
     std::fill(ordered.begin(), ordered.end(), uint8_t{1});

@@ -33,7 +33,9 @@ struct PairCodes {
 };
 constexpr PairCodes kCodesOfPairs;
 
-// [sign << 4 | magnitude] -> the codes of a triple.
+// [sign << 4 | magnitude] -> the codes of a triple: of v = 9 t0 + 3 t1 + t2 with digits -1, 0 and
+// 1, v + 13 is the number that they make in base 3. Magnitudes 14 and 15 do not occur; + 27 and the
+// last % only keep their entries in bounds.
 struct TripleCodes {
   uint8_t codes[32][4] = {};
   constexpr TripleCodes() {
@@ -57,7 +59,7 @@ void unpack_pairs(const TernaryMatrix& w, int64_t row, int64_t stride, uint8_t* 
 void unpack_triples(const TernaryMatrix& w, int64_t row, int64_t stride, uint8_t* codes) {
   const uint8_t* packed = w.data + row / 32 * 32 * w.row_bytes + row % 32;
   for (int64_t c = 0; c < stride; c += 24, packed += 5 * 32) {
-    const unsigned signs = packed[4 * 32];
+    const unsigned signs = packed[4 * 32];  // bit 7 - i, moved to bit 4 of the index
     for (int i = 0; i < 8; ++i, codes += 3) {
       const unsigned byte = packed[i / 2 * 32], nibble = i % 2 ? byte & 15 : byte >> 4;
       __builtin_memcpy(codes, kCodesOfTriples.codes[(signs << i >> 3 & 16) | nibble], 4);

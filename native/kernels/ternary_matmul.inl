@@ -84,7 +84,9 @@ void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
     for (; row < end; ++row) gemv_rows<1>(w, x, out, row);
     return;
   }
-  const int64_t fit = kPanelScratch / x.stride;  // rows of a panel that the scratch can hold
+  // Rows of a panel: whole register tiles, as many as the scratch can hold. Tokens of a block: what
+  // block_bytes holds, but enough to make up for unpacking the panel again.
+  const int64_t fit = kPanelScratch / x.stride;
   const int64_t panel = fit >= kPanelRows ? kPanelRows : fit >= kTileRows ? kTileRows : 1;
   int64_t block = x.block_bytes / x.stride / kTileTokens * kTileTokens;
   if (block < 4 * kTileTokens) block = 4 * kTileTokens;

@@ -40,8 +40,8 @@ class Ahead {
   }
 
  private:
-  const uint8_t* p_;
-  int64_t part_;
+  const uint8_t* p_;  // what was not asked for yet
+  int64_t part_;      // bytes, whole lines, so that n_parts parts are at least n_bytes
 };
 
 // A result that nobody reads, which is computed nevertheless.

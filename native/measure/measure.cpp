@@ -24,8 +24,8 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// The highest rate of `work`, which returns how much it has done, over passes of about `pass`
-// seconds within `seconds`.
+// The highest rate of one call of `work`, which returns how much it has done, repeated for
+// `seconds`. The best and not the mean: whatever else the machine does can only make it slower.
 template <class Work>
 double best_rate(double seconds, Work&& work) {
   const Stopwatch total;
@@ -47,7 +47,7 @@ uint64_t read_memory(const uint8_t* p, int64_t n) {
   for (int64_t i = 0; i < part; i += 64) {
     for (int s = 0; s < kStreams; ++s) {
       const uint8_t* line = p + s * part + i;
-      __builtin_prefetch(line + 4096, 0, 3);
+      __builtin_prefetch(line + 4096, 0, 3);  // a page ahead; beyond the end it does nothing
       uint64_t words[8];
       std::memcpy(words, line, sizeof words);
       for (int w = 0; w < 8; ++w) sums[s][w] += words[w];
@@ -155,7 +155,7 @@ class RandomBatch {
   }
 
  private:
-  AlignedArray<uint8_t> tables_;
+  AlignedArray<uint8_t> tables_;  // [tokens, lut_table_bytes()], once they were asked for
   AlignedArray<int8_t> q_;
   AlignedArray<float> scales_;
   AlignedArray<int32_t> sums_;
@@ -203,9 +203,9 @@ class PackedCopies {
   }
 
  private:
-  int64_t copy_bytes_, n_copies_;
-  HugeArray memory_;
-  TernaryMatrix matrix_;
+  int64_t copy_bytes_, n_copies_;  // copy_bytes_: a multiple of a cache line
+  HugeArray memory_;               // [n_copies_, copy_bytes_]
+  TernaryMatrix matrix_;           // the first copy
 };
 
 // Compares with scalar on I2_S: rows spread over the matrix, the first and the last among them, as

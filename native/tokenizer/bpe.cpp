@@ -41,6 +41,7 @@ void append_byte_code(std::string& out, char byte) {
     append_utf8(out, code);
 }
 
+// "left right" of one merge. A left part may begin with the space itself, hence the search from 1.
 std::pair<std::string_view, std::string_view> split_merge(const GgufValue& merges, uint64_t rank,
                                                           const std::string& file) {
   const std::string_view merge = merges.string(rank);
@@ -51,7 +52,7 @@ std::pair<std::string_view, std::string_view> split_merge(const GgufValue& merge
   return {merge.substr(0, space), merge.substr(space + 1)};
 }
 
-// Where the search for a pair starts.
+// Where the search for a pair starts: its low bits, into which the upper ones are folded.
 size_t pair_hash(int32_t left, int32_t right) {
   const uint64_t key =
       static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);

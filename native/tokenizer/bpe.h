@@ -24,19 +24,20 @@ class BpeEncoder {
   void encode(std::string_view text, std::vector<int32_t>& out) const;
 
  private:
+  // A symbol is a token id, or beyond these an index of extra_symbols_.
   struct PairSlot {
-    int32_t left = -1, right = -1;  // -1: free
-    Merge merge;
+    int32_t left = -1, right = -1;  // symbols; -1: free
+    Merge merge;                    // key: the rank of the merge in the file
   };
   void read_merges(const GgufValue& merges, const std::string& file);
   void add_merge(const PairSlot& pair);
   Merge find_merge(int32_t left, int32_t right) const;
   void emit(int32_t symbol, std::vector<int32_t>& out) const;
 
-  const Vocabulary& vocabulary_;
+  const Vocabulary& vocabulary_;  // of the tokenizer that this belongs to
   PreTokenizer pre_;
   bool ignore_merges_;
-  std::array<int32_t, 256> byte_symbols_;
+  std::array<int32_t, 256> byte_symbols_;  // by byte: the symbol that merging starts from
   // Texts that are no tokens but occur in merges, which may lead on to a token: symbol n_vocab + i.
   std::vector<std::string> extra_symbols_;
   std::vector<PairSlot> pairs_;  // open addressing; a power of two, at most two thirds full

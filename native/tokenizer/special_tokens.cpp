@@ -37,6 +37,8 @@ int32_t SpecialTokens::match(std::string_view text, bool parse_special) const {
   return parse_special && (type == TokenType::kControl || type == TokenType::kUnknown) ? id : -1;
 }
 
+// One pass over the text per length, the longest first: each cuts the tokens of that length out of
+// the plain fragments that the passes before have left. `starts` is walked along with them.
 std::vector<Fragment> SpecialTokens::split(std::string_view text, bool parse_special) const {
   std::vector<Fragment> fragments;
   if (!text.empty()) fragments.push_back({text, -1});

@@ -24,16 +24,17 @@ class SpecialTokens {
   std::vector<Fragment> split(std::string_view text, bool parse_special) const;
 
  private:
+  // What may be a special token, so that most of a text need not be looked up.
   struct Set {
     std::array<bool, 256> starts{};  // by first byte
-    std::vector<size_t> lengths;     // descending
+    std::vector<size_t> lengths;     // in bytes, of all texts; descending, each once
     void add(std::string_view text);
     void finish();
   };
   int32_t match(std::string_view text, bool parse_special) const;
 
   const Vocabulary& vocabulary_;
-  Set user_defined_, all_;
+  Set user_defined_, all_;  // without and with parse_special
 };
 
 }  // namespace bitnet

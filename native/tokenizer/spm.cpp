@@ -10,6 +10,8 @@ namespace bitnet {
 namespace {
 
 // Ascending by descending score. NaN counts as the lowest score; the result is never kNoMerge.
+// The bits of floats of one sign order like integers: negative ones, larger the further from zero,
+// stay as they are behind the positive ones, which are turned around.
 uint32_t key_of_score(float score) {
   if (std::isnan(score)) score = -INFINITY;
   const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);  // + 0: no negative zero

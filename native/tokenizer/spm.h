@@ -29,8 +29,8 @@ class SpmEncoder {
   void emit(std::string_view character, std::vector<int32_t>& out) const;
 
   const Vocabulary& vocabulary_;
-  std::vector<uint32_t> keys_;  // by token; the higher the score, the lower the key
-  std::array<int32_t, 256> byte_tokens_;
+  std::vector<uint32_t> keys_;            // by token; the higher the score, the lower the key
+  std::array<int32_t, 256> byte_tokens_;  // by byte: its token <0x..>, -1 if there is none
   bool words_are_apart_;  // no token reaches into a second word, so each is merged on its own
 };
 

@@ -54,8 +54,9 @@ struct Tokenizer::Impl {
   SpecialTokens special_tokens;
   std::optional<BpeEncoder> bpe;  // one of the two
   std::optional<SpmEncoder> spm;
-  std::string pre;
-  bool add_bos, add_eos, add_space_prefix;
+  std::string pre;        // the name of the pre-tokenizer in use
+  bool add_bos, add_eos;  // as the file asks for, and has the token
+  bool add_space_prefix;  // SPM: a text is encoded as if it began with a space
 };
 
 Tokenizer::Impl::Impl(const Gguf& gguf, const TokenizerOptions& options)

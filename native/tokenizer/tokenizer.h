@@ -73,7 +73,7 @@ class StreamDecoder {
   const Tokenizer& tokenizer_;
   bool special_;
   bool at_start_ = true;  // SPM: the first piece loses its leading space
-  std::string held_;
+  std::string held_;      // bytes of a character that is not whole yet, at most 3
 };
 
 }  // namespace bitnet

@@ -7,10 +7,12 @@
 namespace bitnet {
 namespace {
 
+// Runs of characters with the same classes: first code << 8 | classes, ascending.
 constexpr uint32_t kRuns[] = {
 #include "tokenizer/unicode_tables.inc"
 };
 
+// Of the last run that begins at or before the code; 0xFF is above all classes.
 constexpr uint32_t classes_by_search(uint32_t code) {
   const uint32_t key = code << 8 | 0xFF;
   return *(std::upper_bound(std::begin(kRuns), std::end(kRuns), key) - 1) & 0xFF;

@@ -22,14 +22,16 @@ constexpr std::string_view kEndOfTurn[] = {
 constexpr std::string_view kEndOfMessage = "<|eom_id|>";
 constexpr std::string_view kEndOfText = "<|end_of_text|>";
 
+// The first 8 bytes, the rest 0.
 uint64_t head_of(std::string_view text) {
   uint64_t head = 0;
   std::memcpy(&head, text.data(), std::min<size_t>(text.size(), 8));
   return head;
 }
 
+// 8 bytes at a time: multiplied, and the good upper bits of the product folded into the lower.
 uint64_t hash_text(std::string_view text) {
-  constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;
+  constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;  // odd, 2^64 / golden ratio
   uint64_t hash = text.size();
   while (!text.empty()) {
     hash = (hash ^ head_of(text)) * kMultiplier;
@@ -130,7 +132,9 @@ void Vocabulary::read_texts(const Gguf& gguf) {
   }
 }
 
-// The slot that has `text`, or the free one where it belongs. Fills in `wanted`, except its id.
+// The slot that has `text`, or the free one where it belongs. Fills in `wanted`, except its id. The
+// place comes from the upper half of the hash, the tag from the lower, so that the tag still tells
+// apart what shares a place. Up to 8 bytes, head and length in the slot are the whole text.
 size_t Vocabulary::find_slot(std::string_view text, Slot& wanted) const {
   const uint64_t hash = hash_text(text);
   wanted = {head_of(text), static_cast<uint32_t>(hash << 8 | std::min<size_t>(text.size(), 255)),

@@ -65,14 +65,14 @@ class Vocabulary {
   void find_eog();
 
   Model model_;
-  std::string model_name_;
-  std::vector<std::string_view> texts_;
-  std::vector<TokenType> types_;
-  std::vector<Slot> slots_;  // a power of two, at most half full
-  size_t longest_ = 0;
-  bool unique_ = true;  // no two texts are equal
+  std::string model_name_;               // tokenizer.ggml.model, as the file has it
+  std::vector<std::string_view> texts_;  // [n_vocab], in the mapped file
+  std::vector<TokenType> types_;         // [n_vocab]; kNormal where the file says nothing we know
+  std::vector<Slot> slots_;              // a power of two, at most half full
+  size_t longest_ = 0;                   // bytes
+  bool unique_ = true;                   // no two texts are equal
   SpecialIds special_;
-  std::vector<int32_t> eog_;
+  std::vector<int32_t> eog_;  // end a generation; ascending
 };
 
 // The array under `key` with elements of a kind, or nullptr if the file has none.
