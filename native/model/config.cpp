@@ -34,7 +34,11 @@ int64_t bounded(const Gguf& gguf, const std::string& key, int64_t value, int64_t
 }
 
 // An error names at most this much of a text that a file holds.
-std::string quoted(std::string_view text) { return "'" + std::string(text.substr(0, 64)) + "'"; }
+std::string quoted(std::string_view text) {
+  std::string out = "'";
+  out += text.substr(0, 64);
+  return out += "'";
+}
 
 const Family& require_family(const Gguf& gguf) {
   const std::string_view name = gguf.require_string("general.architecture");

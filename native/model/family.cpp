@@ -150,6 +150,13 @@ const char* activation_name(Activation activation) {
   return kNames[static_cast<int>(activation)];
 }
 
+const char* norm_name(bool Norms::*kind) {
+  if (kind == &Norms::pre) return "pre";
+  if (kind == &Norms::sub) return "sub";
+  if (kind == &Norms::qk) return "qk";
+  return kind == &Norms::post ? "post" : "input";
+}
+
 const char* extent_name(Extent extent) {
   constexpr const char* kNames[] = {"one", "hidden", "ffn", "query", "keyValue", "head"};
   return kNames[static_cast<int>(extent)];

@@ -73,7 +73,9 @@ std::string list_runnable();
 // The tensors of a layer, in the order in which files are written.
 std::vector<LayerTensor> layer_tensors(const Family& family);
 
+// Names for JavaScript.
 const char* activation_name(Activation activation);
+const char* norm_name(bool Norms::*kind);
 const char* extent_name(Extent extent);
 
 }  // namespace bitnet

@@ -5,6 +5,7 @@
 
 #include "node/bench.h"
 #include "node/convert.h"
+#include "node/family.h"
 #include "node/gguf.h"
 #include "node/machine.h"
 #include "node/model.h"
@@ -17,6 +18,7 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   addon::define_bench(env, exports);
   addon::define_convert(env, exports);
+  addon::define_family(env, exports);
   addon::define_gguf(env, exports);
   addon::define_machine(env, exports);
   addon::define_model(env, exports);

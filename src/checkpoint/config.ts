@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BitnetError } from "../system/errors.js";
-import { readJson } from "./checkpoint.js";
+import { readJson, readOptionalJson } from "./checkpoint.js";
 
 export interface ModelConfig {
   path: string;
@@ -24,8 +24,8 @@ export interface ModelConfig {
   tiedEmbeddings: boolean;
   /** Of quantization_config with quant_method "bitnet". */
   quantization?: { linearClass: string; mode: string };
-  /** quantization_config says bitnet, or the model type or class is one of ternary weights. */
-  ternary: boolean;
+  /** Of a text embedding model, how it pools: 1 mean, 2 first token, 3 last token; undefined for one with a head. */
+  pooling?: number;
   bosTokenId?: number;
   eosTokenId?: number;
   padTokenId?: number;
@@ -33,15 +33,27 @@ export interface ModelConfig {
 
 type Json = Record<string, unknown>;
 
-const ternaryClasses = new Set(["BitnetForCausalLM", "BitNetForCausalLM"]);
-
 /** Reads `directory`/config.json. Throws NOT_FOUND, BAD_FILE naming the key, UNSUPPORTED. */
 export async function readModelConfig(directory: string): Promise<ModelConfig> {
   const path = join(directory, "config.json");
   if (!existsSync(path)) {
     throw new BitnetError("NOT_FOUND", `${path} is missing: expected a directory with a Hugging Face checkpoint`);
   }
-  return parseModelConfig(await readJson(path), path);
+  const config = parseModelConfig(await readJson(path), path);
+  return { ...config, pooling: await readPooling(directory, config) };
+}
+
+/** sentence-transformers keeps it beside config.json, and pools by the mean unless it says otherwise. */
+async function readPooling(directory: string, { architectures }: ModelConfig): Promise<number | undefined> {
+  const pooling = await readOptionalJson(join(directory, "1_Pooling", "config.json"));
+  const hasHead = architectures.some((name) => name.endsWith("ForCausalLM"));
+  if (pooling === undefined && hasHead && !existsSync(join(directory, "modules.json"))) {
+    return undefined;
+  }
+  if (pooling?.pooling_mode_lasttoken === true) {
+    return 3;
+  }
+  return pooling?.pooling_mode_cls_token === true ? 2 : 1;
 }
 
 export function parseModelConfig(json: Json, path: string): ModelConfig {
@@ -49,13 +61,10 @@ export function parseModelConfig(json: Json, path: string): ModelConfig {
   const optionalSize = (key: string): number | undefined =>
     json[key] === undefined || json[key] === null ? undefined : size(key);
   const [hiddenSize, heads] = [size("hidden_size"), size("num_attention_heads")];
-  const architectures = Array.isArray(json.architectures) ? json.architectures.map(String) : [];
-  const modelType = String(json.model_type ?? "");
-  const quantization = quantizationOf(json.quantization_config, path);
   const config: ModelConfig = {
     path,
-    architectures,
-    modelType,
+    architectures: Array.isArray(json.architectures) ? json.architectures.map(String) : [],
+    modelType: String(json.model_type ?? ""),
     hiddenAct: String(json.hidden_act ?? json.hidden_activation ?? "silu"),
     hiddenSize,
     intermediateSize: size("intermediate_size"),
@@ -68,9 +77,7 @@ export function parseModelConfig(json: Json, path: string): ModelConfig {
     normEpsilon: requireNumber(json.rms_norm_eps ?? json.norm_eps ?? 1e-5, "rms_norm_eps", path),
     ...ropeOf(json, path),
     tiedEmbeddings: json.tie_word_embeddings === true,
-    quantization,
-    ternary:
-      quantization !== undefined || modelType === "bitnet" || architectures.some((name) => ternaryClasses.has(name)),
+    quantization: quantizationOf(json.quantization_config, path),
     bosTokenId: firstId(json.bos_token_id),
     eosTokenId: firstId(json.eos_token_id),
     padTokenId: firstId(json.pad_token_id),

@@ -1,19 +1,12 @@
-// The model families: which GGUF architecture a checkpoint becomes, what its tensors are called there, how they change.
+// From the names of a Hugging Face checkpoint to those of a GGUF file: which family its class is, what its tensors are
+// called there and how they change. What a family has is the core's table, see gguf/families.ts.
 
+import { findFamily, listFamilies } from "../gguf/families.js";
 import type { MetadataEntry } from "../gguf/writer.js";
 import { f32, string, u32 } from "../gguf/writer.js";
+import type { NativeExtent, NativeFamily } from "../native/addon.js";
 import { BitnetError } from "../system/errors.js";
 import type { ModelConfig } from "./config.js";
-
-export type Architecture = "bitnet" | "bitnet-b1.58" | "llama" | "qwen3" | "gemma3";
-
-export interface Family {
-  architecture: Architecture;
-  /** Query and key rows are reordered for NORM RoPE. */
-  permuted: boolean;
-  /** Text embedding models: pooled, without a head. */
-  embedding: boolean;
-}
 
 export type TensorRole = "embedding" | "head" | "linear" | "norm" | "bias";
 
@@ -29,61 +22,101 @@ export interface ExpectedTensor {
   add: number;
 }
 
-const families: Record<Architecture, Family> = {
-  bitnet: { architecture: "bitnet", permuted: false, embedding: false },
-  "bitnet-b1.58": { architecture: "bitnet-b1.58", permuted: false, embedding: false },
-  llama: { architecture: "llama", permuted: true, embedding: false },
-  qwen3: { architecture: "qwen3", permuted: false, embedding: true },
-  gemma3: { architecture: "gemma3", permuted: false, embedding: true },
+/** What the checkpoints of a family have that its GGUF files do not show. */
+export interface CheckpointRules {
+  /** model_type in config.json, where it says more than the class. */
+  modelType?: string;
+  /** Classes in config.json. */
+  classes: string[];
+  /** Names of a layer's tensors that mean something else here. */
+  layerNames?: Record<string, string>;
+  /** Added to the norms of the family: its checkpoints store w - 1. */
+  normOffset?: number;
+  /** Where config.json has no max_position_embeddings. */
+  contextLength?: number;
+  /** Whether the SentencePiece tokenizer puts a space first, whatever its files say. */
+  addSpacePrefix?: boolean;
+  /** The token that ends each text of a text embedding model, whatever its files say. */
+  pooledEnd?: string;
+}
+
+const llamaClasses = ["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM"];
+const bitnetClasses = ["BitnetForCausalLM", "BitNetForCausalLM"]; // old and new names are used for both graphs
+const contextOfEmbeddings = 32768;
+
+const checkpointRules: Record<string, CheckpointRules> = {
+  bitnet: { classes: bitnetClasses },
+  "bitnet-b1.58": { classes: bitnetClasses },
+  llama: { classes: llamaClasses },
+  qwen3: { modelType: "qwen3", classes: [], contextLength: contextOfEmbeddings, pooledEnd: "<|endoftext|>" },
+  gemma3: {
+    modelType: "gemma3_text",
+    classes: [],
+    layerNames: {
+      post_attention_layernorm: "post_attention_norm",
+      pre_feedforward_layernorm: "ffn_norm",
+      post_feedforward_layernorm: "post_ffw_norm",
+    },
+    normOffset: 1,
+    contextLength: contextOfEmbeddings,
+    addSpacePrefix: false,
+  },
 };
 
-export function familyOf(architecture: Architecture): Family {
-  return families[architecture];
+/** The rules of a family's checkpoints; of a family that has none, no rule. */
+export function rulesOf({ architecture }: NativeFamily): CheckpointRules {
+  return checkpointRules[architecture] ?? { classes: [] };
 }
 
-export const architectures = Object.keys(families) as Architecture[];
+// hidden_act in config.json.
+const hiddenActs: Record<NativeFamily["activation"], string> = {
+  silu: "silu",
+  relu2: "relu2",
+  gelu_tanh: "gelu_pytorch_tanh",
+};
 
-const llamaClasses = new Set(["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM"]);
-const bitnetClasses = new Set(["BitnetForCausalLM", "BitNetForCausalLM"]);
-
-/** Chooses by class, and between the two bitnet graphs by the activation: old and new names are used for both. */
-export function chooseFamily(config: ModelConfig): Family {
-  const architecture = architectureOf(config);
-  const expected = {
-    llama: "silu",
-    bitnet: "silu",
-    "bitnet-b1.58": "relu2",
-    qwen3: "silu",
-    gemma3: "gelu_pytorch_tanh",
-  };
-  if (config.hiddenAct !== expected[architecture]) {
+/** Chooses by the model type or the class, and among the families of one class by the activation. */
+export function chooseFamily(config: ModelConfig): NativeFamily {
+  const families = familiesOfClass(config);
+  const family = families.find(({ activation }) => hiddenActs[activation] === config.hiddenAct);
+  if (family === undefined) {
+    const expected = families.map(({ activation }) => JSON.stringify(hiddenActs[activation])).join(" or ");
     throw new BitnetError(
       "UNSUPPORTED",
-      `${config.path}: hidden_act is ${JSON.stringify(config.hiddenAct)}; ${JSON.stringify(expected[architecture])} expected for this model class`,
+      `${config.path}: hidden_act is ${JSON.stringify(config.hiddenAct)}; ${expected} expected for this model class`,
     );
   }
-  return families[architecture];
+  return family;
 }
 
-function architectureOf(config: ModelConfig): Architecture {
-  const [name] = config.architectures;
-  if (config.modelType === "qwen3") {
-    return "qwen3";
+function familiesOfClass(config: ModelConfig): NativeFamily[] {
+  const name = config.architectures[0] ?? "";
+  const has = (test: (rules: CheckpointRules) => boolean) => listFamilies().filter((family) => test(rulesOf(family)));
+  const byType = has(({ modelType }) => modelType !== undefined && modelType === config.modelType);
+  const found = byType.length > 0 ? byType : has(({ classes }) => classes.includes(name));
+  if (found.length === 0) {
+    throw new BitnetError(
+      "UNSUPPORTED",
+      `${config.path}: model class ${name || "(none)"} of type ${config.modelType || "(none)"} is not supported`,
+      { hint: `supported: ${listSupported()}` },
+    );
   }
-  if (config.modelType === "gemma3_text") {
-    return "gemma3";
-  }
-  if (name !== undefined && bitnetClasses.has(name)) {
-    return config.hiddenAct === "silu" ? "bitnet" : "bitnet-b1.58";
-  }
-  if (name !== undefined && llamaClasses.has(name)) {
-    return "llama";
-  }
-  throw new BitnetError(
-    "UNSUPPORTED",
-    `${config.path}: model class ${name ?? "(none)"} of type ${config.modelType || "(none)"} is not supported`,
-    { hint: `supported: ${[...bitnetClasses, ...llamaClasses].join(", ")}, and the types qwen3 and gemma3_text` },
+  return found;
+}
+
+function listSupported(): string {
+  const rules = Object.values(checkpointRules);
+  const classes = new Set(rules.flatMap((rule) => rule.classes));
+  return `${[...classes].join(", ")}, and the types ${rules.flatMap(({ modelType }) => modelType ?? []).join(" and ")}`;
+}
+
+/** Whether config.json says that the weights are ternary, by its quantization or by the model's type or class. */
+export function saysTernary({ quantization, modelType, architectures }: ModelConfig): boolean {
+  const byClass = Object.entries(checkpointRules).some(
+    ([architecture, { classes }]) =>
+      findFamily(architecture)?.ternary === true && architectures.some((name) => classes.includes(name)),
   );
+  return quantization !== undefined || modelType === "bitnet" || byClass;
 }
 
 // Hugging Face's name within a layer, without ".weight" -> GGUF's.
@@ -114,108 +147,88 @@ const layerNames: Record<string, string> = {
   "mlp.down_proj.norm": "ffn_down_norm_in",
 };
 
-const gemmaNames: Record<string, string> = {
-  post_attention_layernorm: "post_attention_norm",
-  pre_feedforward_layernorm: "ffn_norm",
-  post_feedforward_layernorm: "post_ffw_norm",
-};
-
 // Buffers that some exports contain; they follow from config.json.
 const dropped = /\.(attention\.masked_bias|attention\.bias|rotary_emb\.inv_freq)$/;
 
 /** The GGUF name of a checkpoint's tensor; null: it is not needed; undefined: unknown. */
-export function mapTensorName(family: Family, name: string): string | null | undefined {
+export function mapTensorName(family: NativeFamily, name: string): string | null | undefined {
   if (dropped.test(name)) {
     return null;
   }
   const plain = name.replace(/^model\./, "");
-  if (plain === "lm_head.weight") {
-    return family.embedding ? null : "output.weight";
-  }
-  const top = { "embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight" }[plain];
+  const top = {
+    "embed_tokens.weight": "token_embd.weight",
+    "norm.weight": "output_norm.weight",
+    "lm_head.weight": "output.weight",
+  }[plain];
   if (top !== undefined) {
     return top;
   }
   const match = /^layers\.(\d{1,4})\.(.+)\.(weight|bias)$/.exec(plain);
   const key = match?.[2] ?? "";
-  const names = family.architecture === "gemma3" ? { ...layerNames, ...gemmaNames } : layerNames;
+  const names = { ...layerNames, ...rulesOf(family).layerNames };
   return Object.hasOwn(names, key) ? `blk.${match?.[1]}.${names[key]}.${match?.[3]}` : undefined;
 }
 
+/** How pooled text embeddings are made, of a family that knows them: pooling_type; undefined: it is no such model. */
+export function poolingOf(family: NativeFamily, config: ModelConfig): number | undefined {
+  return family.pooled ? config.pooling : undefined;
+}
+
 /** Every tensor that a model of this family and size has, in the order of the output. */
-export function listExpectedTensors(family: Family, config: ModelConfig): ExpectedTensor[] {
+export function listExpectedTensors(family: NativeFamily, config: ModelConfig): ExpectedTensor[] {
   const { hiddenSize, vocabSize } = config;
-  const norms = family.architecture === "gemma3" ? 1 : 0; // this family stores w - 1
   const tensors = [
     tensor("token_embd.weight", "embedding", [vocabSize, hiddenSize]),
     ...Array.from({ length: config.layers }, (_, layer) => listLayerTensors(family, config, `blk.${layer}.`)).flat(),
-    tensor("output_norm.weight", "norm", [hiddenSize], { add: norms }),
+    tensor("output_norm.weight", "norm", [hiddenSize], { add: rulesOf(family).normOffset }),
   ];
-  if (!family.embedding && !config.tiedEmbeddings) {
+  if (poolingOf(family, config) === undefined && !config.tiedEmbeddings) {
     // Some untied checkpoints have no head of their own after all; readers then take the embedding.
     tensors.push(tensor("output.weight", "head", [vocabSize, hiddenSize], { optional: true }));
   }
   return tensors;
 }
 
-function listLayerTensors(family: Family, config: ModelConfig, prefix: string): ExpectedTensor[] {
-  const { hiddenSize: hidden, intermediateSize: ffn, heads, kvHeads, headDim } = config;
-  const [width, kvWidth] = [heads * headDim, kvHeads * headDim];
-  const add = family.architecture === "gemma3" ? 1 : 0;
-  const norm = (name: string, n: number, shift = add) => tensor(`${prefix}${name}.weight`, "norm", [n], { add: shift });
-  const linear = (name: string, rows: number, cols: number, ropeHeads = 0) => [
-    tensor(`${prefix}${name}.weight`, "linear", [rows, cols], { ropeHeads }),
-    tensor(`${prefix}${name}.bias`, "bias", [rows], { ropeHeads, optional: true }),
-  ];
-  const permuted = (n: number) => (family.permuted ? n : 0);
-  const subNorms = family.architecture === "bitnet" || family.architecture === "bitnet-b1.58";
-  return [
-    norm("attn_norm", hidden),
-    norm("ffn_norm", hidden),
-    ...(subNorms ? [norm("attn_sub_norm", width), norm("ffn_sub_norm", ffn)] : []),
-    ...(family.architecture === "gemma3" ? [norm("post_attention_norm", hidden), norm("post_ffw_norm", hidden)] : []),
-    ...(family.embedding
-      ? [norm("attn_q_norm", headDim), norm("attn_k_norm", headDim), ...inputNorms(norm, config)]
-      : []),
-    ...linear("attn_q", width, hidden, permuted(heads)),
-    ...linear("attn_k", kvWidth, hidden, permuted(kvHeads)),
-    ...linear("attn_v", kvWidth, hidden),
-    ...linear("attn_output", hidden, width),
-    ...linear("ffn_gate", ffn, hidden),
-    ...linear("ffn_up", ffn, hidden),
-    ...linear("ffn_down", hidden, ffn),
-  ];
+function listLayerTensors(family: NativeFamily, config: ModelConfig, prefix: string): ExpectedTensor[] {
+  const { normOffset } = rulesOf(family);
+  return family.tensors.flatMap(({ name, role, norm, rows, cols, optional, rotated }): ExpectedTensor[] => {
+    const [n, width] = [sizeOf(config, rows), sizeOf(config, cols)];
+    if (role === "norm") {
+      const add = norm === "input" ? 0 : normOffset; // those before a projection are stored as they are
+      return [tensor(`${prefix}${name}.weight`, "norm", [width], { optional, add })];
+    }
+    const ropeHeads = rotated && family.ropePairs === "neighbours" ? n / config.headDim : 0;
+    return [
+      tensor(`${prefix}${name}.weight`, "linear", [n, width], { optional, ropeHeads }),
+      tensor(`${prefix}${name}.bias`, "bias", [n], { optional: true, ropeHeads }),
+    ];
+  });
 }
 
-/** The norm inside each linear layer of the embedding models; optional, as plain Qwen3 and Gemma have none. */
-function inputNorms(
-  norm: (name: string, n: number, add: number) => ExpectedTensor,
-  config: ModelConfig,
-): ExpectedTensor[] {
-  const { hiddenSize: hidden, intermediateSize: ffn } = config;
-  const width = config.heads * config.headDim;
-  const sizes = {
-    attn_q: hidden,
-    attn_k: hidden,
-    attn_v: hidden,
-    attn_output: width,
-    ffn_gate: hidden,
-    ffn_up: hidden,
-    ffn_down: ffn,
-  };
-  return Object.entries(sizes).map(([name, n]) => ({ ...norm(`${name}_norm_in`, n, 0), optional: true }));
+function sizeOf(config: ModelConfig, extent: NativeExtent): number {
+  const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = config;
+  return {
+    one: 1,
+    hidden: hiddenSize,
+    ffn: intermediateSize,
+    query: heads * headDim,
+    keyValue: kvHeads * headDim,
+    head: headDim,
+  }[extent];
 }
 
 function tensor(name: string, role: TensorRole, shape: number[], rest: Partial<ExpectedTensor> = {}): ExpectedTensor {
-  return { name, role, shape, optional: false, ropeHeads: 0, add: 0, ...rest };
+  const { optional = false, ropeHeads = 0, add = 0 } = rest;
+  return { name, role, shape, optional, ropeHeads, add };
 }
 
 /** The model's own metadata, in the order of bitnet.cpp's files. */
-export function listModelMetadata(family: Family, config: ModelConfig): MetadataEntry[] {
+export function listModelMetadata(family: NativeFamily, config: ModelConfig): MetadataEntry[] {
   const a = family.architecture;
   const entries = [
     u32(`${a}.vocab_size`, config.vocabSize),
-    u32(`${a}.context_length`, config.contextLength ?? (family.embedding ? 32768 : undefined)),
+    u32(`${a}.context_length`, config.contextLength ?? rulesOf(family).contextLength),
     u32(`${a}.embedding_length`, config.hiddenSize),
     u32(`${a}.block_count`, config.layers),
     u32(`${a}.feed_forward_length`, config.intermediateSize),
@@ -225,10 +238,14 @@ export function listModelMetadata(family: Family, config: ModelConfig): Metadata
     f32(`${a}.attention.layer_norm_rms_epsilon`, config.normEpsilon),
     f32(`${a}.rope.freq_base`, config.ropeTheta),
   ];
-  if (family.embedding || config.headDim * config.heads !== config.hiddenSize) {
+  // Norms of each head are what makes the head size a number of its own.
+  const normsHeads = family.tensors.some(({ norm }) => norm === "qk");
+  if (normsHeads || config.headDim * config.heads !== config.hiddenSize) {
     entries.push(u32(`${a}.attention.key_length`, config.headDim), u32(`${a}.attention.value_length`, config.headDim));
   }
-  return [...entries, ...ropeScaling(a, config)].filter((entry) => entry !== undefined);
+  return [...entries, ...ropeScaling(a, config), u32(`${a}.pooling_type`, poolingOf(family, config))].filter(
+    (entry) => entry !== undefined,
+  );
 }
 
 function ropeScaling(architecture: string, config: ModelConfig): (MetadataEntry | undefined)[] {

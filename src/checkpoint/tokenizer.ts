@@ -23,7 +23,10 @@ export interface TokenizerOptions {
   vocabSize?: number;
   /** Of config.json, where the tokenizer's own files name none. */
   ids?: { bosTokenId?: number; eosTokenId?: number; padTokenId?: number };
-  architecture?: string;
+  /** The token that ends every text, whatever the tokenizer's own files say. */
+  end?: string;
+  /** Whether a SentencePiece tokenizer puts a space first, whatever its own files say. */
+  addSpacePrefix?: boolean;
   /** Pre-tokenizer to write instead of the one that is found. */
   pre?: string;
 }
@@ -129,9 +132,8 @@ async function specialEntries(
     return [found >= 0 ? found : undefined, ...fallbacks].find((id) => id !== undefined && id < size);
   };
   const { special } = vocabulary;
-  const { ids = {}, architecture } = options;
-  const pooledQwen = architecture === "qwen3"; // bitnet-embedding-0.6b ends its texts with this token, whatever eos is
-  const endOfText = pooledQwen ? vocabulary.tokens.indexOf("<|endoftext|>") : -1;
+  const { ids = {}, end } = options;
+  const endOfText = end === undefined ? -1 : vocabulary.tokens.indexOf(end);
   const flag = (key: string) => (typeof config[key] === "boolean" ? (config[key] as boolean) : undefined);
   const spm = vocabulary.model === "llama";
   return [
@@ -144,7 +146,7 @@ async function specialEntries(
     spm
       ? bool(
           "tokenizer.ggml.add_space_prefix",
-          architecture === "gemma3" ? false : (flag("add_prefix_space") ?? vocabulary.addSpacePrefix ?? true),
+          options.addSpacePrefix ?? flag("add_prefix_space") ?? vocabulary.addSpacePrefix ?? true,
         )
       : undefined,
   ];

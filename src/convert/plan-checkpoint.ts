@@ -1,26 +1,23 @@
 // A checkpoint directory -> the plan of a GGUF file: every tensor with its source, its checks and its treatment.
 
 import { basename, resolve } from "node:path";
-import {
-  type Checkpoint,
-  hubOriginOf,
-  openCheckpoint,
-  readOptionalJson,
-  readScalar,
-} from "../checkpoint/checkpoint.js";
+import { type Checkpoint, hubOriginOf, openCheckpoint, readScalar } from "../checkpoint/checkpoint.js";
 import { type ModelConfig, readModelConfig } from "../checkpoint/config.js";
 import {
   chooseFamily,
   type ExpectedTensor,
-  type Family,
   listExpectedTensors,
   listModelMetadata,
   mapTensorName,
+  poolingOf,
+  rulesOf,
+  saysTernary,
 } from "../checkpoint/names.js";
 import type { CheckpointTensor } from "../checkpoint/safetensors.js";
 import { readTokenizer } from "../checkpoint/tokenizer.js";
+import { isTernaryModel } from "../gguf/families.js";
 import { type MetadataEntry, string, u32 } from "../gguf/writer.js";
-import type { NativeConvertSource } from "../native/addon.js";
+import type { NativeConvertSource, NativeFamily } from "../native/addon.js";
 import { BitnetError } from "../system/errors.js";
 import type { ConvertOptions } from "./convert.js";
 import { chooseType, fileTypeOf, isTernaryType, type TypeChoice, typeThatFits } from "./types.js";
@@ -41,7 +38,7 @@ export async function planCheckpoint(options: ConvertOptions, types: TypeChoice)
   }
   const checkpoint = await openCheckpoint(options.source);
   const sources = mapSources(checkpoint, family, options.skipUnknown ?? false);
-  const declared = options.force === true || isDeclaredTernary(config, checkpoint);
+  const declared = options.force === true || isDeclaredTernary(config, family, sources);
   const planner = new CheckpointPlanner(checkpoint, config, types, declared);
   const tensors: PlannedTensor[] = [];
   for (const expected of listExpectedTensors(family, config)) {
@@ -60,13 +57,13 @@ export async function planCheckpoint(options: ConvertOptions, types: TypeChoice)
   return { metadata, tensors, warnings: planner.warnings };
 }
 
-/** By config.json; the embedding models do not say it there, but a norm in every linear layer is theirs alone. */
-function isDeclaredTernary(config: ModelConfig, { tensors }: Checkpoint): boolean {
-  return config.ternary || [...tensors.keys()].some((name) => name.endsWith(".q_proj.norm.weight"));
+/** By config.json, or by what the family and its tensors say. */
+function isDeclaredTernary(config: ModelConfig, { architecture }: NativeFamily, sources: Map<string, unknown>) {
+  return saysTernary(config) || isTernaryModel(architecture, sources.keys());
 }
 
 /** GGUF names -> tensors of the checkpoint; scales stay with their weights. */
-function mapSources(checkpoint: Checkpoint, family: Family, skipUnknown: boolean): Map<string, CheckpointTensor> {
+function mapSources(checkpoint: Checkpoint, family: NativeFamily, skipUnknown: boolean): Map<string, CheckpointTensor> {
   const sources = new Map<string, CheckpointTensor>();
   for (const [name, tensor] of checkpoint.tensors) {
     if (name.endsWith(scaleSuffix) && checkpoint.tensors.has(name.slice(0, -scaleSuffix.length))) {
@@ -204,7 +201,7 @@ class CheckpointPlanner {
 async function listMetadata(
   options: ConvertOptions,
   types: TypeChoice,
-  family: Family,
+  family: NativeFamily,
   config: ModelConfig,
 ): Promise<MetadataEntry[]> {
   const origin = hubOriginOf(options.source);
@@ -218,24 +215,15 @@ async function listMetadata(
     string("general.source.url", revision === undefined ? url : `${url}/tree/${revision}`),
     string("general.source.huggingface.repository", repository),
     ...listModelMetadata(family, config),
-    u32(`${family.architecture}.pooling_type`, family.embedding ? await poolingTypeOf(options.source) : undefined),
     u32("general.file_type", fileTypeOf(types.outtype)),
     ...(await readTokenizer(options.source, {
       vocabSize: config.vocabSize,
       ids: config,
-      architecture: family.architecture,
+      end: poolingOf(family, config) === undefined ? undefined : rulesOf(family).pooledEnd,
+      addSpacePrefix: rulesOf(family).addSpacePrefix,
       pre: options.tokenizerPre,
     })),
     u32("general.quantization_version", 2),
   ];
   return entries.filter((entry) => entry !== undefined);
-}
-
-/** How sentence-transformers pools: 1 mean (the default), 2 first token, 3 last token. */
-async function poolingTypeOf(directory: string): Promise<number> {
-  const pooling = (await readOptionalJson(resolve(directory, "1_Pooling", "config.json"))) ?? {};
-  if (pooling.pooling_mode_lasttoken === true) {
-    return 3;
-  }
-  return pooling.pooling_mode_cls_token === true ? 2 : 1;
 }

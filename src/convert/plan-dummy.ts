@@ -4,18 +4,13 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { type ModelConfig, readModelConfig } from "../checkpoint/config.js";
-import {
-  type Architecture,
-  chooseFamily,
-  type ExpectedTensor,
-  familyOf,
-  listExpectedTensors,
-  listModelMetadata,
-} from "../checkpoint/names.js";
+import { chooseFamily, type ExpectedTensor, listExpectedTensors, listModelMetadata } from "../checkpoint/names.js";
 import { readTokenizer } from "../checkpoint/tokenizer.js";
 import { byteAlphabet, tokenTypes } from "../checkpoint/vocabulary.js";
+import { findFamily, listFamilies } from "../gguf/families.js";
 import { openGguf } from "../gguf/gguf.js";
 import { bool, i32Array, type MetadataEntry, string, stringArray, u32 } from "../gguf/writer.js";
+import type { NativeFamily } from "../native/addon.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
 import { chooseType, fileTypeOf, parseTypes, type TypeChoice, typeThatFits } from "./types.js";
 import { type ConvertProgress, type ConvertReport, type ModelPlan, type PlannedTensor, writeModel } from "./write.js";
@@ -25,7 +20,7 @@ export interface DummyOptions {
   /** A name of dummySizes. Default: of the model's config.json, else 125M. */
   size?: string;
   /** Default: that of the size. */
-  architecture?: Architecture;
+  architecture?: string;
   /** A checkpoint directory, a GGUF file or a tokenizer.json to take the tokenizer from. Default: a made-up vocabulary. */
   model?: string;
   outtype?: string; // default: i2_s
@@ -45,7 +40,7 @@ export interface DummyOptions {
 }
 
 export interface DummySize {
-  architecture: Architecture;
+  architecture: string;
   hidden: number;
   ffn: number;
   layers: number;
@@ -180,11 +175,10 @@ export async function generateDummy(options: DummyOptions): Promise<ConvertRepor
 }
 
 async function planDummy(options: DummyOptions, types: TypeChoice, seed: number): Promise<ModelPlan> {
-  const { size, config: base } = await chooseConfig(options);
+  const { size, config: base, family } = await chooseConfig(options);
   const tokenizer = await chooseTokenizer(options, base.vocabSize);
   const config = { ...base, vocabSize: tokenizer.size };
-  const family = options.architecture === undefined ? chooseFamily(config) : familyOf(options.architecture);
-  config.tiedEmbeddings = family.architecture !== "llama";
+  config.tiedEmbeddings = !family.ownHead || family.pooled;
   const metadata = [
     string("general.architecture", family.architecture),
     string("general.name", options.modelName ?? `dummy-${size}`),
@@ -227,10 +221,18 @@ function planTensor(
   };
 }
 
-async function chooseConfig(options: DummyOptions): Promise<{ size: string; config: ModelConfig }> {
-  const { model } = options;
+interface DummyShape {
+  size: string;
+  config: ModelConfig;
+  family: NativeFamily;
+}
+
+async function chooseConfig(options: DummyOptions): Promise<DummyShape> {
+  const { model, architecture } = options;
   if (options.size === undefined && model !== undefined && (await stat(model)).isDirectory()) {
-    return { size: basename(model), config: await readModelConfig(model) };
+    const config = await readModelConfig(model);
+    const family = architecture === undefined ? chooseFamily(config) : requireFamily(architecture);
+    return { size: basename(model), config, family };
   }
   const wanted = (options.size ?? defaultSize).toLowerCase();
   const found = Object.entries(dummySizes).find(([name]) => name.toLowerCase() === wanted);
@@ -240,26 +242,11 @@ async function chooseConfig(options: DummyOptions): Promise<{ size: string; conf
     });
   }
   const [size, s] = found;
-  const activation = {
-    bitnet: "silu",
-    "bitnet-b1.58": "relu2",
-    llama: "silu",
-    qwen3: "silu",
-    gemma3: "gelu_pytorch_tanh",
-  };
-  const architecture = options.architecture ?? s.architecture;
-  const classOf = {
-    bitnet: "BitnetForCausalLM",
-    "bitnet-b1.58": "BitNetForCausalLM",
-    llama: "LlamaForCausalLM",
-    qwen3: "",
-    gemma3: "",
-  };
   const config: ModelConfig = {
     path: `the size ${size}`,
-    architectures: [classOf[architecture]],
-    modelType: architecture === "gemma3" ? "gemma3_text" : architecture,
-    hiddenAct: activation[architecture],
+    architectures: [],
+    modelType: "",
+    hiddenAct: "",
     hiddenSize: s.hidden,
     intermediateSize: s.ffn,
     layers: options.layers ?? s.layers,
@@ -271,9 +258,20 @@ async function chooseConfig(options: DummyOptions): Promise<{ size: string; conf
     normEpsilon: s.epsilon,
     ropeTheta: s.theta,
     tiedEmbeddings: true,
-    ternary: true,
   };
-  return { size, config };
+  return { size, config, family: requireFamily(architecture ?? s.architecture) };
+}
+
+function requireFamily(architecture: string): NativeFamily {
+  const family = findFamily(architecture);
+  if (family === undefined) {
+    throw new BitnetError("USAGE", `unknown model family ${JSON.stringify(architecture)}`, {
+      hint: `known: ${listFamilies()
+        .map((known) => known.architecture)
+        .join(", ")}`,
+    });
+  }
+  return family;
 }
 
 async function chooseTokenizer(

@@ -2,6 +2,7 @@
 
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
+import { findFamily, isLinearTensor, isTernaryModel } from "../gguf/families.js";
 import { type Gguf, openGguf, type TensorInfo } from "../gguf/gguf.js";
 import { ggufAlignment, type MetadataEntry, string, u32 } from "../gguf/writer.js";
 import { BitnetError } from "../system/errors.js";
@@ -9,7 +10,6 @@ import type { ConvertOptions } from "./convert.js";
 import { chooseType, fileTypeOf, isTernaryType, type TensorUse, type TypeChoice, typeThatFits } from "./types.js";
 import type { ModelPlan, PlannedTensor } from "./write.js";
 
-const linearName = /^blk\.\d+\.(attn_(q|k|v|output)|ffn_(gate|up|down))\.weight$/;
 const llama3VocabSize = 128256;
 
 export async function planGguf(options: ConvertOptions, types: TypeChoice): Promise<ModelPlan> {
@@ -20,7 +20,8 @@ export async function planGguf(options: ConvertOptions, types: TypeChoice): Prom
     return { metadata, tensors: [], warnings };
   }
   const all = new Map(gguf.tensors().map((tensor) => [tensor.name, tensor]));
-  const declared = options.force === true || isDeclaredTernary(gguf, all);
+  const declared =
+    options.force === true || isTernaryModel(String(gguf.metadata()["general.architecture"]), all.keys());
   const tensors: PlannedTensor[] = [];
   for (const tensor of all.values()) {
     if (scaleOwner(tensor, all) === undefined) {
@@ -28,11 +29,6 @@ export async function planGguf(options: ConvertOptions, types: TypeChoice): Prom
     }
   }
   return { metadata, tensors, warnings };
-}
-
-/** By architecture; the embedding models' files are those with a norm before every linear layer. */
-function isDeclaredTernary(gguf: Gguf, all: Map<string, TensorInfo>): boolean {
-  return String(gguf.metadata()["general.architecture"]).startsWith("bitnet") || all.has("blk.0.attn_q_norm_in.weight");
 }
 
 /** Some files keep unit weights and, beside them, NAME.scale: the ternary matrix that such a scale belongs to. */
@@ -82,7 +78,7 @@ async function planTensor(
 }
 
 function useOf({ name, type }: TensorInfo): TensorUse {
-  if (linearName.test(name) || isTernaryType(type)) {
+  if (isLinearTensor(name) || isTernaryType(type)) {
     return "linear";
   }
   if (name === "token_embd.weight") {
@@ -132,7 +128,7 @@ function missingPre(values: Record<string, unknown>, warnings: string[]): string
   const tokens = values["tokenizer.ggml.tokens"] as { length?: number } | undefined;
   const known =
     values["tokenizer.ggml.model"] === "gpt2" &&
-    String(values["general.architecture"]).startsWith("bitnet") &&
+    findFamily(String(values["general.architecture"]))?.ternary === true &&
     tokens?.length === llama3VocabSize;
   if (!known || values["tokenizer.ggml.pre"] !== undefined) {
     return undefined;

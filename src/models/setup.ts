@@ -5,7 +5,9 @@ import { constants, copyFile, link, mkdir, realpath, rename, rm, stat } from "no
 import { basename, dirname, join, resolve } from "node:path";
 import { readJson } from "../checkpoint/checkpoint.js";
 import { readModelConfig } from "../checkpoint/config.js";
+import { saysTernary } from "../checkpoint/names.js";
 import { type ConvertProgress, type ConvertReport, convertCheckpoint } from "../convert/convert.js";
+import { isLinearTensor } from "../gguf/families.js";
 import { type Gguf, openGguf } from "../gguf/gguf.js";
 import { sizeOf } from "../hub/cache.js";
 import { type DownloadProgress, downloadFiles } from "../hub/download.js";
@@ -130,9 +132,7 @@ function openChecked(path: string, task: Task): Gguf {
 /** How the file differs from what is wanted; undefined if it does not. */
 function findMismatch(gguf: Gguf, { type, embeddingType }: Task): string | undefined {
   const tensors = gguf.tensors();
-  const linear = tensors.filter(({ name }) =>
-    /^blk\.\d+\.(attn_(q|k|v|output)|ffn_(gate|up|down))\.weight$/.test(name),
-  );
+  const linear = tensors.filter(({ name }) => isLinearTensor(name));
   if (!linear.some((tensor) => tensor.type.toLowerCase() === type)) {
     return `its weights are ${linear[0]?.type.toLowerCase() ?? "missing"}, not ${type}`;
   }
@@ -287,7 +287,7 @@ function nothingUsableError(repository: Repository): BitnetError {
 /** Refuses a model that is not ternary before its weights are downloaded. */
 async function checkTernary(folder: string, { name }: Repository): Promise<void> {
   const config = await readModelConfig(folder);
-  if (!config.ternary) {
+  if (!saysTernary(config)) {
     const family = config.architectures[0] ?? config.modelType;
     throw new BitnetError("UNSUPPORTED", `${name} is no ternary model: its config.json says ${family}, not BitNet`, {
       hint: "if its weights were trained to be ternary all the same, convert it with: bitnet convert --force",

@@ -247,6 +247,33 @@ export interface NativeSession {
   close(): void; // frees the cache (after a running operation); idempotent
 }
 
+/** How many rows or columns a tensor has: "query" is heads times head size, "keyValue" the same for keys and values. */
+export type NativeExtent = "one" | "hidden" | "ffn" | "query" | "keyValue" | "head";
+
+/** One tensor of every layer, blk.N.NAME.weight; a linear one may have a bias beside it. */
+export interface NativeLayerTensor {
+  name: string;
+  role: "norm" | "linear";
+  /** Of a norm: where it stands; see native/model/family.h. */
+  norm?: "pre" | "sub" | "qk" | "post" | "input";
+  rows: NativeExtent;
+  cols: NativeExtent;
+  optional: boolean;
+  rotated: boolean; // by RoPE: the order of its rows follows from ropePairs
+}
+
+/** What the models of one architecture have in common: a row of native/model/family.cpp. */
+export interface NativeFamily {
+  architecture: string; // "bitnet-b1.58"
+  activation: "silu" | "relu2" | "gelu_tanh";
+  ropePairs: "halves" | "neighbours"; // which elements of a head are rotated together
+  ownHead: boolean; // a model may have an output tensor of its own
+  pooled: boolean; // a model may be one of text embeddings
+  ternary: boolean; // every model is
+  runnable: boolean; // false: such files can be written but not run yet
+  tensors: NativeLayerTensor[]; // in the order in which files are written
+}
+
 export interface NativeConvertSource {
   kind: "tensor" | "hf-packed" | "random";
   type?: string; // "tensor": how its bytes lie
@@ -305,6 +332,7 @@ export interface NativeAddon {
   /** Metadata and tensor list only; the tokenizer alone for `bitnet tokenize` on a vocabulary-only file. */
   openGguf(path: string): NativeGguf;
   openTokenizer(path: string, options: { tokenizerPre?: string }): NativeTokenizer;
+  families(): NativeFamily[];
   /** Kernel names this build has, best first, and whether this CPU can run each. */
   kernels(): { name: string; supported: boolean }[];
   /** Cores this process may use, without hyper-threads. */

@@ -2,9 +2,9 @@
 
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { type Architecture, architectures } from "../../checkpoint/names.js";
 import { defaultFileName } from "../../convert/convert.js";
 import { dummySizes, generateDummy } from "../../convert/plan-dummy.js";
+import { listFamilies } from "../../gguf/families.js";
 import { integerFrom } from "../parsers.js";
 import { printReport, withProgress } from "../terminal/convert-report.js";
 import { interruptSignal, writeJson } from "../terminal/output.js";
@@ -13,7 +13,7 @@ interface DummyCommandOptions {
   outfile?: string;
   outtype: string;
   modelSize?: string;
-  arch?: Architecture;
+  arch?: string;
   embeddingType?: string;
   outputTensorType?: string;
   vocabSize?: number;
@@ -25,6 +25,7 @@ interface DummyCommandOptions {
 }
 
 export default function configureDummy(command: Command): void {
+  const architectures = listFamilies().map(({ architecture }) => architecture);
   command
     .argument("[model]", "checkpoint directory, GGUF file or tokenizer.json to take the tokenizer (and the shape) from")
     .option(
