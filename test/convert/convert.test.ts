@@ -271,6 +271,40 @@ describe("families", () => {
     });
   });
 
+  test("a Qwen3 model with a head keeps it, and its prompts do not end as a text embedding's do", async () => {
+    await withFolder(async (folder) => {
+      const config = { architectures: ["Qwen3ForCausalLM"], model_type: "qwen3", head_dim: shape.headDim };
+      const extraNorms = { "self_attn.q_norm": shape.headDim, "self_attn.k_norm": shape.headDim };
+      const made = makeCheckpoint({ config, tied: false, extraNorms });
+      const source = writeCheckpoint(join(folder, "model"), made);
+      for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+        const path = join(source, name);
+        writeFileSync(path, readFileSync(path, "utf8").replaceAll("<|eot_id|>", "<|endoftext|>"));
+      }
+      const convert = async (outfile: string) => {
+        await convertTo(join(folder, outfile), { source });
+        return openGguf(join(folder, outfile));
+      };
+      const whole = await convert("whole.gguf");
+      const last = shape.vocab - 1;
+      expect(whole.tensors().map(({ name }) => name)).toContain("output.weight");
+      expect(whole.metadata()["qwen3.pooling_type"]).toBeUndefined();
+      expect(whole.metadata()["tokenizer.ggml.eos_token_id"]).toBe(last - 1);
+      expect(whole.metadata()["tokenizer.ggml.add_eos_token"]).not.toBe(true);
+
+      writeFileSync(join(source, "modules.json"), "[]"); // sentence-transformers' list of what a model is made of
+      const pooled = await convert("pooled.gguf");
+      expect(pooled.tensors().map(({ name }) => name)).not.toContain("output.weight");
+      expect(pooled.metadata()["qwen3.pooling_type"]).toBe(1);
+      expect(pooled.metadata()["tokenizer.ggml.eos_token_id"]).toBe(last);
+      expect(pooled.metadata()["tokenizer.ggml.add_eos_token"]).toBe(true);
+      await expect(loadModel(join(folder, "pooled.gguf"))).rejects.toMatchObject({
+        code: "UNSUPPORTED",
+        message: expect.stringMatching(/'qwen3' is not supported: .* supported are bitnet, .* and llama/),
+      });
+    });
+  });
+
   test("the Gemma 3 family's own norms grow by one, those of its linear layers do not", async () => {
     await withFolder(async (folder) => {
       const config = {
