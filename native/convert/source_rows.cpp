@@ -9,7 +9,8 @@
 namespace bitnet {
 namespace {
 
-constexpr uint64_t kPrefetchBytes = uint64_t{1} << 25;
+// Of the next tensor, asked for while one is written: 32 MiB.
+constexpr uint64_t kReadAheadBytes = uint64_t{1} << 25;
 
 }  // namespace
 
@@ -106,7 +107,7 @@ const uint8_t* SourceRows::bytes(int64_t row) const {
 }
 
 void SourceRows::prefetch() const {
-  if (map_) map_->will_need(data_, std::min(job_.source.n_bytes, kPrefetchBytes));
+  if (map_) map_->will_need(data_, std::min(job_.source.n_bytes, kReadAheadBytes));
 }
 
 void SourceRows::release(int64_t begin, int64_t end) const {

@@ -130,7 +130,7 @@ class SelfTest {
 
   std::vector<float> run(const Kernels& k, WeightLayout layout, int n_tokens) {
     std::vector<uint8_t> weights(packed_bytes(layout, kRows, kCols));
-    pack_rows(k, layout, codes_.data(), kRows, kCols, weights.data());
+    pack_layout(k, layout, codes_.data(), kRows, kCols, weights.data());
     const TernaryMatrix w{weights.data(), kRows,   kCols, packed_row_bytes(layout, kCols),
                           0.75f,          nullptr, layout};
     std::vector<int8_t> q(kTokens * kStride);

@@ -78,8 +78,8 @@ int64_t packed_bytes(WeightLayout layout, int64_t rows, int64_t cols) {
   return padded * packed_row_bytes(layout, cols);
 }
 
-void pack_rows(const Kernels& kernels, WeightLayout layout, const uint8_t* codes, int64_t n_rows,
-               int64_t cols, uint8_t* out) {
+void pack_layout(const Kernels& kernels, WeightLayout layout, const uint8_t* codes, int64_t n_rows,
+                 int64_t cols, uint8_t* out) {
   const int64_t stride = stride_of(cols), row_bytes = packed_row_bytes(layout, cols);
   if (layout == WeightLayout::kI2S) {
     for (int64_t r = 0; r < n_rows; ++r) pack_i2_s_row(codes + r * cols, cols, out + r * row_bytes);

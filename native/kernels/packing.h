@@ -27,7 +27,7 @@ int64_t packed_bytes(WeightLayout layout, int64_t rows, int64_t cols);
 
 // Codes in the order of their columns, [n_rows, cols], -> packed_bytes(layout, n_rows, cols). A
 // matrix may be packed in parts of kLutRows rows. Also makes I2_S, the same for every kernel.
-void pack_rows(const Kernels& kernels, WeightLayout layout, const uint8_t* codes, int64_t n_rows,
-               int64_t cols, uint8_t* out);
+void pack_layout(const Kernels& kernels, WeightLayout layout, const uint8_t* codes, int64_t n_rows,
+                 int64_t cols, uint8_t* out);
 
 }  // namespace bitnet

@@ -184,8 +184,8 @@ class PackedCopies {
     memory_ = HugeArray(static_cast<size_t>(n_copies_ * copy_bytes_));
     const int64_t row_bytes = packed_row_bytes(layout, cols);
     pool.parallel_for(rows, kLutRows, [&](int64_t begin, int64_t end, int) {
-      pack_rows(kernels, layout, codes.data() + begin * cols, end - begin, cols,
-                memory_.data() + begin * row_bytes);
+      pack_layout(kernels, layout, codes.data() + begin * cols, end - begin, cols,
+                  memory_.data() + begin * row_bytes);
     });
     pool.parallel_for(n_copies_ - 1, 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
@@ -221,8 +221,8 @@ void verify(const Kernels& kernels, const KernelCase& test, const std::vector<ui
   const int64_t n = std::clamp<int64_t>(kMultiplyAdds / (test.cols * test.n_tokens), 2, test.rows);
   for (int64_t i = 0; i < n; ++i) {
     const int64_t row = n == 1 ? 0 : i * (test.rows - 1) / (n - 1);
-    pack_rows(scalar, WeightLayout::kI2S, codes.data() + row * test.cols, 1, test.cols,
-              packed.data());
+    pack_layout(scalar, WeightLayout::kI2S, codes.data() + row * test.cols, 1, test.cols,
+                packed.data());
     const TernaryMatrix w{packed.data(), 1, test.cols, row_bytes, 0.75f, nullptr};
     scalar.ternary_matmul(w, batch.get(), want.data(), 1, 0, 1, scratch);
     for (int64_t t = 0; t < test.n_tokens; ++t) {

@@ -203,7 +203,7 @@ void WeightStore::repack(const TernaryTensor& source, const GgufTensor& t, uint8
         const int64_t n = std::min(kLutRows, end - first);
         for (int64_t r = 0; r < n; ++r)
           scales[first + r] = unpack_ternary_row(source, first + r, &codes[r * source.cols]);
-        pack_rows(kernels_, layout_, codes.data(), n, source.cols, data + first * row_bytes);
+        pack_layout(kernels_, layout_, codes.data(), n, source.cols, data + first * row_bytes);
       }
     } catch (const Error& error) {
       std::lock_guard<std::mutex> lock(mutex);

@@ -88,7 +88,7 @@ void bench(const Kernels& k, const Case& c, int rounds) {
         pack_i2_s_row(&codes[r * c.cols], c.cols, weights[0].data() + r * (i2s_bytes / c.rows));
       }
     } else {
-      pack_rows(k, kLayouts[l], codes.data(), c.rows, c.cols, weights[l].data());
+      pack_layout(k, kLayouts[l], codes.data(), c.rows, c.cols, weights[l].data());
     }
     for (int64_t i = 1; i < n_copies; ++i)
       std::memcpy(weights[l].data() + i * bytes, weights[l].data(), bytes);

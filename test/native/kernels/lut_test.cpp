@@ -89,7 +89,7 @@ void check_layout(const Kernels& k, WeightLayout layout, const Problem& p, int64
   constexpr float kUntouched = -123456.0f;
   const int64_t out_stride = p.rows + p.n_tokens % 3;
   std::vector<uint8_t> packed(packed_bytes(layout, p.rows, p.cols));
-  pack_rows(k, layout, p.codes.data(), p.rows, p.cols, packed.data());
+  pack_layout(k, layout, p.codes.data(), p.rows, p.cols, packed.data());
   const TernaryMatrix w{packed.data(), p.rows,
                         p.cols,        packed_row_bytes(layout, p.cols),
                         0.3f,          use_row_scales ? p.row_scales.data() : nullptr,
