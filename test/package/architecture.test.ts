@@ -27,3 +27,23 @@ test("nothing lies loose beside the folders but the face of the library", () => 
   );
   expect(loose).toEqual(["src/index.ts"]);
 });
+
+/** The folders of the table in scripts/check-layers.mjs that exist, a list per floor. */
+function floorsOf(top: string): string[][] {
+  const script = readFileSync(join(root, "scripts/check-layers.mjs"), "utf8");
+  const table = new RegExp(`folder: "${top}",.*?floors: \\[(.*?)\\n {2}\\],`, "s").exec(script)?.[1] ?? "";
+  const floors = [...table.matchAll(/\[([^\]]+)\]/g)].map(([, names = ""]) => names.match(/[^", ]+/g) ?? []);
+  const folders = new Set(foldersBelow(top));
+  return floors
+    .map((names) => names.filter((name) => folders.has(`${top}/${name}/`)))
+    .filter(({ length }) => length > 0);
+}
+
+test.each(["src", "native"])("the floors of %s/ are those that the check of the layers holds", (top) => {
+  const inCli = (name: string) => name.startsWith("cli/");
+  const floors = floorsOf(top)
+    .filter((names) => !names.some(inCli)) // told in a sentence of their own
+    .map((names) => names.map((name) => `\`${name}\``).join(", "));
+  expect(floors.length).toBeGreaterThan(6);
+  expect(text.replaceAll("\n", " ")).toContain(`Floors from the top: ${floors.join(" > ")}.`);
+});
