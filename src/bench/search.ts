@@ -38,7 +38,7 @@ export interface Trial {
   adopted: boolean;
 }
 
-export interface Comparison {
+export interface PhaseComparison {
   phase: Phase;
   before: number; // median seconds
   after: number;
@@ -48,7 +48,7 @@ export interface Comparison {
 export interface SearchResult {
   settings: Settings;
   trials: Trial[];
-  comparisons: Comparison[];
+  comparisons: PhaseComparison[];
 }
 
 export interface SearchOptions {
@@ -178,7 +178,7 @@ class PairedMeasure {
   }
 }
 
-function compare(rounds: readonly Round[], phase: Phase, isAdopted: boolean): Comparison {
+function compare(rounds: readonly Round[], phase: Phase, isAdopted: boolean): PhaseComparison {
   const at = rounds[0]?.phases.indexOf(phase) ?? 0;
   const before = rounds.map((round) => round.before[at] ?? Number.NaN);
   const after = isAdopted ? rounds.map((round) => round.after[at] ?? Number.NaN) : before;
@@ -191,8 +191,8 @@ async function measureAlone(
   phases: readonly Phase[],
   measure: Measure,
   { repetitions, signal }: SearchOptions,
-): Promise<Comparison[]> {
-  const comparisons: Comparison[] = [];
+): Promise<PhaseComparison[]> {
+  const comparisons: PhaseComparison[] = [];
   for (const phase of phases) {
     const seconds: number[] = [];
     while (seconds.length < repetitions) {

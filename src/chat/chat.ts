@@ -13,7 +13,7 @@ import {
 import type { ChatFormat, ChatMessage } from "./format.js";
 
 /** A prompt as it was rendered and as tokens. */
-interface Prompt {
+interface RenderedPrompt {
   parts: ChatPart[];
   ids: number[];
 }
@@ -28,9 +28,9 @@ export class Chat {
   readonly #markers: readonly string[];
   #system = "";
   #messages: ChatMessage[] = []; // user and assistant in turn
-  #prompt: Prompt | undefined; // of the last user message; undefined: to be rendered from the messages
+  #prompt: RenderedPrompt | undefined; // of the last user message; undefined: to be rendered from the messages
   #answerIds: number[] | undefined; // of the answer to #prompt
-  #before: { prompt: Prompt | undefined; answerIds: number[] | undefined } | undefined; // one turn ago
+  #before: { prompt: RenderedPrompt | undefined; answerIds: number[] | undefined } | undefined; // one turn ago
 
   constructor(format: ChatFormat, tokenizer: ChatTokenizer) {
     this.format = format;
@@ -149,21 +149,20 @@ export class Chat {
     return encodeParts(parts, this.#tokenizer, this.#markers);
   }
 
-  #render(messages: readonly ChatMessage[]): Prompt {
+  #render(messages: readonly ChatMessage[]): RenderedPrompt {
     const parts = this.#parts(messages);
     return { parts, ids: addBos(this.#encode(parts), this.#tokenizer) };
   }
 
   /** The prompt after `answerIds` answered `before`: appended where the template only appends, else rendered anew. */
-  #extend(before: Prompt, answerIds: readonly number[]): Prompt {
+  #extend(before: RenderedPrompt, answerIds: readonly number[]): RenderedPrompt {
     const parts = this.#parts(this.#messages);
-    const answer = parts[before.parts.length];
+    const [answer, closing, ...rest] = parts.slice(before.parts.length);
     const appends = before.parts.every((part, i) => part.text === parts[i]?.text && part.content === parts[i]?.content);
-    if (!appends || answer === undefined || !answer.content) {
+    if (!appends || answer?.content !== true || closing === undefined) {
       return { parts, ids: addBos(this.#encode(parts), this.#tokenizer) };
     }
-    const [closing, ...rest] = parts.slice(before.parts.length + 1);
-    const joined = this.#closeAnswer(answerIds, closing?.text ?? "");
+    const joined = this.#closeAnswer(answerIds, closing.text);
     const added = this.#encode([{ text: joined.closing, content: false }, ...rest]);
     return { parts, ids: before.ids.concat(joined.ids, added) };
   }

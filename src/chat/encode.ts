@@ -5,6 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import type { Tokenizer } from "../engine/tokenizer.js";
+import { BitnetError } from "../system/errors.js";
 import type { ChatFormat, ChatMessage, FormatTokenizer } from "./format.js";
 
 export type ChatTokenizer = FormatTokenizer & Pick<Tokenizer, "piece" | "isEog" | "decode">;
@@ -23,23 +24,18 @@ export function renderParts(
   addGenerationPrompt: boolean,
 ): ChatPart[] {
   const rendered = format.render(messages, addGenerationPrompt);
-  const contents = messages.map((message) => message.content);
-  const trimmed = contents.map((content) => content.trim());
-  const bare = renderMarked(
-    format,
-    messages,
-    contents.map(() => ["", ""]),
-    addGenerationPrompt,
-  );
+  const asIs = (content: string) => content;
+  const trimmed = (content: string) => content.trim();
+  const bare = renderMarked(format, messages, () => ["", ""], addGenerationPrompt);
   // Most templates write contents as they are or trimmed; marks can stand for either.
-  for (const texts of [contents, trimmed]) {
-    const parts = bare(texts);
+  for (const write of [asIs, trimmed]) {
+    const parts = bare(write);
     if (joinParts(parts) === rendered) {
       return parts;
     }
   }
   // Some trim only some roles: leave the space around the marks to the template.
-  const spaced = renderMarked(format, messages, contents.map(surroundingSpace), addGenerationPrompt)(trimmed);
+  const spaced = renderMarked(format, messages, surroundingSpace, addGenerationPrompt)(trimmed);
   if (joinParts(spaced) === rendered) {
     return spaced;
   }
@@ -49,25 +45,38 @@ export function renderParts(
   return [{ text: format.render(harmless, addGenerationPrompt), content: false }];
 }
 
-/** Renders with marks for the contents; the result fills in texts for them. */
+/**
+ * Renders with marks for the contents, each with the text `around` it; the result puts the contents in their places, as
+ * `write` gives them.
+ */
 function renderMarked(
   format: ChatFormat,
   messages: readonly ChatMessage[],
-  around: readonly (readonly [string, string])[],
+  around: (content: string) => readonly [string, string],
   addGenerationPrompt: boolean,
-): (texts: readonly string[]) => ChatPart[] {
+): (write: (content: string) => string) => ChatPart[] {
   // Private-use characters around a random number: no content can contain a mark on purpose.
   const key = randomBytes(8).readBigUInt64LE();
   const marked = messages.map((message, index) => {
-    const [before, after] = around[index] ?? ["", ""];
+    const [before, after] = around(message.content);
     return { ...message, content: `${before}\uE000${key}:${index}\uE001${after}` };
   });
   const pieces = format.render(marked, addGenerationPrompt).split(new RegExp(`\uE000${key}:(\\d+)\uE001`));
   // split() puts the captured message number at every odd place.
-  return (texts) =>
+  return (write) =>
     pieces.map((piece, place) =>
-      place % 2 === 0 ? { text: piece, content: false } : { text: texts[Number(piece)] ?? "", content: true },
+      place % 2 === 0
+        ? { text: piece, content: false }
+        : { text: write(contentAt(messages, Number(piece))), content: true },
     );
+}
+
+function contentAt(messages: readonly ChatMessage[], index: number): string {
+  const message = messages[index];
+  if (message === undefined) {
+    throw new BitnetError("INTERNAL", `a mark for message ${index} of ${messages.length}`);
+  }
+  return message.content;
 }
 
 function surroundingSpace(content: string): [string, string] {
@@ -126,11 +135,11 @@ export function encodeParts(
   };
   for (const part of parts) {
     if (part.content) {
-      const [first = "", ...rest] = cutMarkers(part.text, markers);
-      plain += first;
-      for (const piece of rest) {
-        flush();
-        plain = piece;
+      for (const [index, piece] of cutMarkers(part.text, markers).entries()) {
+        if (index > 0) {
+          flush();
+        }
+        plain += piece;
       }
       continue;
     }

@@ -1,7 +1,7 @@
 // Chats in files: JSON with the messages and how they came about.
 
 import { readFile, stat } from "node:fs/promises";
-import { BitnetError, reasonOf } from "../system/errors.js";
+import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
 import type { ChatMessage } from "./format.js";
 
@@ -29,7 +29,8 @@ export async function saveChat(path: string, chat: SavedChat): Promise<void> {
   try {
     await replaceFile(path, text, 0o600);
   } catch (error) {
-    throw new BitnetError("NOT_FOUND", `cannot save the chat to ${path}: ${reasonOf(error)}`, { cause: error });
+    const code = toBitnetError(error).code === "NO_SPACE" ? "NO_SPACE" : "NOT_FOUND";
+    throw new BitnetError(code, `cannot save the chat to ${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
 

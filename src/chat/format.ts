@@ -166,7 +166,7 @@ function attempt<T>(body: () => T, what: string, hint: string): T {
   try {
     return body();
   } catch (error) {
-    const [firstLine = ""] = toBitnetError(error).message.split("\n");
+    const firstLine = toBitnetError(error).message.replace(/\n.*/s, "");
     throw new BitnetError("BAD_FILE", `${what}: ${firstLine}`, { hint, cause: error });
   }
 }

@@ -115,7 +115,7 @@ function createReporter(files: readonly RepositoryFile[], onProgress: DownloadOp
   };
 }
 
-interface Task {
+interface DownloadTask {
   hub: Hub;
   repository: Repository;
   file: RepositoryFile;
@@ -124,7 +124,7 @@ interface Task {
   report: Report;
 }
 
-async function fetchToCache(task: Task): Promise<void> {
+async function fetchToCache(task: DownloadTask): Promise<void> {
   const { hub, repository, file, hash, signal, report } = task;
   const { paths, commit } = repository;
   const blob = join(paths.blobs, hash.hex);
@@ -156,7 +156,7 @@ interface Partial {
 }
 
 /** Fills <blob>.incomplete, checks it, renames it. The caller holds the blob's lock. */
-async function downloadBlob(task: Task, blob: string): Promise<void> {
+async function downloadBlob(task: DownloadTask, blob: string): Promise<void> {
   const path = `${blob}.incomplete`;
   const handle = await open(path, "a+").then(async (created) => {
     await created.close();
@@ -191,7 +191,7 @@ async function downloadBlob(task: Task, blob: string): Promise<void> {
 }
 
 /** Renames the checked file, if the name still means the file that was checked and nothing was added to it. */
-async function nameBlob(task: Task, partial: Partial, blob: string): Promise<void> {
+async function nameBlob(task: DownloadTask, partial: Partial, blob: string): Promise<void> {
   const ours = await partial.handle.stat();
   const named = await stat(partial.path).catch(() => undefined);
   await partial.handle.close(); // Windows renames no open file
@@ -204,16 +204,16 @@ async function nameBlob(task: Task, partial: Partial, blob: string): Promise<voi
   }
 }
 
-function subjectOf({ repository, file }: Task): string {
+function subjectOf({ repository, file }: DownloadTask): string {
   return `${repository.name}/${file.path}`;
 }
 
 // git hashes a header in front of the contents.
-function startHash({ file, hash }: Task): Hash {
+function startHash({ file, hash }: DownloadTask): Hash {
   return hash.kind === "sha256" ? createHash("sha256") : createHash("sha1").update(`blob ${file.size}\0`);
 }
 
-async function startOver(task: Task, partial: Partial): Promise<void> {
+async function startOver(task: DownloadTask, partial: Partial): Promise<void> {
   await partial.handle.truncate(0);
   partial.position = 0;
   partial.cachedBytes = 0;
@@ -221,7 +221,7 @@ async function startOver(task: Task, partial: Partial): Promise<void> {
 }
 
 /** Hashes what an earlier attempt has left. */
-async function takeUp(task: Task, partial: Partial): Promise<void> {
+async function takeUp(task: DownloadTask, partial: Partial): Promise<void> {
   const { size } = await partial.handle.stat();
   if (size > task.file.size) {
     return startOver(task, partial);
@@ -240,7 +240,7 @@ async function takeUp(task: Task, partial: Partial): Promise<void> {
   task.report(task.file, partial.position, partial.cachedBytes);
 }
 
-async function fillPartial(task: Task, partial: Partial): Promise<void> {
+async function fillPartial(task: DownloadTask, partial: Partial): Promise<void> {
   const request = { subject: subjectOf(task), signal: task.signal };
   let furthest = partial.position; // what starts over and over makes no progress
   await retrying(
@@ -259,7 +259,7 @@ async function fillPartial(task: Task, partial: Partial): Promise<void> {
 }
 
 /** One request for the bytes from `position` on, written as they come. */
-async function fetchRest(task: Task, partial: Partial): Promise<void> {
+async function fetchRest(task: DownloadTask, partial: Partial): Promise<void> {
   const { hub, repository, file, signal } = task;
   const { endpoint } = hub.environment;
   const path = file.path.split("/").map(encodeURIComponent).join("/");
@@ -279,7 +279,7 @@ async function fetchRest(task: Task, partial: Partial): Promise<void> {
 }
 
 /** What is wrong with the announced range or length; undefined if nothing. */
-function findMisfit(response: Response, { file }: Task, partial: Partial): string | undefined {
+function findMisfit(response: Response, { file }: DownloadTask, partial: Partial): string | undefined {
   const start = response.status === 206 ? partial.position : 0;
   if (response.status === 206) {
     const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
@@ -294,7 +294,7 @@ function findMisfit(response: Response, { file }: Task, partial: Partial): strin
   return undefined;
 }
 
-async function writeBody(task: Task, partial: Partial, body: ReadableStream<Uint8Array>): Promise<void> {
+async function writeBody(task: DownloadTask, partial: Partial, body: ReadableStream<Uint8Array>): Promise<void> {
   const { hub, file, signal, report } = task;
   const reader = body.getReader();
   try {

@@ -4,6 +4,7 @@ import { readdir, readFile, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { openGguf } from "../gguf/gguf.js";
 import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } from "../hub/cache.js";
+import { readHubEnvironment } from "../hub/environment.js";
 import { findRegistered } from "../hub/registry.js";
 import { BitnetError } from "../system/errors.js";
 
@@ -26,13 +27,19 @@ export interface ModelFile {
 export interface ListModelsOptions {
   /** Default: models. */
   modelDir?: string;
-  cacheDir: string;
+  /** Default: the cache of the hub that the environment names. */
+  cacheDir?: string;
 }
 
-export async function listModels({ modelDir = "models", cacheDir }: ListModelsOptions): Promise<ModelFile[]> {
+export async function listModels(options: ListModelsOptions = {}): Promise<ModelFile[]> {
+  const { modelDir, cacheDir } = await findFolders(options);
   const snapshots = await scanCache(cacheDir);
   const cached = await Promise.all(snapshots.map(listSnapshotModels));
   return [...(await listModelDir(modelDir)), ...cached.flat()];
+}
+
+async function findFolders({ modelDir = "models", cacheDir }: ListModelsOptions): Promise<Required<ListModelsOptions>> {
+  return { modelDir, cacheDir: cacheDir ?? (await readHubEnvironment()).cacheDir };
 }
 
 /** GGUF files in the directory and one level below it, where setup-env puts them. */
@@ -118,13 +125,14 @@ export function findModels(models: readonly ModelFile[], text: string): ModelFil
 }
 
 /** Deletes the files of entries that `listModels` returned, and the folders that are empty then. Returns bytes freed. */
-export async function removeModels(models: readonly ModelFile[], options: ListModelsOptions): Promise<number> {
+export async function removeModels(models: readonly ModelFile[], options: ListModelsOptions = {}): Promise<number> {
+  const { modelDir, cacheDir } = await findFolders(options);
   let freed = 0;
   for (const model of models) {
     if (model.where === "cache") {
-      freed += await removeCachedFiles(options.cacheDir, model.name, model.files);
+      freed += await removeCachedFiles(cacheDir, model.name, model.files);
     } else {
-      freed += await removeFromModelDir(model, options.modelDir ?? "models");
+      freed += await removeFromModelDir(model, modelDir);
     }
   }
   return freed;

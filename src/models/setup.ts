@@ -60,7 +60,7 @@ export interface SetupResult {
 /** Sets a model up; does nothing if that is done already. */
 export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   const { modelDir = "models", type = "i2_s", repository } = options;
-  const task: Task = { ...options, type, onNote: options.onNote ?? (() => {}) };
+  const task: SetupTask = { ...options, type, onNote: options.onNote ?? (() => {}) };
   if (repository === undefined) {
     return setupLocal(task, modelDir);
   }
@@ -85,12 +85,12 @@ export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   return { ...describe(openChecked(path, task), task, registered), origin: "converted", ...source, report };
 }
 
-interface Task extends SetupOptions {
+interface SetupTask extends SetupOptions {
   type: SetupType;
   onNote: (text: string) => void;
 }
 
-async function setupLocal(task: Task, folder: string): Promise<SetupResult> {
+async function setupLocal(task: SetupTask, folder: string): Promise<SetupResult> {
   const info = await stat(folder).catch(() => undefined);
   if (!info?.isDirectory()) {
     throw new BitnetError("NOT_FOUND", `there is no model directory ${folder}`, {
@@ -107,7 +107,7 @@ async function setupLocal(task: Task, folder: string): Promise<SetupResult> {
 }
 
 /** The file at `path` if it is whole and what is wanted. */
-async function findExisting(task: Task, path: string): Promise<Gguf | undefined> {
+async function findExisting(task: SetupTask, path: string): Promise<Gguf | undefined> {
   if (!(await sizeOf(path))) {
     return undefined;
   }
@@ -120,7 +120,7 @@ async function findExisting(task: Task, path: string): Promise<Gguf | undefined>
 }
 
 /** Opens a GGUF file and checks that it is whole and of the wanted types. */
-function openChecked(path: string, task: Task): Gguf {
+function openChecked(path: string, task: SetupTask): Gguf {
   const gguf = openGguf(path);
   const mismatch = findMismatch(gguf, task);
   if (mismatch !== undefined) {
@@ -130,7 +130,7 @@ function openChecked(path: string, task: Task): Gguf {
 }
 
 /** How the file differs from what is wanted; undefined if it does not. */
-function findMismatch(gguf: Gguf, { type, embeddingType }: Task): string | undefined {
+function findMismatch(gguf: Gguf, { type, embeddingType }: SetupTask): string | undefined {
   const tensors = gguf.tensors();
   const linear = tensors.filter(({ name }) => isLinearTensor(name));
   if (!linear.some((tensor) => tensor.type.toLowerCase() === type)) {
@@ -142,7 +142,7 @@ function findMismatch(gguf: Gguf, { type, embeddingType }: Task): string | undef
     : `the embedding is ${embedding ?? "missing"}, not ${embeddingType.toLowerCase()}`;
 }
 
-function describe(gguf: Gguf, { type }: Task, registered: RegisteredModel | undefined) {
+function describe(gguf: Gguf, { type }: SetupTask, registered: RegisteredModel | undefined) {
   const metadata = gguf.metadata();
   const architecture = String(metadata["general.architecture"] ?? "unknown");
   const talks = metadata["tokenizer.chat_template"] !== undefined;
@@ -153,7 +153,7 @@ function describe(gguf: Gguf, { type }: Task, registered: RegisteredModel | unde
 
 /** Takes a GGUF file of the wanted types from the repository or from where its makers publish such files. */
 async function usePublished(
-  task: Task,
+  task: SetupTask,
   hub: Hub,
   repository: Repository,
   registered: RegisteredModel | undefined,
@@ -188,7 +188,7 @@ async function usePublished(
 }
 
 // A repository with ready files is a convenience: without it the checkpoint is converted.
-async function openTwin(task: Task, hub: Hub, name: string): Promise<Repository | undefined> {
+async function openTwin(task: SetupTask, hub: Hub, name: string): Promise<Repository | undefined> {
   try {
     return await openRepository(hub, { name, revision: "main" } satisfies RepositoryName, task);
   } catch (error) {
@@ -223,7 +223,7 @@ const sidecars =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|modules)\.json$|^(merges\.txt|chat_template\.jinja|tokenizer\.model|1_Pooling\/config\.json)$/;
 
 /** Downloads what a conversion reads. Returns a checkpoint's folder, or a GGUF file of another type. */
-async function fetchCheckpoint(task: Task, hub: Hub, repository: Repository, isTernary: boolean): Promise<string> {
+async function fetchCheckpoint(task: SetupTask, hub: Hub, repository: Repository, isTernary: boolean): Promise<string> {
   const paths = repository.files.map(({ path }) => path);
   const get = (files: string[], onProgress?: SetupOptions["onDownload"]) =>
     downloadFiles(hub, repository, { files, signal: task.signal, onProgress });
@@ -308,7 +308,7 @@ export async function downloadCheckpoint(
   options: Pick<SetupOptions, "hub" | "signal" | "onNote" | "onDownload"> & { force?: boolean } = {},
 ): Promise<DownloadedCheckpoint> {
   const name = readRepositoryName(repository);
-  const task: Task = { ...options, type: "i2_s", onNote: options.onNote ?? (() => {}) };
+  const task: SetupTask = { ...options, type: "i2_s", onNote: options.onNote ?? (() => {}) };
   const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
   const opened = await openRepository(hub, name, options);
   const declared = options.force === true || findRegistered(name.name) !== undefined;
@@ -320,7 +320,7 @@ interface ConvertSource {
   opened?: Repository;
 }
 
-async function convert(task: Task, source: string, outfile: string, from: ConvertSource): Promise<ConvertReport> {
+async function convert(task: SetupTask, source: string, outfile: string, from: ConvertSource): Promise<ConvertReport> {
   task.onNote(`converting ${source} to ${task.type}`);
   await mkdir(dirname(outfile), { recursive: true });
   const report = await convertCheckpoint({

@@ -329,9 +329,10 @@ describe("saved chats", () => {
     await saveChat(path, chat);
     const before = await readFile(path, "utf8");
     await symlink("/dev/full", `${path}.partial`);
-    await expect(saveChat(path, { ...chat, system: "new" })).rejects.toThrow(
-      `cannot save the chat to ${path}: the disk is full`,
-    );
+    await expect(saveChat(path, { ...chat, system: "new" })).rejects.toMatchObject({
+      code: "NO_SPACE",
+      message: `cannot save the chat to ${path}: the disk is full`,
+    });
     expect(await readFile(path, "utf8")).toBe(before);
     expect(await readdir(folder)).not.toContain("full.json.partial");
   });

@@ -3,7 +3,7 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { formatSpeed, toMarkdown } from "../../bench/report.js";
-import type { Comparison, Phase, Trial } from "../../bench/search.js";
+import type { Phase, PhaseComparison, Trial } from "../../bench/search.js";
 import { bytesBeyondCaches, type TuneReport, tokensOf, tune } from "../../bench/tune.js";
 import { findTuningFile, resetTuning, saveTuning } from "../../engine/tuning.js";
 import { describeMachine, formatMachine } from "../../native/machine.js";
@@ -122,7 +122,7 @@ const phaseNames: Record<Phase, (tokens: { prompt: number; generate: number }) =
 };
 
 export function formatTuning(report: TuneReport, file: string | undefined): string {
-  const toRow = ({ phase, before, after, gain }: Comparison) => [
+  const toRow = ({ phase, before, after, gain }: PhaseComparison) => [
     phaseNames[phase](report),
     formatSpeed(tokensOf(phase, report) / before),
     formatSpeed(tokensOf(phase, report) / after),
