@@ -1,4 +1,4 @@
-// How to use the library: load a model, stream text, stop it, continue it. Run by test/examples.test.ts.
+// How to use the library: load a model, stream text, stop it, continue it. Run by test/package/examples.test.ts.
 
 import { BitnetError, loadModel } from "bitnet-cli";
 
@@ -14,7 +14,7 @@ export async function tellStory(path: string, write: (text: string) => void): Pr
   }
 
   // All at once, with the reason why it ended. The session remembers the prompt: only new tokens are computed.
-  const answer = await session.complete(`${prompt}, there was`, { maxTokens: 100, seed: 1, stop: ["."] });
+  const answer = await session.generate(`${prompt}, there was`, { maxTokens: 100, seed: 1, stop: ["."] }).result;
   write(`\n\n${answer.text} (${answer.finishReason}, ${answer.timings.reusedTokens} tokens reused)\n`);
 
   // A signal ends a generation; the session stays usable.

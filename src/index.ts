@@ -11,6 +11,8 @@ export {
   jinjaFormat,
   modelFormat,
 } from "./chat/format.js";
+export { ChatModel as Model, type ChatOptions, loadChatModel as loadModel } from "./chat/model.js";
+export { ChatSession } from "./chat/session.js";
 export {
   type ConvertedTensor,
   type ConvertOptions,
@@ -33,8 +35,6 @@ export { Generation } from "./engine/generation.js";
 export {
   type LoadOptions,
   listKernels,
-  loadModel,
-  Model,
   type ModelInfo,
   type PrefillOptions,
   Session,

@@ -81,13 +81,14 @@ function parseChat(value: unknown): SavedChat {
   }
   return {
     system,
-    messages: messages.map(parseMessage),
+    messages: messages.map(readTurn),
     model: typeof model === "string" ? model : undefined,
     template: typeof template === "string" ? template : undefined,
   };
 }
 
-function parseMessage(value: unknown, index: number): ChatMessage {
+/** The message at `index` of a chat, where user and assistant take turns. Throws if it is anything else. */
+export function readTurn(value: unknown, index: number): ChatMessage {
   const role = index % 2 === 0 ? "user" : "assistant";
   if (!isRecord(value) || typeof value.content !== "string" || value.role !== role) {
     throw new Error(`message ${index + 1} is not of the form {"role": "${role}", "content": text}`);

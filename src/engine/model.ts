@@ -90,7 +90,7 @@ export interface SessionOptions {
   cacheType?: CacheType;
 }
 
-const sessionOptions: OptionNames<SessionOptions> = { contextSize: true, cacheType: true };
+export const sessionOptions: OptionNames<SessionOptions> = { contextSize: true, cacheType: true };
 
 export interface PrefillOptions {
   /** Whose logits to keep: the last position's, or those of every position that is evaluated anew. Default: "last". */
@@ -104,7 +104,16 @@ const defaultContextSize = 2048;
 const maxThreads = 1024;
 
 /** Loads a GGUF model. Large weights are copied to huge pages, which are faster to read; `inPlace` leaves them in the file. */
-export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+export function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+  return loadModelAs(Model, path, options);
+}
+
+/** The same for a class that adds to Model. */
+export async function loadModelAs<Kind extends Model>(
+  kind: new (native: NativeModel, tuning?: AppliedTuning) => Kind,
+  path: string,
+  options: LoadOptions = {},
+): Promise<Kind> {
   checkOptionNames("loadModel", options, Object.keys(loadOptions));
   const { signal, ...native } = options;
   if (native.threads !== undefined) {
@@ -113,7 +122,7 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
   throwIfAborted(signal);
   const model = await convertingAsync(async () => {
     const { options: tuned, applied } = await applyTuning(native);
-    return new Model(await loadAddon().loadModel(path, tuned), applied);
+    return new kind(await loadAddon().loadModel(path, tuned), applied);
   });
   if (signal?.aborted) {
     model.close();

@@ -1,4 +1,5 @@
-// What the README says is true: its commands run, and its table has every option of `bitnet run`.
+// What the README says is true: its commands run, its table has every option of `bitnet run`, and its examples of the
+// library run, as do those of the library's page.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -59,8 +60,13 @@ describe("the table of options", () => {
   });
 });
 
-test("the library example tells a story", () => {
-  const [, example = ""] = /```ts\n(.*?)```/s.exec(readme) ?? [];
+const examples = ["README.md", "docs/library.md"].flatMap((document) =>
+  [...readFileSync(join(root, document), "utf8").matchAll(/```ts\n(.*?)```/gs)].map(
+    ([, example = ""], index) => [`${index + 1} of ${document}`, example] as const,
+  ),
+);
+
+test.each(examples)("the library example %s tells a story", (_, example) => {
   const { outputText } = ts.transpileModule(example.replace('"model.gguf"', JSON.stringify(tinyModel)), {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   });

@@ -1,0 +1,52 @@
+// The model of the library's face: it opens chats, too.
+
+import { type LoadOptions, loadModelAs, Model, type SessionOptions, sessionOptions } from "../engine/model.js";
+import { checkGenerateOptions, checkOptionNames, type GenerateOptions, type OptionNames } from "../engine/request.js";
+import { Chat } from "./chat.js";
+import { builtinFormat, type ChatFormat, type ChatMessage, modelFormat } from "./format.js";
+import { ChatSession, checkSystem, checkTurns } from "./session.js";
+
+export interface ChatOptions extends SessionOptions {
+  /** The system message. Default: none. */
+  system?: string;
+  /** Earlier messages, user and assistant in turn, as `chat.messages` gave them. Default: none. */
+  messages?: readonly ChatMessage[];
+  /** A built-in format by name, or any other. Default: the model's own template, else "bitnet". */
+  format?: string | ChatFormat;
+  /** Options of every answer; those of `send` win. */
+  generate?: GenerateOptions;
+}
+
+const chatOptions: OptionNames<ChatOptions> = {
+  ...sessionOptions,
+  system: true,
+  messages: true,
+  format: true,
+  generate: true,
+};
+
+/** The model as the library hands it out: with sessions for text and for chats. */
+export class ChatModel extends Model {
+  /** A new conversation with a session of its own. */
+  createChat(options: ChatOptions = {}): ChatSession {
+    checkOptionNames("createChat", options, Object.keys(chatOptions));
+    const { system = "", messages = [], format, generate = {}, ...rest } = options;
+    checkGenerateOptions("createChat: generate", generate);
+    const chat = new Chat(this.#chooseFormat(format), this.tokenizer);
+    chat.system = checkSystem(system);
+    chat.restore(checkTurns(messages));
+    return new ChatSession(this.createSession(rest), chat, generate);
+  }
+
+  #chooseFormat(format: string | ChatFormat | undefined): ChatFormat {
+    if (format === undefined) {
+      return modelFormat(this.info.chatTemplate, this.tokenizer);
+    }
+    return typeof format === "string" ? builtinFormat(format, this.tokenizer) : format;
+  }
+}
+
+/** Loads a GGUF model. Large weights are copied to huge pages, which are faster to read; `inPlace` leaves them in the file. */
+export function loadChatModel(path: string, options: LoadOptions = {}): Promise<ChatModel> {
+  return loadModelAs(ChatModel, path, options);
+}
