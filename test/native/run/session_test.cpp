@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "check.h"
 #include "formats/dequantize.h"
-#include "gguf_builder.h"
+#include "tiny_model.h"
 
 using bitnet::Error;
 using bitnet::ErrorCode;
@@ -530,129 +530,6 @@ TEST("ids outside the vocabulary and senseless context sizes are refused") {
 
 namespace {
 
-// A valid model of the smallest kind, whose parts can be replaced by lies.
-struct TinyFile {
-  std::string arch = "bitnet-b1.58";
-  uint32_t layers = 2, embd = 128, ff = 256, heads = 2, kv_heads = 1, context = 64;
-  std::vector<std::string> tokens{"<unk>", "<s>", "</s>"};
-  // Tensors by name: what to write in place of the right one; type ~0 leaves it out.
-  struct Tensor {
-    std::string name;
-    uint32_t type;
-    std::vector<uint64_t> ne;
-    std::vector<uint8_t> bytes;
-  };
-  std::vector<Tensor> replaced;
-  // Keys with other values, written in place of the right ones.
-  std::vector<std::pair<std::string, uint32_t>> keys;
-  std::vector<std::pair<std::string, float>> floats;
-  std::vector<std::pair<std::string, std::string>> texts;
-  GgufBuilder b;
-
-  static constexpr uint32_t kF32 = 0, kF16 = 1, kTQ2_0 = 35, kI2_S = 36;
-
-  template <class T>
-  static bool has(const std::vector<std::pair<std::string, T>>& list, const std::string& key) {
-    return std::any_of(list.begin(), list.end(),
-                       [&](const auto& pair) { return pair.first == key; });
-  }
-
-  static std::vector<uint8_t> f32s(size_t n, float value) {
-    std::vector<uint8_t> bytes(n * 4);
-    for (size_t i = 0; i < n; ++i) std::memcpy(&bytes[i * 4], &value, 4);
-    return bytes;
-  }
-  static std::vector<uint8_t> f16s(size_t n) {
-    std::vector<uint8_t> bytes(n * 2);
-    for (size_t i = 0; i < n; ++i) {
-      const uint16_t half = bitnet::f32_to_f16(0.25f * static_cast<float>(i % 17) - 2);
-      std::memcpy(&bytes[i * 2], &half, 2);
-    }
-    return bytes;
-  }
-  // Codes 0, 1, 2 in some order, one scale.
-  static std::vector<uint8_t> i2_s(uint64_t cols, uint64_t rows, float scale = 0.5f) {
-    std::vector<uint8_t> bytes(cols * rows / 4 + 32);
-    for (size_t i = 0; i < cols * rows / 4; ++i) bytes[i] = (i * 7 % 3) << 6 | (i % 3) << 2 | 0x11;
-    std::memcpy(&bytes[cols * rows / 4], &scale, 4);
-    return bytes;
-  }
-
-  void u32(const std::string& key, uint32_t value) {
-    if (!has(keys, key) && !has(texts, key)) b.u32(key, value);
-  }
-  void tensor(const std::string& name, uint32_t type, std::vector<uint64_t> ne,
-              const std::vector<uint8_t>& bytes) {
-    for (const Tensor& other : replaced) {
-      if (other.name != name) continue;
-      if (other.type != ~0u) b.tensor(name, other.type, other.ne, other.bytes);
-      return;
-    }
-    b.tensor(name, type, ne, bytes);
-  }
-  void norm(const std::string& name, uint64_t n) { tensor(name, kF32, {n}, f32s(n, 1)); }
-  void matrix(const std::string& name, uint64_t cols, uint64_t rows) {
-    tensor(name, kI2_S, {cols, rows}, i2_s(cols, rows));
-  }
-
-  Bytes finish() {
-    while (tokens.size() < 40) tokens.push_back("t" + std::to_string(tokens.size()));
-    b = {};
-    b.string("general.architecture", arch);
-    u32(arch + ".block_count", layers);
-    u32(arch + ".embedding_length", embd);
-    u32(arch + ".feed_forward_length", ff);
-    u32(arch + ".attention.head_count", heads);
-    u32(arch + ".attention.head_count_kv", kv_heads);
-    u32(arch + ".context_length", context);
-    if (!has(floats, arch + ".attention.layer_norm_rms_epsilon"))
-      b.f32(arch + ".attention.layer_norm_rms_epsilon", 1e-5f);
-    for (const auto& [key, value] : keys) b.u32(key, value);
-    for (const auto& [key, value] : floats) b.f32(key, value);
-    for (const auto& [key, value] : texts) b.string(key, value);
-    b.string("tokenizer.ggml.model", "llama").strings("tokenizer.ggml.tokens", tokens);
-    b.array<float>("tokenizer.ggml.scores", 6, std::vector<float>(tokens.size(), -1.0f));
-    std::vector<int32_t> types(tokens.size(), 1);
-    types[0] = 2;
-    types[1] = types[2] = 3;
-    b.array<int32_t>("tokenizer.ggml.token_type", 5, types);
-    write_tensors();
-    return b.finish();
-  }
-
-  void write_tensors() {
-    const uint64_t n_vocab = 40, kv = uint64_t{kv_heads} * embd / heads;
-    tensor("token_embd.weight", kF16, {embd, n_vocab}, f16s(embd * n_vocab));
-    norm("output_norm.weight", embd);
-    for (uint32_t i = 0; i < layers; ++i) {
-      const std::string blk = "blk." + std::to_string(i) + ".";
-      for (const char* name : {"attn_norm", "attn_sub_norm", "ffn_norm"})
-        norm(blk + name + ".weight", embd);
-      norm(blk + "ffn_sub_norm.weight", ff);
-      matrix(blk + "attn_q.weight", embd, embd);
-      matrix(blk + "attn_k.weight", embd, kv);
-      matrix(blk + "attn_v.weight", embd, kv);
-      matrix(blk + "attn_output.weight", embd, embd);
-      matrix(blk + "ffn_gate.weight", embd, ff);
-      matrix(blk + "ffn_up.weight", embd, ff);
-      matrix(blk + "ffn_down.weight", ff, embd);
-    }
-  }
-};
-
-// A file that is removed again.
-struct TemporaryFile {
-  const std::filesystem::path path;
-  explicit TemporaryFile(const std::vector<uint8_t>& bytes)
-      : path(std::filesystem::temp_directory_path() /
-             ("bitnet-session-test-" + std::to_string(std::random_device{}()) + ".gguf")) {
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()),
-               static_cast<std::streamsize>(bytes.size()));
-  }
-  ~TemporaryFile() { std::filesystem::remove(path); }
-};
-
 // Loads and evaluates two tokens; the logits.
 Logits run_model(const std::vector<uint8_t>& bytes) {
   const TemporaryFile file(bytes);
@@ -667,30 +544,6 @@ Logits run_model(const std::vector<uint8_t>& bytes) {
   return logits;
 }
 
-// The message of the error that the file must be refused with; "" if it is not.
-std::string refusal(TinyFile file, ErrorCode code = ErrorCode::kBadFile) {
-  const TemporaryFile written(file.finish());
-  try {
-    bitnet::LoadOptions options;
-    options.n_threads = 1;
-    Model::load(written.path.string(), options);
-  } catch (const Error& error) {
-    if (error.code != code) return std::string("wrong code: ") + error.what();
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-#define CHECK_REFUSED(file, part, ...)                                                  \
-  do {                                                                                  \
-    const std::string message = refusal(file __VA_OPT__(, ) __VA_ARGS__);               \
-    if (!contains(message, part)) check::fail(__FILE__, __LINE__, "got: " + message);   \
-    if (contains(message, "\n")) check::fail(__FILE__, __LINE__, "more than one line"); \
-  } while (0)
-
 }  // namespace
 
 TEST("the tiny model that the tests below break is whole") {
@@ -699,115 +552,6 @@ TEST("the tiny model that the tests below break is whole") {
   CHECK(std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); }));
   CHECK(*std::max_element(logits.begin(), logits.end()) !=
         *std::min_element(logits.begin(), logits.end()));
-}
-
-TEST("counts that are zero, absurd or do not fit together are refused by name") {
-  const std::string arch = "bitnet-b1.58";
-  const struct {
-    const char* key;
-    uint32_t value;
-    const char* part;
-  } cases[] = {
-      {".block_count", 0, "block_count is 0"},
-      {".block_count", 0xffffffff, "block_count is 4294967295"},
-      {".block_count", 3, "blk.2."},
-      {".embedding_length", 0, "embedding_length is 0"},
-      {".embedding_length", 0x80000000, "embedding_length is 2147483648"},
-      {".embedding_length", 256, "token_embd.weight"},
-      {".feed_forward_length", 0, "feed_forward_length is 0"},
-      {".feed_forward_length", 0xffffffff, "feed_forward_length"},
-      {".feed_forward_length", 128, "ffn_"},
-      {".attention.head_count", 0, "head_count is 0"},
-      {".attention.head_count", 0xffffffff, "head_count is 4294967295"},
-      {".attention.head_count", 131072, "key_length is 0"},
-      {".attention.head_count", 128, "odd"},
-      {".attention.head_count", 3, "shape"},
-      {".attention.head_count_kv", 0, "head_count_kv is 0"},
-      {".attention.head_count_kv", 3, "head_count_kv is 3"},
-      {".attention.key_length", 0, "key_length is 0"},
-      {".attention.key_length", 63, "odd"},
-      {".attention.key_length", 513, "key_length is 513"},
-      {".attention.key_length", 0xffffffff, "key_length is 4294967295"},
-      {".attention.key_length", 32, "shape"},
-      {".context_length", 0, "context_length is 0"},
-      {".context_length", 0xffffffff, "context_length is 4294967295"},
-  };
-  for (const auto& [key, value, part] : cases) {
-    TinyFile file;
-    file.keys = {{arch + key, value}};
-    CHECK_REFUSED(file, part);
-  }
-  TinyFile heads;  // 4 does not divide by 3
-  heads.keys = {{arch + ".attention.head_count", 4}, {arch + ".attention.head_count_kv", 3}};
-  CHECK_REFUSED(heads, "not a multiple");
-  TinyFile wide;  // each is allowed, their product is not
-  wide.keys = {{arch + ".attention.head_count", 131072}, {arch + ".attention.key_length", 512}};
-  CHECK_REFUSED(wide, "head dimension");
-  TinyFile text;
-  text.texts = {{arch + ".block_count", "two"}};
-  CHECK_REFUSED(text, "block_count");
-}
-
-TEST("what the graph cannot compute is refused as not supported") {
-  TinyFile arch;
-  arch.arch = "gemma3";
-  CHECK_REFUSED(arch, "'gemma3' is not supported", ErrorCode::kUnsupported);
-  TinyFile value_length;
-  value_length.keys = {{"bitnet-b1.58.attention.value_length", 32}};
-  CHECK_REFUSED(value_length, "value_length", ErrorCode::kUnsupported);
-  TinyFile partial_rope;
-  partial_rope.keys = {{"bitnet-b1.58.rope.dimension_count", 32}};
-  CHECK_REFUSED(partial_rope, "rope.dimension_count", ErrorCode::kUnsupported);
-  TinyFile yarn;
-  yarn.texts = {{"bitnet-b1.58.rope.scaling.type", "yarn"}};
-  CHECK_REFUSED(yarn, "yarn", ErrorCode::kUnsupported);
-  TinyFile ternary;
-  ternary.replaced = {{"token_embd.weight", TinyFile::kI2_S, {128, 40}, TinyFile::i2_s(128, 40)}};
-  CHECK_REFUSED(ternary, "tensor token_embd.weight has type I2_S", ErrorCode::kUnsupported);
-  TinyFile norm;
-  norm.replaced = {{"output_norm.weight", TinyFile::kI2_S, {128}, TinyFile::i2_s(128, 1)}};
-  CHECK_REFUSED(norm, "tensor output_norm.weight has type I2_S", ErrorCode::kUnsupported);
-}
-
-TEST("hyper-parameters that are not numbers are refused") {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const float inf = std::numeric_limits<float>::infinity();
-  for (const float value : {nan, inf, -1.0f, 2.0f}) {
-    TinyFile file;
-    file.floats = {{"bitnet-b1.58.attention.layer_norm_rms_epsilon", value}};
-    CHECK_REFUSED(file, "layer_norm_rms_epsilon");
-  }
-  for (const float value : {nan, inf, -inf, 0.0f, -1.0f}) {
-    TinyFile base;
-    base.floats = {{"bitnet-b1.58.rope.freq_base", value}};
-    CHECK_REFUSED(base, "freq_base");
-    TinyFile factor;
-    factor.texts = {{"bitnet-b1.58.rope.scaling.type", "linear"}};
-    factor.floats = {{"bitnet-b1.58.rope.scaling.factor", value}};
-    CHECK_REFUSED(factor, "rope.scaling.factor");
-  }
-}
-
-TEST("tensors that are missing or have another shape are refused by name") {
-  for (const char* name : {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight",
-                           "blk.0.attn_sub_norm.weight", "blk.1.ffn_sub_norm.weight",
-                           "blk.1.attn_k.weight", "blk.0.ffn_down.weight"}) {
-    TinyFile missing;
-    missing.replaced = {{name, ~0u, {}, {}}};
-    CHECK_REFUSED(missing, name);
-    TinyFile narrow;
-    narrow.replaced = {{name, TinyFile::kF32, {64}, TinyFile::f32s(64, 1)}};
-    CHECK_REFUSED(narrow, name);
-    TinyFile deep;
-    deep.replaced = {{name, TinyFile::kF32, {128, 2, 2}, TinyFile::f32s(512, 1)}};
-    CHECK_REFUSED(deep, name);
-  }
-}
-
-TEST("an embedding with fewer rows than the vocabulary has tokens is refused") {
-  TinyFile file;
-  file.replaced = {{"token_embd.weight", TinyFile::kF16, {128, 39}, TinyFile::f16s(128 * 39)}};
-  CHECK_REFUSED(file, "39 rows for a vocabulary of 40");
 }
 
 TEST("rows of the embedding beyond the vocabulary are never sampled") {
@@ -829,23 +573,6 @@ TEST("rows of the embedding beyond the vocabulary are never sampled") {
     session.set_sampling(params);
     const Sample sample = session.step();
     CHECK(sample.id < 40);
-  }
-}
-
-TEST("scales that are not numbers are refused by name") {
-  for (const float scale :
-       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-        -std::numeric_limits<float>::infinity()}) {
-    TinyFile in_place;
-    in_place.replaced = {
-        {"blk.0.attn_q.weight", TinyFile::kI2_S, {128, 128}, TinyFile::i2_s(128, 128, scale)}};
-    CHECK_REFUSED(in_place, "tensor blk.0.attn_q.weight has a scale that is not a number");
-    TinyFile blocks;  // 66 bytes for 256 weights, the f16 scale last
-    std::vector<uint8_t> bytes(66 * 128, 0x55);
-    const uint16_t half = bitnet::f32_to_f16(scale);
-    for (size_t i = 0; i < 128; ++i) std::memcpy(&bytes[i * 66 + 64], &half, 2);
-    blocks.replaced = {{"blk.0.ffn_down.weight", TinyFile::kTQ2_0, {256, 128}, bytes}};
-    CHECK_REFUSED(blocks, "blk.0.ffn_down.weight");
   }
 }
 

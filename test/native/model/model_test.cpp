@@ -1,0 +1,285 @@
+// Loading: what a file's hyper-parameters do to the logits, and that a model file that lies gets a
+// clear error and nothing worse.
+#include "model/model.h"
+
+#include <cmath>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <memory>
+
+#include "base/error.h"
+#include "check.h"
+#include "formats/dequantize.h"
+#include "run/session.h"
+#include "tiny_model.h"
+
+using bitnet::Error;
+using bitnet::ErrorCode;
+using bitnet::Model;
+using bitnet::Session;
+
+namespace {
+
+// The message of the error that the file must be refused with; "" if it is not.
+std::string refusal(TinyFile file, ErrorCode code = ErrorCode::kBadFile) {
+  const TemporaryFile written(file.finish());
+  try {
+    bitnet::LoadOptions options;
+    options.n_threads = 1;
+    Model::load(written.path.string(), options);
+  } catch (const Error& error) {
+    if (error.code != code) return std::string("wrong code: ") + error.what();
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+#define CHECK_REFUSED(file, part, ...)                                                  \
+  do {                                                                                  \
+    const std::string message = refusal(file __VA_OPT__(, ) __VA_ARGS__);               \
+    if (!contains(message, part)) check::fail(__FILE__, __LINE__, "got: " + message);   \
+    if (contains(message, "\n")) check::fail(__FILE__, __LINE__, "more than one line"); \
+  } while (0)
+
+using Logits = std::vector<float>;
+
+// The logits of the last of some tokens.
+Logits logits_of(TinyFile file) {
+  const TemporaryFile written(file.finish());
+  bitnet::LoadOptions options;
+  options.n_threads = 1;
+  const std::shared_ptr<Model> model = Model::load(written.path.string(), options);
+  Session session(model, 16);
+  session.prefill(std::vector<int32_t>{1, 3, 5, 30, 8, 21, 13, 34, 2, 7}, false);
+  return session.logits();
+}
+
+bool same_bits(const Logits& a, const Logits& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TinyFile of(const std::string& arch, uint32_t n_vocab = 40,
+            const std::string& tokenizer = "llama") {
+  TinyFile file;
+  file.arch = arch;
+  file.n_vocab = n_vocab;
+  file.tokenizer = tokenizer;
+  return file;
+}
+
+TinyFile scaled(TinyFile file, float factor) {
+  file.texts = {{file.arch + ".rope.scaling.type", "linear"}};
+  file.floats = {{file.arch + ".rope.scaling.factor", factor}};
+  return file;
+}
+
+// Float matrices, whose products no rounding of activations disturbs: what is left between these
+// logits and exact ones is the rounding of keys and values to F16.
+TinyFile with_floats(TinyFile file) {
+  const uint64_t hidden = file.embd, kv = hidden / file.heads * file.kv_heads;
+  const struct {
+    const char* name;
+    uint64_t cols, rows;
+  } matrices[] = {{"attn_q", hidden, hidden},    {"attn_k", hidden, kv},
+                  {"attn_v", hidden, kv},        {"attn_output", hidden, hidden},
+                  {"ffn_gate", hidden, file.ff}, {"ffn_up", hidden, file.ff},
+                  {"ffn_down", file.ff, hidden}};
+  uint32_t random = 1;
+  for (uint32_t layer = 0; layer < file.layers; ++layer) {
+    for (const auto& [name, cols, rows] : matrices) {
+      std::vector<uint8_t> bytes(cols * rows * 4);
+      for (size_t i = 0; i < cols * rows; ++i) {
+        random = random * 1664525 + 1013904223;
+        const float value = static_cast<float>(static_cast<int32_t>(random) >> 16) * 0x1p-18f;
+        std::memcpy(&bytes[i * 4], &value, 4);
+      }
+      file.replaced.push_back({"blk." + std::to_string(layer) + "." + name + ".weight",
+                               TinyFile::kF32,
+                               {cols, rows},
+                               bytes});
+    }
+  }
+  return file;
+}
+
+}  // namespace
+
+TEST("linear RoPE scaling divides every frequency, as factors of the same size do") {
+  TinyFile factors = of("llama");  // whose files may hold a factor for each frequency
+  factors.added = {{"rope_freqs.weight", TinyFile::kF32, {32}, TinyFile::f32s(32, 4)}};
+  const Logits plain = logits_of(of("llama")), expected = logits_of(factors);
+  CHECK(!same_bits(expected, plain));
+  CHECK(same_bits(logits_of(scaled(of("llama"), 4)), expected));
+  CHECK(same_bits(logits_of(scaled(of("llama"), 1)), plain));
+}
+
+TEST("factors of frequencies and a head of its own count in the families that have them") {
+  const TinyFile::Tensor factors{"rope_freqs.weight", TinyFile::kF32, {32}, TinyFile::f32s(32, 4)};
+  const TinyFile::Tensor head{"output.weight", TinyFile::kF32, {128, 40}, TinyFile::f32s(5120, 1)};
+  for (const TinyFile::Tensor* tensor : {&factors, &head}) {
+    for (const bitnet::Family& family : bitnet::families()) {
+      if (!family.runnable) continue;
+      TinyFile more = of(family.architecture);
+      more.added = {*tensor};
+      const bool counts = tensor == &factors ? family.rope_factors : family.own_head;
+      CHECK(same_bits(logits_of(more), logits_of(of(family.architecture))) == !counts);
+    }
+  }
+}
+
+TEST("logits with linear RoPE scaling are those of a reference in double precision") {
+  const double expected[] = {-13.0648, 19.1587, -19.5359, 23.4750,
+                             -34.8326, 43.6068, -37.4178, 80.0343};
+  const Logits logits = logits_of(scaled(with_floats({}), 2.5f));
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < std::size(expected); ++i) {
+    difference += std::pow(logits[i] - expected[i], 2);
+    size += std::pow(expected[i], 2);
+  }
+  CHECK(std::sqrt(difference / size) < 5e-4);  // 8e-5; without the scaling 5e-2
+}
+
+TEST("an old model with 32002 SentencePiece tokens has SiLU under the newer architecture, too") {
+  const Logits silu = logits_of(of("bitnet", 32002));
+  CHECK(same_bits(logits_of(of("bitnet-b1.58", 32002)), silu));
+  // Any other vocabulary, tokenizer or architecture keeps what the architecture says.
+  CHECK(!same_bits(logits_of(of("bitnet-25", 32002)), silu));
+  CHECK(!same_bits(logits_of(of("bitnet-b1.58", 32001)), logits_of(of("bitnet", 32001))));
+  CHECK(!same_bits(logits_of(of("bitnet-b1.58", 32002, "gpt2")),
+                   logits_of(of("bitnet", 32002, "gpt2"))));
+}
+
+TEST("counts that are zero, absurd or do not fit together are refused by name") {
+  const std::string arch = "bitnet-b1.58";
+  const struct {
+    const char* key;
+    uint32_t value;
+    const char* part;
+  } cases[] = {
+      {".block_count", 0, "block_count is 0"},
+      {".block_count", 0xffffffff, "block_count is 4294967295"},
+      {".block_count", 3, "blk.2."},
+      {".embedding_length", 0, "embedding_length is 0"},
+      {".embedding_length", 0x80000000, "embedding_length is 2147483648"},
+      {".embedding_length", 256, "token_embd.weight"},
+      {".feed_forward_length", 0, "feed_forward_length is 0"},
+      {".feed_forward_length", 0xffffffff, "feed_forward_length"},
+      {".feed_forward_length", 128, "ffn_"},
+      {".attention.head_count", 0, "head_count is 0"},
+      {".attention.head_count", 0xffffffff, "head_count is 4294967295"},
+      {".attention.head_count", 131072, "key_length is 0"},
+      {".attention.head_count", 128, "odd"},
+      {".attention.head_count", 3, "shape"},
+      {".attention.head_count_kv", 0, "head_count_kv is 0"},
+      {".attention.head_count_kv", 3, "head_count_kv is 3"},
+      {".attention.key_length", 0, "key_length is 0"},
+      {".attention.key_length", 63, "odd"},
+      {".attention.key_length", 513, "key_length is 513"},
+      {".attention.key_length", 0xffffffff, "key_length is 4294967295"},
+      {".attention.key_length", 32, "shape"},
+      {".context_length", 0, "context_length is 0"},
+      {".context_length", 0xffffffff, "context_length is 4294967295"},
+  };
+  for (const auto& [key, value, part] : cases) {
+    TinyFile file;
+    file.keys = {{arch + key, value}};
+    CHECK_REFUSED(file, part);
+  }
+  TinyFile heads;  // 4 does not divide by 3
+  heads.keys = {{arch + ".attention.head_count", 4}, {arch + ".attention.head_count_kv", 3}};
+  CHECK_REFUSED(heads, "not a multiple");
+  TinyFile wide;  // each is allowed, their product is not
+  wide.keys = {{arch + ".attention.head_count", 131072}, {arch + ".attention.key_length", 512}};
+  CHECK_REFUSED(wide, "head dimension");
+  TinyFile text;
+  text.texts = {{arch + ".block_count", "two"}};
+  CHECK_REFUSED(text, "block_count");
+}
+
+TEST("what the graph cannot compute is refused as not supported") {
+  TinyFile arch;
+  arch.arch = "gemma3";
+  CHECK_REFUSED(arch, "'gemma3' is not supported", ErrorCode::kUnsupported);
+  CHECK_REFUSED(arch, "written by convert, but not be run", ErrorCode::kUnsupported);
+  CHECK_REFUSED(arch, "supported are bitnet, bitnet-b1.58, bitnet-25 and llama",
+                ErrorCode::kUnsupported);
+  arch.arch = "mamba";
+  CHECK_REFUSED(arch, "'mamba' is not supported; supported are", ErrorCode::kUnsupported);
+  TinyFile value_length;
+  value_length.keys = {{"bitnet-b1.58.attention.value_length", 32}};
+  CHECK_REFUSED(value_length, "value_length", ErrorCode::kUnsupported);
+  TinyFile partial_rope;
+  partial_rope.keys = {{"bitnet-b1.58.rope.dimension_count", 32}};
+  CHECK_REFUSED(partial_rope, "rope.dimension_count", ErrorCode::kUnsupported);
+  TinyFile yarn;
+  yarn.texts = {{"bitnet-b1.58.rope.scaling.type", "yarn"}};
+  CHECK_REFUSED(yarn, "yarn", ErrorCode::kUnsupported);
+  TinyFile ternary;
+  ternary.replaced = {{"token_embd.weight", TinyFile::kI2_S, {128, 40}, TinyFile::i2_s(128, 40)}};
+  CHECK_REFUSED(ternary, "tensor token_embd.weight has type I2_S", ErrorCode::kUnsupported);
+  TinyFile norm;
+  norm.replaced = {{"output_norm.weight", TinyFile::kI2_S, {128}, TinyFile::i2_s(128, 1)}};
+  CHECK_REFUSED(norm, "tensor output_norm.weight has type I2_S", ErrorCode::kUnsupported);
+}
+
+TEST("hyper-parameters that are not numbers are refused") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const float value : {nan, inf, -1.0f, 2.0f}) {
+    TinyFile file;
+    file.floats = {{"bitnet-b1.58.attention.layer_norm_rms_epsilon", value}};
+    CHECK_REFUSED(file, "layer_norm_rms_epsilon");
+  }
+  for (const float value : {nan, inf, -inf, 0.0f, -1.0f}) {
+    TinyFile base;
+    base.floats = {{"bitnet-b1.58.rope.freq_base", value}};
+    CHECK_REFUSED(base, "freq_base");
+    TinyFile factor;
+    factor.texts = {{"bitnet-b1.58.rope.scaling.type", "linear"}};
+    factor.floats = {{"bitnet-b1.58.rope.scaling.factor", value}};
+    CHECK_REFUSED(factor, "rope.scaling.factor");
+  }
+}
+
+TEST("tensors that are missing or have another shape are refused by name") {
+  for (const char* name : {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight",
+                           "blk.0.attn_sub_norm.weight", "blk.1.ffn_sub_norm.weight",
+                           "blk.1.attn_k.weight", "blk.0.ffn_down.weight"}) {
+    TinyFile missing;
+    missing.replaced = {{name, ~0u, {}, {}}};
+    CHECK_REFUSED(missing, name);
+    TinyFile narrow;
+    narrow.replaced = {{name, TinyFile::kF32, {64}, TinyFile::f32s(64, 1)}};
+    CHECK_REFUSED(narrow, name);
+    TinyFile deep;
+    deep.replaced = {{name, TinyFile::kF32, {128, 2, 2}, TinyFile::f32s(512, 1)}};
+    CHECK_REFUSED(deep, name);
+  }
+}
+
+TEST("an embedding with fewer rows than the vocabulary has tokens is refused") {
+  TinyFile file;
+  file.replaced = {{"token_embd.weight", TinyFile::kF16, {128, 39}, TinyFile::f16s(128 * 39)}};
+  CHECK_REFUSED(file, "39 rows for a vocabulary of 40");
+}
+
+TEST("scales that are not numbers are refused by name") {
+  for (const float scale :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+        -std::numeric_limits<float>::infinity()}) {
+    TinyFile in_place;
+    in_place.replaced = {
+        {"blk.0.attn_q.weight", TinyFile::kI2_S, {128, 128}, TinyFile::i2_s(128, 128, scale)}};
+    CHECK_REFUSED(in_place, "tensor blk.0.attn_q.weight has a scale that is not a number");
+    TinyFile blocks;  // 66 bytes for 256 weights, the f16 scale last
+    std::vector<uint8_t> bytes(66 * 128, 0x55);
+    const uint16_t half = bitnet::f32_to_f16(scale);
+    for (size_t i = 0; i < 128; ++i) std::memcpy(&bytes[i * 66 + 64], &half, 2);
+    blocks.replaced = {{"blk.0.ffn_down.weight", TinyFile::kTQ2_0, {256, 128}, bytes}};
+    CHECK_REFUSED(blocks, "blk.0.ffn_down.weight");
+  }
+}
