@@ -20,7 +20,7 @@ struct TernaryFormat;  // formats/layouts.h
 enum class Matmul : uint8_t {
   kDequantized,  // row by row with Kernels::dot, as the floats that dequantize() gives
   kFloats,       // Kernels::float_matmul reads the elements
-  kIntegers,     // Kernels::block_matvec multiplies the integers of the blocks
+  kIntegers,     // Kernels::block_matmul multiplies the integers of the blocks
 };
 
 struct Format {

@@ -38,11 +38,24 @@ inline float max_lane(vf v) { return vmaxnmvq_f32(v); }
 #include "kernels/float_ops.inl"
 
 using vi = int32x4_t;
-constexpr int kByteVector = 16;
+constexpr int kByteVector = 16, kCodeBias = 0;
+constexpr int kCoarseRows = 2, kCoarseTokens = 4, kQuadRows = 1, kQuadTokens = 4;
 inline vi zero_i32() { return vdupq_n_s32(0); }
-inline vi add_i32(vi a, vi b) { return vaddq_s32(a, b); }
 inline vf to_float(vi v) { return vcvtq_f32_s32(v); }
-// Sums of four products of bytes. Without dot products two of them, |x| <= 64, fit 16 bits.
+template <int N>
+inline void store_sums(const vi (&v)[N], int32_t* out) {
+  each<N>([&](auto i) BITNET_INLINE { out[i] = vaddvq_s32(v[i]); });
+}
+// Sums of products of bytes, |x| <= 64: two of them fit 16 bits. dot adds them in any lanes,
+// quad_dot by fours.
+inline int32x4_t dot(int32x4_t sums, int8x16_t w, int8x16_t x) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(sums, w, x);
+#else
+  const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x));
+  return vpadalq_s16(sums, vmlal_high_s8(low, w, x));
+#endif
+}
 inline int32x4_t quad_dot(int8x16_t w, int8x16_t x) {
 #if defined(__ARM_FEATURE_DOTPROD)
   return vdotq_s32(vdupq_n_s32(0), w, x);
@@ -53,19 +66,25 @@ inline int32x4_t quad_dot(int8x16_t w, int8x16_t x) {
 
 typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
 struct Codes {
-  uint8x16_t v[4];
+  int8x16_t v[4];
 };
-inline Codes join(const Bytes (&pieces)[4]) {
-  return {
-      {(uint8x16_t)pieces[0], (uint8x16_t)pieces[1], (uint8x16_t)pieces[2], (uint8x16_t)pieces[3]}};
-}
 template <int kOffset>
-BITNET_INLINE inline void quad_sums(const Codes& codes, const int8_t* high, const int8_t* low,
-                                    const int32_t*, vi (&sums)[4]) {
+BITNET_INLINE inline Codes make_codes(const Bytes (&pieces)[4]) {
+  Codes codes;
   each<4>([&](auto j) BITNET_INLINE {
-    const int8x16_t w = vreinterpretq_s8_u8(vsubq_u8(codes.v[j], vdupq_n_u8(kOffset)));
-    const int32x4_t sum = vshlq_n_s32(quad_dot(w, vld1q_s8(high + 16 * j)), 7);
-    sums[j] = vaddq_s32(sum, quad_dot(w, vld1q_s8(low + 16 * j)));
+    codes.v[j] = vreinterpretq_s8_u8(vsubq_u8((uint8x16_t)pieces[j], vdupq_n_u8(kOffset)));
+  });
+  return codes;
+}
+BITNET_INLINE inline vi add_products(vi sums, const Codes& codes, const int8_t* x) {
+  each<4>([&](auto j) BITNET_INLINE { sums = dot(sums, codes.v[j], vld1q_s8(x + 16 * j)); });
+  return sums;
+}
+BITNET_INLINE inline void quad_sums(const Codes& codes, const HeadGroup& x, vi (&sums)[4]) {
+  each<4>([&](auto j) BITNET_INLINE {
+    const int32x4_t high = quad_dot(codes.v[j], vld1q_s8(x.high + 16 * j));
+    const int32x4_t low = quad_dot(codes.v[j], vld1q_s8(x.low + 16 * j));
+    sums[j] = vaddq_s32(vshlq_n_s32(high, 7), low);
   });
 }
 inline vf quad_scales(const float* scales, int j) { return vdupq_n_f32(scales[j]); }

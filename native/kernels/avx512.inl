@@ -40,9 +40,9 @@ inline float max_lane(vf v) { return _mm512_reduce_max_ps(v); }
 #include "kernels/float_ops.inl"
 
 using vi = __m512i;
-constexpr int kByteVector = 32;
+constexpr int kByteVector = 32, kCodeBias = 128;
+constexpr int kCoarseRows = 2, kCoarseTokens = 4, kQuadRows = 2, kQuadTokens = 4;
 inline vi zero_i32() { return _mm512_setzero_si512(); }
-inline vi add_i32(vi a, vi b) { return _mm512_add_epi32(a, b); }
 inline vf to_float(vi v) { return _mm512_cvtepi32_ps(v); }
 
 // acc + codes * q. As an intrinsic, GCC 12 copies every accumulator of a tile and runs out of
@@ -54,30 +54,22 @@ inline __m512i dpbusd(__m512i acc, __m512i codes, __m512i q) {
 
 typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
 using Codes = __m512i;
-inline Codes join(const Bytes (&pieces)[2]) {
-  return _mm512_inserti64x4(_mm512_castsi256_si512((__m256i)pieces[0]), (__m256i)pieces[1], 1);
-}
 template <int kOffset>
-BITNET_INLINE inline void quad_sums(Codes codes, const int8_t* high, const int8_t* low,
-                                    const int32_t* offset, vi (&sums)[1]) {
-  __m512i sum = _mm512_setzero_si512();
-  sum = dpbusd(sum, codes, _mm512_load_si512(high));
-  sum = _mm512_slli_epi32(sum, 7);
-  sum = dpbusd(sum, codes, _mm512_load_si512(low));
-  sums[0] = _mm512_sub_epi32(sum, _mm512_load_si512(offset));
+BITNET_INLINE inline Codes make_codes(const Bytes (&pieces)[2]) {
+  const __m512i bytes =
+      _mm512_inserti64x4(_mm512_castsi256_si512((__m256i)pieces[0]), (__m256i)pieces[1], 1);
+  return _mm512_add_epi8(bytes, _mm512_set1_epi8(static_cast<char>(kCodeBias - kOffset)));
+}
+BITNET_INLINE inline vi add_products(vi sums, Codes codes, const int8_t* x) {
+  return dpbusd(sums, codes, _mm512_load_si512(x));
+}
+BITNET_INLINE inline void quad_sums(Codes codes, const HeadGroup& x, vi (&sums)[1]) {
+  const __m512i high = dpbusd(_mm512_load_si512(x.minus), codes, _mm512_load_si512(x.high));
+  sums[0] = dpbusd(_mm512_slli_epi32(high, 7), codes, _mm512_load_si512(x.low));
 }
 inline vf quad_scales(const float* scales, int) {
   const __m512i lane = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
   return _mm512_permutexvar_ps(lane, _mm512_castps128_ps512(_mm_load_ps(scales)));
-}
-
-#include "kernels/head_ops.inl"
-
-constexpr int kTileRows = 4, kTileTokens = 6;
-
-// The last block of an odd row with zeros behind it: nothing is read beyond the row.
-inline __m512i load_block(const uint8_t* w) {
-  return _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
 }
 
 // out[i] = sum of the lanes of v[i], four at a time.
@@ -98,6 +90,15 @@ BITNET_INLINE inline void store_sums(const __m512i (&v)[N], int32_t* out) {
   each<N % 4>([&](auto i) BITNET_INLINE {
     out[N / 4 * 4 + i] = _mm512_reduce_add_epi32(v[N / 4 * 4 + i]);
   });
+}
+
+#include "kernels/head_ops.inl"
+
+constexpr int kTileRows = 4, kTileTokens = 6;
+
+// The last block of an odd row with zeros behind it: nothing is read beyond the row.
+inline __m512i load_block(const uint8_t* w) {
+  return _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
 }
 
 // No shifts: each group is used where it stands, 1, 4, 16 or 64 times too large, and set right at

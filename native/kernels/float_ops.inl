@@ -58,10 +58,10 @@ struct BF16Row {
 };
 
 // R rows by T tokens: every weight vector is converted once for T tokens, every activation loaded
-// once for R rows.
+// once for R rows. next: null for a token alone, whose rows are one stream of memory.
 template <class Row, int R, int T>
 inline void float_tile(const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x,
-                       int64_t x_stride, float* out, int64_t out_stride) {
+                       int64_t x_stride, NextPanel* next, float* out, int64_t out_stride) {
   vf acc[R][T][kVecs];
   each<R>([&](auto r) BITNET_INLINE {
     each<T>([&](auto t) BITNET_INLINE {
@@ -70,10 +70,15 @@ inline void float_tile(const uint8_t* w, int64_t row_bytes, int64_t cols, const 
   });
   const int64_t whole = cols / kLanes * kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
-    each<R>([&](auto r) BITNET_INLINE {
-      const uint8_t* at = w + r * row_bytes + i * Row::kElementBytes;
-      prefetch_lines<kLanes * Row::kElementBytes>(at + kPrefetchBytes);
-    });
+    constexpr int kBytes = kLanes * Row::kElementBytes;
+    if (next) {
+      next->step<kBytes * R>(R * T);
+    } else {
+      each<R>([&](auto r) BITNET_INLINE {
+        const uint8_t* at = w + r * row_bytes + i * Row::kElementBytes;
+        prefetch_lines<kBytes>(at + kPrefetchBytes);
+      });
+    }
     each<kVecs>([&](auto j) BITNET_INLINE {
       vf a[T];
       each<T>([&](auto t) BITNET_INLINE { a[t] = load(x + t * x_stride + i + j * kWidth); });
@@ -96,26 +101,29 @@ inline void float_tile(const uint8_t* w, int64_t row_bytes, int64_t cols, const 
   });
 }
 
+// The tile that the registers can hold, for more than one token.
+constexpr int kFloatRows = kWidth == 16 ? 2 : 1, kFloatTokens = kWidth == 16 ? 4 : 3;
+
 template <class Row>
 void float_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const float* x, int64_t x_stride,
                 int64_t n_tokens, float* out, int64_t out_stride, int64_t begin, int64_t end) {
-  int64_t t = 0;
-  for (; t + 3 <= n_tokens; t += 3) {
-    for (int64_t r = begin; r < end; ++r) {
-      float_tile<Row, 1, 3>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride,
-                            out + t * out_stride + r, out_stride);
-    }
+  if (n_tokens == 1) {
+    in_tiles<2>(begin, end, [&](auto n, int64_t r) BITNET_INLINE {
+      float_tile<Row, n, 1>(w + r * row_bytes, row_bytes, cols, x, x_stride, nullptr, out + r,
+                            out_stride);
+    });
+    return;
   }
-  for (; t < n_tokens; ++t) {
-    int64_t r = begin;
-    for (; r + 2 <= end; r += 2) {
-      float_tile<Row, 2, 1>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride,
-                            out + t * out_stride + r, out_stride);
-    }
-    for (; r < end; ++r) {
-      float_tile<Row, 1, 1>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride,
-                            out + t * out_stride + r, out_stride);
-    }
+  for (int64_t first = begin; first < end; first += kSharedRows) {
+    const int64_t last = end - first < kSharedRows ? end : first + kSharedRows;
+    NextPanel next(w + last * row_bytes, kSharedRows * row_bytes,
+                   kSharedRows * n_tokens * (cols / kLanes));
+    in_tiles<kFloatTokens>(0, n_tokens, [&](auto n_of, int64_t t) BITNET_INLINE {
+      in_tiles<n_of == 1 ? 2 : kFloatRows>(first, last, [&](auto n, int64_t r) BITNET_INLINE {
+        float_tile<Row, n, n_of>(w + r * row_bytes, row_bytes, cols, x + t * x_stride, x_stride,
+                                 &next, out + t * out_stride + r, out_stride);
+      });
+    });
   }
 }
 
@@ -137,7 +145,7 @@ void float_matmul(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t 
 
 float dot(const float* a, const float* b, int64_t n) {
   float out;
-  float_tile<F32Row, 1, 1>(reinterpret_cast<const uint8_t*>(a), 0, n, b, 0, &out, 0);
+  float_tile<F32Row, 1, 1>(reinterpret_cast<const uint8_t*>(a), 0, n, b, 0, nullptr, &out, 0);
   return out;
 }
 

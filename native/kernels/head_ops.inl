@@ -1,41 +1,23 @@
-// Products of codes of up to 8 bits with 14-bit activations, for output heads that are not float.
-// The including file defines, besides the primitives of float_ops.inl:
-//   vi, a vector of kWidth int32; zero_i32, add_i32 and to_float;
-//   Bytes, a vector of kByteVector, 16 or 32; Codes, 64 codes in registers; join(pieces), the codes
-//   of 64 / kByteVector vectors of bytes;
-//   quad_sums<kOffset>(codes, high, low, offset, sums): sums[j] = vector j of the quads of
-//   (codes - kOffset) * x, x as in HeadInput;
-//   quad_scales(scales, j): the scales of the quads in vector j, one for every four of them.
+// Products of weights of up to 8 bits with 14-bit activations, for output heads: the int8 copy of a
+// float head, and heads that are block-quantized. The including file defines, besides the
+// primitives of float_ops.inl:
+//   vi, a vector of kWidth int32; zero_i32 and to_float; store_sums(v, out): out[i] = the sum of
+//   the lanes of v[i]; Bytes, a vector of kByteVector, 16 or 32; Codes, 64 bytes in registers;
+//   make_codes<kOffset> (pieces): the weights piece - kOffset of 64 / kByteVector vectors, each
+//   kCodeBias, 128 or 0, larger; add_products(sums, codes, x): sums + the products of codes with
+//   bytes |x| <= 64, in any lanes; quad_sums(codes, x, sums): sums[j] = vector j of the quads of
+//   weight * x, x a HeadGroup; quad_scales(scales, j): the scales of the quads in vector j, one for
+//   every four of them; kCoarseRows, kCoarseTokens, kQuadRows, kQuadTokens: the register tiles.
 //
-// 64 columns are multiplied at once, and their products summed by fours: 16 quads. Integers are
-// exact: |code - offset| <= 128 and |x| <= kHeadRange, so a quad fits 24 bits and a whole row of
-// quads 31.
+// 64 columns are multiplied at once. Sums of integers are exact, so their order does not matter.
+// The scaled sums of block types are floats: products are summed by fours to 16 quads, and lane j
+// of 16 sums scale * quad for quad j of the groups, in the order of the columns, whatever the width
+// of a vector and however many rows and tokens are taken at once.
 
 constexpr int kGroup = 64;          // columns
 constexpr int kQuads = kGroup / 4;  // sums
 constexpr int kQuadVecs = kQuads / kWidth;
 constexpr int kPieces = kGroup / kByteVector;  // vectors of bytes
-
-// The activations of a row as x = 128 * high + low, both small enough that two products with bytes
-// fit 16 bits; zero beyond the columns.
-struct HeadInput {
-  alignas(64) int8_t high[kHeadMaxCols], low[kHeadMaxCols];
-  alignas(64) int32_t offset[kHeadMaxCols / 4];  // of each quad: sum of x * offset of the codes
-
-  HeadInput(const int16_t* x, int64_t cols, int code_offset) {
-    const int64_t padded = (cols + kGroup - 1) / kGroup * kGroup;
-    for (int64_t i = 0; i < padded; ++i) {
-      const int16_t value = i < cols ? x[i] : int16_t{0};
-      high[i] = static_cast<int8_t>((value + 64) >> 7);
-      low[i] = static_cast<int8_t>(value - 128 * high[i]);
-    }
-    for (int64_t i = 0; i < padded; i += 4) {
-      int32_t sum = 0;
-      for (int64_t j = i; j < i + 4; ++j) sum += 128 * high[j] + low[j];
-      offset[i / 4] = sum * code_offset;
-    }
-  }
-};
 
 typedef uint16_t Words __attribute__((vector_size(kByteVector)));
 typedef uint8_t Bytes16 __attribute__((vector_size(16)));
@@ -46,41 +28,79 @@ inline V load_u8(const uint8_t* p) {
   return v;
 }
 
-// The quads of a group of a block, whose first column is c.
+// The codes of a group of a block.
 template <class Block>
-BITNET_INLINE inline void group_sums(const uint8_t* block, auto group, const HeadInput& x,
-                                     int64_t c, vi (&sums)[kQuadVecs]) {
+BITNET_INLINE inline Codes read_codes(const uint8_t* block, auto group) {
   Bytes pieces[kPieces];
   each<kPieces>([&](auto p) BITNET_INLINE { pieces[p] = Block::template piece<group, p>(block); });
-  quad_sums<Block::kOffset>(join(pieces), x.high + c, x.low + c, x.offset + c / 4, sums);
+  return make_codes<Block::kOffset>(pieces);
 }
 
-// Signed bytes become codes by the offset 128.
 struct Int8Group {
-  static constexpr int kOffset = 128;
+  static constexpr int kOffset = 0;
   template <int kIndex, int kPiece>
   static Bytes piece(const uint8_t* b) {
-    return load_u8(b + kGroup * kIndex + kByteVector * kPiece) ^ 0x80;
+    return load_u8(b + kByteVector * kPiece);
   }
 };
 
-void coarse_matvec(const int8_t* w, int64_t stride, const int16_t* x, int64_t* out, int64_t begin,
-                   int64_t end) {
-  const HeadInput input(x, stride, Int8Group::kOffset);
-  for (int64_t r = begin; r < end; ++r) {
-    const uint8_t* row = reinterpret_cast<const uint8_t*>(w + r * stride);
-    vi acc[kQuadVecs];
-    each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[j] = zero_i32(); });
-    for (int64_t c = 0; c < stride; c += kGroup) {
-      __builtin_prefetch(row + c + kPrefetchBytes);
-      vi sums[kQuadVecs];
-      group_sums<Int8Group>(row + c, Index<0>{}, input, c, sums);
-      each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[j] = add_i32(acc[j], sums[j]); });
+template <int R, int T>
+BITNET_INLINE inline void coarse_tile(const uint8_t* w, const HeadBatch& x, int64_t token,
+                                      NextPanel* next, int64_t* out, int64_t out_stride) {
+  const int64_t n = x.n_groups, stride = kGroup * n;
+  const HeadGroup* groups = x.groups + token * n;
+  vi sums[2 * R * T];  // of high and low
+  each<2 * R * T>([&](auto i) BITNET_INLINE { sums[i] = zero_i32(); });
+  for (int64_t g = 0; g < n; ++g) {
+    if (next) {
+      next->step<kGroup * R>(R * T);
+    } else {
+      prefetch_lines<kGroup * R>(w + R * kGroup * g + kPrefetchBytes);
     }
-    int32_t lanes[kQuads];
-    __builtin_memcpy(lanes, acc, sizeof lanes);
-    out[r] = 0;
-    for (const int32_t lane : lanes) out[r] += lane;
+    Codes codes[R];
+    each<R>([&](auto r) BITNET_INLINE {
+      codes[r] = read_codes<Int8Group>(w + r * stride + kGroup * g, Index<0>{});
+    });
+    each<T>([&](auto t) BITNET_INLINE {
+      const HeadGroup& group = groups[t * n + g];
+      each<R>([&](auto r) BITNET_INLINE {
+        constexpr int i = 2 * (t * R + r);
+        sums[i] = add_products(sums[i], codes[r], group.high);
+        sums[i + 1] = add_products(sums[i + 1], codes[r], group.low);
+      });
+    });
+  }
+  int32_t totals[2 * R * T];
+  store_sums(sums, totals);
+  for (int t = 0; t < T; ++t) {
+    for (int r = 0; r < R; ++r) {
+      const int32_t* of = totals + 2 * (t * R + r);
+      out[t * out_stride + r] =
+          128 * int64_t{of[0]} + of[1] - kCodeBias * int64_t{x.sums[token + t]};
+    }
+  }
+}
+
+void coarse_matmul(const int8_t* w, const HeadBatch& x, int64_t* out, int64_t out_stride,
+                   int64_t begin, int64_t end) {
+  const int64_t stride = kGroup * x.n_groups;
+  const uint8_t* rows = reinterpret_cast<const uint8_t*>(w);
+  if (x.n_tokens == 1) {
+    in_tiles<4>(begin, end, [&](auto n, int64_t r) BITNET_INLINE {
+      coarse_tile<n, 1>(rows + r * stride, x, 0, nullptr, out + r, out_stride);
+    });
+    return;
+  }
+  for (int64_t first = begin; first < end; first += kSharedRows) {
+    const int64_t last = end - first < kSharedRows ? end : first + kSharedRows;
+    NextPanel next(rows + last * stride, kSharedRows * stride,
+                   kSharedRows * x.n_tokens * x.n_groups);
+    in_tiles<kCoarseTokens>(0, x.n_tokens, [&](auto n_tokens, int64_t t) BITNET_INLINE {
+      in_tiles<kCoarseRows>(first, last, [&](auto n, int64_t r) BITNET_INLINE {
+        coarse_tile<n, n_tokens>(rows + r * stride, x, t, &next, out + t * out_stride + r,
+                                 out_stride);
+      });
+    });
   }
 }
 
@@ -183,11 +203,11 @@ struct PairOfBlocks {
 };
 
 struct Q8Blocks : PairOfBlocks<Q8Blocks, 34> {
-  static constexpr int kOffset = 128;
+  static constexpr int kOffset = 0;
   template <int kIndex, int kPiece>
   static Bytes piece(const uint8_t* b) {
     constexpr int kFirst = kByteVector * kPiece;
-    return load_u8(b + kFirst / 32 * 34 + 2 + kFirst % 32) ^ 0x80;
+    return load_u8(b + kFirst / 32 * 34 + 2 + kFirst % 32);
   }
 };
 
@@ -241,11 +261,16 @@ struct Q6Block {
   }
 };
 
-// R rows: lane j of 16 sums scale * quad for quad j of the groups, in the order of the columns,
-// whatever the width of a vector.
+inline float sum_quads(const vf (&acc)[kQuadVecs]) {
+  float lanes[kLanes] = {};
+  each<kQuadVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[j]); });
+  return sum_lanes(lanes);
+}
+
+// One token, R rows straight from their blocks.
 template <class Block, int R>
-inline void block_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const HeadInput& x,
-                       float x_scale, float* out) {
+inline void block_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const HeadBatch& x,
+                       float* out) {
   vf acc[R][kQuadVecs];
   each<R>([&](auto r) BITNET_INLINE {
     each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[r][j] = set1(0.0f); });
@@ -255,7 +280,7 @@ inline void block_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const 
     Block::read_scales(block, scales);
     each<Block::kCols / kGroup>([&](auto group) BITNET_INLINE {
       vi sums[kQuadVecs];
-      group_sums<Block>(block, group, x, c + kGroup * group, sums);
+      quad_sums(read_codes<Block>(block, group), x.groups[c / kGroup + group], sums);
       each<kQuadVecs>([&](auto j) BITNET_INLINE {
         acc[r][j] = fma(quad_scales(scales + 4 * group, j), to_float(sums[j]), acc[r][j]);
       });
@@ -276,33 +301,104 @@ inline void block_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const 
       add_block(padded, c, r);
     });
   }
-  each<R>([&](auto r) BITNET_INLINE {
-    float lanes[kLanes] = {};
-    each<kQuadVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[r][j]); });
-    out[r] = sum_lanes(lanes) * x_scale;
+  each<R>([&](auto r) BITNET_INLINE { out[r] = sum_quads(acc[r]) * x.units[0]; });
+}
+
+// A row as codes [64 n_groups] and the scales of every 16 of them.
+template <class Block>
+void unpack_blocks(const uint8_t* block, int64_t cols, uint8_t* codes, float* scales) {
+  const auto unpack = [&](const uint8_t* from) BITNET_INLINE {
+    Block::read_scales(from, scales);
+    each<Block::kCols / kGroup>([&](auto group) BITNET_INLINE {
+      const Codes of_group = read_codes<Block>(from, group);
+      __builtin_memcpy(codes + kGroup * group, &of_group, kGroup);
+    });
+    codes += Block::kCols;
+    scales += Block::kCols / 16;
+  };
+  for (; cols >= Block::kCols; cols -= Block::kCols, block += Block::kBytes) unpack(block);
+  if (cols > 0) {
+    uint8_t padded[Block::kBytes] = {};
+    __builtin_memcpy(padded, block, Block::kUnitBytes);
+    unpack(padded);
+  }
+}
+
+// R unpacked rows by T tokens.
+template <int R, int T>
+BITNET_INLINE inline void block_tile(const uint8_t* codes, const float* scales, const HeadBatch& x,
+                                     int64_t token, NextPanel& next, float* out,
+                                     int64_t out_stride) {
+  const int64_t n = x.n_groups;
+  const HeadGroup* groups = x.groups + token * n;
+  vf acc[T][R][kQuadVecs];
+  each<T>([&](auto t) BITNET_INLINE {
+    each<R>([&](auto r) BITNET_INLINE {
+      each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[t][r][j] = set1(0.0f); });
+    });
+  });
+  for (int64_t g = 0; g < n; ++g) {
+    next.step<kGroup * R>(R * T);
+    Codes weights[R];
+    vf factors[R][kQuadVecs];
+    each<R>([&](auto r) BITNET_INLINE {
+      __builtin_memcpy(&weights[r], codes + kGroup * (r * n + g), kGroup);
+      each<kQuadVecs>(
+          [&](auto j) BITNET_INLINE { factors[r][j] = quad_scales(scales + 4 * (r * n + g), j); });
+    });
+    each<T>([&](auto t) BITNET_INLINE {
+      each<R>([&](auto r) BITNET_INLINE {
+        vi sums[kQuadVecs];
+        quad_sums(weights[r], groups[t * n + g], sums);
+        each<kQuadVecs>([&](auto j) BITNET_INLINE {
+          acc[t][r][j] = fma(factors[r][j], to_float(sums[j]), acc[t][r][j]);
+        });
+      });
+    });
+  }
+  each<T>([&](auto t) BITNET_INLINE {
+    each<R>([&](auto r) BITNET_INLINE {
+      out[t * out_stride + r] = sum_quads(acc[t][r]) * x.units[token + t];
+    });
   });
 }
 
 template <class Block>
-void block_matvec_of(const uint8_t* w, int64_t row_bytes, int64_t cols, const int16_t* x,
-                     float x_scale, float* out, int64_t begin, int64_t end) {
-  const HeadInput input(x, cols, Block::kOffset);
-  int64_t r = begin;
-  for (; r + 2 <= end; r += 2)
-    block_rows<Block, 2>(w + r * row_bytes, row_bytes, cols, input, x_scale, out + r);
-  if (r < end) block_rows<Block, 1>(w + r * row_bytes, row_bytes, cols, input, x_scale, out + r);
+void block_matmul_of(const uint8_t* w, int64_t row_bytes, int64_t cols, const HeadBatch& x,
+                     float* out, int64_t out_stride, int64_t begin, int64_t end, uint8_t* scratch) {
+  if (x.n_tokens == 1) {
+    in_tiles<2>(begin, end, [&](auto n, int64_t r) BITNET_INLINE {
+      block_rows<Block, n>(w + r * row_bytes, row_bytes, cols, x, out + r);
+    });
+    return;
+  }
+  const int64_t stride = kGroup * x.n_groups;
+  uint8_t* codes = scratch;
+  float* scales = reinterpret_cast<float*>(scratch + kSharedRows * stride);
+  static_assert(kSharedRows * (kHeadMaxCols + kHeadMaxCols / 16 * 4) <= kMatmulScratch);
+  for (int64_t first = begin; first < end; first += kSharedRows) {
+    const int64_t n_rows = end - first < kSharedRows ? end - first : kSharedRows;
+    for (int64_t r = 0; r < n_rows; ++r) {
+      unpack_blocks<Block>(w + (first + r) * row_bytes, cols, codes + r * stride,
+                           scales + r * stride / 16);
+    }
+    NextPanel next(w + (first + n_rows) * row_bytes, kSharedRows * row_bytes,
+                   kSharedRows * x.n_tokens * x.n_groups);
+    in_tiles<kQuadTokens>(0, x.n_tokens, [&](auto n_tokens, int64_t t) BITNET_INLINE {
+      in_tiles<kQuadRows>(0, n_rows, [&](auto n, int64_t r) BITNET_INLINE {
+        block_tile<n, n_tokens>(codes + r * stride, scales + r * stride / 16, x, t, next,
+                                out + t * out_stride + first + r, out_stride);
+      });
+    });
+  }
 }
 
-void block_matvec(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
-                  const int16_t* x, float x_scale, float* out, int64_t begin, int64_t end) {
-  switch (type) {
-    case TensorType::kQ8_0:
-      return block_matvec_of<Q8Blocks>(w, row_bytes, cols, x, x_scale, out, begin, end);
-    case TensorType::kQ6_K:
-      return block_matvec_of<Q6Block>(w, row_bytes, cols, x, x_scale, out, begin, end);
-    case TensorType::kQ5_0:
-      return block_matvec_of<Q5Blocks>(w, row_bytes, cols, x, x_scale, out, begin, end);
-    default:
-      return block_matvec_of<Q4Blocks>(w, row_bytes, cols, x, x_scale, out, begin, end);
-  }
+void block_matmul(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
+                  const HeadBatch& x, float* out, int64_t out_stride, int64_t begin, int64_t end,
+                  uint8_t* scratch) {
+  const auto multiply = type == TensorType::kQ8_0   ? block_matmul_of<Q8Blocks>
+                        : type == TensorType::kQ6_K ? block_matmul_of<Q6Block>
+                        : type == TensorType::kQ5_0 ? block_matmul_of<Q5Blocks>
+                                                    : block_matmul_of<Q4Blocks>;
+  multiply(w, row_bytes, cols, x, out, out_stride, begin, end, scratch);
 }

@@ -120,6 +120,23 @@ constexpr int kAttentionRows = 32;
 constexpr int kAttentionSegment = 512;
 constexpr int attention_partial(int v_stride) { return v_stride + 16; }  // floats
 
+// Activations as products with integer head weights read them: |x| <= kHeadRange as 128 * high +
+// low, both small enough that two products with bytes fit 16 bits; zero beyond the columns.
+constexpr int kHeadRange = 8191;
+constexpr int64_t kHeadMaxCols = 16384;  // the products of a row with `high` alone fit 31 bits
+struct alignas(64) HeadGroup {           // 64 columns
+  int8_t high[64], low[64];
+  int32_t minus[16];  // -(x[4 i] + ... + x[4 i + 3])
+};
+constexpr int64_t head_groups(int64_t cols) { return (cols + 63) / 64; }
+
+struct HeadBatch {
+  int64_t n_tokens = 0, n_groups = 0;
+  const HeadGroup* groups = nullptr;  // [n_tokens, n_groups]
+  const float* units = nullptr;       // [n_tokens]: the activation is units * x
+  const int32_t* sums = nullptr;      // [n_tokens]: sum of x
+};
+
 // What an int8 copy of a row keeps beside the quants: row = scale * q + an error of Euclidean
 // length `error`; `norm` is the length of the row. Both lengths are rounded up.
 struct CoarseRow {
@@ -164,16 +181,19 @@ struct Kernels {
   // The dot product that float_matmul computes, for rows that the caller has dequantized.
   float (*dot)(const float* a, const float* b, int64_t n);
 
-  // Output heads. x: activations in units of a common scale, |x| <= kHeadRange.
+  // Output heads. Each token of a batch gets the bits that it gets alone.
   // A row of type F32, F16 or BF16 -> int8 quants [cols rounded up to 32, zero padded].
   void (*compress_row)(TensorType type, const uint8_t* row, int64_t cols, int8_t* q,
                        CoarseRow* out);
-  // out[r] = sum_c w[r, c] * x[c], exact; stride: columns, a multiple of 64, at most kHeadMaxCols.
-  void (*coarse_matvec)(const int8_t* w, int64_t stride, const int16_t* x, int64_t* out,
+  // out[t * out_stride + r] = sum_c w[r, c] * x[t, c], exact, for r in [begin, end); w: [rows, 64 *
+  // n_groups].
+  void (*coarse_matmul)(const int8_t* w, const HeadBatch& x, int64_t* out, int64_t out_stride,
                         int64_t begin, int64_t end);
-  // out[r] = x_scale * sum_c w[r, c] * x[c], w of type Q8_0, Q6_K, Q5_0 or Q4_0.
-  void (*block_matvec)(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
-                       const int16_t* x, float x_scale, float* out, int64_t begin, int64_t end);
+  // out[t * out_stride + r] = units[t] * sum_c w[r, c] * x[t, c], w of type Q8_0, Q6_K, Q5_0 or
+  // Q4_0. scratch: kMatmulScratch bytes, aligned to 64.
+  void (*block_matmul)(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
+                       const HeadBatch& x, float* out, int64_t out_stride, int64_t begin,
+                       int64_t end, uint8_t* scratch);
 
   // partials[i] = segments [first, last) of row i, which has a key in the first of them. partials:
   // [n_q, attention_partial(v_stride)]; scratch: kAttentionScratch floats.
@@ -195,8 +215,6 @@ struct Kernels {
   int64_t (*int8_peak)(int64_t iterations);
 };
 
-constexpr int kHeadRange = 8191;
-constexpr int64_t kHeadMaxCols = 16384;  // 128 * kHeadRange * kHeadMaxCols / 16 lanes < 2^31
 // What a panel of unpacked rows may take, and the rows that are brought to I2_S for it.
 constexpr int64_t kPanelScratch = 256 * 1024, kRepackScratch = 256 * 1024;
 constexpr int64_t kMatmulScratch = kPanelScratch + kRepackScratch;

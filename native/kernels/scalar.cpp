@@ -42,26 +42,32 @@ inline float max_lane(vf v) { return v; }
 #include "kernels/float_ops.inl"
 
 using vi = int32_t;
-constexpr int kByteVector = 16;
+constexpr int kByteVector = 16, kCodeBias = 0;
+constexpr int kCoarseRows = 1, kCoarseTokens = 1, kQuadRows = 1, kQuadTokens = 1;
 inline vi zero_i32() { return 0; }
-inline vi add_i32(vi a, vi b) { return a + b; }
 inline vf to_float(vi v) { return static_cast<float>(v); }
+template <int N>
+inline void store_sums(const vi (&v)[N], int32_t* out) {
+  for (int i = 0; i < N; ++i) out[i] = v[i];
+}
 typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
 struct Codes {
-  uint8_t v[64];
+  int8_t v[64];
 };
-inline Codes join(const Bytes (&pieces)[4]) {
+template <int kOffset>
+inline Codes make_codes(const Bytes (&pieces)[4]) {
   Codes codes;
-  __builtin_memcpy(codes.v, pieces, sizeof codes.v);
+  for (int i = 0; i < 64; ++i) codes.v[i] = static_cast<int8_t>(pieces[i / 16][i % 16] - kOffset);
   return codes;
 }
-template <int kOffset>
-inline void quad_sums(const Codes& codes, const int8_t* high, const int8_t* low, const int32_t*,
-                      vi (&sums)[16]) {
+inline vi add_products(vi sum, const Codes& codes, const int8_t* x) {
+  for (int i = 0; i < 64; ++i) sum += codes.v[i] * x[i];
+  return sum;
+}
+inline void quad_sums(const Codes& codes, const HeadGroup& x, vi (&sums)[16]) {
   for (int j = 0; j < 16; ++j) {
     sums[j] = 0;
-    for (int i = 4 * j; i < 4 * j + 4; ++i)
-      sums[j] += (codes.v[i] - kOffset) * (128 * high[i] + low[i]);
+    for (int i = 4 * j; i < 4 * j + 4; ++i) sums[j] += codes.v[i] * (128 * x.high[i] + x.low[i]);
   }
 }
 inline vf quad_scales(const float* scales, int j) { return scales[j / 4]; }

@@ -15,8 +15,8 @@ constexpr Kernels kernel_table(const char* name, uint32_t needs) {
   table.float_matmul = float_matmul;
   table.dot = dot;
   table.compress_row = compress_row;
-  table.coarse_matvec = coarse_matvec;
-  table.block_matvec = block_matvec;
+  table.coarse_matmul = coarse_matmul;
+  table.block_matmul = block_matmul;
   table.attention = attention;
   table.merge_attention = merge_attention;
   table.rms_norm = rms_norm;

@@ -44,6 +44,34 @@ class Ahead {
   int64_t part_;      // bytes, whole lines, so that n_parts parts are at least n_bytes
 };
 
+// f(n, first) for [first, last) in tiles of n = kMost, the rest in smaller ones.
+template <int kMost, class F>
+BITNET_INLINE inline void in_tiles(int64_t first, int64_t last, F&& f) {
+  for (; first + kMost <= last; first += kMost) f(Index<kMost>{}, first);
+  if constexpr (kMost > 1) in_tiles<kMost - 1>(first, last, f);
+}
+
+// Weights that several tokens share are taken in panels of rows that stay in a cache. The next
+// panel is asked for evenly while one is multiplied: n_units of work, some with each step.
+class NextPanel {
+ public:
+  NextPanel(const uint8_t* p, int64_t n_bytes, int64_t n_units)
+      : p_(p), unit_(n_bytes / (n_units + 1) + 1) {}
+  // kMostBytes: what a step may need when there are few of them.
+  template <int kMostBytes>
+  BITNET_INLINE void step(int units) {
+    each<(kMostBytes + 63) / 64>([&](auto i)
+                                     BITNET_INLINE { __builtin_prefetch(p_ + 64 * i, 0, 2); });
+    p_ += units * unit_;
+  }
+
+ private:
+  const uint8_t* p_;
+  int64_t unit_;
+};
+
+constexpr int64_t kSharedRows = 16;  // of such a panel
+
 // A result that nobody reads, which is computed nevertheless.
 template <class V>
 BITNET_INLINE inline void keep(V v) {  // a copy: v itself may stay in its register

@@ -45,9 +45,8 @@ inline float max_lane(vf v) {
 #include "kernels/float_ops.inl"
 
 using vi = __m256i;
-constexpr int kByteVector = 32;
+constexpr int kByteVector = 32, kCodeBias = 128;
 inline vi zero_i32() { return _mm256_setzero_si256(); }
-inline vi add_i32(vi a, vi b) { return _mm256_add_epi32(a, b); }
 inline vf to_float(vi v) { return _mm256_cvtepi32_ps(v); }
 
 #if defined(__AVXVNNI__)
@@ -63,29 +62,45 @@ typedef uint8_t Bytes __attribute__((vector_size(kByteVector)));
 struct Codes {
   __m256i v[2];
 };
-inline Codes join(const Bytes (&pieces)[2]) { return {{(__m256i)pieces[0], (__m256i)pieces[1]}}; }
 template <int kOffset>
-BITNET_INLINE inline void quad_sums(const Codes& codes, const int8_t* high, const int8_t* low,
-                                    const int32_t* offset, vi (&sums)[2]) {
-  each<2>([&](auto j) BITNET_INLINE {
-    const auto load = [j](const auto* p) BITNET_INLINE {
-      return _mm256_load_si256(reinterpret_cast<const __m256i*>(p) + j);
-    };
+BITNET_INLINE inline Codes make_codes(const Bytes (&pieces)[2]) {
+  const __m256i bias = _mm256_set1_epi8(static_cast<char>(kCodeBias - kOffset));
+  return {{_mm256_add_epi8((__m256i)pieces[0], bias), _mm256_add_epi8((__m256i)pieces[1], bias)}};
+}
+BITNET_INLINE inline __m256i load_aligned(const void* p) {
+  return _mm256_load_si256(static_cast<const __m256i*>(p));
+}
 #if defined(__AVXVNNI__)
-    __m256i sum = _mm256_setzero_si256();
-    sum = dpbusd(sum, codes.v[j], load(high));
-    sum = _mm256_slli_epi32(sum, 7);
-    sum = dpbusd(sum, codes.v[j], load(low));
-#else  // two products of a code and |x| <= 64 fit 16 bits
-    const __m256i high_sum =
-        _mm256_madd_epi16(_mm256_maddubs_epi16(codes.v[j], load(high)), _mm256_set1_epi16(128));
-    const __m256i low_sum =
-        _mm256_madd_epi16(_mm256_maddubs_epi16(codes.v[j], load(low)), _mm256_set1_epi16(1));
-    const __m256i sum = _mm256_add_epi32(high_sum, low_sum);
-#endif
-    sums[j] = _mm256_sub_epi32(sum, load(offset));
+constexpr int kCoarseRows = 2, kCoarseTokens = 2, kQuadRows = 1, kQuadTokens = 4;
+BITNET_INLINE inline vi add_products(vi sums, const Codes& codes, const int8_t* x) {
+  sums = dpbusd(sums, codes.v[0], load_aligned(x));
+  return dpbusd(sums, codes.v[1], load_aligned(x + 32));
+}
+BITNET_INLINE inline void quad_sums(const Codes& codes, const HeadGroup& x, vi (&sums)[2]) {
+  each<2>([&](auto j) BITNET_INLINE {
+    const __m256i high =
+        dpbusd(load_aligned(x.minus + 8 * j), codes.v[j], load_aligned(x.high + 32 * j));
+    sums[j] = dpbusd(_mm256_slli_epi32(high, 7), codes.v[j], load_aligned(x.low + 32 * j));
   });
 }
+#else
+constexpr int kCoarseRows = 2, kCoarseTokens = 2, kQuadRows = 1, kQuadTokens = 3;
+// Sums of four products; two of a code and |x| <= 64 fit 16 bits.
+BITNET_INLINE inline __m256i quad_dot(__m256i codes, const int8_t* x) {
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, load_aligned(x)), _mm256_set1_epi16(1));
+}
+BITNET_INLINE inline vi add_products(vi sums, const Codes& codes, const int8_t* x) {
+  sums = _mm256_add_epi32(sums, quad_dot(codes.v[0], x));
+  return _mm256_add_epi32(sums, quad_dot(codes.v[1], x + 32));
+}
+BITNET_INLINE inline void quad_sums(const Codes& codes, const HeadGroup& x, vi (&sums)[2]) {
+  each<2>([&](auto j) BITNET_INLINE {
+    const __m256i high =
+        _mm256_add_epi32(quad_dot(codes.v[j], x.high + 32 * j), load_aligned(x.minus + 8 * j));
+    sums[j] = _mm256_add_epi32(_mm256_slli_epi32(high, 7), quad_dot(codes.v[j], x.low + 32 * j));
+  });
+}
+#endif
 inline vf quad_scales(const float* scales, int j) {
   return _mm256_set_m128(_mm_load1_ps(scales + 2 * j + 1), _mm_load1_ps(scales + 2 * j));
 }
@@ -94,19 +109,6 @@ inline int32_t sum_i32(vi v) {
   s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
   s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
   return _mm_cvtsi128_si32(s);
-}
-
-#include "kernels/head_ops.inl"
-
-inline __m256i load_bytes(const void* p) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
-
-// Keeps a loaded vector in its register: compilers fold the load into every instruction that uses
-// it, and the load ports become the limit.
-inline __m256i in_register(__m256i v) {
-  __asm__("" : "+x"(v));
-  return v;
 }
 
 // out[i] = sum of the lanes of v[i], four at a time.
@@ -121,6 +123,19 @@ BITNET_INLINE inline void store_sums(const __m256i (&v)[N], int32_t* out) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 4 * i), sums);
   });
   each<N % 4>([&](auto i) BITNET_INLINE { out[N / 4 * 4 + i] = sum_i32(v[N / 4 * 4 + i]); });
+}
+
+#include "kernels/head_ops.inl"
+
+inline __m256i load_bytes(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+// Keeps a loaded vector in its register: compilers fold the load into every instruction that uses
+// it, and the load ports become the limit.
+inline __m256i in_register(__m256i v) {
+  __asm__("" : "+x"(v));
+  return v;
 }
 
 inline void unpack_row(const uint8_t* w, int64_t n_blocks, uint8_t* codes) {

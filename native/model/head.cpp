@@ -42,10 +42,10 @@ int64_t Head::compact_bytes() const {
 }
 
 void Head::build() {
-  stride_ = (layer_.cols + 63) / 64 * 64;
+  stride_ = 64 * head_groups(layer_.cols);
   const size_t rows = static_cast<size_t>(layer_.rows);
   coarse_ = HugeArray(rows * static_cast<size_t>(stride_));
-  coarse_input_ = AlignedArray<int16_t>(static_cast<size_t>(kHeadRows * stride_));
+  quantized_.resize(static_cast<size_t>(kHeadRows * head_groups(layer_.cols)));
   rows_.resize(rows);
   pool_.parallel_for(layer_.rows, kScoreRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
@@ -164,15 +164,16 @@ void Head::answer_from_copy(std::span<const HeadQuery* const> group) {
   compute_exactly();
 }
 
-// x_[t] = unit * coarse_input_[t] + d, and the lengths of both.
+// input(t) = unit * q + d, q quantized; x_norm and d_norm: the lengths of input and d, rounded up.
 void Head::quantize(int64_t t) {
   const float* x = input(t);
-  int16_t* q = coarse_input_.data() + t * stride_;
-  const float unit = quantize_head_input(x, layer_.cols, q);
-  std::fill(q + layer_.cols, q + stride_, int16_t{0});
+  HeadGroup* groups = quantized_.data() + t * head_groups(layer_.cols);
+  const float unit = quantize_head_input(x, layer_.cols, groups, &sums_[t]);
   double x_squares = 0, d_squares = 0;
   for (int64_t i = 0; i < layer_.cols; ++i) {
-    const double d = x[i] - static_cast<double>(unit) * q[i];
+    const HeadGroup& group = groups[i / 64];
+    const int32_t q = 128 * group.high[i % 64] + group.low[i % 64];
+    const double d = x[i] - static_cast<double>(unit) * q;
     x_squares += static_cast<double>(x[i]) * x[i];
     d_squares += d * d;
   }
@@ -188,17 +189,18 @@ void Head::quantize(int64_t t) {
 // (Cauchy-Schwarz), and the float sums deviate from w.x by at most (n / 32 + 8) * 2^-24 * |w| |x|.
 void Head::score(int64_t n) {
   const float rounding = static_cast<float>(layer_.cols / 32 + 16) * 0x1p-23f;  // twice the need
+  const HeadBatch batch{n, head_groups(layer_.cols), quantized_.data(), nullptr, sums_};
   pool_.parallel_for(layer_.rows, kScoreRows, [&](int64_t begin, int64_t end, int) {
-    int64_t sums[kScoreRows];
+    int64_t sums[kHeadRows * kScoreRows];
     for (; begin < end; begin += kScoreRows) {
       const int64_t last = std::min(end, begin + kScoreRows);
+      kernels_.coarse_matmul(coarse() + begin * stride_, batch, sums, kScoreRows, 0, last - begin);
       for (int64_t t = 0; t < n; ++t) {
         const Search& search = searches_[static_cast<size_t>(t)];
-        kernels_.coarse_matvec(coarse() + begin * stride_, stride_,
-                               coarse_input_.data() + t * stride_, sums, 0, last - begin);
         for (int64_t r = begin; r < last; ++r) {
           const CoarseRow& row = rows_[static_cast<size_t>(r)];
-          const float value = row.scale * search.unit * static_cast<float>(sums[r - begin]);
+          const float value =
+              row.scale * search.unit * static_cast<float>(sums[t * kScoreRows + r - begin]);
           const float slack = (row.error * search.x_norm + (row.norm + row.error) * search.d_norm +
                                rounding * row.norm * search.x_norm) *
                               (1 + 0x1p-18f);

@@ -75,7 +75,7 @@ class Head {
   // A query that is answered from the copy.
   struct Search {
     const HeadQuery* query;
-    float unit, x_norm, d_norm;  // of the quantized input; see score()
+    float unit, x_norm, d_norm;  // see quantize()
     std::vector<int32_t> rows;   // to be computed from the float weights
   };
 
@@ -104,13 +104,14 @@ class Head {
   AlignedArray<uint8_t> scratch_;
   AlignedArray<float> logits_;
   // The copy, rows of stride_ int8.
-  int64_t stride_ = 0;  // columns rounded up to 64, zero beyond
+  int64_t stride_ = 0;  // columns rounded up to a HeadGroup, zero beyond
   HugeArray coarse_;
   std::vector<CoarseRow> rows_;
   // Of one group of up to kHeadRows hidden states:
   AlignedArray<float> x_;  // [kHeadRows, cols]
   FloatInput input_;
-  AlignedArray<int16_t> coarse_input_;  // [kHeadRows, stride_]
+  std::vector<HeadGroup> quantized_;  // [kHeadRows, stride_ / 64]
+  int32_t sums_[kHeadRows];           // of a quantized input
   std::vector<Search> searches_;
   std::vector<float> lower_, upper_;  // [group, rows]
   struct Exact {

@@ -8,28 +8,51 @@
 
 namespace bitnet {
 
-float quantize_head_input(const float* x, int64_t n, int16_t* q) {
+namespace {
+
+// A product that was rounded to just above the range is brought back to it; NaN, which fails every
+// comparison, becomes 0.
+int32_t round_to_range(float v) {
+  v = v > -kHeadRange ? v : v <= -kHeadRange ? -kHeadRange : 0;
+  return round_half_even(v < kHeadRange ? v : kHeadRange);
+}
+
+}  // namespace
+
+float quantize_head_input(const float* x, int64_t cols, HeadGroup* q, int32_t* sum) {
   float most = 0;
-  for (int64_t i = 0; i < n; ++i) {
+  for (int64_t i = 0; i < cols; ++i) {
     const float a = std::fabs(x[i]);
     most = a > most ? a : most;
   }
   const float scale = most > 0 ? kHeadRange / most : 0;
-  for (int64_t i = 0; i < n; ++i) {
-    // The product may round to just above the range; NaN, which fails every comparison, becomes 0.
-    float v = x[i] * scale;
-    v = v > -kHeadRange ? v : v <= -kHeadRange ? -kHeadRange : 0;
-    v = v < kHeadRange ? v : kHeadRange;
-    q[i] = static_cast<int16_t>(round_half_even(v));
+  *sum = 0;
+  for (; cols > 0; cols -= 64, x += 64, ++q) {
+    int32_t values[64] = {};
+    const int64_t n = cols < 64 ? cols : 64;
+    for (int64_t i = 0; i < n; ++i) values[i] = round_to_range(x[i] * scale);
+    for (int i = 0; i < 64; ++i) {
+      const int32_t high = (values[i] + 64) >> 7;
+      q->high[i] = static_cast<int8_t>(high);
+      q->low[i] = static_cast<int8_t>(values[i] - 128 * high);
+    }
+    for (int i = 0; i < 16; ++i) {
+      const int32_t* quad = values + 4 * i;
+      q->minus[i] = -(quad[0] + quad[1] + quad[2] + quad[3]);
+      *sum -= q->minus[i];
+    }
   }
   return most / kHeadRange;
 }
 
 void FloatInput::quantize(int64_t cols) {
-  q.resize(static_cast<size_t>(n * cols));
+  const int64_t n_groups = head_groups(cols);
+  groups.resize(static_cast<size_t>(n * n_groups));
   units.resize(static_cast<size_t>(n));
+  sums.resize(static_cast<size_t>(n));
   for (int64_t t = 0; t < n; ++t) {
-    units[static_cast<size_t>(t)] = quantize_head_input(x + t * stride, cols, q.data() + t * cols);
+    const auto i = static_cast<size_t>(t);
+    units[i] = quantize_head_input(x + t * stride, cols, groups.data() + t * n_groups, &sums[i]);
   }
 }
 
@@ -45,10 +68,8 @@ void multiply_float(const Kernels& kernels, const Linear& w, const FloatInput& i
     return;
   }
   if (takes_integers(w)) {
-    for (int64_t t = 0; t < input.n; ++t) {
-      kernels.block_matvec(w.type, w.data, w.row_bytes, w.cols, input.q.data() + t * w.cols,
-                           input.units[static_cast<size_t>(t)], out + t * w.rows, begin, end);
-    }
+    kernels.block_matmul(w.type, w.data, w.row_bytes, w.cols, input.integers(w.cols), out, w.rows,
+                         begin, end, scratch);
     return;
   }
   float* row = reinterpret_cast<float*>(scratch);

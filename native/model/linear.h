@@ -25,13 +25,17 @@ struct Linear {
 struct FloatInput {
   const float* x = nullptr;  // [n, stride]
   int64_t n = 0, stride = 0;
-  std::vector<int16_t> q;    // [n, cols], empty unless quantize() was called
-  std::vector<float> units;  // [n]
+  std::vector<HeadGroup> groups;  // [n, head_groups(cols)], empty unless quantize() was called
+  std::vector<float> units;       // [n]
+  std::vector<int32_t> sums;      // [n]
 
   void quantize(int64_t cols);
+  HeadBatch integers(int64_t cols) const {
+    return {n, head_groups(cols), groups.data(), units.data(), sums.data()};
+  }
 };
 
-// Whether a layer is multiplied with FloatInput::q.
+// Whether a layer is multiplied with FloatInput::integers().
 bool takes_integers(const Linear& w);
 
 // out[t * w.rows + r] for rows [begin, end) of a layer that is not ternary.
@@ -39,8 +43,8 @@ bool takes_integers(const Linear& w);
 void multiply_float(const Kernels& kernels, const Linear& w, const FloatInput& input, float* out,
                     int64_t begin, int64_t end, uint8_t* scratch);
 
-// x [n] -> q [n] in units of max|x| / kHeadRange, which is returned; 0 if all are zero. NaN gives
-// 0.
-float quantize_head_input(const float* x, int64_t n, int16_t* q);
+// x [cols] -> q in units of max|x| / kHeadRange, which is returned; 0 if all are zero. NaN gives 0.
+// *sum = sum of q.
+float quantize_head_input(const float* x, int64_t cols, HeadGroup* q, int32_t* sum);
 
 }  // namespace bitnet
