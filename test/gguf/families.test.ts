@@ -1,8 +1,11 @@
 // The table of model families: what the core says of each, and what follows for files.
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { findFamily, isLinearTensor, isTernaryModel, listFamilies } from "../../src/gguf/families.js";
 import { registeredModels } from "../../src/hub/registry.js";
+import { packageRoot } from "../../src/system/package.js";
 
 describe("the model families", () => {
   test("have distinct architectures, and the registered models are of them", () => {
@@ -32,6 +35,27 @@ describe("the model families", () => {
     expect(normsOf("qwen3")).toEqual(["pre", "qk", "input"]);
     expect(normsOf("gemma3")).toEqual(["pre", "post", "qk", "input"]);
     expect(findFamily("gpt2")).toBeUndefined();
+  });
+
+  test("stand in docs/formats.md as they are", () => {
+    const text = readFileSync(join(packageRoot, "docs", "formats.md"), "utf8");
+    const section = text.slice(text.indexOf("## Families"), text.indexOf("## Tokenizers"));
+    const rows = section.split("\n").flatMap((line) => {
+      const [, names = "", activation, subNorms] = line.split("|").map((cell) => cell.trim());
+      return [...names.matchAll(/`([^`]+)`/g)].map(([, name]) => ({ name, activation, subNorms }));
+    });
+    const spelled = { silu: "SiLU", relu2: "squared ReLU", gelu_tanh: "GELU" };
+    const runnable = listFamilies().filter((family) => family.runnable);
+    expect(rows.filter(({ name }) => name !== "general.architecture")).toEqual(
+      runnable.map(({ architecture, activation, tensors }) => ({
+        name: architecture,
+        activation: spelled[activation],
+        subNorms: tensors.some(({ norm }) => norm === "sub") ? "yes" : "no",
+      })),
+    );
+    for (const { architecture } of listFamilies()) {
+      expect(section).toContain(`\`${architecture}\``);
+    }
   });
 
   test.each([
