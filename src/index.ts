@@ -59,6 +59,7 @@ export {
 export type { AppliedTuning } from "./engine/tuning.js";
 export { Gguf, type MetadataValue, openGguf, type TensorInfo } from "./gguf/gguf.js";
 export { type InspectReport, inspectGguf } from "./gguf/inspect.js";
+export { listTensorTypes, type TensorType } from "./gguf/tensor-types.js";
 export { type DownloadOptions, type DownloadProgress, downloadFiles } from "./hub/download.js";
 export { type HubEnvironment, readHubEnvironment } from "./hub/environment.js";
 export { type Hub, type HubOptions, openHub, type RetryPolicy } from "./hub/http.js";

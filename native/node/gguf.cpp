@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "formats/format.h"
 #include "node/object.h"
 #include "node/support.h"
 
@@ -124,6 +125,26 @@ class GgufObject : public Wrapped<GgufObject> {
   std::shared_ptr<const bitnet::Gguf> gguf_;
 };
 
+// The rows of formats/format.h, as far as they concern who plans a file.
+Napi::Value tensor_types(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Napi::Array out = Napi::Array::New(env);
+  for (const bitnet::Format* format : bitnet::all_formats()) {
+    Napi::Object type = Napi::Object::New(env);
+    type.Set("name", format->name);
+    type.Set("id", static_cast<uint32_t>(format->type));
+    type.Set("blockElements", format->block_elems);
+    type.Set("blockBytes", format->block_bytes);
+    type.Set("ternary", format->ternary != nullptr);
+    type.Set("readable", format->dequantize != nullptr);
+    type.Set("writable", format->quantize != nullptr);
+    if (format->file_type) type.Set("fileType", *format->file_type);
+    if (format->substitute) type.Set("substitute", tensor_type_name(*format->substitute));
+    out.Set(out.Length(), type);
+  }
+  return out;
+}
+
 Napi::Value open_gguf(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     auto gguf =
@@ -140,6 +161,7 @@ Napi::Object make_gguf(Napi::Env env, std::shared_ptr<const bitnet::Gguf> gguf) 
 
 void define_gguf(Napi::Env env, Napi::Object exports) {
   GgufObject::define(env);
+  exports.Set("tensorTypes", Napi::Function::New<tensor_types>(env));
   exports.Set("openGguf", Napi::Function::New<open_gguf>(env));
 }
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { convertCheckpoint } from "../convert/convert.js";
 import { openGguf } from "../gguf/gguf.js";
+import { isTernaryType } from "../gguf/tensor-types.js";
 import { availableMemory } from "../native/machine.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
 
@@ -14,15 +15,13 @@ export interface DenseTwin {
   delete(): Promise<void>;
 }
 
-const ternaryTypes = /^(I2_S|TL1|TL2|TQ1_0|TQ2_0|IQ1_BN|IQ2_BN)/;
-
 /** How large the twin of a model will be. Throws USAGE if the model has no ternary matrices. */
 export function denseTwinBytes(path: string): number {
   const gguf = openGguf(path);
   let isTernary = false;
   let bytes = gguf.dataOffset;
   for (const tensor of gguf.tensors()) {
-    const ternary = ternaryTypes.test(tensor.type);
+    const ternary = isTernaryType(tensor.type);
     isTernary ||= ternary;
     bytes += ternary ? 2 * tensor.shape.reduce((product, n) => product * n, 1) : tensor.bytes;
   }

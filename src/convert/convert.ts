@@ -17,10 +17,10 @@ export interface ConvertOptions {
   /** Directory with config.json and safetensors, or a GGUF file. */
   source: string;
   outfile: string;
-  /** Type of the ternary matrices, in any case: f32, f16, bf16, i2_s, tl1, tl2, tq1_0, tq2_0, iq1_bn, iq2_bn. */
+  /** Type of the ternary matrices, in any case: those of listTensorTypes() with a fileType. */
   outtype: string;
   /**
-   * Type of token_embd: f32, f16, bf16, q8_0, q6_k, q5_0, q4_0, q3_k. Default: f16, with a float outtype that one; a
+   * Type of token_embd: a writable one of listTensorTypes(). Default: f16, with a float outtype that one; a
    * GGUF source that has another type than f32 keeps it.
    */
   embeddingType?: string;

@@ -16,11 +16,12 @@ import {
 import type { CheckpointTensor } from "../checkpoint/safetensors.js";
 import { readTokenizer } from "../checkpoint/tokenizer.js";
 import { isTernaryModel } from "../gguf/families.js";
+import { isTernaryType } from "../gguf/tensor-types.js";
 import { type MetadataEntry, string, u32 } from "../gguf/writer.js";
 import type { NativeConvertSource, NativeFamily } from "../native/addon.js";
 import { BitnetError } from "../system/errors.js";
 import type { ConvertOptions } from "./convert.js";
-import { chooseType, fileTypeOf, isTernaryType, type TypeChoice, typeThatFits } from "./types.js";
+import { chooseType, fileTypeOf, type TypeChoice, typeThatFits } from "./types.js";
 import type { ModelPlan, PlannedTensor } from "./write.js";
 
 const floatDtypes = new Set(["F32", "F16", "BF16"]);

@@ -4,10 +4,11 @@ import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 import { findFamily, isLinearTensor, isTernaryModel } from "../gguf/families.js";
 import { type Gguf, openGguf, type TensorInfo } from "../gguf/gguf.js";
+import { isTernaryType } from "../gguf/tensor-types.js";
 import { ggufAlignment, type MetadataEntry, string, u32 } from "../gguf/writer.js";
 import { BitnetError } from "../system/errors.js";
 import type { ConvertOptions } from "./convert.js";
-import { chooseType, fileTypeOf, isTernaryType, type TensorUse, type TypeChoice, typeThatFits } from "./types.js";
+import { chooseType, fileTypeOf, type TensorUse, type TypeChoice, typeThatFits } from "./types.js";
 import type { ModelPlan, PlannedTensor } from "./write.js";
 
 const llama3VocabSize = 128256;

@@ -1,5 +1,6 @@
 // Which type each tensor of an output file gets.
 
+import { isTernaryType, listTensorTypes, type TensorType, tensorTypeOf } from "../gguf/tensor-types.js";
 import { BitnetError } from "../system/errors.js";
 
 export type TensorUse = "embedding" | "head" | "linear" | "other";
@@ -11,50 +12,46 @@ export interface TypeChoice {
   outputType?: string;
 }
 
-const outtypes = ["F32", "F16", "BF16", "I2_S", "TL1", "TL2", "TQ1_0", "TQ2_0", "IQ1_BN", "IQ2_BN"];
-const floatTypes = new Set(["F32", "F16", "BF16"]);
-const embeddingTypes = ["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_0", "Q4_0", "Q3_K"];
+/** Types that all matrices of a model can have. */
+export function matrixTypes(): readonly TensorType[] {
+  return listTensorTypes().filter(({ fileType }) => fileType !== undefined);
+}
 
-// general.file_type, as bitnet.cpp and ik_llama.cpp number them.
-const fileTypes: Record<string, number> = {
-  F32: 0,
-  F16: 1,
-  BF16: 32,
-  TQ1_0: 36,
-  TQ2_0: 37,
-  TL1: 38,
-  TL2: 39,
-  I2_S: 40,
-  IQ1_BN: 136,
-  IQ2_BN: 137,
-};
+/** Types that an embedding or a head can be written as. */
+export function embeddingTypes(): readonly TensorType[] {
+  return listTensorTypes().filter(({ writable }) => writable);
+}
+
+/** For help texts and errors: "f32, f16, ...". */
+export function namesOf(types: readonly TensorType[]): string {
+  return types.map(({ name }) => name.toLowerCase()).join(", ");
+}
+
+function parse(given: string, known: readonly TensorType[], what: string): string {
+  const name = given.toUpperCase();
+  if (!known.some((type) => type.name === name)) {
+    throw new BitnetError("USAGE", `unknown ${what} ${JSON.stringify(given)}; known: ${namesOf(known)}`);
+  }
+  return name;
+}
 
 /** Checks the names, whatever their case. Throws USAGE listing what there is. */
-export function parseTypes(choice: TypeChoice): TypeChoice {
-  const parse = (name: string, known: string[], what: string): string => {
-    const upper = name.toUpperCase();
-    if (!known.includes(upper)) {
-      throw new BitnetError(
-        "USAGE",
-        `unknown ${what} ${JSON.stringify(name)}; known: ${known.join(", ").toLowerCase()}`,
-      );
-    }
-    return upper;
-  };
-  const { outtype, embeddingType, outputType } = choice;
+export function parseTypes({ outtype, embeddingType, outputType }: TypeChoice): TypeChoice {
+  const embeddings = embeddingTypes();
   return {
-    outtype: parse(outtype, outtypes, "output type"),
-    embeddingType: embeddingType === undefined ? undefined : parse(embeddingType, embeddingTypes, "embedding type"),
-    outputType: outputType === undefined ? undefined : parse(outputType, embeddingTypes, "type of the output tensor"),
+    outtype: parse(outtype, matrixTypes(), "output type"),
+    embeddingType: embeddingType === undefined ? undefined : parse(embeddingType, embeddings, "embedding type"),
+    outputType: outputType === undefined ? undefined : parse(outputType, embeddings, "type of the output tensor"),
   };
 }
 
-export function isTernaryType(type: string): boolean {
-  return outtypes.includes(type) && !floatTypes.has(type);
-}
-
+/** general.file_type of a model with matrices of this type. */
 export function fileTypeOf(outtype: string): number {
-  return fileTypes[outtype] ?? 0;
+  const { fileType } = tensorTypeOf(outtype);
+  if (fileType === undefined) {
+    throw new BitnetError("INTERNAL", `${outtype} is not a type for all matrices of a model`);
+  }
+  return fileType;
 }
 
 /** The type of one tensor. `kept`: what it has in a GGUF source. */
@@ -70,22 +67,14 @@ export function chooseType(choice: TypeChoice, use: TensorUse, kept?: string): s
   if (wanted !== undefined) {
     return wanted;
   }
-  if (floatTypes.has(outtype)) {
+  if (!isTernaryType(outtype)) {
     return outtype;
   }
   return kept === undefined || kept === "F32" ? "F16" : kept; // what bitnet.cpp makes of a float model
 }
 
-const blocks: Record<string, [elements: number, next: string]> = {
-  Q6_K: [256, "Q8_0"],
-  Q3_K: [256, "Q4_0"],
-  Q8_0: [32, "F16"],
-  Q5_0: [32, "F16"],
-  Q4_0: [32, "F16"],
-};
-
 /** For embeddings: `type`, or the next one whose blocks fit into rows of `cols` elements. */
 export function typeThatFits(type: string, cols: number): string {
-  const block = blocks[type];
-  return block === undefined || cols % block[0] === 0 ? type : typeThatFits(block[1], cols);
+  const { blockElements, substitute } = tensorTypeOf(type);
+  return substitute === undefined || cols % blockElements === 0 ? type : typeThatFits(substitute, cols);
 }

@@ -7,8 +7,10 @@ import { readJson } from "../checkpoint/checkpoint.js";
 import { readModelConfig } from "../checkpoint/config.js";
 import { saysTernary } from "../checkpoint/names.js";
 import { type ConvertProgress, type ConvertReport, convertCheckpoint } from "../convert/convert.js";
+import { matrixTypes, parseTypes } from "../convert/types.js";
 import { isLinearTensor } from "../gguf/families.js";
 import { type Gguf, openGguf } from "../gguf/gguf.js";
+import type { TensorType } from "../gguf/tensor-types.js";
 import { sizeOf } from "../hub/cache.js";
 import { type DownloadProgress, downloadFiles } from "../hub/download.js";
 import { type Hub, openHub } from "../hub/http.js";
@@ -17,18 +19,14 @@ import { openRemoteGguf } from "../hub/remote-gguf.js";
 import { openRepository, type Repository, type RepositoryName, readRepositoryName } from "../hub/repository.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
 
-/** Types of the ternary weights that a model can be set up with. */
-export const setupTypes = ["i2_s", "tl1", "tl2", "tq1_0", "tq2_0", "f16", "bf16", "f32"] as const;
-export type SetupType = (typeof setupTypes)[number];
-
 export interface SetupOptions {
   /** "owner/name" or "owner/name@revision". Without it `modelDir` is a checkpoint's own folder. */
   repository?: string;
   /** Holds one folder per model. Default: models. */
   modelDir?: string;
-  /** Default: i2_s. */
-  type?: SetupType;
-  /** Type of the token embedding: f32, f16, bf16, q8_0, q6_k, q5_0, q4_0. Default: f16, or a published file's own. */
+  /** Of the ternary weights, in any case, as for a conversion. Default: i2_s. */
+  type?: string;
+  /** Of the token embedding, as for a conversion. Default: f16, or a published file's own. */
   embeddingType?: string;
   /** Path of a kernel_config.ini with the tile sizes of TL1 and TL2. Default: bitnet.cpp's own. */
   kernelConfig?: string;
@@ -45,7 +43,7 @@ export interface SetupResult {
   /** The GGUF file. */
   path: string;
   bytes: number;
-  type: SetupType;
+  type: string; // "i2_s"
   /** Where it came from: it was there, it was published so, or it was converted here. */
   origin: "existing" | "published" | "converted";
   architecture: string;
@@ -59,7 +57,8 @@ export interface SetupResult {
 
 /** Sets a model up; does nothing if that is done already. */
 export async function setupModel(options: SetupOptions): Promise<SetupResult> {
-  const { modelDir = "models", type = "i2_s", repository } = options;
+  const { modelDir = "models", repository, embeddingType } = options;
+  const type = parseTypes({ outtype: options.type ?? "i2_s", embeddingType }).outtype.toLowerCase();
   const task: SetupTask = { ...options, type, onNote: options.onNote ?? (() => {}) };
   if (repository === undefined) {
     return setupLocal(task, modelDir);
@@ -86,7 +85,7 @@ export async function setupModel(options: SetupOptions): Promise<SetupResult> {
 }
 
 interface SetupTask extends SetupOptions {
-  type: SetupType;
+  type: string; // in lower case
   onNote: (text: string) => void;
 }
 
@@ -202,7 +201,7 @@ async function openTwin(task: SetupTask, hub: Hub, name: string): Promise<Reposi
 }
 
 /** A file named after the type, like ggml-model-i2_s.gguf. */
-function findPublished(repository: Repository, type: SetupType): string | undefined {
+function findPublished(repository: Repository, type: string): string | undefined {
   const pattern = new RegExp(`(^|[-_.])${type}\\.gguf$`, "i");
   const paths = repository.files.map(({ path }) => path).filter((path) => pattern.test(path));
   return paths.find((path) => path === `ggml-model-${type}.gguf`) ?? paths.sort((a, b) => a.length - b.length)[0];
@@ -238,12 +237,20 @@ async function fetchCheckpoint(task: SetupTask, hub: Hub, repository: Repository
     task.onNote(`downloading the checkpoint of ${repository.name} (${weights.length} files of weights)`);
     return get([...paths.filter((path) => sidecars.test(path)), ...weights], task.onDownload);
   }
-  const gguf = setupTypes.map((type) => findPublished(repository, type)).find((path) => path !== undefined);
+  const gguf = sourceTypes()
+    .map((type) => findPublished(repository, type))
+    .find((path) => path !== undefined);
   if (gguf !== undefined) {
     task.onNote(`downloading ${repository.name}/${gguf}`);
     return join(await get([gguf], task.onDownload), gguf);
   }
   throw nothingUsableError(repository);
+}
+
+/** Types of files to convert from, best first: ternary, then the smaller float files. */
+function sourceTypes(): string[] {
+  const rank = ({ ternary, blockBytes }: TensorType) => (ternary ? 0 : blockBytes);
+  return [...matrixTypes()].sort((a, b) => rank(a) - rank(b)).map(({ name }) => name.toLowerCase());
 }
 
 const weightIndexes = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];

@@ -15,6 +15,19 @@ export interface NativeTensorInfo {
   bytes: number;
 }
 
+/** What is known of a tensor type, in the order in which lists show them. */
+export interface NativeTensorType {
+  name: string; // "I2_S"
+  id: number; // in GGUF files
+  blockElements: number; // the columns of a row are a multiple of it
+  blockBytes: number; // 0 where a tensor is more than its blocks
+  ternary: boolean; // holds ternary matrices
+  readable: boolean; // as floats: can be an embedding, a head, a vector or a dense matrix
+  writable: boolean; // as such
+  fileType?: number; // can be the type of all matrices of a model: its general.file_type then
+  substitute?: string; // what an embedding becomes instead if its rows are not whole blocks
+}
+
 /** A metadata value: scalars as they are (64-bit integers beyond 2^53 as bigint), arrays summarized. */
 export type NativeMetadataValue = string | number | bigint | boolean | { arrayOf: string; length: number };
 
@@ -329,6 +342,7 @@ export interface NativeAddon {
     kernelConfig?: string;
   }): NativeConversion;
   loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
+  tensorTypes(): NativeTensorType[];
   /** Metadata and tensor list only; the tokenizer alone for `bitnet tokenize` on a vocabulary-only file. */
   openGguf(path: string): NativeGguf;
   openTokenizer(path: string, options: { tokenizerPre?: string }): NativeTokenizer;

@@ -11,6 +11,7 @@ import {
   defaultFileName,
   type I2sLayout,
 } from "../../convert/convert.js";
+import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
 import { parseRepositoryName } from "../../hub/repository.js";
 import { downloadCheckpoint } from "../../models/setup.js";
 import { BitnetError } from "../../system/errors.js";
@@ -41,18 +42,15 @@ interface ConvertCommandOptions {
   json?: boolean;
 }
 
-const embeddingTypes = "f32, f16, bf16, q8_0, q6_k, q5_0, q4_0, q3_k";
-
 export default function configureConvert(command: Command): void {
   command
     .argument("<source>", "directory with config.json and safetensors, GGUF file, or owner/name[@revision] of the hub")
     .option("-o, --outfile <file>", "where to write (default: ggml-model-TYPE.gguf beside the source)")
+    .option("--outtype <type>", `type of the ternary matrices: ${namesOf(matrixTypes())}`, "i2_s")
     .option(
-      "--outtype <type>",
-      "type of the ternary matrices: i2_s, tl1, tl2, tq1_0, tq2_0, iq1_bn, iq2_bn, f16, bf16, f32",
-      "i2_s",
+      "--embedding-type <type>",
+      `type of the token embedding: ${namesOf(embeddingTypes())} (also --token-embedding-type)`,
     )
-    .option("--embedding-type <type>", `type of the token embedding: ${embeddingTypes} (also --token-embedding-type)`)
     .addOption(new Option("--token-embedding-type <type>").hideHelp())
     .option("--quant-embd [type]", "the same; f16 if no type follows")
     .option("--output-tensor-type <type>", "type of the head, where it is not shared (default: as the embedding)")

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { defaultFileName } from "../../convert/convert.js";
 import { dummySizes, generateDummy } from "../../convert/plan-dummy.js";
+import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
 import { listFamilies } from "../../gguf/families.js";
 import { integerFrom } from "../parsers.js";
 import { printReport, withProgress } from "../terminal/convert-report.js";
@@ -32,10 +33,10 @@ export default function configureDummy(command: Command): void {
       "-o, --outfile <file>",
       "where to write (default: ggml-model-TYPE.gguf, in the model's directory if one is given)",
     )
-    .option("--outtype <type>", "type of the ternary matrices: i2_s, tl1, tl2, tq1_0, tq2_0, f16, bf16, f32", "i2_s")
+    .option("--outtype <type>", `type of the ternary matrices: ${namesOf(matrixTypes())}`, "i2_s")
     .option("--model-size <name>", "size, see below (default: the model's config.json, else 125M)")
     .addOption(new Option("--arch <name>", "model family (default: that of the size)").choices(architectures))
-    .option("--embedding-type <type>", "type of the token embedding: f32, f16, bf16, q8_0, q6_k, q5_0, q4_0, q3_k")
+    .option("--embedding-type <type>", `type of the token embedding: ${namesOf(embeddingTypes())}`)
     .option("--output-tensor-type <type>", "type of the head, the same ones (default: as the embedding)")
     .option(
       "--vocab-size <n>",

@@ -3,8 +3,10 @@
 import { appendFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
+import type { TensorType } from "../../gguf/tensor-types.js";
 import { registeredModels } from "../../hub/registry.js";
-import { type SetupResult, type SetupType, setupModel, setupTypes } from "../../models/setup.js";
+import { type SetupResult, setupModel } from "../../models/setup.js";
 import { type BitnetError, toBitnetError } from "../../system/errors.js";
 import { interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
 import { createProgress, formatBytes, type Progress } from "../terminal/progress.js";
@@ -13,14 +15,12 @@ interface SetupEnvOptions {
   hfRepo?: string;
   modelDir: string;
   logDir: string;
-  quantType: SetupType;
+  quantType: string;
   quantEmbd?: string | true;
   kernelConfig?: string;
   usePretuned?: boolean;
   json?: boolean;
 }
-
-const embeddingTypes = ["f32", "f16", "bf16", "q8_0", "q6_k", "q5_0", "q4_0"];
 
 export default function configureSetupEnv(command: Command): void {
   const models = registeredModels.map(
@@ -32,14 +32,14 @@ export default function configureSetupEnv(command: Command): void {
     .option("--log-dir <dir>", "where the logs of the steps go (also -ld)", "logs")
     .addOption(
       new Option("-q, --quant-type <type>", "type of the ternary weights")
-        .choices([...setupTypes])
+        .choices(matrixTypes().map(({ name }) => name.toLowerCase()))
         .default("i2_s")
-        .argParser(parseType),
+        .argParser(nameFrom(matrixTypes())),
     )
     .option(
       "--quant-embd [type]",
-      `type of the token embedding: ${embeddingTypes.join(", ")}; f16 if no type follows`,
-      parseEmbeddingType,
+      `type of the token embedding: ${namesOf(embeddingTypes())}; f16 if no type follows`,
+      nameFrom(embeddingTypes()),
     )
     .option(
       "--kernel-config <file>",
@@ -209,18 +209,13 @@ function explainFailure(thrown: unknown, logs: Logs): BitnetError {
   return error;
 }
 
-function parseType(text: string): SetupType {
-  const type = setupTypes.find((candidate) => candidate === text.toLowerCase());
-  if (type === undefined) {
-    throw new InvalidArgumentError(`Expected one of ${setupTypes.join(", ")}.`);
-  }
-  return type;
-}
-
-function parseEmbeddingType(text: string): string {
-  const type = text.toLowerCase();
-  if (!embeddingTypes.includes(type)) {
-    throw new InvalidArgumentError(`Expected one of ${embeddingTypes.join(", ")}.`);
-  }
-  return type;
+/** The name of one of the types, in lower case. */
+function nameFrom(types: readonly TensorType[]): (text: string) => string {
+  return (text) => {
+    const name = text.toLowerCase();
+    if (!types.some((type) => type.name.toLowerCase() === name)) {
+      throw new InvalidArgumentError(`Expected one of ${namesOf(types)}.`);
+    }
+    return name;
+  };
 }

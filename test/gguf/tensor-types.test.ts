@@ -1,0 +1,77 @@
+// The list of tensor types, and that everything which offers types offers those of the list.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { generateDummy, listTensorTypes, openGguf, setupModel } from "../../src/index.js";
+import { runBitnet } from "../support/fixtures.js";
+
+const types = listTensorTypes();
+const lowerCase = (chosen: typeof types) => chosen.map(({ name }) => name.toLowerCase());
+const embeddings = lowerCase(types.filter(({ writable }) => writable));
+const matrices = lowerCase(types.filter(({ fileType }) => fileType !== undefined));
+
+test("a type is listed with its id, its block and what it can be", () => {
+  expect(types.find(({ name }) => name === "Q6_K")).toEqual({
+    name: "Q6_K",
+    id: 14,
+    blockElements: 256,
+    blockBytes: 210,
+    ternary: false,
+    readable: true,
+    writable: true,
+    substitute: "Q8_0",
+  });
+  expect(types.find(({ name }) => name === "TQ2_0")).toMatchObject({ id: 35, ternary: true, readable: false });
+  expect(new Set(types.map(({ id }) => id)).size).toBe(types.length);
+  expect(matrices).toEqual(expect.arrayContaining(["i2_s", "tl1", "tl2", "iq2_bn", "f16"]));
+});
+
+describe("the help names every type of the list", () => {
+  const names = (text: string) => new Set(text.match(/\b[a-z]+\d\w*\b/g));
+  test.each([["convert"], ["dummy"], ["setup-env"]])("of bitnet %s", async (command) => {
+    const { stdout } = await runBitnet([command, "--help"], { env: { ...process.env, COLUMNS: "1000" } });
+    expect([...names(stdout)]).toEqual(expect.arrayContaining([...embeddings, ...matrices]));
+  });
+});
+
+test("a model is set up with every embedding type that a conversion writes", async () => {
+  for (const type of embeddings) {
+    const { status, stderr } = await runBitnet(["setup-env", "-md", "/nowhere", "--quant-embd", type]);
+    expect({ type, status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(/no model directory/) });
+  }
+}, 60_000);
+
+test("a type that does not exist is refused before anything is looked for", async () => {
+  const usage = (message: RegExp) => ({ code: "USAGE", message: expect.stringMatching(message) });
+  await expect(setupModel({ modelDir: "/nowhere", type: "q9" })).rejects.toMatchObject(
+    usage(/unknown output type "q9"; known: .*\bi2_s\b/),
+  );
+  await expect(setupModel({ modelDir: "/nowhere", embeddingType: "q5_1" })).rejects.toMatchObject(
+    usage(/unknown embedding type "q5_1"; known: .*\bq3_k\b/),
+  );
+});
+
+test("every embedding type is written, and what its blocks do not divide gets the substitute", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bitnet-types-"));
+  const outfile = join(folder, "model.gguf");
+  const typeOf = (path: string) =>
+    openGguf(path)
+      .tensors()
+      .find(({ name }) => name === "token_embd.weight")?.type;
+  try {
+    for (const type of types.filter(({ writable }) => writable)) {
+      for (const [size, cols] of [
+        ["125M", 768],
+        ["bitnet-embedding-270m", 640],
+      ] as const) {
+        await generateDummy({ outfile, size, layers: 1, vocabSize: 300, embeddingType: type.name });
+        const expected = cols % type.blockElements === 0 ? type.name : type.substitute;
+        expect({ size, given: type.name, type: typeOf(outfile) }).toEqual({ size, given: type.name, type: expected });
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}, 60_000);
