@@ -55,6 +55,7 @@ export {
   openTokenizer,
   Tokenizer,
   type TokenizerInfo,
+  type TokenizerOptions,
 } from "./engine/tokenizer.js";
 export type { AppliedTuning } from "./engine/tuning.js";
 export { Gguf, type MetadataValue, openGguf, type TensorInfo } from "./gguf/gguf.js";

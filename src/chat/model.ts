@@ -1,7 +1,8 @@
 // The model of the library's face: it opens chats, too.
 
 import { type LoadOptions, loadModelAs, Model, type SessionOptions, sessionOptions } from "../engine/model.js";
-import { checkGenerateOptions, checkOptionNames, type GenerateOptions, type OptionNames } from "../engine/request.js";
+import { checkGenerateOptions, type GenerateOptions } from "../engine/request.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { Chat } from "./chat.js";
 import { builtinFormat, type ChatFormat, type ChatMessage, modelFormat } from "./format.js";
 import { ChatSession, checkSystem, checkTurns } from "./session.js";
@@ -29,7 +30,7 @@ const chatOptions: OptionNames<ChatOptions> = {
 export class ChatModel extends Model {
   /** A new conversation with a session of its own. */
   createChat(options: ChatOptions = {}): ChatSession {
-    checkOptionNames("createChat", options, Object.keys(chatOptions));
+    checkOptionNames("createChat", options, chatOptions);
     const { system = "", messages = [], format, generate = {}, ...rest } = options;
     checkGenerateOptions("createChat: generate", generate);
     const chat = new Chat(this.#chooseFormat(format), this.tokenizer);

@@ -11,6 +11,7 @@ import {
   type NativeTuning,
 } from "../native/addon.js";
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 import {
   type GenerateResult,
   type GenerateTimings,
@@ -26,12 +27,10 @@ import { Generation } from "./generation.js";
 import {
   checkGenerateOptions,
   checkNumber,
-  checkOptionNames,
   checkPromptTokens,
   checkTokenOptions,
   type GenerateOptions,
   maxCount,
-  type OptionNames,
   type Prompt,
   planGeneration,
   type TokenOptions,
@@ -114,8 +113,14 @@ export async function loadModelAs<Kind extends Model>(
   path: string,
   options: LoadOptions = {},
 ): Promise<Kind> {
-  checkOptionNames("loadModel", options, Object.keys(loadOptions));
+  checkOptionNames("loadModel", options, loadOptions);
   const { signal, ...native } = options;
+  if (native.tuning !== undefined) {
+    const names = loadAddon()
+      .tuningParameters()
+      .map(({ name }) => [name, true as const]);
+    checkOptionNames("loadModel: tuning", native.tuning, Object.fromEntries(names));
+  }
   if (native.threads !== undefined) {
     checkNumber("threads", native.threads, { min: 1, max: maxThreads, integer: true });
   }
@@ -156,7 +161,7 @@ export class Model {
 
   /** A new, empty sequence. Sessions of one model may run at the same time; they take turns on the CPU. */
   createSession(options: SessionOptions = {}): Session {
-    checkOptionNames("createSession", options, Object.keys(sessionOptions));
+    checkOptionNames("createSession", options, sessionOptions);
     const contextSize = options.contextSize ?? Math.min(this.info.contextLength, defaultContextSize);
     checkNumber("contextSize", contextSize, { min: 1, max: maxCount, integer: true });
     const { cacheType = "f16" } = options;
@@ -207,7 +212,7 @@ export class Session {
     tokens: Int32Array | readonly number[],
     options: PrefillOptions = {},
   ): Promise<{ reused: number; evaluated: number }> {
-    checkOptionNames("prefill", options, Object.keys(prefillOptions));
+    checkOptionNames("prefill", options, prefillOptions);
     const checked = checkPromptTokens(tokens, this.tokenizer.info.vocabSize, this.contextSize);
     this.#begin();
     try {

@@ -2,8 +2,8 @@
 
 import { randomInt } from "node:crypto";
 import { loadAddon, type NativeSampling, type NativeSamplingParameter } from "../native/addon.js";
-import { closest } from "../system/closest.js";
 import { BitnetError, converting } from "../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { checkTokens, type Tokenizer } from "./tokenizer.js";
 
 export type Prompt = string | Int32Array | readonly number[];
@@ -39,10 +39,10 @@ export interface GenerateOptions extends TokenOptions {
   stop?: readonly string[];
 }
 
-/** The names of an options type, written down once beside it. Sampling options have their names from the core. */
-export type OptionNames<Options> = Record<Exclude<keyof Options, SamplingParameter["name"]>, true>;
+// The sampling options have their names from the core's table.
+type RequestOptionNames<Options> = OptionNames<Omit<Options, SamplingParameter["name"]>>;
 
-const tokenOptions: OptionNames<TokenOptions> = {
+const tokenOptions: RequestOptionNames<TokenOptions> = {
   maxTokens: true,
   ignoreEos: true,
   signal: true,
@@ -50,7 +50,7 @@ const tokenOptions: OptionNames<TokenOptions> = {
   parseSpecial: true,
   logitBias: true,
 };
-const generateOptions: OptionNames<GenerateOptions> = { ...tokenOptions, stop: true };
+const generateOptions: RequestOptionNames<GenerateOptions> = { ...tokenOptions, stop: true };
 
 /** A checked prompt and checked options, ready for the native side. */
 export interface GenerationPlan {
@@ -78,21 +78,6 @@ export function listSamplingParameters(): readonly SamplingParameter[] {
   return parameters;
 }
 
-/** USAGE if `options` has a name that is not one of `names`; `subject` is what takes the options. */
-export function checkOptionNames(subject: string, options: object, names: readonly string[]): void {
-  // A caller without types may hand over anything.
-  if (typeof options !== "object" || options === null) {
-    throw new BitnetError("USAGE", `${subject}: expected an object with options, got ${String(options)}`);
-  }
-  for (const name of Object.keys(options)) {
-    if (!names.includes(name)) {
-      const nearest = closest(name, names);
-      const hint = nearest === undefined ? `its options: ${names.join(", ")}` : `did you mean ${nearest}?`;
-      throw new BitnetError("USAGE", `${subject} has no option "${name}"`, { hint });
-    }
-  }
-}
-
 /** USAGE for what is wrong with these options whatever the prompt and the model. */
 export function checkTokenOptions(subject: string, options: TokenOptions): void {
   checkRequest(subject, options, tokenOptions);
@@ -109,7 +94,8 @@ export function checkGenerateOptions(subject: string, options: GenerateOptions):
 }
 
 function checkRequest(subject: string, options: TokenOptions, names: Readonly<Record<string, true>>): void {
-  checkOptionNames(subject, options, [...Object.keys(names), ...listSamplingParameters().map(({ name }) => name)]);
+  const sampling = Object.fromEntries(listSamplingParameters().map(({ name }) => [name, true as const]));
+  checkOptionNames(subject, options, { ...names, ...sampling });
   if (options.maxTokens !== undefined) {
     checkNumber("maxTokens", options.maxTokens, { min: -1, max: maxCount, integer: true });
   }

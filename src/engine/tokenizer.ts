@@ -2,6 +2,7 @@
 
 import { loadAddon, type NativeDecoder, type NativeTokenizer, type NativeTokenizerInfo } from "../native/addon.js";
 import { BitnetError, converting } from "../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 
 export type TokenizerInfo = NativeTokenizerInfo;
 
@@ -12,10 +13,21 @@ export interface EncodeOptions {
   parseSpecial?: boolean;
 }
 
+const encodeOptions: OptionNames<EncodeOptions> = { addSpecial: true, parseSpecial: true };
+
 export interface DecodeOptions {
   /** Write control tokens as their names instead of nothing. Default: false. */
   special?: boolean;
 }
+
+const decodeOptions: OptionNames<DecodeOptions> = { special: true };
+
+export interface TokenizerOptions {
+  /** Pre-tokenizer to use instead of the one that the file names. */
+  tokenizerPre?: string;
+}
+
+const tokenizerOptions: OptionNames<TokenizerOptions> = { tokenizerPre: true };
 
 export class Tokenizer {
   readonly #native: NativeTokenizer;
@@ -29,17 +41,20 @@ export class Tokenizer {
   }
 
   encode(text: string | Uint8Array, options: EncodeOptions = {}): Int32Array {
+    checkOptionNames("encode", options, encodeOptions);
     return converting(() => this.#native.encode(text, options.addSpecial ?? true, options.parseSpecial ?? false));
   }
 
   /** The text of whole ids; bytes that are not UTF-8 become U+FFFD. */
   decode(ids: Int32Array | readonly number[], options: DecodeOptions = {}): string {
+    checkOptionNames("decode", options, decodeOptions);
     const checked = checkTokens(ids, this.info.vocabSize);
     return converting(() => this.#native.decode(checked, options.special ?? false));
   }
 
   /** The text of one token; part of a character becomes U+FFFD. */
   piece(id: number, options: DecodeOptions = {}): string {
+    checkOptionNames("piece", options, decodeOptions);
     return converting(() => this.#native.piece(id, options.special ?? false));
   }
 
@@ -55,12 +70,14 @@ export class Tokenizer {
 
   /** A decoder for a stream of ids that never returns half a character. */
   createDecoder(options: DecodeOptions = {}): NativeDecoder {
+    checkOptionNames("createDecoder", options, decodeOptions);
     return converting(() => this.#native.createDecoder(options.special ?? false));
   }
 }
 
 /** Opens the tokenizer of a GGUF file; the file may hold a vocabulary only. */
-export function openTokenizer(path: string, options: { tokenizerPre?: string } = {}): Tokenizer {
+export function openTokenizer(path: string, options: TokenizerOptions = {}): Tokenizer {
+  checkOptionNames("openTokenizer", options, tokenizerOptions);
   return new Tokenizer(converting(() => loadAddon().openTokenizer(path, options)));
 }
 

@@ -375,6 +375,15 @@ describe("options", () => {
     await expect(session.prefill([], { lastOnly: true } as never)).rejects.toEqual(
       unknown('prefill has no option "lastOnly"', "its options: logits, signal"),
     );
+    await expect(loadModel(tinyModel, { tuning: { batchRow: 1 } as never })).rejects.toEqual(
+      unknown('loadModel: tuning has no option "batchRow"', "did you mean batchRows?"),
+    );
+    expect(() => model.tokenizer.encode("a", { addspecial: false } as never)).toThrow(
+      unknown('encode has no option "addspecial"', "did you mean addSpecial?"),
+    );
+    expect(() => model.tokenizer.decode([1], { constructor: true } as never)).toThrow(
+      unknown('decode has no option "constructor"', "its options: special"),
+    );
     expect(() => session.generate("", "fast" as never)).toThrow(
       usage(/^generate: expected an object with options, got fast/),
     );
