@@ -13,13 +13,9 @@ export {
 } from "./chat/format.js";
 export { ChatModel as Model, type ChatOptions, loadChatModel as loadModel } from "./chat/model.js";
 export { ChatSession } from "./chat/session.js";
-export {
-  type ConvertedTensor,
-  type ConvertOptions,
-  type ConvertProgress,
-  type ConvertReport,
-  convertCheckpoint,
-} from "./convert/convert.js";
+export { convertCheckpoint } from "./convert/convert.js";
+export type { ConvertOptions, I2sLayout } from "./convert/options.js";
+export type { ConvertedTensor, ConvertProgress, ConvertReport } from "./convert/plan.js";
 export { type DummyOptions, dummySizes, generateDummy } from "./convert/plan-dummy.js";
 export type {
   CompleteResult,

@@ -7,7 +7,16 @@
 
 namespace bitnet {
 
-enum class ErrorCode { kInternal, kUsage, kNotFound, kBadFile, kUnsupported, kNoMemory, kAborted };
+enum class ErrorCode {
+  kInternal,
+  kUsage,
+  kNotFound,
+  kBadFile,
+  kUnsupported,
+  kNoMemory,
+  kNoSpace,
+  kAborted
+};
 
 class Error : public std::runtime_error {
  public:
@@ -28,6 +37,8 @@ constexpr const char* error_code_name(ErrorCode code) {
       return "UNSUPPORTED";
     case ErrorCode::kNoMemory:
       return "NO_MEMORY";
+    case ErrorCode::kNoSpace:
+      return "NO_SPACE";
     case ErrorCode::kAborted:
       return "ABORTED";
     case ErrorCode::kInternal:

@@ -25,8 +25,10 @@ constexpr uint64_t kMaxWrite = uint64_t{1} << 28;
 #ifdef _WIN32
 
 void FileWriter::fail(const char* what) const {
-  throw Error(ErrorCode::kBadFile, path_ + ": cannot " + what + " (Windows error " +
-                                       std::to_string(GetLastError()) + ")");
+  const DWORD error = GetLastError();
+  const bool full = error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL;
+  throw Error(full ? ErrorCode::kNoSpace : ErrorCode::kBadFile,
+              path_ + ": cannot " + what + " (Windows error " + std::to_string(error) + ")");
 }
 
 FileWriter::FileWriter(const std::string& path) : path_(path) {
@@ -34,7 +36,7 @@ FileWriter::FileWriter(const std::string& path) : path_(path) {
       MultiByteToWideChar(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), nullptr, 0);
   std::wstring wide(static_cast<size_t>(n), L'\0');
   MultiByteToWideChar(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), wide.data(), n);
-  file_ = CreateFileW(wide.c_str(), GENERIC_WRITE, FILE_SHARE_READ, nullptr, OPEN_EXISTING,
+  file_ = CreateFileW(wide.c_str(), GENERIC_WRITE, FILE_SHARE_READ, nullptr, CREATE_ALWAYS,
                       FILE_ATTRIBUTE_NORMAL, nullptr);
   if (file_ == INVALID_HANDLE_VALUE) fail("open the file for writing");
 }
@@ -69,11 +71,13 @@ void FileWriter::flush() {
 #else
 
 void FileWriter::fail(const char* what) const {
-  throw Error(ErrorCode::kBadFile, path_ + ": cannot " + what + ": " + std::strerror(errno));
+  const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+  throw Error(full ? ErrorCode::kNoSpace : ErrorCode::kBadFile,
+              path_ + ": cannot " + what + ": " + std::strerror(errno));
 }
 
 FileWriter::FileWriter(const std::string& path)
-    : path_(path), file_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+    : path_(path), file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
   if (file_ < 0)
     throw Error(ErrorCode::kNotFound, path + ": cannot open for writing: " + std::strerror(errno));
 }

@@ -1,4 +1,4 @@
-// Writes at given offsets of an existing file, from any thread.
+// A new file, written at given offsets from any thread.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,14 @@ namespace bitnet {
 
 class FileWriter {
  public:
-  // Opens a file that exists. Throws kNotFound.
+  // Creates the file, or empties the one that is there. Throws kNotFound.
   explicit FileWriter(const std::string& path);
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
 
-  // Thread-safe. Throws kBadFile with the system's reason (a full disk). Bytes that nothing writes
-  // are zeros.
+  // Thread-safe. Throws kNoSpace if the disk is full, else kBadFile, with the system's reason.
+  // Bytes that nothing writes are zeros.
   void write(uint64_t offset, const uint8_t* data, uint64_t n_bytes);
   void resize(uint64_t n_bytes);
   // Waits until everything is on the disk.

@@ -1,6 +1,6 @@
 #include "convert/convert.h"
 
-#include <string>
+#include <map>
 
 #include "base/error.h"
 #include "base/file_map.h"
@@ -14,35 +14,39 @@
 namespace bitnet {
 namespace {
 
-// One for every job, all checked before anything is written.
-std::vector<SourceRows> open_sources(const ConvertPlan& plan, const std::vector<FileMap>& maps) {
+using FileMaps = std::map<std::string, FileMap>;  // by path
+
+// One for every tensor, all checked before anything is written.
+std::vector<SourceRows> open_sources(const ConvertPlan& plan, FileMaps& maps) {
   std::vector<SourceRows> sources;
-  sources.reserve(plan.jobs.size());
-  for (const ConvertJob& job : plan.jobs) {
-    const bool random = job.source.kind == SourceKind::kRandom;
-    if (!random && job.source.file >= maps.size())
-      throw Error(ErrorCode::kUsage, "tensor " + job.name + ": no such source file");
-    sources.emplace_back(job, random ? nullptr : &maps[job.source.file], plan.tl_configs);
+  sources.reserve(plan.tensors.size());
+  for (const PlannedTensor& tensor : plan.tensors) {
+    const ConvertSource& source = tensor.job.source;
+    const FileMap* map = source.kind == SourceKind::kRandom
+                             ? nullptr
+                             : &maps.try_emplace(source.path, source.path).first->second;
+    sources.emplace_back(tensor, map);
   }
   return sources;
 }
 
-std::vector<ConvertResult> write_tensors(const ConvertPlan& plan,
-                                         const std::vector<SourceRows>& sources, RowLoop& loop,
-                                         ConvertProgress& progress) {
-  FileWriter file(plan.outfile);
-  file.resize(plan.out_bytes);
+std::vector<ConvertResult> write_file(const ConvertPlan& plan, const std::string& path,
+                                      const std::vector<SourceRows>& sources, RowLoop& loop,
+                                      ConvertProgress& progress) {
+  FileWriter file(path);
+  file.write(0, plan.head.data(), plan.head.size());
+  file.resize(plan.file_bytes);
   std::vector<ConvertResult> results;
   for (size_t i = 0; i < sources.size(); ++i) {
     progress.tensor = i;
     if (i + 1 < sources.size()) sources[i + 1].prefetch();
+    const std::string& name = plan.tensors[i].job.name;
     try {
-      results.push_back(write_tensor(sources[i], plan.tl_configs, loop, file, progress));
+      results.push_back(write_tensor(sources[i], loop, file, progress));
     } catch (const Error& error) {
       const std::string what = error.what();
-      if (error.code == ErrorCode::kAborted || what.find(plan.jobs[i].name) != std::string::npos)
-        throw;
-      throw Error(error.code, "tensor " + plan.jobs[i].name + ": " + what);
+      if (error.code == ErrorCode::kAborted || what.find(name) != std::string::npos) throw;
+      throw Error(error.code, "tensor " + name + ": " + what);
     }
   }
   file.flush();
@@ -51,14 +55,14 @@ std::vector<ConvertResult> write_tensors(const ConvertPlan& plan,
 
 }  // namespace
 
-std::vector<ConvertResult> convert(const ConvertPlan& plan, ConvertProgress& progress) {
-  std::vector<FileMap> maps;
-  for (const std::string& path : plan.files) maps.emplace_back(path);
+std::vector<ConvertResult> convert(const ConvertPlan& plan, const std::string& outfile,
+                                   ConvertProgress& progress) {
+  FileMaps maps;
   ThreadPool pool(plan.n_threads > 0 ? plan.n_threads : physical_cores());
   RowLoop loop(pool, progress.abort);
   const std::vector<SourceRows> sources = open_sources(plan, maps);
-  const std::vector<ConvertResult> results = write_tensors(plan, sources, loop, progress);
-  verify(plan, results, loop, progress);
+  const std::vector<ConvertResult> results = write_file(plan, outfile, sources, loop, progress);
+  verify(plan, outfile, results, loop, progress);
   return results;
 }
 

@@ -1,5 +1,6 @@
-// What a conversion is to do and what came of it: jobs, one per tensor of the output, and their
-// results.
+// What a conversion is to do and what came of it. A request names the tensors of the output and
+// their sources; the plan made of it says where every byte of the file goes, once for whoever
+// writes and whoever verifies.
 #pragma once
 
 #include <atomic>
@@ -9,6 +10,7 @@
 
 #include "formats/tensor_type.h"
 #include "formats/ternary.h"
+#include "gguf/writer.h"
 
 namespace bitnet {
 
@@ -21,7 +23,7 @@ enum class SourceKind : uint8_t {
 struct ConvertSource {
   SourceKind kind = SourceKind::kTensor;
   TensorType type = TensorType::kF32;  // kTensor
-  size_t file = 0;                     // in ConvertPlan::files
+  std::string path;                    // of the file that it lies in; not of kRandom
   uint64_t offset = 0, n_bytes = 0;    // of the data in that file
   I2SLayout i2s = I2SLayout::kCanonical;
   float factor = 1;   // multiplies the scale of ternary sources; kHfPacked, kRandom: is the scale
@@ -29,28 +31,46 @@ struct ConvertSource {
   float mean = 0, deviation = 0;  // kRandom, floats
 };
 
+// One tensor of the output.
 struct ConvertJob {
-  std::string name;  // of the GGUF tensor
+  std::string name;         // in GGUF
+  std::vector<int64_t> ne;  // the fastest dimension first
   ConvertSource source;
-  int64_t rows = 0, cols = 0;  // rows: everything but the fastest dimension
   TensorType out_type = TensorType::kF32;
-  uint64_t out_offset = 0;  // from the start of the file
-  bool ternary =
-      false;  // a matrix of ternary weights; floats are ternarized, whatever the output type
+  bool ternary = false;    // holds ternary weights: floats are ternarized, whatever the output type
   bool declared = false;   // ... even if that rounds them
   int64_t rope_heads = 0;  // > 0: rows are reordered within so many heads, from NEOX to NORM RoPE
   float add = 0;           // to every float
 };
 
-struct ConvertPlan {
-  std::vector<std::string> files;  // sources
-  std::string outfile;             // exists, holds the header
-  uint64_t out_bytes = 0;          // its final size
+struct ConvertRequest {
+  GgufWriter file;  // holds the metadata; the plan adds the tensors
   std::vector<ConvertJob> jobs;
-  std::vector<TlConfig> tl_configs;  // searched before the built-in ones
+  std::vector<TlConfig> tl_configs;  // searched before the built-in ones, for sources and outputs
   bool check_tokenizer = false;      // the vocabulary must load, too
   int n_threads = 0;                 // 0: physical_cores()
 };
+
+// A job with what follows from it.
+struct PlannedTensor {
+  ConvertJob job;
+  int64_t rows = 0, cols = 0;        // a vector is one row; one to be reordered, one column
+  TernaryLayout layout{};            // of the output, if its type is ternary
+  TlConfig source_tl{};              // tile sizes of a source of type TL1 or TL2
+  uint64_t offset = 0, n_bytes = 0;  // in the output, from the start of the file
+};
+
+struct ConvertPlan {
+  std::vector<PlannedTensor> tensors;
+  std::vector<uint8_t> head;  // what stands before the data
+  uint64_t file_bytes = 0;
+  bool check_tokenizer = false;
+  int n_threads = 0;
+};
+
+// Throws kUnsupported if a type cannot hold its shape, or if TL1 or TL2 have no tile sizes for it,
+// naming the tensor. Reads no file.
+ConvertPlan plan_conversion(ConvertRequest request);
 
 struct ConvertResult {
   bool ternary = false;  // scale and counts are set
@@ -67,13 +87,5 @@ struct ConvertProgress {
   std::atomic<uint64_t> tensor{0};  // the job being worked on
   std::atomic<bool> abort{false};   // set by others
 };
-
-// How a tensor of ternary weights lies in the output. Throws kUnsupported if TL1 or TL2 have no
-// tile sizes for its shape.
-TernaryLayout output_layout(const ConvertJob& job, const std::vector<TlConfig>& tl_configs);
-
-// Bytes of a tensor in the output. Throws kUnsupported if the type cannot hold the shape, naming
-// the tensor.
-uint64_t planned_bytes(const ConvertJob& job, const std::vector<TlConfig>& tl_configs);
 
 }  // namespace bitnet

@@ -8,12 +8,12 @@ namespace {
 
 // The one scale of a source that holds codes.
 float common_scale(const SourceRows& source, RowLoop& loop) {
-  const ConvertJob& job = source.job();
-  std::vector<uint8_t> first(static_cast<size_t>(job.cols));
+  const PlannedTensor& tensor = source.tensor();
+  std::vector<uint8_t> first(static_cast<size_t>(tensor.cols));
   if (!source.may_differ_in_scale()) return source.codes(0, first.data());
-  std::vector<float> scales(static_cast<size_t>(job.rows));
-  auto codes = loop.make_buffers<uint8_t>(job.cols);
-  loop.for_each_row(job.rows, job.cols, [&](int64_t row, int thread) {
+  std::vector<float> scales(static_cast<size_t>(tensor.rows));
+  auto codes = loop.make_buffers<uint8_t>(tensor.cols);
+  loop.for_each_row(tensor.rows, tensor.cols, [&](int64_t row, int thread) {
     scales[static_cast<size_t>(row)] = source.codes(row, codes[thread].data());
   });
   float scale = 0;  // a row of zeros may have no scale
@@ -31,10 +31,10 @@ float common_scale(const SourceRows& source, RowLoop& loop) {
 // body(row, floats, thread).
 template <class Body>
 void for_each_float_row(const SourceRows& source, RowLoop& loop, Body&& body) {
-  const ConvertJob& job = source.job();
-  auto x = loop.make_buffers<float>(job.cols);
+  const PlannedTensor& tensor = source.tensor();
+  auto x = loop.make_buffers<float>(tensor.cols);
   loop.for_each_row(
-      job.rows, job.cols,
+      tensor.rows, tensor.cols,
       [&](int64_t row, int thread) {
         source.floats(row, x[thread].data());
         body(row, x[thread].data(), thread);
@@ -43,22 +43,22 @@ void for_each_float_row(const SourceRows& source, RowLoop& loop, Body&& body) {
 }
 
 std::vector<RowMagnitude> measure(const SourceRows& source, RowLoop& loop) {
-  const ConvertJob& job = source.job();
-  std::vector<RowMagnitude> magnitudes(static_cast<size_t>(job.rows));
+  const PlannedTensor& tensor = source.tensor();
+  std::vector<RowMagnitude> magnitudes(static_cast<size_t>(tensor.rows));
   for_each_float_row(source, loop, [&](int64_t row, const float* x, int) {
-    magnitudes[static_cast<size_t>(row)] = measure_row(x, job.cols);
+    magnitudes[static_cast<size_t>(row)] = measure_row(x, tensor.cols);
   });
   return magnitudes;
 }
 
 // Says how much rounding would cost.
 [[noreturn]] void refuse(const SourceRows& source, RowLoop& loop, const RuleChoice& choice) {
-  const ConvertJob& job = source.job();
-  std::vector<RowError> errors(static_cast<size_t>(job.rows));
-  auto codes = loop.make_buffers<uint8_t>(job.cols);
+  const PlannedTensor& tensor = source.tensor();
+  std::vector<RowError> errors(static_cast<size_t>(tensor.rows));
+  auto codes = loop.make_buffers<uint8_t>(tensor.cols);
   for_each_float_row(source, loop, [&](int64_t row, const float* x, int thread) {
     errors[static_cast<size_t>(row)] =
-        ternarize_row(choice.rule, x, job.cols, codes[thread].data());
+        ternarize_row(choice.rule, x, tensor.cols, codes[thread].data());
   });
   const double error = ternary_stats(choice.rule, choice.magnitudes, errors).relative_error;
   source.fail(ErrorCode::kUnsupported,
@@ -77,11 +77,11 @@ RuleChoice choose_rule(const SourceRows& source, RowLoop& loop) {
   }
   choice.magnitudes = measure(source, loop);
   try {
-    choice.rule = choose_ternary_rule(choice.magnitudes, source.job().cols);
+    choice.rule = choose_ternary_rule(choice.magnitudes, source.tensor().cols);
   } catch (const Error& error) {
     source.fail(error.code, error.what());
   }
-  if (!choice.rule.already_ternary && !source.job().declared) refuse(source, loop, choice);
+  if (!choice.rule.already_ternary && !source.tensor().job.declared) refuse(source, loop, choice);
   return choice;
 }
 

@@ -14,20 +14,17 @@ constexpr uint64_t kReadAheadBytes = uint64_t{1} << 25;
 
 }  // namespace
 
-SourceRows::SourceRows(const ConvertJob& job, const FileMap* map,
-                       const std::vector<TlConfig>& tl_configs)
-    : job_(job), map_(map) {
-  const ConvertSource& s = job.source;
+SourceRows::SourceRows(const PlannedTensor& tensor, const FileMap* map)
+    : tensor_(tensor), job_(tensor.job), map_(map) {
+  const ConvertSource& s = job_.source;
   check_shape();
   if (s.kind == SourceKind::kRandom) return;
   check_size(*map);
   data_ = map->bytes().data() + s.offset;
   if (s.kind == SourceKind::kHfPacked) return;
-  row_bytes_ = s.n_bytes / static_cast<uint64_t>(job.rows);
+  row_bytes_ = s.n_bytes / static_cast<uint64_t>(tensor.rows);
   if (is_ternary(s.type)) {
-    ternary_ = {s.type, job.rows,  job.cols,
-                data_,  s.n_bytes, find_tl_config(s.type, job.rows, job.cols, tl_configs),
-                s.i2s};
+    ternary_ = {s.type, tensor.rows, tensor.cols, data_, s.n_bytes, tensor.source_tl, s.i2s};
   } else {
     check_type();
   }
@@ -35,9 +32,9 @@ SourceRows::SourceRows(const ConvertJob& job, const FileMap* map,
 
 void SourceRows::check_shape() const {
   constexpr int64_t kMax = int64_t{1} << 31;
-  if (job_.rows < 1 || job_.cols < 1 || job_.rows > kMax || job_.cols > kMax)
+  if (tensor_.rows < 1 || tensor_.cols < 1 || tensor_.rows > kMax || tensor_.cols > kMax)
     fail(ErrorCode::kBadFile, "impossible shape");
-  if (job_.rope_heads > 0 && job_.rows % (2 * job_.rope_heads) != 0) {
+  if (job_.rope_heads > 0 && tensor_.rows % (2 * job_.rope_heads) != 0) {
     fail(ErrorCode::kBadFile, "its rows do not divide into heads of an even size");
   }
 }
@@ -48,11 +45,11 @@ void SourceRows::check_size(const FileMap& map) const {
   if (s.offset > file_size || s.n_bytes > file_size - s.offset) {
     fail(ErrorCode::kBadFile, "its data lies beyond the end of the file");
   }
-  const bool fits =
-      s.kind == SourceKind::kHfPacked
-          ? job_.rows % 4 == 0 && s.n_bytes == static_cast<uint64_t>(job_.rows / 4 * job_.cols)
-          : tensor_bytes(s.type, static_cast<uint64_t>(job_.cols),
-                         static_cast<uint64_t>(job_.rows)) == s.n_bytes;
+  const bool fits = s.kind == SourceKind::kHfPacked
+                        ? tensor_.rows % 4 == 0 &&
+                              s.n_bytes == static_cast<uint64_t>(tensor_.rows / 4 * tensor_.cols)
+                        : tensor_bytes(s.type, static_cast<uint64_t>(tensor_.cols),
+                                       static_cast<uint64_t>(tensor_.rows)) == s.n_bytes;
   if (!fits) fail(ErrorCode::kBadFile, "its bytes do not fit its shape");
 }
 
@@ -77,11 +74,11 @@ float SourceRows::codes(int64_t row, uint8_t* out) const {
   const ConvertSource& s = job_.source;
   const int64_t at = source_row(row);
   if (s.kind == SourceKind::kRandom) {
-    random_codes(s.seed, row, job_.cols, out);
+    random_codes(s.seed, row, tensor_.cols, out);
     return s.factor;
   }
   if (s.kind == SourceKind::kHfPacked) {
-    unpack_hf_row({data_, s.n_bytes, job_.rows / 4, job_.cols}, at, out);
+    unpack_hf_row({data_, s.n_bytes, tensor_.rows / 4, tensor_.cols}, at, out);
     return s.factor;
   }
   return unpack_ternary_row(ternary_, at, out) * s.factor;
@@ -90,15 +87,15 @@ float SourceRows::codes(int64_t row, uint8_t* out) const {
 void SourceRows::floats(int64_t row, float* out) const {
   const ConvertSource& s = job_.source;
   if (s.kind == SourceKind::kRandom) {
-    return random_floats(s.seed, s.mean, s.deviation, row, job_.cols, out);
+    return random_floats(s.seed, s.mean, s.deviation, row, tensor_.cols, out);
   }
   if (!is_dequantizable(s.type)) return;  // only its bytes are copied
-  dequantize_row(s.type, bytes(row), out, job_.cols);
-  if (!all_finite(out, job_.cols)) {
+  dequantize_row(s.type, bytes(row), out, tensor_.cols);
+  if (!all_finite(out, tensor_.cols)) {
     fail(ErrorCode::kBadFile, "row " + std::to_string(source_row(row)) + " holds NaN or infinity");
   }
   if (job_.add != 0) {
-    for (int64_t i = 0; i < job_.cols; ++i) out[i] += job_.add;
+    for (int64_t i = 0; i < tensor_.cols; ++i) out[i] += job_.add;
   }
 }
 
@@ -128,7 +125,7 @@ void SourceRows::fail(ErrorCode code, const std::string& what) const {
 // s * d / 2 + i.
 int64_t SourceRows::source_row(int64_t row) const {
   if (job_.rope_heads == 0) return row;
-  const int64_t d = job_.rows / job_.rope_heads, head = row / d, r = row % d;
+  const int64_t d = tensor_.rows / job_.rope_heads, head = row / d, r = row % d;
   return head * d + (r % 2) * (d / 2) + r / 2;
 }
 

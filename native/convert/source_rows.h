@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/error.h"
 #include "base/file_map.h"
@@ -14,11 +13,11 @@ namespace bitnet {
 
 class SourceRows {
  public:
-  // map: of the job's file; nullptr for random weights. Throws kBadFile, kUnsupported. Keeps
+  // map: of the source's file; nullptr for random weights. Throws kBadFile, kUnsupported. Keeps
   // references to both.
-  SourceRows(const ConvertJob& job, const FileMap* map, const std::vector<TlConfig>& tl_configs);
+  SourceRows(const PlannedTensor& tensor, const FileMap* map);
 
-  const ConvertJob& job() const { return job_; }
+  const PlannedTensor& tensor() const { return tensor_; }
 
   // Whether it is ternary as it stands, with rows for codes(); else they are for floats().
   bool holds_codes() const;
@@ -49,7 +48,8 @@ class SourceRows {
   void check_type() const;
   int64_t source_row(int64_t row) const;
 
-  const ConvertJob& job_;
+  const PlannedTensor& tensor_;
+  const ConvertJob& job_;  // the tensor's
   const FileMap* map_;
   const uint8_t* data_ = nullptr;
   uint64_t row_bytes_ = 0;

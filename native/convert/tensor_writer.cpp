@@ -16,20 +16,18 @@ namespace {
 
 class TensorWriter {
  public:
-  TensorWriter(const SourceRows& source, const std::vector<TlConfig>& tl_configs, RowLoop& loop,
-               FileWriter& file, ConvertProgress& progress)
+  TensorWriter(const SourceRows& source, RowLoop& loop, FileWriter& file, ConvertProgress& progress)
       : source_(source),
-        job_(source.job()),
+        tensor_(source.tensor()),
+        job_(tensor_.job),
         loop_(loop),
         file_(file),
         progress_(progress),
-        layout_(output_layout(job_, tl_configs)),
-        out_bytes_(planned_bytes(job_, tl_configs)),
         tallies_(static_cast<size_t>(loop.n_threads())) {}
 
   ConvertResult write() {
     if (is_ternary_job()) choice_ = choose_rule(source_, loop_);
-    if (!source_.holds_codes() && job_.ternary) errors_.resize(static_cast<size_t>(job_.rows));
+    if (!source_.holds_codes() && job_.ternary) errors_.resize(static_cast<size_t>(tensor_.rows));
     if (is_ternary(job_.out_type)) {
       write_ternary();
     } else {
@@ -54,40 +52,41 @@ class TensorWriter {
       source_.codes(row, codes);
     } else {
       source_.floats(row, x);
-      errors_[static_cast<size_t>(row)] = ternarize_row(choice_.rule, x, job_.cols, codes);
+      errors_[static_cast<size_t>(row)] = ternarize_row(choice_.rule, x, tensor_.cols, codes);
     }
-    tallies_[thread].add_row(codes, job_.cols, row);
+    tallies_[thread].add_row(codes, tensor_.cols, row);
   }
 
   void write_ternary() {
-    const int64_t granularity = ternary_row_granularity(layout_);
-    const int64_t chunk = std::min(job_.rows, RowLoop::chunk_rows(job_.cols, granularity));
-    std::vector<uint8_t> packed(out_bytes_);
-    auto codes = loop_.make_buffers<uint8_t>(chunk * job_.cols);
-    auto x = loop_.make_buffers<float>(job_.cols);
+    const int64_t granularity = ternary_row_granularity(tensor_.layout);
+    const int64_t chunk = std::min(tensor_.rows, RowLoop::chunk_rows(tensor_.cols, granularity));
+    std::vector<uint8_t> packed(tensor_.n_bytes);
+    auto codes = loop_.make_buffers<uint8_t>(chunk * tensor_.cols);
+    auto x = loop_.make_buffers<float>(tensor_.cols);
     loop_.for_each_chunk(
-        job_.rows, job_.cols, granularity,
+        tensor_.rows, tensor_.cols, granularity,
         [&](int64_t begin, int64_t end, int thread) {
           for (int64_t r = begin; r < end; ++r) {
-            read_codes(r, x[thread].data(), codes[thread].data() + (r - begin) * job_.cols, thread);
+            read_codes(r, x[thread].data(), codes[thread].data() + (r - begin) * tensor_.cols,
+                       thread);
           }
-          pack_ternary_rows(layout_, begin, end, codes[thread].data(), choice_.rule.scale,
+          pack_ternary_rows(tensor_.layout, begin, end, codes[thread].data(), choice_.rule.scale,
                             packed.data());
         },
         [&](int64_t begin, int64_t end) { source_.release(begin, end); });
-    write_ternary_tail(layout_, choice_.rule.scale, packed.data());
-    file_.write(job_.out_offset, packed.data(), packed.size());
+    write_ternary_tail(tensor_.layout, choice_.rule.scale, packed.data());
+    file_.write(tensor_.offset, packed.data(), packed.size());
     progress_.done_bytes += packed.size();
   }
 
   void write_floats() {
-    const uint64_t row_bytes = out_bytes_ / static_cast<uint64_t>(job_.rows);
-    const int64_t chunk = std::min(job_.rows, RowLoop::chunk_rows(job_.cols, 1));
+    const uint64_t row_bytes = tensor_.n_bytes / static_cast<uint64_t>(tensor_.rows);
+    const int64_t chunk = std::min(tensor_.rows, RowLoop::chunk_rows(tensor_.cols, 1));
     auto out = loop_.make_buffers<uint8_t>(chunk * static_cast<int64_t>(row_bytes));
-    auto codes = loop_.make_buffers<uint8_t>(is_ternary_job() ? job_.cols : 0);
-    auto x = loop_.make_buffers<float>(job_.cols);
+    auto codes = loop_.make_buffers<uint8_t>(is_ternary_job() ? tensor_.cols : 0);
+    auto x = loop_.make_buffers<float>(tensor_.cols);
     loop_.for_each_chunk(
-        job_.rows, job_.cols, 1,
+        tensor_.rows, tensor_.cols, 1,
         [&](int64_t begin, int64_t end, int thread) {
           for (int64_t r = begin; r < end; ++r) {
             uint8_t* row = out[thread].data() + static_cast<uint64_t>(r - begin) * row_bytes;
@@ -95,8 +94,8 @@ class TensorWriter {
             byte_hash_ += hash_row(row, row_bytes, r);
           }
           const uint64_t n = static_cast<uint64_t>(end - begin) * row_bytes;
-          file_.write(job_.out_offset + static_cast<uint64_t>(begin) * row_bytes,
-                      out[thread].data(), n);
+          file_.write(tensor_.offset + static_cast<uint64_t>(begin) * row_bytes, out[thread].data(),
+                      n);
           progress_.done_bytes += n;
         },
         [&](int64_t begin, int64_t end) { source_.release(begin, end); });
@@ -106,7 +105,7 @@ class TensorWriter {
   void make_float_row(int64_t row, float* x, uint8_t* codes, uint8_t* out, int thread) {
     if (is_ternary_job()) {
       read_codes(row, x, codes, thread);
-      for (int64_t i = 0; i < job_.cols; ++i)
+      for (int64_t i = 0; i < tensor_.cols; ++i)
         x[i] = static_cast<float>(codes[i] - 1) * choice_.rule.scale;
     } else {
       source_.floats(row, x);
@@ -115,11 +114,11 @@ class TensorWriter {
       std::memcpy(out, source_.bytes(row), source_.row_bytes());
       return;
     }
-    if (job_.out_type == TensorType::kF16 && !all_in_f16_range(x, job_.cols)) {
+    if (job_.out_type == TensorType::kF16 && !all_in_f16_range(x, tensor_.cols)) {
       source_.fail(ErrorCode::kUnsupported,
                    "row " + std::to_string(row) + " holds a value beyond the range of F16");
     }
-    quantize_row(job_.out_type, x, out, job_.cols);
+    quantize_row(job_.out_type, x, out, tensor_.cols);
   }
 
   ConvertResult result() const {
@@ -140,12 +139,11 @@ class TensorWriter {
   }
 
   const SourceRows& source_;
+  const PlannedTensor& tensor_;
   const ConvertJob& job_;
   RowLoop& loop_;
   FileWriter& file_;
   ConvertProgress& progress_;
-  const TernaryLayout layout_;
-  const uint64_t out_bytes_;
   RuleChoice choice_;
   std::vector<RowError> errors_;  // of floats rounded to codes
   std::vector<CodeTally> tallies_;
@@ -154,9 +152,9 @@ class TensorWriter {
 
 }  // namespace
 
-ConvertResult write_tensor(const SourceRows& source, const std::vector<TlConfig>& tl_configs,
-                           RowLoop& loop, FileWriter& file, ConvertProgress& progress) {
-  return TensorWriter(source, tl_configs, loop, file, progress).write();
+ConvertResult write_tensor(const SourceRows& source, RowLoop& loop, FileWriter& file,
+                           ConvertProgress& progress) {
+  return TensorWriter(source, loop, file, progress).write();
 }
 
 }  // namespace bitnet

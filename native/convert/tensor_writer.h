@@ -1,8 +1,6 @@
 // One tensor on its way from its source to its place in the output file.
 #pragma once
 
-#include <vector>
-
 #include "base/file_writer.h"
 #include "convert/plan.h"
 #include "convert/row_loop.h"
@@ -11,7 +9,7 @@
 namespace bitnet {
 
 // Adds the written bytes to progress.done_bytes. Throws as convert() does.
-ConvertResult write_tensor(const SourceRows& source, const std::vector<TlConfig>& tl_configs,
-                           RowLoop& loop, FileWriter& file, ConvertProgress& progress);
+ConvertResult write_tensor(const SourceRows& source, RowLoop& loop, FileWriter& file,
+                           ConvertProgress& progress);
 
 }  // namespace bitnet

@@ -1,5 +1,6 @@
 #include "convert/verification.h"
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 
@@ -13,55 +14,56 @@ namespace {
 
 class Verification {
  public:
-  Verification(const ConvertPlan& plan, const Gguf& gguf, RowLoop& loop)
-      : plan_(plan), gguf_(gguf), loop_(loop) {}
+  Verification(const Gguf& gguf, RowLoop& loop) : gguf_(gguf), loop_(loop) {}
 
-  // Returns the bytes of the tensor.
-  uint64_t check(const ConvertJob& job, const ConvertResult& written) {
-    const GgufTensor* tensor = gguf_.find_tensor(job.name);
-    const uint64_t elements = static_cast<uint64_t>(job.rows) * static_cast<uint64_t>(job.cols);
-    if (!tensor || tensor->type != job.out_type || tensor->cols() * tensor->rows() != elements ||
-        gguf_.offset_of(*tensor) != job.out_offset) {
-      fail(job, "the header does not describe it");
+  void check(const PlannedTensor& planned, const ConvertResult& written) {
+    const std::string& name = planned.job.name;
+    const GgufTensor* tensor = gguf_.find_tensor(name);
+    if (!tensor || tensor->type != planned.job.out_type || !has_shape(*tensor, planned.job.ne) ||
+        gguf_.offset_of(*tensor) != planned.offset) {
+      fail(name, "the header does not describe it");
     }
-    const uint64_t hash = is_ternary(job.out_type) ? hash_codes(job, *tensor, written.scale)
-                                                   : hash_bytes(job, *tensor);
-    if (hash != written.hash) fail(job, "it does not hold the source's weights");
+    const uint64_t hash = is_ternary(tensor->type) ? hash_codes(planned, *tensor, written.scale)
+                                                   : hash_bytes(planned, *tensor);
+    if (hash != written.hash) fail(name, "it does not hold the source's weights");
     gguf_.map()->dont_need(tensor->data, tensor->n_bytes);
-    return tensor->n_bytes;
   }
 
  private:
-  [[noreturn]] void fail(const ConvertJob& job, const std::string& what) const {
+  static bool has_shape(const GgufTensor& tensor, const std::vector<int64_t>& ne) {
+    return std::equal(ne.begin(), ne.end(), tensor.ne, tensor.ne + tensor.n_dims,
+                      [](int64_t a, uint64_t b) { return static_cast<uint64_t>(a) == b; });
+  }
+  [[noreturn]] void fail(const std::string& tensor, const std::string& what) const {
     throw Error(ErrorCode::kBadFile,
-                plan_.outfile + ": tensor " + job.name + " was written wrongly: " + what);
+                gguf_.name() + ": tensor " + tensor + " was written wrongly: " + what);
   }
 
-  uint64_t hash_codes(const ConvertJob& job, const GgufTensor& tensor, float scale) {
-    const TernaryTensor packed{
-        tensor.type,    job.rows,
-        job.cols,       tensor.data,
-        tensor.n_bytes, find_tl_config(tensor.type, job.rows, job.cols, plan_.tl_configs)};
-    auto codes = loop_.make_buffers<uint8_t>(job.cols);
+  uint64_t hash_codes(const PlannedTensor& planned, const GgufTensor& tensor, float scale) {
+    const TernaryLayout& layout = planned.layout;
+    const TernaryTensor packed{layout.type, layout.rows,    layout.cols,
+                               tensor.data, tensor.n_bytes, layout.tl};
+    const int64_t rows = planned.rows, cols = planned.cols;
+    auto codes = loop_.make_buffers<uint8_t>(cols);
     std::atomic<uint64_t> hash{0};
-    loop_.for_each_row(job.rows, job.cols, [&](int64_t row, int thread) {
+    loop_.for_each_row(rows, cols, [&](int64_t row, int thread) {
       const float found = unpack_ternary_row(packed, row, codes[thread].data());
       // A row of zeros may be stored without its scale.
       if (found != scale && !(found == 0 && has_row_scales(tensor.type)))
-        fail(job, "its scale is " + std::to_string(found));
-      hash += hash_row(codes[thread].data(), static_cast<uint64_t>(job.cols), row);
+        fail(planned.job.name, "its scale is " + std::to_string(found));
+      hash += hash_row(codes[thread].data(), static_cast<uint64_t>(cols), row);
     });
     return hash;
   }
 
-  uint64_t hash_bytes(const ConvertJob& job, const GgufTensor& tensor) {
-    const uint64_t row_bytes = tensor.n_bytes / static_cast<uint64_t>(job.rows);
+  uint64_t hash_bytes(const PlannedTensor& planned, const GgufTensor& tensor) {
+    const uint64_t row_bytes = tensor.n_bytes / static_cast<uint64_t>(planned.rows);
     const auto row_data = [&](int64_t row) {
       return tensor.data + static_cast<uint64_t>(row) * row_bytes;
     };
     std::atomic<uint64_t> hash{0};
     loop_.for_each_row(
-        job.rows, job.cols,
+        planned.rows, planned.cols,
         [&](int64_t row, int) { hash += hash_row(row_data(row), row_bytes, row); },
         [&](int64_t begin, int64_t end) {
           gguf_.map()->dont_need(row_data(begin), static_cast<uint64_t>(end - begin) * row_bytes);
@@ -69,23 +71,23 @@ class Verification {
     return hash;
   }
 
-  const ConvertPlan& plan_;
   const Gguf& gguf_;
   RowLoop& loop_;
 };
 
 }  // namespace
 
-void verify(const ConvertPlan& plan, const std::vector<ConvertResult>& written, RowLoop& loop,
-            ConvertProgress& progress) {
-  const Gguf gguf = Gguf::open(plan.outfile);
+void verify(const ConvertPlan& plan, const std::string& outfile,
+            const std::vector<ConvertResult>& written, RowLoop& loop, ConvertProgress& progress) {
+  const Gguf gguf = Gguf::open(outfile);
   if (plan.check_tokenizer) {
     const Tokenizer tokenizer(gguf, {});  // throws if the vocabulary cannot be read
   }
-  Verification verification(plan, gguf, loop);
-  for (size_t i = 0; i < plan.jobs.size(); ++i) {
+  Verification verification(gguf, loop);
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
     progress.tensor = i;
-    progress.done_bytes += verification.check(plan.jobs[i], written[i]);
+    verification.check(plan.tensors[i], written[i]);
+    progress.done_bytes += plan.tensors[i].n_bytes;
   }
 }
 

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/numbers.h"
 #include "gguf/conflicts.h"
 
 namespace bitnet {
@@ -21,7 +22,6 @@ constexpr uint64_t kMaxEntries = uint64_t{1} << 20;  // metadata entries; tensor
 constexpr uint64_t kMaxKeyBytes = 65535;             // by the GGUF specification
 constexpr uint64_t kMaxNameBytes = 255;              // ggml itself stops at 63
 constexpr uint64_t kMaxAlignment = uint64_t{1} << 20;
-constexpr uint32_t kDefaultAlignment = 32;
 constexpr uint64_t kMinMetadataBytes = 8 + 4 + 1;  // empty key, type, one byte
 constexpr uint64_t kMinTensorBytes = 8 + 4 + 8 + 4 + 8;
 
@@ -123,7 +123,7 @@ uint32_t read_version(Reader& in) {
   if (std::memcmp(magic, "FUGG", 4) == 0) {
     fail(ErrorCode::kUnsupported, in.file, "big-endian GGUF files are not supported");
   }
-  if (std::memcmp(magic, "GGUF", 4) != 0) {
+  if (std::memcmp(magic, kGgufMagic, sizeof kGgufMagic) != 0) {
     fail(ErrorCode::kBadFile, in.file, "not a GGUF file: it does not start with \"GGUF\"");
   }
   const uint32_t version = in.number<uint32_t>("the header");
@@ -356,7 +356,7 @@ Gguf Gguf::parse(std::span<const uint8_t> bytes, const std::string& name) {
     gguf.metadata_.emplace_back(key, std::move(value));
   }
 
-  const uint64_t alignment = gguf.u32("general.alignment").value_or(kDefaultAlignment);
+  const uint64_t alignment = gguf.u32(kGgufAlignmentKey).value_or(kGgufAlignment);
   if (!std::has_single_bit(alignment) || alignment > kMaxAlignment) {
     fail(ErrorCode::kBadFile, name,
          "key \"general.alignment\" is " + std::to_string(alignment) +
@@ -371,8 +371,7 @@ Gguf Gguf::parse(std::span<const uint8_t> bytes, const std::string& name) {
     }
   }
   // A file without tensors may end where its tensor list ends.
-  gguf.data_offset_ =
-      std::min<uint64_t>((in.pos + alignment - 1) / alignment * alignment, bytes.size());
+  gguf.data_offset_ = std::min<uint64_t>(round_up(in.pos, alignment), bytes.size());
 
   const std::span<const uint8_t> data = bytes.subspan(gguf.data_offset_);
   const TypeIds ids(gguf, raw, data.size(), alignment);

@@ -33,6 +33,11 @@ enum class GgufType : uint32_t {
   kF64
 };
 
+inline constexpr char kGgufMagic[4] = {'G', 'G', 'U', 'F'};
+// Tensor data lies at multiples of this, unless the key says otherwise.
+inline constexpr uint64_t kGgufAlignment = 32;
+inline constexpr std::string_view kGgufAlignmentKey = "general.alignment";
+
 // One metadata value. A scalar has count 1; an array has `element` and `count`, and its elements
 // start at `data`.
 struct GgufValue {

@@ -2,10 +2,12 @@
 
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <memory>
 
 #include "convert/convert.h"
 #include "formats/format.h"
+#include "node/gguf.h"
 #include "node/support.h"
 
 namespace addon {
@@ -56,7 +58,7 @@ bitnet::ConvertSource source_of(const Napi::Object& js) {
   } else {
     throw to_js(js.Env(), ErrorCode::kUsage, "unknown kind of source \"" + kind + "\"");
   }
-  out.file = static_cast<size_t>(integer_field(js, "file", 0));
+  out.path = optional_string(js, "file");
   out.offset = static_cast<uint64_t>(integer_field(js, "offset", 0));
   out.n_bytes = static_cast<uint64_t>(integer_field(js, "bytes", 0));
   out.i2s = layout_field(js);
@@ -67,29 +69,100 @@ bitnet::ConvertSource source_of(const Napi::Object& js) {
   return out;
 }
 
+// The elements of an array.
+template <class Body>
+void for_each_element(const Napi::Value& value, const std::string& what, Body&& body) {
+  if (!value.IsArray()) throw to_js(value.Env(), ErrorCode::kUsage, what + " must be an array");
+  const auto array = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::HandleScope scope(value.Env());
+    body(array.Get(i));
+  }
+}
+
+template <class Read>
+auto list_of(const Napi::Value& value, const std::string& what, Read&& read) {
+  std::vector<decltype(read(value))> out;
+  for_each_element(value, what, [&](const Napi::Value& element) { out.push_back(read(element)); });
+  return out;
+}
+
+std::string text_of(const Napi::Value& value, const std::string& what) {
+  if (!value.IsString()) throw to_js(value.Env(), ErrorCode::kUsage, what + " must be a string");
+  return value.As<Napi::String>();
+}
+
+template <class Int>
+Int int_of(const Napi::Value& value, const std::string& what) {
+  using Limits = std::numeric_limits<Int>;
+  return static_cast<Int>(
+      integer_of(value.Env(), value, what.c_str(), Limits::lowest(), Limits::max()));
+}
+
+float float_of(const Napi::Value& value, const std::string& what) {
+  return static_cast<float>(number_of(value.Env(), value, what.c_str()));
+}
+
+// The types of a key, by the names that NativeMetadataEntry has for them.
+using WriteKey = void (*)(bitnet::GgufWriter&, const std::string& key, const Napi::Value&);
+constexpr std::pair<const char*, WriteKey> kKeyTypes[] = {
+    {"u32", [](auto& file, const auto& key,
+               const auto& value) { file.u32(key, int_of<uint32_t>(value, key)); }},
+    {"f32",
+     [](auto& file, const auto& key, const auto& value) { file.f32(key, float_of(value, key)); }},
+    {"bool",
+     [](auto& file, const auto& key, const auto& value) { file.boolean(key, value.ToBoolean()); }},
+    {"string",
+     [](auto& file, const auto& key, const auto& value) { file.string(key, text_of(value, key)); }},
+    {"strings",
+     [](auto& file, const auto& key, const auto& value) {
+       file.strings(key, list_of(value, key, [&](const Napi::Value& element) {
+                      return text_of(element, key);
+                    }));
+     }},
+    {"i32s",
+     [](auto& file, const auto& key, const auto& value) {
+       file.i32s(key, list_of(value, key, [&](const Napi::Value& element) {
+                   return int_of<int32_t>(element, key);
+                 }));
+     }},
+    {"f32s",
+     [](auto& file, const auto& key, const auto& value) {
+       file.f32s(key, list_of(value, key,
+                              [&](const Napi::Value& element) { return float_of(element, key); }));
+     }},
+    {"copy",
+     [](auto& file, const auto& key, const auto& value) {
+       const bitnet::Gguf& from = gguf_of(value);
+       const bitnet::GgufValue* found = from.find(key);
+       if (!found) throw to_js(value.Env(), ErrorCode::kNotFound, from.name() + ": no key " + key);
+       file.copy(key, *found);
+     }},
+};
+
+// entry: [key, type, value]; a key whose value is undefined is left out.
+void write_key(bitnet::GgufWriter& file, const Napi::Array& entry) {
+  const Napi::Value value = entry.Get(2u);
+  if (value.IsUndefined()) return;
+  const std::string key = text_of(entry.Get(0u), "a key"), type = text_of(entry.Get(1u), key);
+  for (const auto& [name, write] : kKeyTypes) {
+    if (type == name) return write(file, key, value);
+  }
+  throw to_js(entry.Env(), ErrorCode::kUsage, key + " has the unknown type " + type);
+}
+
 bitnet::ConvertJob job_of(const Napi::Object& js) {
   bitnet::ConvertJob out;
   out.name = optional_string(js, "name");
-  if (js.Get("source").IsObject()) out.source = source_of(js.Get("source").As<Napi::Object>());
-  out.rows = integer_field(js, "rows", 0);
-  out.cols = integer_field(js, "cols", 0);
+  out.ne = list_of(js.Get("shape"), "shape", [&](const Napi::Value& n) {
+    return integer_of(js.Env(), n, "a dimension", 0, kMaxSafeInteger);
+  });
+  out.source = source_of(js.Get("source").ToObject());
   out.out_type = type_field(js, "type");
-  out.out_offset = static_cast<uint64_t>(integer_field(js, "offset", 0));
   out.ternary = bool_field(js, "ternary");
   out.declared = bool_field(js, "declared");
   out.rope_heads = integer_field(js, "ropeHeads", 0);
   out.add = float_field(js, "add", 0);
-  return out;
-}
-
-std::vector<bitnet::ConvertJob> jobs_of(const Napi::Value& value) {
-  std::vector<bitnet::ConvertJob> out;
-  if (!value.IsArray()) throw to_js(value.Env(), ErrorCode::kUsage, "jobs must be an array");
-  const auto array = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < array.Length(); ++i) {
-    const Napi::HandleScope scope(value.Env());
-    out.push_back(job_of(array.Get(i).As<Napi::Object>()));
-  }
   return out;
 }
 
@@ -101,21 +174,18 @@ std::vector<bitnet::TlConfig> read_tl_configs(const std::string& path) {
   return bitnet::parse_tl_config(text, path);
 }
 
-Napi::Value plan_tensors(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  const std::vector<bitnet::ConvertJob> jobs = jobs_of(info[0]);
-  const std::string config = info[1].IsString() ? string_arg(info, 1, "the kernel config") : "";
-  return guarded(env, [&] {
-    const auto configs = read_tl_configs(config);
-    Napi::Array out = Napi::Array::New(env, jobs.size());
-    for (size_t i = 0; i < jobs.size(); ++i) {
-      Napi::Object entry = Napi::Object::New(env);
-      entry.Set("bytes", bitnet::planned_bytes(jobs[i], configs));
-      entry.Set("typeId", static_cast<uint32_t>(jobs[i].out_type));
-      out.Set(static_cast<uint32_t>(i), entry);
-    }
-    return out;
-  });
+bitnet::ConvertRequest request_of(const Napi::Object& js) {
+  bitnet::ConvertRequest out;
+  for_each_element(js.Get("metadata"), "metadata",
+                   [&](const Napi::Value& entry) { write_key(out.file, entry.As<Napi::Array>()); });
+  out.jobs = list_of(js.Get("tensors"), "tensors",
+                     [](const Napi::Value& job) { return job_of(job.ToObject()); });
+  out.tl_configs = read_tl_configs(optional_string(js, "kernelConfig"));
+  out.check_tokenizer = bool_field(js, "checkTokenizer");
+  out.n_threads = static_cast<int>(integer_field(js, "threads", 0));
+  if (out.n_threads > 1024)
+    throw to_js(js.Env(), ErrorCode::kUsage, "threads must be at most 1024");
+  return out;
 }
 
 Napi::Value result_object(Napi::Env env, const bitnet::ConvertResult& result) {
@@ -131,54 +201,65 @@ Napi::Value result_object(Napi::Env env, const bitnet::ConvertResult& result) {
   return out;
 }
 
-Napi::Value start_conversion(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  const Napi::Object js = options_arg(info, 0);
-  auto plan = std::make_shared<bitnet::ConvertPlan>();
-  const Napi::Value files = js.Get("files");
-  for (uint32_t i = 0; files.IsArray() && i < files.As<Napi::Array>().Length(); ++i) {
-    plan->files.push_back(files.As<Napi::Array>().Get(i).ToString());
-  }
-  plan->outfile = optional_string(js, "outfile");
-  plan->out_bytes = static_cast<uint64_t>(integer_field(js, "outBytes", 0));
-  plan->jobs = jobs_of(js.Get("jobs"));
-  plan->n_threads = static_cast<int>(integer_field(js, "threads", 0));
-  plan->check_tokenizer = bool_field(js, "checkTokenizer");
-  const std::string config = optional_string(js, "kernelConfig");
-  if (plan->n_threads > 1024) throw to_js(env, ErrorCode::kUsage, "threads must be at most 1024");
+Napi::Array results_array(Napi::Env env, const std::vector<bitnet::ConvertResult>& results) {
+  Napi::Array out = Napi::Array::New(env, results.size());
+  for (size_t i = 0; i < results.size(); ++i)
+    out.Set(static_cast<uint32_t>(i), result_object(env, results[i]));
+  return out;
+}
 
-  auto progress = std::make_shared<bitnet::ConvertProgress>();
-  auto results = std::make_shared<std::vector<bitnet::ConvertResult>>();
+struct Conversion {
+  bitnet::ConvertPlan plan;
+  bitnet::ConvertProgress progress;
+  std::vector<bitnet::ConvertResult> results;
+};
+
+Napi::Value run_conversion(const std::shared_ptr<Conversion>& conversion,
+                           const Napi::CallbackInfo& info) {
+  const std::string outfile = string_arg(info, 0, "the output");
+  return Task::start(
+      info.Env(),
+      [=] {
+        conversion->results = bitnet::convert(conversion->plan, outfile, conversion->progress);
+      },
+      [=](Napi::Env env) -> Napi::Value { return results_array(env, conversion->results); });
+}
+
+Napi::Value conversion_object(Napi::Env env, const std::shared_ptr<Conversion>& conversion) {
   Napi::Object out = Napi::Object::New(env);
-  out.Set("done", Task::start(
-                      env,
-                      [=] {
-                        plan->tl_configs = read_tl_configs(config);
-                        *results = bitnet::convert(*plan, *progress);
-                      },
-                      [results](Napi::Env e) -> Napi::Value {
-                        Napi::Array array = Napi::Array::New(e, results->size());
-                        for (size_t i = 0; i < results->size(); ++i) {
-                          array.Set(static_cast<uint32_t>(i), result_object(e, (*results)[i]));
-                        }
-                        return array;
-                      }));
-  out.Set("progress", Napi::Function::New(env, [progress](const Napi::CallbackInfo& call) {
+  const std::vector<bitnet::PlannedTensor>& tensors = conversion->plan.tensors;
+  Napi::Array bytes = Napi::Array::New(env, tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i)
+    bytes.Set(static_cast<uint32_t>(i), tensors[i].n_bytes);
+  out.Set("fileBytes", conversion->plan.file_bytes);
+  out.Set("tensorBytes", bytes);
+  out.Set("run", Napi::Function::New(env, [conversion](const Napi::CallbackInfo& call) {
+            return run_conversion(conversion, call);
+          }));
+  out.Set("progress", Napi::Function::New(env, [conversion](const Napi::CallbackInfo& call) {
             Napi::Object now = Napi::Object::New(call.Env());
-            now.Set("tensor", progress->tensor.load());
-            now.Set("doneBytes", progress->done_bytes.load());
+            now.Set("tensor", conversion->progress.tensor.load());
+            now.Set("doneBytes", conversion->progress.done_bytes.load());
             return now;
           }));
-  out.Set("abort", Napi::Function::New(
-                       env, [progress](const Napi::CallbackInfo&) { progress->abort = true; }));
+  out.Set("abort", Napi::Function::New(env, [conversion](const Napi::CallbackInfo&) {
+            conversion->progress.abort = true;
+          }));
   return out;
+}
+
+Napi::Value plan_conversion(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto conversion = std::make_shared<Conversion>();
+    conversion->plan = bitnet::plan_conversion(request_of(options_arg(info, 0)));
+    return conversion_object(info.Env(), conversion);
+  });
 }
 
 }  // namespace
 
 void define_convert(Napi::Env env, Napi::Object exports) {
-  exports.Set("planTensors", Napi::Function::New<plan_tensors>(env));
-  exports.Set("startConversion", Napi::Function::New<start_conversion>(env));
+  exports.Set("planConversion", Napi::Function::New<plan_conversion>(env));
 }
 
 }  // namespace addon

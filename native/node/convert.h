@@ -5,7 +5,7 @@
 
 namespace addon {
 
-// Adds planTensors and startConversion to the addon.
+// Adds planConversion to the addon.
 void define_convert(Napi::Env env, Napi::Object exports);
 
 }  // namespace addon

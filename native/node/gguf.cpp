@@ -50,10 +50,11 @@ class GgufObject : public Wrapped<GgufObject> {
     object.Set("dataOffset", gguf_->data_offset());
   }
 
+  const bitnet::Gguf& gguf() const { return *gguf_; }
+
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&GgufObject::metadata>("metadata"),
                           InstanceMethod<&GgufObject::metadata_array>("metadataArray"),
-                          InstanceMethod<&GgufObject::metadata_bytes>("metadataBytes"),
                           InstanceMethod<&GgufObject::tensors>("tensors")});
   }
 
@@ -91,17 +92,6 @@ class GgufObject : public Wrapped<GgufObject> {
     for (uint64_t i = begin; i < end; ++i)
       out.Set(static_cast<uint32_t>(i - begin), element(env, *value, i));
     return out;
-  }
-
-  // A value as it stands in the file after its key: type and content.
-  Napi::Value metadata_bytes(const Napi::CallbackInfo& info) {
-    const std::string key = string_arg(info, 0, "the key");
-    const bitnet::GgufValue* value = gguf_->find(key);
-    if (!value) throw to_js(info.Env(), ErrorCode::kNotFound, gguf_->name() + ": no key " + key);
-    const uint64_t header =
-        value->type == bitnet::GgufType::kArray ? 16 : 4;  // type; element type and count
-    return Napi::Buffer<uint8_t>::Copy(info.Env(), value->data - header,
-                                       static_cast<size_t>(header + value->n_bytes()));
   }
 
   Napi::Value tensors(const Napi::CallbackInfo& info) {
@@ -157,6 +147,12 @@ Napi::Value open_gguf(const Napi::CallbackInfo& info) {
 
 Napi::Object make_gguf(Napi::Env env, std::shared_ptr<const bitnet::Gguf> gguf) {
   return GgufObject::make(env, std::move(gguf));
+}
+
+const bitnet::Gguf& gguf_of(const Napi::Value& value) {
+  const GgufObject* object = GgufObject::find(value);
+  if (!object) throw to_js(value.Env(), ErrorCode::kUsage, "expected an opened GGUF file");
+  return object->gguf();
 }
 
 void define_gguf(Napi::Env env, Napi::Object exports) {

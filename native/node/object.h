@@ -26,6 +26,14 @@ class Wrapped : public Napi::ObjectWrap<T> {
     return object;
   }
 
+  // The object behind a JavaScript value; nullptr if it is of another class.
+  static T* find(const Napi::Value& value) {
+    if (!value.IsObject()) return nullptr;
+    const auto object = value.As<Napi::Object>();
+    const bool made_here = object.InstanceOf(constructors(value.Env())[T::kName].Value());
+    return made_here ? T::Unwrap(object) : nullptr;
+  }
+
   static void define(Napi::Env env,
                      const std::vector<Napi::ClassPropertyDescriptor<T>>& properties) {
     constructors(env)[T::kName] =

@@ -1,7 +1,7 @@
 // Chats in files: JSON with the messages and how they came about.
 
 import { readFile, stat } from "node:fs/promises";
-import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
+import { BitnetError, reasonOf, withContext } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
 import type { ChatMessage } from "./format.js";
 
@@ -29,8 +29,7 @@ export async function saveChat(path: string, chat: SavedChat): Promise<void> {
   try {
     await replaceFile(path, text, 0o600);
   } catch (error) {
-    const code = toBitnetError(error).code === "NO_SPACE" ? "NO_SPACE" : "NOT_FOUND";
-    throw new BitnetError(code, `cannot save the chat to ${path}: ${reasonOf(error)}`, { cause: error });
+    throw withContext(`cannot save the chat to ${path}`, error);
   }
 }
 
@@ -54,14 +53,14 @@ async function readBounded(path: string): Promise<string> {
   try {
     const info = await stat(path);
     if (!info.isFile()) {
-      throw new Error("it is not a regular file");
+      throw new BitnetError("BAD_FILE", "it is not a regular file");
     }
     if (info.size > maxFileSize) {
-      throw new Error(`it has ${info.size} bytes, more than any chat (${maxFileSize})`);
+      throw new BitnetError("BAD_FILE", `it has ${info.size} bytes, more than any chat (${maxFileSize})`);
     }
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new BitnetError("NOT_FOUND", `cannot load the chat from ${path}: ${reasonOf(error)}`, { cause: error });
+    throw withContext(`cannot load the chat from ${path}`, error);
   }
 }
 

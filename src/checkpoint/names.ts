@@ -2,8 +2,7 @@
 // called there and how they change. What a family has is the core's table, see gguf/families.ts.
 
 import { findFamily, listFamilies } from "../gguf/families.js";
-import type { MetadataEntry } from "../gguf/writer.js";
-import { f32, string, u32 } from "../gguf/writer.js";
+import type { MetadataEntry } from "../gguf/gguf.js";
 import type { NativeExtent, NativeFamily } from "../native/addon.js";
 import { BitnetError } from "../system/errors.js";
 import type { ModelConfig } from "./config.js";
@@ -226,29 +225,28 @@ function tensor(name: string, role: TensorRole, shape: number[], rest: Partial<E
 /** The model's own metadata, in the order of bitnet.cpp's files. */
 export function listModelMetadata(family: NativeFamily, config: ModelConfig): MetadataEntry[] {
   const a = family.architecture;
-  const entries = [
-    u32(`${a}.vocab_size`, config.vocabSize),
-    u32(`${a}.context_length`, config.contextLength ?? rulesOf(family).contextLength),
-    u32(`${a}.embedding_length`, config.hiddenSize),
-    u32(`${a}.block_count`, config.layers),
-    u32(`${a}.feed_forward_length`, config.intermediateSize),
-    u32(`${a}.rope.dimension_count`, config.headDim),
-    u32(`${a}.attention.head_count`, config.heads),
-    u32(`${a}.attention.head_count_kv`, config.kvHeads),
-    f32(`${a}.attention.layer_norm_rms_epsilon`, config.normEpsilon),
-    f32(`${a}.rope.freq_base`, config.ropeTheta),
-  ];
   // Norms of each head are what makes the head size a number of its own.
   const normsHeads = family.tensors.some(({ norm }) => norm === "qk");
-  if (normsHeads || config.headDim * config.heads !== config.hiddenSize) {
-    entries.push(u32(`${a}.attention.key_length`, config.headDim), u32(`${a}.attention.value_length`, config.headDim));
-  }
-  return [...entries, ...ropeScaling(a, config), u32(`${a}.pooling_type`, poolingOf(family, config))].filter(
-    (entry) => entry !== undefined,
-  );
+  const ownHeadDim = normsHeads || config.headDim * config.heads !== config.hiddenSize;
+  return [
+    [`${a}.vocab_size`, "u32", config.vocabSize],
+    [`${a}.context_length`, "u32", config.contextLength ?? rulesOf(family).contextLength],
+    [`${a}.embedding_length`, "u32", config.hiddenSize],
+    [`${a}.block_count`, "u32", config.layers],
+    [`${a}.feed_forward_length`, "u32", config.intermediateSize],
+    [`${a}.rope.dimension_count`, "u32", config.headDim],
+    [`${a}.attention.head_count`, "u32", config.heads],
+    [`${a}.attention.head_count_kv`, "u32", config.kvHeads],
+    [`${a}.attention.layer_norm_rms_epsilon`, "f32", config.normEpsilon],
+    [`${a}.rope.freq_base`, "f32", config.ropeTheta],
+    [`${a}.attention.key_length`, "u32", ownHeadDim ? config.headDim : undefined],
+    [`${a}.attention.value_length`, "u32", ownHeadDim ? config.headDim : undefined],
+    ...ropeScaling(a, config),
+    [`${a}.pooling_type`, "u32", poolingOf(family, config)],
+  ];
 }
 
-function ropeScaling(architecture: string, config: ModelConfig): (MetadataEntry | undefined)[] {
+function ropeScaling(architecture: string, config: ModelConfig): MetadataEntry[] {
   const scaling = config.ropeScaling;
   if (scaling === undefined) {
     return [];
@@ -260,7 +258,7 @@ function ropeScaling(architecture: string, config: ModelConfig): (MetadataEntry 
     );
   }
   return [
-    string(`${architecture}.rope.scaling.type`, "linear"),
-    f32(`${architecture}.rope.scaling.factor`, scaling.factor),
+    [`${architecture}.rope.scaling.type`, "string", "linear"],
+    [`${architecture}.rope.scaling.factor`, "f32", scaling.factor],
   ];
 }

@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { bool, f32Array, i32Array, type MetadataEntry, string, stringArray, u32 } from "../gguf/writer.js";
+import type { MetadataEntry } from "../gguf/gguf.js";
 import { BitnetError } from "../system/errors.js";
 import { readJson, readOptionalJson } from "./checkpoint.js";
 import {
@@ -33,8 +33,11 @@ export interface TokenizerOptions {
 
 type Json = Record<string, unknown>;
 
-/** Reads tokenizer.model (SentencePiece or tiktoken) or tokenizer.json and the files beside it. */
-export async function readTokenizer(directory: string, options: TokenizerOptions): Promise<MetadataEntry[]> {
+/** Reads tokenizer.model (SentencePiece or tiktoken) or tokenizer.json and the files beside it. `size`: its tokens. */
+export async function readTokenizer(
+  directory: string,
+  options: TokenizerOptions,
+): Promise<{ entries: MetadataEntry[]; size: number }> {
   const { vocabulary, path } = await readVocabulary(directory);
   const config = (await readOptionalJson(join(directory, "tokenizer_config.json"))) ?? {};
   addTokens(vocabulary, await readAddedTokens(directory, config), join(directory, "tokenizer_config.json"));
@@ -44,7 +47,7 @@ export async function readTokenizer(directory: string, options: TokenizerOptions
     ...(await specialEntries(directory, vocabulary, config, options, size)),
     ...(await chatTemplateEntries(directory, config)),
   ];
-  return entries.filter((entry) => entry !== undefined);
+  return { entries, size };
 }
 
 async function readVocabulary(directory: string): Promise<{ vocabulary: Vocabulary; path: string }> {
@@ -96,11 +99,7 @@ function fillUp(vocabulary: Vocabulary, vocabSize: number | undefined, path: str
   return size;
 }
 
-function vocabularyEntries(
-  vocabulary: Vocabulary,
-  options: TokenizerOptions,
-  path: string,
-): (MetadataEntry | undefined)[] {
+function vocabularyEntries(vocabulary: Vocabulary, options: TokenizerOptions, path: string): MetadataEntry[] {
   const { model, tokens, types, scores, merges } = vocabulary;
   const pre = options.pre ?? (model === "llama" ? "default" : vocabulary.pre);
   if (pre === undefined) {
@@ -109,12 +108,12 @@ function vocabularyEntries(
     });
   }
   return [
-    string("tokenizer.ggml.model", model),
-    string("tokenizer.ggml.pre", pre),
-    stringArray("tokenizer.ggml.tokens", tokens as string[]),
-    scores === undefined ? undefined : f32Array("tokenizer.ggml.scores", scores),
-    i32Array("tokenizer.ggml.token_type", types),
-    merges === undefined ? undefined : stringArray("tokenizer.ggml.merges", merges),
+    ["tokenizer.ggml.model", "string", model],
+    ["tokenizer.ggml.pre", "string", pre],
+    ["tokenizer.ggml.tokens", "strings", tokens as string[]],
+    ["tokenizer.ggml.scores", "f32s", scores],
+    ["tokenizer.ggml.token_type", "i32s", types],
+    ["tokenizer.ggml.merges", "strings", merges],
   ];
 }
 
@@ -124,7 +123,7 @@ async function specialEntries(
   config: Json,
   options: TokenizerOptions,
   size: number,
-): Promise<(MetadataEntry | undefined)[]> {
+): Promise<MetadataEntry[]> {
   const map = (await readOptionalJson(join(directory, "special_tokens_map.json"))) ?? {};
   const idOf = (key: string, ...fallbacks: (number | undefined)[]): number | undefined => {
     const text = tokenText(config[key]) ?? tokenText(map[key]);
@@ -136,19 +135,15 @@ async function specialEntries(
   const endOfText = end === undefined ? -1 : vocabulary.tokens.indexOf(end);
   const flag = (key: string) => (typeof config[key] === "boolean" ? (config[key] as boolean) : undefined);
   const spm = vocabulary.model === "llama";
+  const spacePrefix = options.addSpacePrefix ?? flag("add_prefix_space") ?? vocabulary.addSpacePrefix ?? true;
   return [
-    u32("tokenizer.ggml.bos_token_id", idOf("bos_token", ids.bosTokenId, special.bos)),
-    u32("tokenizer.ggml.eos_token_id", endOfText >= 0 ? endOfText : idOf("eos_token", ids.eosTokenId, special.eos)),
-    u32("tokenizer.ggml.unknown_token_id", idOf("unk_token", special.unk)),
-    u32("tokenizer.ggml.padding_token_id", idOf("pad_token", ids.padTokenId, special.pad)),
-    bool("tokenizer.ggml.add_bos_token", flag("add_bos_token") ?? vocabulary.addBos ?? spm),
-    bool("tokenizer.ggml.add_eos_token", endOfText >= 0 ? true : (flag("add_eos_token") ?? vocabulary.addEos)),
-    spm
-      ? bool(
-          "tokenizer.ggml.add_space_prefix",
-          options.addSpacePrefix ?? flag("add_prefix_space") ?? vocabulary.addSpacePrefix ?? true,
-        )
-      : undefined,
+    ["tokenizer.ggml.bos_token_id", "u32", idOf("bos_token", ids.bosTokenId, special.bos)],
+    ["tokenizer.ggml.eos_token_id", "u32", endOfText >= 0 ? endOfText : idOf("eos_token", ids.eosTokenId, special.eos)],
+    ["tokenizer.ggml.unknown_token_id", "u32", idOf("unk_token", special.unk)],
+    ["tokenizer.ggml.padding_token_id", "u32", idOf("pad_token", ids.padTokenId, special.pad)],
+    ["tokenizer.ggml.add_bos_token", "bool", flag("add_bos_token") ?? vocabulary.addBos ?? spm],
+    ["tokenizer.ggml.add_eos_token", "bool", endOfText >= 0 ? true : (flag("add_eos_token") ?? vocabulary.addEos)],
+    ["tokenizer.ggml.add_space_prefix", "bool", spm ? spacePrefix : undefined],
   ];
 }
 
@@ -158,12 +153,12 @@ function tokenText(value: unknown): string | undefined {
   return typeof content === "string" ? content : undefined;
 }
 
-async function chatTemplateEntries(directory: string, config: Json): Promise<(MetadataEntry | undefined)[]> {
+async function chatTemplateEntries(directory: string, config: Json): Promise<MetadataEntry[]> {
   const file = join(directory, "chat_template.jinja");
   const json = await readOptionalJson(join(directory, "chat_template.json"));
   const template = existsSync(file) ? await readFile(file, "utf8") : (config.chat_template ?? json?.chat_template);
   if (typeof template === "string") {
-    return [string("tokenizer.chat_template", template)];
+    return [["tokenizer.chat_template", "string", template]];
   }
   const named = (Array.isArray(template) ? template : [])
     .map(asObject)
@@ -174,11 +169,10 @@ async function chatTemplateEntries(directory: string, config: Json): Promise<(Me
   const others = named.filter((entry) => entry.name !== "default");
   const main = named.find((entry) => entry.name === "default");
   return [
-    string("tokenizer.chat_template", main === undefined ? undefined : String(main.template)),
-    stringArray(
-      "tokenizer.chat_templates",
-      others.map((entry) => String(entry.name)),
-    ),
-    ...others.map((entry) => string(`tokenizer.chat_template.${String(entry.name)}`, String(entry.template))),
+    ["tokenizer.chat_template", "string", main === undefined ? undefined : String(main.template)],
+    ["tokenizer.chat_templates", "strings", others.map(({ name }) => String(name))],
+    ...others.map(({ name, template }): MetadataEntry => {
+      return [`tokenizer.chat_template.${String(name)}`, "string", String(template)];
+    }),
   ];
 }

@@ -16,13 +16,14 @@ import {
 import type { CheckpointTensor } from "../checkpoint/safetensors.js";
 import { readTokenizer } from "../checkpoint/tokenizer.js";
 import { isTernaryModel } from "../gguf/families.js";
+import type { MetadataEntry } from "../gguf/gguf.js";
 import { isTernaryType } from "../gguf/tensor-types.js";
-import { type MetadataEntry, string, u32 } from "../gguf/writer.js";
 import type { NativeConvertSource, NativeFamily } from "../native/addon.js";
+import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
-import type { ConvertOptions } from "./convert.js";
-import { chooseType, fileTypeOf, type TypeChoice, typeThatFits } from "./types.js";
-import type { ModelPlan, PlannedTensor } from "./write.js";
+import type { ConvertOptions } from "./options.js";
+import type { ModelPlan, PlannedTensor } from "./plan.js";
+import { chooseType, fileTypeOf, type TypeChoice } from "./types.js";
 
 const floatDtypes = new Set(["F32", "F16", "BF16"]);
 const scaleSuffix = "_scale";
@@ -126,8 +127,7 @@ class CheckpointPlanner {
       shape: [...expected.shape].reverse(),
       type: this.#typeOf(expected),
       sourceType: packed ? "U8 packed" : tensor.dtype,
-      source: { ...source, offset: tensor.offset, bytes: tensor.bytes },
-      file: resolve(tensor.file),
+      source: { ...source, file: tensor.file, offset: tensor.offset, bytes: tensor.bytes },
       ternary: role === "linear" && (packed || this.#declared || isTernaryType(this.#types.outtype)),
       declared: this.#declared,
       ropeHeads,
@@ -136,8 +136,7 @@ class CheckpointPlanner {
   }
 
   #checkShape({ shape }: ExpectedTensor, tensor: CheckpointTensor, packed: boolean): void {
-    const [rows = 0, ...rest] = shape;
-    const wanted = packed ? [rows / 4, ...rest] : shape;
+    const wanted = packed ? [at(shape, 0) / 4, ...shape.slice(1)] : shape;
     if (tensor.shape.join() !== wanted.join()) {
       throw new BitnetError(
         "BAD_FILE",
@@ -148,12 +147,7 @@ class CheckpointPlanner {
 
   #typeOf({ name, role, shape }: ExpectedTensor): string {
     const use = role === "embedding" || role === "head" || role === "linear" ? role : "other";
-    const wanted = chooseType(this.#types, use);
-    const type = use === "linear" ? wanted : typeThatFits(wanted, shape.at(-1) ?? 1);
-    if (type !== wanted) {
-      this.warnings.push(`${name} becomes ${type}: rows of ${shape.at(-1)} elements do not fit ${wanted}`);
-    }
-    return type;
+    return chooseType(this.#types, { name, use, cols: at(shape, shape.length - 1) }, this.warnings);
   }
 
   #floatSource(tensor: CheckpointTensor): NativeConvertSource {
@@ -210,21 +204,21 @@ async function listMetadata(
   const revision = options.sourceRevision ?? origin?.revision;
   const name = options.modelName ?? repository?.split("/")[1] ?? basename(resolve(options.source));
   const url = repository === undefined ? undefined : `https://huggingface.co/${repository}`;
-  const entries = [
-    string("general.architecture", family.architecture),
-    string("general.name", name),
-    string("general.source.url", revision === undefined ? url : `${url}/tree/${revision}`),
-    string("general.source.huggingface.repository", repository),
+  const tokenizer = await readTokenizer(options.source, {
+    vocabSize: config.vocabSize,
+    ids: config,
+    end: poolingOf(family, config) === undefined ? undefined : rulesOf(family).pooledEnd,
+    addSpacePrefix: rulesOf(family).addSpacePrefix,
+    pre: options.tokenizerPre,
+  });
+  return [
+    ["general.architecture", "string", family.architecture],
+    ["general.name", "string", name],
+    ["general.source.url", "string", revision === undefined ? url : `${url}/tree/${revision}`],
+    ["general.source.huggingface.repository", "string", repository],
     ...listModelMetadata(family, config),
-    u32("general.file_type", fileTypeOf(types.outtype)),
-    ...(await readTokenizer(options.source, {
-      vocabSize: config.vocabSize,
-      ids: config,
-      end: poolingOf(family, config) === undefined ? undefined : rulesOf(family).pooledEnd,
-      addSpacePrefix: rulesOf(family).addSpacePrefix,
-      pre: options.tokenizerPre,
-    })),
-    u32("general.quantization_version", 2),
+    ["general.file_type", "u32", fileTypeOf(types.outtype)],
+    ...tokenizer.entries,
+    ["general.quantization_version", "u32", 2],
   ];
-  return entries.filter((entry) => entry !== undefined);
 }

@@ -8,12 +8,13 @@ import { chooseFamily, type ExpectedTensor, listExpectedTensors, listModelMetada
 import { readTokenizer } from "../checkpoint/tokenizer.js";
 import { byteAlphabet, tokenTypes } from "../checkpoint/vocabulary.js";
 import { findFamily, listFamilies } from "../gguf/families.js";
-import { openGguf } from "../gguf/gguf.js";
-import { bool, i32Array, type MetadataEntry, string, stringArray, u32 } from "../gguf/writer.js";
+import { type MetadataEntry, openGguf } from "../gguf/gguf.js";
 import type { NativeFamily } from "../native/addon.js";
+import { at } from "../system/at.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
-import { chooseType, fileTypeOf, parseTypes, type TypeChoice, typeThatFits } from "./types.js";
-import { type ConvertProgress, type ConvertReport, type ModelPlan, type PlannedTensor, writeModel } from "./write.js";
+import type { ConvertProgress, ConvertReport, ModelPlan, PlannedTensor } from "./plan.js";
+import { chooseType, fileTypeOf, parseTypes, type TypeChoice } from "./types.js";
+import { writeModel } from "./write.js";
 
 export interface DummyOptions {
   outfile: string;
@@ -179,13 +180,13 @@ async function planDummy(options: DummyOptions, types: TypeChoice, seed: number)
   const tokenizer = await chooseTokenizer(options, base.vocabSize);
   const config = { ...base, vocabSize: tokenizer.size };
   config.tiedEmbeddings = !family.ownHead || family.pooled;
-  const metadata = [
-    string("general.architecture", family.architecture),
-    string("general.name", options.modelName ?? `dummy-${size}`),
+  const metadata: MetadataEntry[] = [
+    ["general.architecture", "string", family.architecture],
+    ["general.name", "string", options.modelName ?? `dummy-${size}`],
     ...listModelMetadata(family, config),
-    u32("general.file_type", fileTypeOf(types.outtype)),
+    ["general.file_type", "u32", fileTypeOf(types.outtype)],
     ...tokenizer.entries,
-    u32("general.quantization_version", 2),
+    ["general.quantization_version", "u32", 2],
   ];
   const expected = listExpectedTensors(family, config).filter(({ role }) => role !== "bias");
   const warnings: string[] = [];
@@ -200,18 +201,13 @@ function planTensor(
   warnings: string[],
 ): PlannedTensor {
   const use = role === "norm" || role === "bias" ? "other" : role;
-  const cols = shape.at(-1) ?? 1;
-  const wanted = chooseType(types, use);
-  const type = use === "linear" ? wanted : typeThatFits(wanted, cols);
-  if (type !== wanted) {
-    warnings.push(`${name} becomes ${type}: rows of ${cols} elements do not fit ${wanted}`);
-  }
+  const cols = at(shape, shape.length - 1);
   // Sizes that keep activations near 1: a third of the weights is 0.
   const spread = { embedding: 1, head: cols ** -0.5, linear: 0, other: 0.02 }[use];
   return {
     name,
     shape: [...shape].reverse(),
-    type,
+    type: chooseType(types, { name, use, cols }, warnings),
     sourceType: "random",
     source: { kind: "random", seed, factor: (1.5 / cols) ** 0.5, mean: use === "other" ? 1 : 0, deviation: spread },
     ternary: use === "linear",
@@ -287,25 +283,19 @@ async function chooseTokenizer(
     return copyTokenizer(model, wanted);
   }
   const directory = (await stat(model)).isDirectory() ? model : dirname(model);
-  const entries = await readTokenizer(directory, { vocabSize: wanted });
-  return { entries, size: wanted ?? countTokens(entries) };
+  return readTokenizer(directory, { vocabSize: wanted });
 }
 
 function copyTokenizer(path: string, wanted: number | undefined): { entries: MetadataEntry[]; size: number } {
   const gguf = openGguf(path);
   const values = gguf.metadata();
-  const keys = Object.keys(values).filter((key) => key.startsWith("tokenizer."));
   const tokens = values["tokenizer.ggml.tokens"] as { length?: number } | undefined;
-  const size = tokens?.length ?? 0;
-  if (size === 0 || (wanted !== undefined && wanted < size)) {
-    throw new BitnetError("BAD_FILE", `${path}: its vocabulary has ${size} tokens`);
+  const size = tokens?.length;
+  if (size === undefined || size === 0 || (wanted !== undefined && wanted < size)) {
+    throw new BitnetError("BAD_FILE", `${path}: its vocabulary has ${size ?? "no"} tokens`);
   }
-  return { entries: keys.map((key) => ({ key, value: gguf.metadataBytes(key) })), size: wanted ?? size };
-}
-
-function countTokens(entries: MetadataEntry[]): number {
-  const tokens = entries.find(({ key }) => key === "tokenizer.ggml.tokens");
-  return tokens === undefined ? 0 : Number(Buffer.from(tokens.value).readBigUInt64LE(8)); // after both types
+  const entries = gguf.metadataCopies().filter(([key]) => key.startsWith("tokenizer."));
+  return { entries, size: wanted ?? size };
 }
 
 /** All bytes, then all pairs, then triples until the table is full, each with its merge; two control tokens at the end. */
@@ -317,10 +307,8 @@ function listSyntheticVocabulary(size: number): MetadataEntry[] {
   const tokens = [...byteAlphabet];
   const merges: string[] = [];
   for (let n = 0; tokens.length < size - 2; n++) {
-    const [left = "", right = ""] = [
-      tokens[Math.floor(n / byteAlphabet.length)],
-      byteAlphabet[n % byteAlphabet.length],
-    ];
+    const left = at(tokens, Math.floor(n / byteAlphabet.length));
+    const right = at(byteAlphabet, n % byteAlphabet.length);
     tokens.push(left + right);
     merges.push(`${left} ${right}`);
   }
@@ -328,13 +316,13 @@ function listSyntheticVocabulary(size: number): MetadataEntry[] {
   tokens.push("<|begin_of_text|>", "<|end_of_text|>");
   types.push(tokenTypes.control, tokenTypes.control);
   return [
-    string("tokenizer.ggml.model", "gpt2"),
-    string("tokenizer.ggml.pre", "llama-bpe"),
-    stringArray("tokenizer.ggml.tokens", tokens),
-    i32Array("tokenizer.ggml.token_type", types),
-    stringArray("tokenizer.ggml.merges", merges),
-    u32("tokenizer.ggml.bos_token_id", size - 2),
-    u32("tokenizer.ggml.eos_token_id", size - 1),
-    bool("tokenizer.ggml.add_bos_token", true),
+    ["tokenizer.ggml.model", "string", "gpt2"],
+    ["tokenizer.ggml.pre", "string", "llama-bpe"],
+    ["tokenizer.ggml.tokens", "strings", tokens],
+    ["tokenizer.ggml.token_type", "i32s", types],
+    ["tokenizer.ggml.merges", "strings", merges],
+    ["tokenizer.ggml.bos_token_id", "u32", size - 2],
+    ["tokenizer.ggml.eos_token_id", "u32", size - 1],
+    ["tokenizer.ggml.add_bos_token", "bool", true],
   ];
 }

@@ -1,15 +1,13 @@
 // A GGUF file -> the plan of another one: the same metadata and tensors, other types.
 
-import { open } from "node:fs/promises";
-import { resolve } from "node:path";
+import { readScalar } from "../checkpoint/checkpoint.js";
 import { findFamily, isLinearTensor, isTernaryModel } from "../gguf/families.js";
-import { type Gguf, openGguf, type TensorInfo } from "../gguf/gguf.js";
+import { type Gguf, type MetadataEntry, openGguf, type TensorInfo } from "../gguf/gguf.js";
 import { isTernaryType } from "../gguf/tensor-types.js";
-import { ggufAlignment, type MetadataEntry, string, u32 } from "../gguf/writer.js";
-import { BitnetError } from "../system/errors.js";
-import type { ConvertOptions } from "./convert.js";
-import { chooseType, fileTypeOf, type TensorUse, type TypeChoice, typeThatFits } from "./types.js";
-import type { ModelPlan, PlannedTensor } from "./write.js";
+import { at } from "../system/at.js";
+import type { ConvertOptions } from "./options.js";
+import type { ModelPlan, PlannedTensor } from "./plan.js";
+import { chooseType, fileTypeOf, type TensorUse, type TypeChoice } from "./types.js";
 
 const llama3VocabSize = 128256;
 
@@ -50,11 +48,7 @@ async function planTensor(
 ): Promise<PlannedTensor> {
   const { name, shape, type: sourceType, offset, bytes } = tensor;
   const use = useOf(tensor);
-  const wanted = chooseType(types, use, sourceType);
-  const type = use === "linear" ? wanted : typeThatFits(wanted, shape[0] ?? 1);
-  if (type !== wanted) {
-    warnings.push(`${name} becomes ${type}: rows of ${shape[0]} elements do not fit ${wanted}`);
-  }
+  const type = chooseType(types, { name, use, cols: at(shape, 0), kept: sourceType }, warnings);
   const ternary = isTernaryType(sourceType);
   const scale = ternary ? all.get(name.replace(/weight$/, "scale")) : undefined;
   return {
@@ -65,12 +59,12 @@ async function planTensor(
     source: {
       kind: "tensor",
       type: sourceType,
+      file: options.source,
       offset,
       bytes,
       i2sLayout: options.i2sLayout,
-      factor: scale === undefined ? 1 : await readF32(options.source, scale),
+      factor: scale && (await readScalar({ ...scale, dtype: scale.type, file: options.source })),
     },
-    file: resolve(options.source),
     ternary: use === "linear" && (ternary || isTernaryType(type)),
     declared,
     ropeHeads: 0,
@@ -88,40 +82,25 @@ function useOf({ name, type }: TensorInfo): TensorUse {
   return name === "output.weight" ? "head" : "other";
 }
 
-async function readF32(path: string, { name, type, offset, bytes }: TensorInfo): Promise<number> {
-  if (type !== "F32" || bytes !== 4) {
-    throw new BitnetError("BAD_FILE", `${path}: ${name} is not one F32 number`);
-  }
-  const buffer = Buffer.alloc(4);
-  const file = await open(path);
-  try {
-    await file.read(buffer, 0, 4, offset);
-  } finally {
-    await file.close();
-  }
-  return buffer.readFloatLE();
-}
-
+/** The source's keys in their order; those that change stay at their place, new ones come last. */
 function listMetadata(gguf: Gguf, options: ConvertOptions, types: TypeChoice, warnings: string[]): MetadataEntry[] {
   const values = gguf.metadata();
   const { modelName, sourceRepository, sourceRevision, tokenizerPre } = options;
   const url = sourceRepository === undefined ? undefined : `https://huggingface.co/${sourceRepository}`;
-  const replaced = [
-    string("general.name", modelName),
-    string("general.source.url", sourceRevision === undefined ? url : `${url}/tree/${sourceRevision}`),
-    string("general.source.huggingface.repository", sourceRepository),
-    string("tokenizer.ggml.pre", tokenizerPre ?? missingPre(values, warnings)),
-    values["general.alignment"] === undefined ? undefined : u32("general.alignment", ggufAlignment),
-    u32("general.file_type", fileTypeOf(types.outtype)),
-    u32("general.quantization_version", 2),
-  ].filter((entry) => entry !== undefined);
-  const byKey = new Map(replaced.map((entry) => [entry.key, entry]));
-  const kept = Object.keys(values).map((key): MetadataEntry => {
-    const entry = byKey.get(key) ?? { key, value: gguf.metadataBytes(key) };
-    byKey.delete(key);
-    return entry;
-  });
-  return [...kept, ...byKey.values()];
+  const all: MetadataEntry[] = [
+    ["general.name", "string", modelName],
+    ["general.source.url", "string", sourceRevision === undefined ? url : `${url}/tree/${sourceRevision}`],
+    ["general.source.huggingface.repository", "string", sourceRepository],
+    ["tokenizer.ggml.pre", "string", tokenizerPre ?? missingPre(values, warnings)],
+    ["general.file_type", "u32", fileTypeOf(types.outtype)],
+    ["general.quantization_version", "u32", 2],
+  ];
+  const changed = all.filter(([, , value]) => value !== undefined);
+  const byKey = new Map(changed.map((entry) => [entry[0], entry]));
+  return [
+    ...gguf.metadataCopies().map((entry) => byKey.get(entry[0]) ?? entry),
+    ...changed.filter(([key]) => values[key] === undefined),
+  ];
 }
 
 /** The published BitNet-b1.58-2B-4T files do not name their pre-tokenizer, and readers then take a wrong one. */

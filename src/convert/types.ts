@@ -54,9 +54,26 @@ export function fileTypeOf(outtype: string): number {
   return fileType;
 }
 
-/** The type of one tensor. `kept`: what it has in a GGUF source. */
-export function chooseType(choice: TypeChoice, use: TensorUse, kept?: string): string {
-  const { outtype, embeddingType, outputType } = choice;
+/** The tensor whose type is chosen. */
+export interface TypedTensor {
+  name: string;
+  use: TensorUse;
+  cols: number; // elements of a row
+  /** The type that it has in a GGUF source. */
+  kept?: string;
+}
+
+/** The type of one tensor. Where its rows do not fit the wanted type's blocks, `warnings` says so. */
+export function chooseType(choice: TypeChoice, { name, use, cols, kept }: TypedTensor, warnings: string[]): string {
+  const wanted = wantedType(choice, use, kept);
+  const type = use === "linear" ? wanted : typeThatFits(wanted, cols);
+  if (type !== wanted) {
+    warnings.push(`${name} becomes ${type}: rows of ${cols} elements do not fit ${wanted}`);
+  }
+  return type;
+}
+
+function wantedType({ outtype, embeddingType, outputType }: TypeChoice, use: TensorUse, kept?: string): string {
   if (use === "linear") {
     return outtype;
   }
@@ -74,7 +91,7 @@ export function chooseType(choice: TypeChoice, use: TensorUse, kept?: string): s
 }
 
 /** For embeddings: `type`, or the next one whose blocks fit into rows of `cols` elements. */
-export function typeThatFits(type: string, cols: number): string {
+function typeThatFits(type: string, cols: number): string {
   const { blockElements, substitute } = tensorTypeOf(type);
   return substitute === undefined || cols % blockElements === 0 ? type : typeThatFits(substitute, cols);
 }

@@ -1,9 +1,16 @@
 // A GGUF file's metadata and tensor list, read by the native core without copying the vocabulary.
 
-import { loadAddon, type NativeGguf, type NativeMetadataValue, type NativeTensorInfo } from "../native/addon.js";
+import {
+  loadAddon,
+  type NativeGguf,
+  type NativeMetadataEntry,
+  type NativeMetadataValue,
+  type NativeTensorInfo,
+} from "../native/addon.js";
 import { converting } from "../system/errors.js";
 
 export type MetadataValue = NativeMetadataValue;
+export type MetadataEntry = NativeMetadataEntry;
 export type TensorInfo = NativeTensorInfo;
 
 export class Gguf {
@@ -31,9 +38,9 @@ export class Gguf {
     return converting(() => this.#native.metadataArray(key, start, count));
   }
 
-  /** A value as it stands in the file after its key: type and content. */
-  metadataBytes(key: string): Uint8Array {
-    return converting(() => this.#native.metadataBytes(key));
+  /** Every key in file order, for a file that is to have them too. */
+  metadataCopies(): MetadataEntry[] {
+    return Object.keys(this.metadata()).map((key) => [key, "copy", this.#native]);
   }
 
   tensors(): TensorInfo[] {

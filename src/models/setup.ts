@@ -6,7 +6,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import { readJson } from "../checkpoint/checkpoint.js";
 import { readModelConfig } from "../checkpoint/config.js";
 import { saysTernary } from "../checkpoint/names.js";
-import { type ConvertProgress, type ConvertReport, convertCheckpoint } from "../convert/convert.js";
+import { convertCheckpoint } from "../convert/convert.js";
+import type { ConvertProgress, ConvertReport } from "../convert/plan.js";
 import { matrixTypes, parseTypes } from "../convert/types.js";
 import { isLinearTensor } from "../gguf/families.js";
 import { type Gguf, openGguf } from "../gguf/gguf.js";
@@ -343,10 +344,6 @@ async function convert(task: SetupTask, source: string, outfile: string, from: C
   });
   for (const warning of report.warnings) {
     task.onNote(warning);
-  }
-  if (!report.verified) {
-    await rm(outfile, { force: true });
-    throw new BitnetError("INTERNAL", `${outfile} could not be verified after writing`);
   }
   return report;
 }

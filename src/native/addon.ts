@@ -39,8 +39,6 @@ export interface NativeGguf {
   metadata(): Record<string, NativeMetadataValue>; // in file order
   /** Elements [start, start + count) of an array value, clamped to its length. */
   metadataArray(key: string, start: number, count: number): (string | number | bigint | boolean)[];
-  /** A value as it stands in the file after its key: type and content. */
-  metadataBytes(key: string): Uint8Array;
   tensors(): NativeTensorInfo[];
 }
 
@@ -287,11 +285,21 @@ export interface NativeFamily {
   tensors: NativeLayerTensor[]; // in the order in which files are written
 }
 
+/** A key of a GGUF file that is to be written: its type and value. A key whose value is undefined is left out. */
+export type NativeMetadataEntry = readonly [key: string, ...NativeMetadataContent];
+type NativeMetadataContent =
+  | [type: "u32" | "f32", value: number | undefined]
+  | [type: "bool", value: boolean | undefined]
+  | [type: "string", value: string | undefined]
+  | [type: "i32s" | "f32s", value: readonly number[] | undefined]
+  | [type: "strings", value: readonly string[] | undefined]
+  | [type: "copy", from: NativeGguf]; // the key's type and value there, bit by bit
+
 export interface NativeConvertSource {
   kind: "tensor" | "hf-packed" | "random";
   type?: string; // "tensor": how its bytes lie
-  file?: number; // in `files`
-  offset?: number;
+  file?: string; // path of the file that holds it; not of "random"
+  offset?: number; // of its data in that file
   bytes?: number;
   i2sLayout?: string; // "canonical"
   factor?: number; // multiplies the scale of ternary sources; of the other kinds, is the scale
@@ -300,10 +308,9 @@ export interface NativeConvertSource {
   deviation?: number;
 }
 
-export interface NativeConvertJob {
+export interface NativeConvertTensor {
   name: string;
-  rows: number; // everything but the fastest dimension
-  cols: number;
+  shape: number[]; // ne order: fastest dimension first
   type: string; // of the output
   source: NativeConvertSource;
   ternary: boolean; // floats are ternarized, whatever the output type
@@ -312,31 +319,33 @@ export interface NativeConvertJob {
   add: number; // to every float
 }
 
-export interface NativeConvertResult {
-  ternary: boolean; // the rest is there only then
-  rounded?: boolean; // floats that were not ternary already
-  scale?: number;
-  minus?: number;
-  zero?: number;
-  plus?: number;
-  relativeError?: number; // RMS(w - code * scale) / RMS(w)
+export type NativeConvertResult = { ternary: false } | NativeTernaryResult;
+
+export interface NativeTernaryResult {
+  ternary: true;
+  rounded: boolean; // floats that were not ternary already
+  scale: number; // of the file: what +1 stands for
+  minus: number; // weights of -1; likewise the next two
+  zero: number;
+  plus: number;
+  relativeError: number; // RMS(w - code * scale) / RMS(w)
 }
 
+/** A planned conversion: every size and offset is known, nothing is written yet. */
 export interface NativeConversion {
-  readonly done: Promise<NativeConvertResult[]>; // one per job
+  readonly fileBytes: number; // of the whole output
+  readonly tensorBytes: number[]; // of the data of each tensor
+  /** Writes the file, flushes, reads it back and compares; what is written of it when it fails, stays. */
+  run(outfile: string): Promise<NativeConvertResult[]>; // one per tensor
   progress(): { tensor: number; doneBytes: number }; // every byte counts twice: written, verified
-  abort(): void; // done rejects with ABORTED
+  abort(): void; // run() rejects with ABORTED
 }
 
 export interface NativeAddon {
-  /** What each tensor will take. Throws UNSUPPORTED if a type cannot hold its shape. Sources may be left out. */
-  planTensors(jobs: NativeConvertJob[], kernelConfig?: string): { bytes: number; typeId: number }[];
-  /** Writes the data of all tensors into a file that has its head already, flushes, reads it back and compares. */
-  startConversion(plan: {
-    files: string[];
-    outfile: string;
-    outBytes: number;
-    jobs: (NativeConvertJob & { offset: number })[]; // offset: from the start of the file
+  /** Throws UNSUPPORTED if a type cannot hold its shape, naming the tensor. */
+  planConversion(request: {
+    metadata: readonly NativeMetadataEntry[]; // in the order of the file, like the tensors
+    tensors: readonly NativeConvertTensor[];
     checkTokenizer?: boolean; // the vocabulary must load, too
     threads?: number;
     kernelConfig?: string;

@@ -1,18 +1,18 @@
 // The one error class of the library; its code decides the exit status and, for a server, the HTTP status.
 
-const exitStatuses = {
-  INTERNAL: 1, // a fault of this program or of its installation
-  USAGE: 1, // a wrong argument; exit status 2 where the command line itself cannot be parsed (cli.ts)
-  NOT_FOUND: 1, // a file, directory or repository that is not there
-  BAD_FILE: 1, // a file that does not hold what it should
-  UNSUPPORTED: 1, // a valid file or request that this build or CPU cannot serve
-  NETWORK: 1,
-  NO_MEMORY: 1,
-  NO_SPACE: 1, // on a disk
-  ABORTED: 130, // by an AbortSignal or Ctrl-C
+const statuses = {
+  INTERNAL: { exit: 1, http: 500 }, // a fault of this program or of its installation
+  USAGE: { exit: 1, http: 400 }, // a wrong argument; exit status 2 where the command line cannot be parsed (main.ts)
+  NOT_FOUND: { exit: 1, http: 404 }, // a file, directory or repository that is not there or not open to this user
+  BAD_FILE: { exit: 1, http: 500 }, // a file that does not hold what it should
+  UNSUPPORTED: { exit: 1, http: 501 }, // a valid file or request that this build or CPU cannot serve
+  NETWORK: { exit: 1, http: 502 },
+  NO_MEMORY: { exit: 1, http: 503 },
+  NO_SPACE: { exit: 1, http: 507 }, // on a disk
+  ABORTED: { exit: 130, http: 499 }, // by an AbortSignal or Ctrl-C; 499: nobody is there to read it
 } as const;
 
-export type BitnetErrorCode = keyof typeof exitStatuses;
+export type BitnetErrorCode = keyof typeof statuses;
 
 export class BitnetError extends Error {
   readonly code: BitnetErrorCode;
@@ -31,7 +31,12 @@ export class BitnetError extends Error {
 
 /** Exit status of a process that ends with `error`. */
 export function exitStatusOf(error: BitnetError): number {
-  return exitStatuses[error.code];
+  return statuses[error.code].exit;
+}
+
+/** HTTP status of an answer that is `error`. */
+export function httpStatusOf(error: BitnetError): number {
+  return statuses[error.code].http;
 }
 
 /**
@@ -50,45 +55,42 @@ export function toBitnetError(error: unknown): BitnetError {
   return new BitnetError(codeOf(error), message, { cause: error });
 }
 
-const reasons: Record<string, string> = {
-  ENOSPC: "the disk is full",
-  EDQUOT: "the disk quota is used up",
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EROFS: "the file system is read-only",
-  ENOENT: "no such file or directory",
-  ENOTDIR: "no such directory",
-  EISDIR: "it is a directory",
-  EFBIG: "the file would be too large",
-};
+/** `what` failed because of `error`, whose code and reason are told. */
+export function withContext(what: string, error: unknown): BitnetError {
+  const { code, hint } = toBitnetError(error);
+  return new BitnetError(code, `${what}: ${reasonOf(error)}`, { hint, cause: error });
+}
+
+/** What the failures of the system mean. */
+const systemErrors = new Map<string, { code: BitnetErrorCode; reason?: string }>([
+  ["ENOENT", { code: "NOT_FOUND", reason: "no such file or directory" }],
+  ["ENOTDIR", { code: "NOT_FOUND", reason: "no such directory" }],
+  ["EISDIR", { code: "BAD_FILE", reason: "it is a directory" }],
+  ["EACCES", { code: "NOT_FOUND", reason: "permission denied" }],
+  ["EPERM", { code: "NOT_FOUND", reason: "permission denied" }],
+  ["EROFS", { code: "NOT_FOUND", reason: "the file system is read-only" }],
+  ["ENOSPC", { code: "NO_SPACE", reason: "the disk is full" }],
+  ["EDQUOT", { code: "NO_SPACE", reason: "the disk quota is used up" }],
+  ["EFBIG", { code: "NO_SPACE", reason: "the file would be too large" }],
+  ["ENOMEM", { code: "NO_MEMORY" }],
+  ["ABORT_ERR", { code: "ABORTED" }],
+]);
 
 /** What a failure of the file system means, in words; the message of any other error. */
 export function reasonOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  return (code === undefined ? undefined : reasons[code]) ?? message;
+  return (code === undefined ? undefined : systemErrors.get(code)?.reason) ?? message;
 }
-
-const systemCodes = new Map<string, BitnetErrorCode>([
-  ["ENOENT", "NOT_FOUND"],
-  ["ENOTDIR", "NOT_FOUND"],
-  ["EISDIR", "BAD_FILE"],
-  ["EACCES", "NOT_FOUND"],
-  ["EPERM", "NOT_FOUND"],
-  ["ENOMEM", "NO_MEMORY"],
-  ["ENOSPC", "NO_SPACE"],
-  ["EDQUOT", "NO_SPACE"],
-  ["ABORT_ERR", "ABORTED"],
-]);
 
 function codeOf(error: Error): BitnetErrorCode {
   const code: unknown = (error as { code?: unknown }).code;
   if (typeof code === "string") {
-    if (Object.hasOwn(exitStatuses, code)) {
+    if (Object.hasOwn(statuses, code)) {
       return code as BitnetErrorCode;
     }
-    const known = systemCodes.get(code);
+    const known = systemErrors.get(code);
     if (known !== undefined) {
-      return known;
+      return known.code;
     }
   }
   return error.name === "AbortError" ? "ABORTED" : "INTERNAL";

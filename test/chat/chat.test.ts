@@ -338,11 +338,14 @@ describe("saved chats", () => {
   });
 
   test.each([
-    ["a folder that is not there", "none/chat.json", "no such file or directory"],
-    ["a folder", ".", "it is a directory"],
-    ["a device", "/dev/null", "it is not a regular file"],
-  ])("cannot be saved to %s", async (_, name, reason) => {
-    await expect(saveChat(name.startsWith("/") ? name : join(folder, name), chat)).rejects.toThrow(reason);
+    ["a folder that is not there", "none/chat.json", "NOT_FOUND", "no such file or directory"],
+    ["a folder", ".", "USAGE", "it is a directory"],
+    ["a device", "/dev/null", "USAGE", "it is not a regular file"],
+  ])("cannot be saved to %s", async (_, name, code, reason) => {
+    await expect(saveChat(name.startsWith("/") ? name : join(folder, name), chat)).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(reason),
+    });
   });
 
   test.each([
@@ -368,10 +371,13 @@ describe("saved chats", () => {
   });
 
   test.each([
-    ["a missing file", "none.json", "no such file"],
-    ["a device", "/dev/zero", "not a regular file"],
-  ])("%s cannot be loaded", async (_, name, reason) => {
-    await expect(loadChat(name.startsWith("/") ? name : join(folder, name))).rejects.toThrow(reason);
+    ["a missing file", "none.json", "NOT_FOUND", "no such file"],
+    ["a device", "/dev/zero", "BAD_FILE", "not a regular file"],
+  ])("%s cannot be loaded", async (_, name, code, reason) => {
+    await expect(loadChat(name.startsWith("/") ? name : join(folder, name))).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(reason),
+    });
   });
 
   test("hostile bytes are BAD_FILE or a chat, never anything else", async () => {

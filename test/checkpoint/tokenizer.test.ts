@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readTokenizer, type TokenizerOptions } from "../../src/checkpoint/tokenizer.js";
 import { parseSentencePiece, parseTiktoken, parseTokenizerJson } from "../../src/checkpoint/vocabulary.js";
+import { writeModel } from "../../src/convert/write.js";
 import { openTokenizer } from "../../src/engine/tokenizer.js";
 import { type Gguf, openGguf } from "../../src/gguf/gguf.js";
-import { encodeHead } from "../../src/gguf/writer.js";
 import { type Json, withFolder } from "../support/checkpoints.js";
 import { findFixture, root } from "../support/fixtures.js";
 
@@ -28,7 +28,8 @@ async function convertTokenizer(
     writeFileSync(join(source, name), content);
   }
   const path = join(folder, "vocab.gguf");
-  writeFileSync(path, Buffer.concat(encodeHead(await readTokenizer(source, options), [])));
+  const { entries } = await readTokenizer(source, options);
+  await writeModel({ metadata: entries, tensors: [], warnings: [] }, { outfile: path });
   return path;
 }
 

@@ -9,9 +9,8 @@
 struct Bytes : std::vector<uint8_t> {
   template <typename T>
   Bytes& put(T value) {
-    uint8_t raw[sizeof(T)];
-    std::memcpy(raw, &value, sizeof(T));
-    insert(end(), raw, raw + sizeof(T));
+    resize(size() + sizeof(T));
+    std::memcpy(data() + size() - sizeof(T), &value, sizeof(T));
     return *this;
   }
   Bytes& text(const std::string& s) {

@@ -1,11 +1,14 @@
 import { describe, expect, test } from "vitest";
 import {
   BitnetError,
+  type BitnetErrorCode,
   converting,
   convertingAsync,
   exitStatusOf,
+  httpStatusOf,
   throwIfAborted,
   toBitnetError,
+  withContext,
 } from "../../src/system/errors.js";
 
 function withCode(code: string, message = "what happened"): Error {
@@ -19,6 +22,10 @@ describe("toBitnetError", () => {
     ["NO_MEMORY", "NO_MEMORY"],
     ["ENOENT", "NOT_FOUND"],
     ["EISDIR", "BAD_FILE"],
+    ["EROFS", "NOT_FOUND"],
+    ["ENOSPC", "NO_SPACE"],
+    ["EDQUOT", "NO_SPACE"],
+    ["EFBIG", "NO_SPACE"],
     ["toString", "INTERNAL"],
     ["SOMETHING", "INTERNAL"],
   ])("an error with code %s becomes %s and keeps message and cause", (code, expected) => {
@@ -65,6 +72,28 @@ test("Ctrl-C is 130, every other code 1", () => {
   expect(exitStatusOf(new BitnetError("ABORTED", ""))).toBe(130);
   expect(exitStatusOf(new BitnetError("BAD_FILE", ""))).toBe(1);
   expect(exitStatusOf(new BitnetError("USAGE", ""))).toBe(1);
+});
+
+test("a server answers with the HTTP status of the code", () => {
+  const statusOf = (code: BitnetErrorCode) => httpStatusOf(new BitnetError(code, ""));
+  expect((["USAGE", "NOT_FOUND"] as const).map(statusOf)).toEqual([400, 404]);
+  expect((["INTERNAL", "BAD_FILE", "UNSUPPORTED", "NETWORK"] as const).map(statusOf)).toEqual([500, 500, 501, 502]);
+  expect((["NO_MEMORY", "NO_SPACE", "ABORTED"] as const).map(statusOf)).toEqual([503, 507, 499]);
+});
+
+test("a failure is told with what it kept from being done", () => {
+  const full = Object.assign(withCode("ENOSPC", "ENOSPC: no space left on device, write"), { path: "x.partial" });
+  expect(withContext("cannot save x", full)).toMatchObject({
+    code: "NO_SPACE",
+    message: "cannot save x: the disk is full",
+    cause: full,
+  });
+  const refused = new BitnetError("USAGE", "it is a directory", { hint: "name a file" });
+  expect(withContext("cannot save x", refused)).toMatchObject({
+    code: "USAGE",
+    message: "cannot save x: it is a directory",
+    hint: "name a file",
+  });
 });
 
 test("an aborted signal throws with its reason as the cause", () => {

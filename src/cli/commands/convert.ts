@@ -4,13 +4,9 @@ import { existsSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
-import {
-  type ConvertOptions,
-  type ConvertReport,
-  convertCheckpoint,
-  defaultFileName,
-  type I2sLayout,
-} from "../../convert/convert.js";
+import { convertCheckpoint } from "../../convert/convert.js";
+import { type ConvertOptions, defaultFileName, type I2sLayout } from "../../convert/options.js";
+import type { ConvertReport } from "../../convert/plan.js";
 import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
 import { parseRepositoryName } from "../../hub/repository.js";
 import { downloadCheckpoint } from "../../models/setup.js";

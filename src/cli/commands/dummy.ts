@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { defaultFileName } from "../../convert/convert.js";
+import { defaultFileName } from "../../convert/options.js";
 import { dummySizes, generateDummy } from "../../convert/plan-dummy.js";
 import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
 import { listFamilies } from "../../gguf/families.js";

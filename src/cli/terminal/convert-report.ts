@@ -1,6 +1,6 @@
 // What convert and dummy show on the terminal: progress while they work, and their report.
 
-import type { ConvertProgress, ConvertReport } from "../../convert/write.js";
+import type { ConvertProgress, ConvertReport } from "../../convert/plan.js";
 import { log, note, write } from "./output.js";
 import { createProgress, formatBytes } from "./progress.js";
 

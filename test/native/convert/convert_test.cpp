@@ -20,6 +20,7 @@
 using bitnet::ConvertJob;
 using bitnet::ConvertPlan;
 using bitnet::ConvertProgress;
+using bitnet::ConvertRequest;
 using bitnet::ConvertResult;
 using bitnet::Error;
 using bitnet::ErrorCode;
@@ -73,25 +74,15 @@ std::vector<TlConfig> tiles_for(TensorType type, int64_t rows, int64_t cols) {
   return {{static_cast<uint32_t>(rows), static_cast<uint32_t>(cols), 32, BK, 32}};
 }
 
-// Writes the head that `plan` needs, with zeros for data, and sets every job's offset.
-void write_head(ConvertPlan& plan) {
-  GgufBuilder builder;
-  builder.string("general.architecture", "test");
-  for (const ConvertJob& job : plan.jobs) {
-    const std::vector<uint8_t> zeros(bitnet::planned_bytes(job, plan.tl_configs));
-    builder.tensor(job.name, static_cast<uint32_t>(job.out_type),
-                   {static_cast<uint64_t>(job.cols), static_cast<uint64_t>(job.rows)}, zeros);
-  }
-  write_file(plan.outfile, builder.finish());
-  const Gguf gguf = Gguf::open(plan.outfile);
-  for (ConvertJob& job : plan.jobs) job.out_offset = gguf.offset_of(*gguf.find_tensor(job.name));
-  plan.out_bytes = gguf.file_size();
-}
+// A conversion and where it writes.
+struct Request : ConvertRequest {
+  std::string outfile;
+};
 
-std::vector<ConvertResult> run(ConvertPlan& plan) {
-  write_head(plan);
+std::vector<ConvertResult> run(Request request) {
+  request.file.string("general.architecture", "test");
   ConvertProgress progress;
-  return bitnet::convert(plan, progress);
+  return bitnet::convert(bitnet::plan_conversion(request), request.outfile, progress);
 }
 
 struct Matrix {
@@ -119,8 +110,7 @@ Matrix read_ternary(const std::string& path, const std::string& name,
 ConvertJob matrix_job(int64_t rows, int64_t cols, TensorType out) {
   ConvertJob job;
   job.name = "blk.0.attn_q.weight";
-  job.rows = rows;
-  job.cols = cols;
+  job.ne = {cols, rows};
   job.out_type = out;
   job.ternary = true;
   job.declared = true;
@@ -128,12 +118,13 @@ ConvertJob matrix_job(int64_t rows, int64_t cols, TensorType out) {
 }
 
 // A job that reads what `from` wrote under the same name.
-ConvertJob reading(const ConvertPlan& from, TensorType out) {
+ConvertJob reading(const Request& from, TensorType out) {
   const Gguf gguf = Gguf::open(from.outfile);
   ConvertJob job = from.jobs[0];
   const GgufTensor& t = *gguf.find_tensor(job.name);
   job.source = {};
   job.source.type = t.type;
+  job.source.path = from.outfile;
   job.source.offset = gguf.offset_of(t);
   job.source.n_bytes = t.n_bytes;
   job.out_type = out;
@@ -142,7 +133,10 @@ ConvertJob reading(const ConvertPlan& from, TensorType out) {
 
 bool can_hold(TensorType type, int64_t rows, int64_t cols) {
   try {
-    bitnet::planned_bytes(matrix_job(rows, cols, type), tiles_for(type, rows, cols));
+    ConvertRequest request;
+    request.jobs = {matrix_job(rows, cols, type)};
+    request.tl_configs = tiles_for(type, rows, cols);
+    bitnet::plan_conversion(request);
     return true;
   } catch (const Error&) {
     return false;
@@ -157,16 +151,16 @@ std::vector<float> gaussian(size_t n, uint32_t seed) {
   return out;
 }
 
-ConvertPlan float_plan(const Folder& folder, const std::vector<float>& weights, int64_t rows,
-                       int64_t cols, TensorType out) {
-  ConvertPlan plan;
-  plan.files = {folder.file("source")};
-  plan.outfile = folder.file("out");
-  write_file(plan.files[0], float_bytes(weights));
+Request float_request(const Folder& folder, const std::vector<float>& weights, int64_t rows,
+                      int64_t cols, TensorType out) {
+  Request request;
+  request.outfile = folder.file("out");
   ConvertJob job = matrix_job(rows, cols, out);
+  job.source.path = folder.file("source");
+  write_file(job.source.path, float_bytes(weights));
   job.source.n_bytes = weights.size() * 4;
-  plan.jobs = {job};
-  return plan;
+  request.jobs = {job};
+  return request;
 }
 
 }  // namespace
@@ -179,7 +173,7 @@ TEST("every pair of ternary types converts exactly both ways, in every shape tha
     for (const TensorType from : kTernaryTypes) {
       if (!can_hold(from, rows, cols)) continue;
       Folder folder;
-      ConvertPlan first;
+      Request first;
       first.outfile = folder.file("first");
       first.tl_configs = tiles_for(from, rows, cols);
       first.jobs = {matrix_job(rows, cols, from)};
@@ -194,8 +188,7 @@ TEST("every pair of ternary types converts exactly both ways, in every shape tha
         const bool tiles_differ = (from == TensorType::kTL1 && to == TensorType::kTL2) ||
                                   (from == TensorType::kTL2 && to == TensorType::kTL1);
         if (tiles_differ) continue;
-        ConvertPlan second;
-        second.files = {first.outfile};
+        Request second;
         second.outfile = folder.file("second");
         const bool tl_source = from == TensorType::kTL1 || from == TensorType::kTL2;
         second.tl_configs = tl_source ? first.tl_configs : tiles_for(to, rows, cols);
@@ -213,19 +206,18 @@ TEST("any number of threads writes the same bytes") {
   std::vector<uint8_t> expected;
   for (const int threads : {1, 2, 5}) {
     Folder folder;
-    ConvertPlan plan = float_plan(folder, gaussian(704 * 900, 3), 704, 900, TensorType::kI2_S);
-    plan.n_threads = threads;
+    Request request = float_request(folder, gaussian(704 * 900, 3), 704, 900, TensorType::kI2_S);
+    request.n_threads = threads;
     ConvertJob embedding;
     embedding.name = "token_embd.weight";
-    embedding.rows = 3000;
-    embedding.cols = 320;
+    embedding.ne = {320, 3000};
     embedding.out_type = TensorType::kQ8_0;
     embedding.source.kind = SourceKind::kRandom;
     embedding.source.seed = 7;
     embedding.source.deviation = 1;
-    plan.jobs.push_back(embedding);
-    run(plan);
-    const std::vector<uint8_t> bytes = read_file(plan.outfile);
+    request.jobs.push_back(embedding);
+    run(request);
+    const std::vector<uint8_t> bytes = read_file(request.outfile);
     if (expected.empty()) expected = bytes;
     CHECK(bytes == expected);
   }
@@ -235,14 +227,14 @@ TEST("float weights become the absmean rule's codes, and the counts are theirs")
   Folder folder;
   const int64_t rows = 64, cols = 130;
   const std::vector<float> weights = gaussian(static_cast<size_t>(rows * cols), 11);
-  ConvertPlan plan = float_plan(folder, weights, rows, cols, TensorType::kI2_S);
-  const ConvertResult result = run(plan)[0];
+  Request request = float_request(folder, weights, rows, cols, TensorType::kI2_S);
+  const ConvertResult result = run(request)[0];
   double sum = 0;
   for (const float w : weights) sum += std::fabs(w);
   const float mean = static_cast<float>(sum / static_cast<double>(weights.size()));
   CHECK(result.ternary && result.rounded);
   CHECK_NEAR(result.scale, mean, mean * 1e-6);
-  const Matrix out = read_ternary(plan.outfile, plan.jobs[0].name, {});
+  const Matrix out = read_ternary(request.outfile, request.jobs[0].name, {});
   CHECK_EQ(out.scale, result.scale);
   int64_t counts[3] = {};
   int wrong = 0;
@@ -260,23 +252,23 @@ TEST("float weights become the absmean rule's codes, and the counts are theirs")
 TEST("float weights that nothing declares ternary are refused with their error, ternary ones not") {
   Folder folder;
   std::vector<float> weights = gaussian(64 * 128, 5);
-  ConvertPlan plan = float_plan(folder, weights, 64, 128, TensorType::kI2_S);
-  plan.jobs[0].declared = false;
-  CHECK_THROWS(run(plan), Error, "% off");
-  CHECK_THROWS(run(plan), Error, "blk.0.attn_q.weight");
+  Request request = float_request(folder, weights, 64, 128, TensorType::kI2_S);
+  request.jobs[0].declared = false;
+  CHECK_THROWS(run(request), Error, "% off");
+  CHECK_THROWS(run(request), Error, "blk.0.attn_q.weight");
   for (float& w : weights) w = w > 0.01f ? 0.5f : w < -0.01f ? -0.5f : 0.0f;
-  plan = float_plan(folder, weights, 64, 128, TensorType::kI2_S);
-  plan.jobs[0].declared = false;
-  const ConvertResult result = run(plan)[0];
+  request = float_request(folder, weights, 64, 128, TensorType::kI2_S);
+  request.jobs[0].declared = false;
+  const ConvertResult result = run(request)[0];
   CHECK(!result.rounded);
   CHECK_EQ(result.scale, 0.5f);
 }
 
 TEST("a float output of declared weights holds the ternary values") {
   Folder folder;
-  ConvertPlan plan = float_plan(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kF32);
-  const ConvertResult result = run(plan)[0];
-  const Gguf gguf = Gguf::open(plan.outfile);
+  Request request = float_request(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kF32);
+  const ConvertResult result = run(request)[0];
+  const Gguf gguf = Gguf::open(request.outfile);
   const GgufTensor& t = gguf.tensors()[0];
   std::vector<float> values(64 * 128);
   std::memcpy(values.data(), t.data, t.n_bytes);
@@ -294,10 +286,10 @@ TEST("NaN and infinity are refused wherever they are, naming tensor and row") {
       Folder folder;
       std::vector<float> weights = gaussian(40 * 128, 5);
       weights[39 * 128 + 100] = bad;
-      ConvertPlan plan = float_plan(folder, weights, 40, 128, type);
-      CHECK_THROWS(run(plan), Error, "blk.0.attn_q.weight: row 39");
-      plan.jobs[0].ternary = false;
-      if (type != TensorType::kI2_S) CHECK_THROWS(run(plan), Error, "NaN or infinity");
+      Request request = float_request(folder, weights, 40, 128, type);
+      CHECK_THROWS(run(request), Error, "blk.0.attn_q.weight: row 39");
+      request.jobs[0].ternary = false;
+      if (type != TensorType::kI2_S) CHECK_THROWS(run(request), Error, "NaN or infinity");
     }
   }
 }
@@ -306,11 +298,11 @@ TEST("a value beyond F16 is refused in F16 and kept in BF16") {
   Folder folder;
   std::vector<float> weights = gaussian(4 * 32, 5);
   weights[77] = 70000;
-  ConvertPlan plan = float_plan(folder, weights, 4, 32, TensorType::kF16);
-  plan.jobs[0].ternary = false;
-  CHECK_THROWS(run(plan), Error, "beyond the range of F16");
-  plan.jobs[0].out_type = TensorType::kBF16;
-  run(plan);
+  Request request = float_request(folder, weights, 4, 32, TensorType::kF16);
+  request.jobs[0].ternary = false;
+  CHECK_THROWS(run(request), Error, "beyond the range of F16");
+  request.jobs[0].out_type = TensorType::kBF16;
+  run(request);
 }
 
 TEST("rows of a packed checkpoint come in the order of NORM RoPE") {
@@ -325,20 +317,20 @@ TEST("rows of a packed checkpoint come in the order of NORM RoPE") {
     }
   }
   Folder folder;
-  ConvertPlan plan;
-  plan.files = {folder.file("source")};
-  plan.outfile = folder.file("out");
-  write_file(plan.files[0], packed);
+  Request request;
+  request.outfile = folder.file("out");
+  const std::string source = folder.file("source");
+  write_file(source, packed);
   ConvertJob job = matrix_job(rows, cols, TensorType::kTQ2_0);
-  job.cols = cols;
   job.out_type = TensorType::kI2_S;
   job.source.kind = SourceKind::kHfPacked;
+  job.source.path = source;
   job.source.n_bytes = packed.size();
   job.source.factor = 0.25f;
   job.rope_heads = heads;
-  plan.jobs = {job};
-  run(plan);
-  const Matrix out = read_ternary(plan.outfile, job.name, {});
+  request.jobs = {job};
+  run(request);
+  const Matrix out = read_ternary(request.outfile, job.name, {});
   CHECK_EQ(out.scale, 0.25f);
   for (int64_t h = 0; h < heads; ++h) {
     for (int64_t i = 0; i < d / 2; ++i) {
@@ -353,22 +345,23 @@ TEST("rows of a packed checkpoint come in the order of NORM RoPE") {
 
 TEST("a packed checkpoint with an impossible code or the wrong size is refused") {
   Folder folder;
-  ConvertPlan plan;
-  plan.files = {folder.file("source")};
-  plan.outfile = folder.file("out");
+  Request request;
+  request.outfile = folder.file("out");
+  const std::string source = folder.file("source");
   std::vector<uint8_t> packed(8 * 64);
   packed[300] = 0x0c;  // code 3
-  write_file(plan.files[0], packed);
+  write_file(source, packed);
   ConvertJob job = matrix_job(32, 64, TensorType::kI2_S);
   job.source.kind = SourceKind::kHfPacked;
+  job.source.path = source;
   job.source.n_bytes = packed.size();
-  plan.jobs = {job};
-  CHECK_THROWS(run(plan), Error, "blk.0.attn_q.weight");
-  plan.jobs[0].source.n_bytes = packed.size() - 64;
-  CHECK_THROWS(run(plan), Error, "do not fit its shape");
-  plan.jobs[0].source.n_bytes = packed.size();
-  plan.jobs[0].source.offset = 1;
-  CHECK_THROWS(run(plan), Error, "beyond the end of the file");
+  request.jobs = {job};
+  CHECK_THROWS(run(request), Error, "blk.0.attn_q.weight");
+  request.jobs[0].source.n_bytes = packed.size() - 64;
+  CHECK_THROWS(run(request), Error, "do not fit its shape");
+  request.jobs[0].source.n_bytes = packed.size();
+  request.jobs[0].source.offset = 1;
+  CHECK_THROWS(run(request), Error, "beyond the end of the file");
 }
 
 TEST("the other layouts of I2_S are read when they are named") {
@@ -394,17 +387,18 @@ TEST("the other layouts of I2_S are read when they are named") {
     }
     std::memcpy(bytes.data() + codes.size() / 4, &scale, 4);
     Folder folder;
-    ConvertPlan plan;
-    plan.files = {folder.file("source")};
-    plan.outfile = folder.file("out");
-    write_file(plan.files[0], bytes);
+    Request request;
+    request.outfile = folder.file("out");
+    const std::string source = folder.file("source");
+    write_file(source, bytes);
     ConvertJob job = matrix_job(rows, cols, TensorType::kI2_S);
     job.source.type = TensorType::kI2_S;
+    job.source.path = source;
     job.source.n_bytes = bytes.size();
     job.source.i2s = layout;
-    plan.jobs = {job};
-    run(plan);
-    CHECK(read_ternary(plan.outfile, job.name, {}) == (Matrix{rows, cols, codes, scale}));
+    request.jobs = {job};
+    run(request);
+    CHECK(read_ternary(request.outfile, job.name, {}) == (Matrix{rows, cols, codes, scale}));
   }
 }
 
@@ -416,40 +410,71 @@ TEST("rows with different scales are refused by types that hold one, and stay wh
     std::memcpy(bytes.data() + r * (4 + cols / 4), &scale, 4);
   }
   Folder folder;
-  ConvertPlan plan;
-  plan.files = {folder.file("source")};
-  plan.outfile = folder.file("out");
-  write_file(plan.files[0], bytes);
+  Request request;
+  request.outfile = folder.file("out");
+  const std::string source = folder.file("source");
+  write_file(source, bytes);
   ConvertJob job = matrix_job(rows, cols, TensorType::kI2_S);
   job.source.type = TensorType::kIQ2_BN;
+  job.source.path = source;
   job.source.n_bytes = bytes.size();
-  plan.jobs = {job};
-  CHECK_THROWS(run(plan), Error, "different scales");
+  request.jobs = {job};
+  CHECK_THROWS(run(request), Error, "different scales");
 }
 
 TEST("a tensor that overwrites another one is found when the file is read back") {
   Folder folder;
-  ConvertPlan plan = float_plan(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kI2_S);
-  plan.jobs.push_back(plan.jobs[0]);
-  plan.jobs[1].name = "blk.0.attn_k.weight";
-  plan.jobs[1].source.kind = SourceKind::kRandom;
-  write_head(plan);
-  const uint64_t right = plan.jobs[1].out_offset;
+  Request request = float_request(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kI2_S);
+  request.jobs.push_back(request.jobs[0]);
+  request.jobs[1].name = "blk.0.attn_k.weight";
+  request.jobs[1].source.kind = SourceKind::kRandom;
+  ConvertPlan plan = bitnet::plan_conversion(request);
+  const uint64_t right = plan.tensors[1].offset;
   ConvertProgress progress;
-  plan.jobs[1].out_offset = plan.jobs[0].out_offset;
-  CHECK_THROWS(bitnet::convert(plan, progress), Error, "was written wrongly");
-  plan.jobs[1].out_offset = right;
-  bitnet::convert(plan, progress);
+  plan.tensors[1].offset = plan.tensors[0].offset;
+  CHECK_THROWS(bitnet::convert(plan, request.outfile, progress), Error, "was written wrongly");
+  plan.tensors[1].offset = right;
+  bitnet::convert(plan, request.outfile, progress);
 }
+
+TEST("the plan refuses shapes that no file or type can hold, naming the tensor") {
+  const std::vector<int64_t> impossible[] = {
+      {}, {0}, {4, -1}, {1, 1, 1, 1, 1}, {1ll << 32, 1ll << 32}};
+  for (const std::vector<int64_t>& ne : impossible) {
+    ConvertRequest request;
+    request.jobs = {matrix_job(4, 4, TensorType::kF32)};
+    request.jobs[0].ne = ne;
+    CHECK_THROWS(bitnet::plan_conversion(request), Error, "blk.0.attn_q.weight: impossible shape");
+  }
+  ConvertRequest request;
+  request.jobs = {matrix_job(3, 100, TensorType::kTQ2_0)};
+  CHECK_THROWS(bitnet::plan_conversion(request), Error, "blk.0.attn_q.weight: TQ2_0 cannot hold");
+  request.jobs = std::vector<ConvertJob>(5, matrix_job(1ll << 28, 1ll << 28, TensorType::kF32));
+  CHECK_THROWS(bitnet::plan_conversion(request), Error, "more than 2^60 bytes");
+}
+
+#ifdef __linux__
+TEST("a full disk is told as one") {
+  Folder folder;
+  Request request = float_request(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kI2_S);
+  request.outfile = "/dev/full";
+  try {
+    run(request);
+    CHECK(false);
+  } catch (const Error& error) {
+    CHECK(error.code == ErrorCode::kNoSpace);
+    CHECK_EQ(std::string(error.what()), "/dev/full: cannot write: No space left on device");
+  }
+}
+#endif
 
 TEST("a conversion stops when it is told to") {
   Folder folder;
-  ConvertPlan plan = float_plan(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kI2_S);
-  write_head(plan);
+  Request request = float_request(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kI2_S);
   ConvertProgress progress;
   progress.abort = true;
   try {
-    bitnet::convert(plan, progress);
+    bitnet::convert(bitnet::plan_conversion(request), request.outfile, progress);
     CHECK(false);
   } catch (const Error& error) {
     CHECK(error.code == ErrorCode::kAborted);
@@ -458,11 +483,11 @@ TEST("a conversion stops when it is told to") {
 
 TEST("a constant is added, and a block type that stays is copied bit by bit") {
   Folder folder;
-  ConvertPlan plan = float_plan(folder, {0.5f, -0.25f, 1.0f}, 1, 3, TensorType::kF32);
-  plan.jobs[0].ternary = false;
-  plan.jobs[0].add = 1;
-  run(plan);
-  const Gguf gguf = Gguf::open(plan.outfile);
+  Request request = float_request(folder, {0.5f, -0.25f, 1.0f}, 1, 3, TensorType::kF32);
+  request.jobs[0].ternary = false;
+  request.jobs[0].add = 1;
+  run(request);
+  const Gguf gguf = Gguf::open(request.outfile);
   float values[3];
   std::memcpy(values, gguf.tensors()[0].data, sizeof(values));
   CHECK(values[0] == 1.5f && values[1] == 0.75f && values[2] == 2.0f);
@@ -472,26 +497,26 @@ TEST("a constant is added, and a block type that stays is copied bit by bit") {
   for (size_t i = 0; i < q4.size(); ++i) {
     q4[i] = static_cast<uint8_t>(i % 18 == 1 ? 0x20 : random());  // scales that are finite
   }
-  write_file(plan.files[0], q4);
-  plan.jobs[0] = {};
-  plan.jobs[0].name = "token_embd.weight";
-  plan.jobs[0].rows = 2;
-  plan.jobs[0].cols = 64;
-  plan.jobs[0].source.type = TensorType::kQ4_0;
-  plan.jobs[0].source.n_bytes = q4.size();
-  plan.jobs[0].out_type = TensorType::kQ4_0;
-  run(plan);
-  const Gguf copied = Gguf::open(plan.outfile);
+  const std::string source = request.jobs[0].source.path;
+  write_file(source, q4);
+  request.jobs[0] = {};
+  request.jobs[0].name = "token_embd.weight";
+  request.jobs[0].ne = {64, 2};
+  request.jobs[0].source.path = source;
+  request.jobs[0].source.type = TensorType::kQ4_0;
+  request.jobs[0].source.n_bytes = q4.size();
+  request.jobs[0].out_type = TensorType::kQ4_0;
+  run(request);
+  const Gguf copied = Gguf::open(request.outfile);
   CHECK(std::equal(q4.begin(), q4.end(), copied.tensors()[0].data));
 }
 
 TEST("progress ends at twice the bytes of the tensors") {
   Folder folder;
-  ConvertPlan plan = float_plan(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kTQ2_0);
-  plan.jobs[0].rows = 32;
-  plan.jobs[0].cols = 256;
-  write_head(plan);
+  Request request = float_request(folder, gaussian(64 * 128, 5), 64, 128, TensorType::kTQ2_0);
+  request.jobs[0].ne = {256, 32};
   ConvertProgress progress;
-  bitnet::convert(plan, progress);
-  CHECK_EQ(progress.done_bytes.load(), 2 * bitnet::planned_bytes(plan.jobs[0], {}));
+  const ConvertPlan plan = bitnet::plan_conversion(request);
+  bitnet::convert(plan, request.outfile, progress);
+  CHECK_EQ(progress.done_bytes.load(), 2 * plan.tensors[0].n_bytes);
 }
