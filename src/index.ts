@@ -65,6 +65,7 @@ export { openRemoteGguf } from "./hub/remote-gguf.js";
 export { openRepository, type Repository, type RepositoryFile, readRepositoryName } from "./hub/repository.js";
 export { listModels, type ModelFile, removeModels } from "./models/installed.js";
 export {
+  type DownloadCheckpointOptions,
   type DownloadedCheckpoint,
   downloadCheckpoint,
   type SetupOptions,

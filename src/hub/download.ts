@@ -5,6 +5,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { abortedError, BitnetError, throwIfAborted } from "../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { linkSnapshot, sizeOf, snapshotPath, writeRef } from "./cache.js";
 import { describeFailure, type Hub, type HubRequest, requestOnce, retrying, TransientError } from "./http.js";
 import { withLock } from "./lock.js";
@@ -31,11 +32,14 @@ export interface DownloadOptions {
   onProgress?: (progress: DownloadProgress) => void;
 }
 
+const downloadOptions: OptionNames<DownloadOptions> = { files: true, parallel: true, signal: true, onProgress: true };
+
 const diskReserve = 64 * 2 ** 20; // bytes to leave free
 const maxMismatches = 3; // whole downloads with wrong contents before giving up
 
 /** Makes sure that the files are in the cache. Returns the folder of the snapshot, which holds them by their paths. */
 export async function downloadFiles(hub: Hub, repository: Repository, options: DownloadOptions): Promise<string> {
+  checkOptionNames("downloadFiles", options, downloadOptions);
   const files = options.files.map((path) => findFile(repository, path));
   const folder = snapshotPath(repository.paths, repository.commit);
   if (repository.fromCache) {

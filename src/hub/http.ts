@@ -6,6 +6,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { abortedError, BitnetError, throwIfAborted } from "../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { type HubEnvironment, readHubEnvironment } from "./environment.js";
 import { createProxyFetch } from "./proxy.js";
 
@@ -47,7 +48,10 @@ export interface HubOptions {
   onNote?: (text: string) => void;
 }
 
+const hubOptions: OptionNames<HubOptions> = { environment: true, fetch: true, retry: true, onNote: true };
+
 export async function openHub(options: HubOptions = {}): Promise<Hub> {
+  checkOptionNames("openHub", options, hubOptions);
   const environment = options.environment ?? (await readHubEnvironment());
   return {
     environment,

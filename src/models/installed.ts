@@ -7,6 +7,7 @@ import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } fr
 import { readHubEnvironment } from "../hub/environment.js";
 import { findRegistered } from "../hub/registry.js";
 import { BitnetError } from "../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 
 export interface ModelFile {
   /** Folder in the model directory, or owner/name of the hub. */
@@ -31,7 +32,10 @@ export interface ListModelsOptions {
   cacheDir?: string;
 }
 
+const listOptions: OptionNames<ListModelsOptions> = { modelDir: true, cacheDir: true };
+
 export async function listModels(options: ListModelsOptions = {}): Promise<ModelFile[]> {
+  checkOptionNames("listModels", options, listOptions);
   const { modelDir, cacheDir } = await findFolders(options);
   const snapshots = await scanCache(cacheDir);
   const cached = await Promise.all(snapshots.map(listSnapshotModels));
@@ -126,6 +130,7 @@ export function findModels(models: readonly ModelFile[], text: string): ModelFil
 
 /** Deletes the files of entries that `listModels` returned, and the folders that are empty then. Returns bytes freed. */
 export async function removeModels(models: readonly ModelFile[], options: ListModelsOptions = {}): Promise<number> {
+  checkOptionNames("removeModels", options, listOptions);
   const { modelDir, cacheDir } = await findFolders(options);
   let freed = 0;
   for (const model of models) {

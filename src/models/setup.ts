@@ -19,6 +19,7 @@ import { findRegistered, type RegisteredModel } from "../hub/registry.js";
 import { openRemoteGguf } from "../hub/remote-gguf.js";
 import { openRepository, type Repository, type RepositoryName, readRepositoryName } from "../hub/repository.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 
 export interface SetupOptions {
   /** "owner/name" or "owner/name@revision". Without it `modelDir` is a checkpoint's own folder. */
@@ -40,6 +41,19 @@ export interface SetupOptions {
   onConvert?: (progress: ConvertProgress) => void;
 }
 
+const setupOptions: OptionNames<SetupOptions> = {
+  repository: true,
+  modelDir: true,
+  type: true,
+  embeddingType: true,
+  kernelConfig: true,
+  hub: true,
+  signal: true,
+  onNote: true,
+  onDownload: true,
+  onConvert: true,
+};
+
 export interface SetupResult {
   /** The GGUF file. */
   path: string;
@@ -58,6 +72,7 @@ export interface SetupResult {
 
 /** Sets a model up; does nothing if that is done already. */
 export async function setupModel(options: SetupOptions): Promise<SetupResult> {
+  checkOptionNames("setupModel", options, setupOptions);
   const { modelDir = "models", repository, embeddingType } = options;
   const type = parseTypes({ outtype: options.type ?? "i2_s", embeddingType }).outtype.toLowerCase();
   const task: SetupTask = { ...options, type, onNote: options.onNote ?? (() => {}) };
@@ -310,11 +325,25 @@ export interface DownloadedCheckpoint {
   commit: string;
 }
 
+export interface DownloadCheckpointOptions extends Pick<SetupOptions, "hub" | "signal" | "onNote" | "onDownload"> {
+  /** Also weights that nothing says are ternary. Default: false. */
+  force?: boolean;
+}
+
+const downloadCheckpointOptions: OptionNames<DownloadCheckpointOptions> = {
+  hub: true,
+  signal: true,
+  onNote: true,
+  onDownload: true,
+  force: true,
+};
+
 /** Downloads what a conversion of "owner/name" or "owner/name@revision" reads. */
 export async function downloadCheckpoint(
   repository: string,
-  options: Pick<SetupOptions, "hub" | "signal" | "onNote" | "onDownload"> & { force?: boolean } = {},
+  options: DownloadCheckpointOptions = {},
 ): Promise<DownloadedCheckpoint> {
+  checkOptionNames("downloadCheckpoint", options, downloadCheckpointOptions);
   const name = readRepositoryName(repository);
   const task: SetupTask = { ...options, type: "i2_s", onNote: options.onNote ?? (() => {}) };
   const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
