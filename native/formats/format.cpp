@@ -12,14 +12,11 @@ extern const Format kF32Format, kF16Format, kBF16Format;
 extern const Format kI2SFormat, kTl1Format, kTl2Format, kTq1Format, kTq2Format;
 extern const Format kIq1BnFormat, kIq2BnFormat;
 extern const Format kQ8_0Format, kQ5_0Format, kQ5_1Format, kQ4_0Format, kQ4_1Format;
-extern const Format kQ6KFormat, kQ3KFormat;
+extern const Format kQ6KFormat, kQ5KFormat, kQ4KFormat, kQ3KFormat, kQ2KFormat;
 
 namespace {
 
 // Only their sizes are known: a file may hold such tensors, and a conversion copies them.
-constexpr Format kQ5K{TensorType::kQ5_K, "Q5_K", 256, 176};
-constexpr Format kQ4K{TensorType::kQ4_K, "Q4_K", 256, 144};
-constexpr Format kQ2K{TensorType::kQ2_K, "Q2_K", 256, 84};
 constexpr Format kI8{TensorType::kI8, "I8", 1, 1};
 constexpr Format kI16{TensorType::kI16, "I16", 1, 2};
 constexpr Format kI32{TensorType::kI32, "I32", 1, 4};
@@ -27,11 +24,11 @@ constexpr Format kI64{TensorType::kI64, "I64", 1, 8};
 constexpr Format kF64{TensorType::kF64, "F64", 1, 8};
 
 constexpr const Format* kFormats[] = {
-    &kF32Format,  &kF16Format, &kBF16Format, &kI2SFormat,   &kTl1Format,
-    &kTl2Format,  &kTq1Format, &kTq2Format,  &kIq1BnFormat, &kIq2BnFormat,
-    &kQ8_0Format, &kQ6KFormat, &kQ5_0Format, &kQ5_1Format,  &kQ4_0Format,
-    &kQ4_1Format, &kQ3KFormat, &kQ5K,        &kQ4K,         &kQ2K,
-    &kI8,         &kI16,       &kI32,        &kI64,         &kF64,
+    &kF32Format,  &kF16Format,  &kBF16Format, &kI2SFormat,   &kTl1Format,
+    &kTl2Format,  &kTq1Format,  &kTq2Format,  &kIq1BnFormat, &kIq2BnFormat,
+    &kQ8_0Format, &kQ6KFormat,  &kQ5KFormat,  &kQ5_0Format,  &kQ5_1Format,
+    &kQ4KFormat,  &kQ4_0Format, &kQ4_1Format, &kQ3KFormat,   &kQ2KFormat,
+    &kI8,         &kI16,        &kI32,        &kI64,         &kF64,
 };
 
 constexpr uint64_t kMaxBytes = uint64_t{1} << 60;

@@ -4,8 +4,16 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { generateDummy, listTensorTypes, openGguf, setupModel } from "../../src/index.js";
-import { runBitnet } from "../support/fixtures.js";
+import {
+  convertCheckpoint,
+  generateDummy,
+  listKernels,
+  listTensorTypes,
+  loadModel,
+  openGguf,
+  setupModel,
+} from "../../src/index.js";
+import { findFixture, runBitnet } from "../support/fixtures.js";
 
 const types = listTensorTypes();
 const lowerCase = (chosen: typeof types) => chosen.map(({ name }) => name.toLowerCase());
@@ -69,6 +77,35 @@ test("every embedding type is written, and what its blocks do not divide gets th
         await generateDummy({ outfile, size, layers: 1, vocabSize: 300, embeddingType: type.name });
         const expected = cols % type.blockElements === 0 ? type.name : type.substitute;
         expect({ size, given: type.name, type: typeOf(outfile) }).toEqual({ size, given: type.name, type: expected });
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}, 60_000);
+
+// No kernel reads these types: their rows are dequantized, and what is computed is what floats give.
+test("a model with an embedding and a head of K types with minima has the very logits of its dequantized twin", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bitnet-types-"));
+  const [quantized, floats] = [join(folder, "quantized.gguf"), join(folder, "floats.gguf")];
+  const source = findFixture("golden", "llama-TQ2_0-q6_k.gguf") ?? ""; // with a head of its own
+  const ids = [1, 300, 65, 1000, 1792];
+  const logitsOf = async (path: string, kernel: string) => {
+    await using model = await loadModel(path, { kernel });
+    await using session = model.createSession();
+    await session.prefill(ids, { logits: "all" });
+    return session.logits().slice();
+  };
+  try {
+    for (const type of ["Q5_K", "Q4_K", "Q2_K"]) {
+      await convertCheckpoint({ source, outfile: quantized, outtype: "i2_s", embeddingType: type, outputType: type });
+      const types = openGguf(quantized).tensors();
+      expect(types.filter((tensor) => tensor.type === type).map(({ name }) => name)).toHaveLength(2);
+      await convertCheckpoint({ source: quantized, outfile: floats, outtype: "i2_s", embeddingType: "f32" });
+      for (const { name } of listKernels().filter(({ supported }) => supported)) {
+        const [given, twin] = [await logitsOf(quantized, name), await logitsOf(floats, name)];
+        expect(given.every(Number.isFinite)).toBe(true);
+        expect({ type, name, same: given.every((value, i) => value === twin[i]) }).toEqual({ type, name, same: true });
       }
     }
   } finally {

@@ -414,6 +414,20 @@ TEST("block formats dequantize to values computed by hand") {
   CHECK_THROWS(row(TensorType::kI2_S, q6_k, 32), Error, "I2_S rows cannot");
 }
 
+TEST("the K types with minima dequantize to llama.cpp's very floats") {
+  const Gguf gguf = Gguf::open(check::data("dequantized-rows.gguf"));
+  int n_types = 0;
+  for (const GgufTensor& tensor : gguf.tensors()) {
+    if (tensor.type == TensorType::kF32) continue;
+    const std::vector<float> ours = dequantize(tensor);
+    const GgufTensor& reference = *gguf.find_tensor(std::string(tensor.name) + ".f32");
+    CHECK_EQ(ours.size() * sizeof(float), reference.n_bytes);
+    CHECK(std::memcmp(ours.data(), reference.data, reference.n_bytes) == 0);
+    ++n_types;
+  }
+  CHECK_EQ(n_types, 3);
+}
+
 TEST("quantized embeddings are as close to the float ones as their format allows") {
   // max |error| / max |block|, with the scale rounded to f16 (2^-11 of the largest value):
   // Q8_0 half a step of 1/127. Q4_0, Q5_0 a whole step of 1/8, 1/16, since the value opposite to

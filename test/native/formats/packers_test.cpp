@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "check.h"
 #include "formats/dequantize.h"
+#include "formats/format.h"
 #include "formats/quantize.h"
 #include "formats/ternarize.h"
 #include "formats/ternary.h"
@@ -287,7 +288,7 @@ TEST("quantizers write the reference's bytes for hard cases, too") {
     }
     ++n_types;
   }
-  CHECK_EQ(n_types, 6);
+  CHECK_EQ(n_types, 9);
 }
 
 TEST("whatever is packed unpacks to the same codes and scale, for every layout and shape") {
@@ -632,7 +633,10 @@ TEST("quantized rows are as near to the floats as their type allows") {
                         {TensorType::kQ6_K, 256, 1.0 / 32 + 1.0 / 128 + 0x1p-11, 0.025},
                         {TensorType::kQ5_0, 32, 1.0 / 16 + 0x1p-11, 0.05},
                         {TensorType::kQ4_0, 32, 1.0 / 8 + 0x1p-11, 0.1},
-                        {TensorType::kQ3_K, 256, 1.0 / 3, 0.2}};
+                        {TensorType::kQ5_K, 256, 1.0 / 16, 0.05},
+                        {TensorType::kQ4_K, 256, 1.0 / 8, 0.1},
+                        {TensorType::kQ3_K, 256, 1.0 / 3, 0.2},
+                        {TensorType::kQ2_K, 256, 2.0 / 3, 0.4}};
   Normal normal(6);
   Floats x(4096);
   for (float& v : x) v = 0.02f * normal();
@@ -679,8 +683,9 @@ TEST("what a block type holds exactly survives a second time through it") {
 
 TEST("zeros, denormals and extremes quantize to something finite or are refused") {
   std::mt19937 random(10);
-  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ6_K, TensorType::kQ5_0,
-                                TensorType::kQ4_0, TensorType::kQ3_K}) {
+  for (const bitnet::Format* format : bitnet::all_formats()) {
+    const TensorType type = format->type;
+    if (!format->quantize || format->block_elems == 1) continue;
     for (const Floats& pattern :
          {Floats{0}, Floats{-0.0f, 0}, Floats{1e-45f, 0, -1e-45f}, Floats{1e-39f, -3e-39f, 2e-38f},
           Floats{1e-20f, -2e-20f, 3e-14f}, Floats{1e-12f, 0, 0, -1e-15f}, Floats{1e-7f, 5e-8f}}) {
@@ -716,7 +721,7 @@ TEST("types and lengths that cannot be quantized are refused") {
                "Q8_0 rows must be a multiple of 32 long, not 100");
   CHECK_THROWS(attempt(TensorType::kQ6_K), Error, "multiple of 256");
   CHECK_THROWS(attempt(TensorType::kI2_S), Error, "floats cannot be turned into I2_S");
-  CHECK_THROWS(attempt(TensorType::kQ4_K), Error, "floats cannot be turned into Q4_K");
+  CHECK_THROWS(attempt(TensorType::kI32), Error, "floats cannot be turned into I32");
   for (uint32_t id = 0; id < 200; ++id) {
     const auto type = static_cast<TensorType>(id);
     if (bitnet::is_quantizable(type)) CHECK(bitnet::is_dequantizable(type));
