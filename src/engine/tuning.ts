@@ -2,13 +2,13 @@
 // damaged file never stops a model from loading.
 
 import { mkdir, open, stat } from "node:fs/promises";
-import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { debuglog } from "node:util";
 import { loadAddon, type NativeLoadOptions, type NativeTuning } from "../native/addon.js";
 import { machineKey } from "../native/machine.js";
 import { BitnetError, reasonOf } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
+import { cacheFolder } from "../system/folders.js";
 
 /** One machine's result. Only what differs from the defaults is there, so that better defaults are not held back. */
 export interface TuningEntry {
@@ -42,7 +42,7 @@ export function findTuningFile(env: NodeJS.ProcessEnv = process.env): string | u
   if (env.BITNET_TUNING) {
     return env.BITNET_TUNING === "none" ? undefined : resolve(env.BITNET_TUNING);
   }
-  return join(resolve(env.XDG_CACHE_HOME || join(homedir(), ".cache")), "bitnet", "tuning.json");
+  return join(cacheFolder(env), "tuning.json");
 }
 
 /** This machine's entry, made safe to use; undefined if there is none. Throws if the file is damaged. */

@@ -1,9 +1,9 @@
 // What the environment says about the hub: the same variables, files and defaults as Python's huggingface_hub.
 
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { BitnetError } from "../system/errors.js";
+import { expandHome, hubFolder, type Variables } from "../system/folders.js";
 
 export interface HubEnvironment {
   /** Without a slash at its end. Default: https://huggingface.co */
@@ -18,10 +18,8 @@ export interface HubEnvironment {
   offline: boolean;
 }
 
-type Variables = Record<string, string | undefined>;
-
 export async function readHubEnvironment(env: Variables = process.env): Promise<HubEnvironment> {
-  const home = expandHome(env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface"));
+  const home = hubFolder(env);
   return {
     endpoint: readEndpoint(env),
     cacheDir: resolve(expandHome(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub"))),
@@ -68,10 +66,6 @@ function checkedToken(token: string, source: string): string {
     });
   }
   return token;
-}
-
-function expandHome(path: string): string {
-  return path === "~" || path.startsWith("~/") ? join(homedir(), path.slice(1)) : path;
 }
 
 function isOn(value: string | undefined): boolean {

@@ -7,6 +7,7 @@ import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } fr
 import { readHubEnvironment } from "../hub/environment.js";
 import { findRegistered } from "../hub/registry.js";
 import { BitnetError } from "../system/errors.js";
+import { modelsFolder } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 
 export interface ModelFile {
@@ -42,7 +43,10 @@ export async function listModels(options: ListModelsOptions = {}): Promise<Model
   return [...(await listModelDir(modelDir)), ...cached.flat()];
 }
 
-async function findFolders({ modelDir = "models", cacheDir }: ListModelsOptions): Promise<Required<ListModelsOptions>> {
+async function findFolders({
+  modelDir = modelsFolder,
+  cacheDir,
+}: ListModelsOptions): Promise<Required<ListModelsOptions>> {
   return { modelDir, cacheDir: cacheDir ?? (await readHubEnvironment()).cacheDir };
 }
 

@@ -19,6 +19,7 @@ import { findRegistered, type RegisteredModel } from "../hub/registry.js";
 import { openRemoteGguf } from "../hub/remote-gguf.js";
 import { openRepository, type Repository, type RepositoryName, readRepositoryName } from "../hub/repository.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
+import { modelsFolder } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 
 export interface SetupOptions {
@@ -73,7 +74,7 @@ export interface SetupResult {
 /** Sets a model up; does nothing if that is done already. */
 export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   checkOptionNames("setupModel", options, setupOptions);
-  const { modelDir = "models", repository, embeddingType } = options;
+  const { modelDir = modelsFolder, repository, embeddingType } = options;
   const type = parseTypes({ outtype: options.type ?? "i2_s", embeddingType }).outtype.toLowerCase();
   const task: SetupTask = { ...options, type, onNote: options.onNote ?? (() => {}) };
   if (repository === undefined) {
