@@ -1,19 +1,20 @@
-// bitnet run -cnv: the loop of a conversation, its commands, Ctrl-C.
+// bitnet run -cnv: the loop of a conversation, its answers, Ctrl-C.
 
 import type { EventEmitter } from "node:events";
 import { readFile } from "node:fs/promises";
 import { type AnswerResult, type AnswerTokenizer, answerChat } from "../chat/answer.js";
 import { Chat } from "../chat/chat.js";
-import { loadChat, saveChat } from "../chat/file.js";
 import { builtinFormat, type ChatFormat, chatFormatNames, jinjaFormat, modelFormat } from "../chat/format.js";
-import type { GenerateTimings } from "../engine/generate.js";
+import { type GenerateTimings, newTimings } from "../engine/generate.js";
 import type { Model, ModelInfo, Session } from "../engine/model.js";
 import type { GenerateOptions } from "../engine/request.js";
 import type { CacheType } from "../native/addon.js";
-import { closest } from "../system/closest.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
-import { defaultHistoryFile, HistoryFile, Repl, type ReplInput, type ReplOutput } from "./terminal/repl.js";
-import { describeTimings, Screen } from "./terminal/screen.js";
+import { type ConversationState, findCommand } from "./conversation-commands.js";
+import { defaultHistoryFile, HistoryFile } from "./terminal/history.js";
+import type { OutputStream } from "./terminal/output.js";
+import { Repl, type ReplInput } from "./terminal/repl.js";
+import { Screen } from "./terminal/screen.js";
 
 export interface ConversationOptions {
   /** Default: none. */
@@ -37,8 +38,8 @@ export interface ConversationOptions {
 
 export interface ConversationIo {
   stdin: ReplInput;
-  stdout: ReplOutput;
-  stderr: ReplOutput;
+  stdout: OutputStream;
+  stderr: OutputStream;
   /** Where SIGINT comes from. */
   signals: Pick<EventEmitter, "on" | "off">;
 }
@@ -168,28 +169,16 @@ const doubleInterruptMs = 2000;
 // A system prompt must leave room for this many tokens beside the shortest of messages.
 const minTurnLength = 16;
 
-interface CommandEntry {
-  usage: string;
-  help: string;
-  run: (argument: string) => Promise<void> | void;
-}
-
-class Conversation {
+class Conversation implements ConversationState {
+  readonly chat: Chat;
+  readonly session: ConversationSession;
+  readonly screen: Screen;
+  readonly modelName: string | undefined;
+  readonly generate: GenerateOptions;
+  readonly totals: GenerateTimings = newTimings();
+  lastAnswer: AnswerResult | undefined;
   readonly #model: ConversationModel;
-  readonly #session: ConversationSession;
-  readonly #chat: Chat;
   readonly #repl: Repl;
-  readonly #screen: Screen;
-  readonly #options: ConversationOptions;
-  readonly #commands: Record<string, CommandEntry>;
-  readonly totals: GenerateTimings = {
-    promptTokens: 0,
-    reusedTokens: 0,
-    promptMs: 0,
-    generatedTokens: 0,
-    generateMs: 0,
-  };
-  #lastAnswer: AnswerResult | undefined;
   #answers = 0;
   #answering: AbortController | undefined;
   #lastInterrupt = Number.NEGATIVE_INFINITY;
@@ -203,13 +192,13 @@ class Conversation {
     screen: Screen,
     options: ConversationOptions,
   ) {
+    this.chat = chat;
+    this.session = session;
+    this.screen = screen;
+    this.modelName = options.modelName ?? model.info.name ?? undefined;
+    this.generate = options.generate ?? {};
     this.#model = model;
-    this.#session = session;
-    this.#chat = chat;
     this.#repl = repl;
-    this.#screen = screen;
-    this.#options = options;
-    this.#commands = this.#createCommands();
   }
 
   async run(signals: ConversationIo["signals"]): Promise<void> {
@@ -233,7 +222,7 @@ class Conversation {
     if (event.kind === "end") {
       this.#leaving = "done";
       if (this.#repl.isInteractive) {
-        this.#screen.promptOutput.write("\n");
+        this.screen.promptOutput.write("\n");
       }
       return;
     }
@@ -245,7 +234,8 @@ class Conversation {
     const text = event.text;
     const command = /^\/([A-Za-z?]+)(?:\s+(.*))?$/s.exec(text.trim());
     if (command !== null) {
-      await this.#runCommand(command[1] ?? "", command[2] ?? "");
+      const [, name = "", argument = ""] = command;
+      await this.#reportErrors(async () => findCommand(name).run(this, argument.trim()));
     } else if (text.trim() !== "") {
       // Two slashes send a message that begins with one.
       await this.#answerMessage(text.startsWith("//") ? text.slice(1) : text);
@@ -254,8 +244,8 @@ class Conversation {
 
   async #answerMessage(text: string): Promise<void> {
     await this.#reportErrors(async () => {
-      this.#chat.addUser(text);
-      await this.#answer();
+      this.chat.addUser(text);
+      await this.answer();
     });
   }
 
@@ -268,60 +258,67 @@ class Conversation {
       if (error.code === "INTERNAL") {
         throw error;
       }
-      this.#screen.error(error);
-      if (this.#screen.json) {
-        this.#screen.result({ error: { code: error.code, message: error.message } });
+      this.screen.error(error);
+      if (this.screen.json) {
+        this.screen.result({ error: { code: error.code, message: error.message } });
       }
     }
   }
 
-  /** Answers the last user message. */
-  async #answer(): Promise<void> {
+  async answer(): Promise<void> {
     const controller = new AbortController();
     this.#answering = controller;
     try {
-      const options = { ...this.#options.generate, seed: this.#nextSeed(), signal: controller.signal };
-      const pieces = answerChat(this.#chat, this.#session, this.#model.tokenizer, options);
-      let next = await pieces.next();
-      for (; !next.done; next = await pieces.next()) {
-        if (!this.#screen.json) {
-          this.#screen.answer(next.value);
+      const options = { ...this.generate, seed: this.#nextSeed(), signal: controller.signal };
+      const pieces = answerChat(this.chat, this.session, this.#model.tokenizer, options);
+      for await (const text of pieces) {
+        if (!this.screen.json) {
+          this.screen.answer(text);
         }
       }
-      this.#finishAnswer(next.value);
+      this.#finishAnswer(await pieces.result);
     } finally {
       this.#answering = undefined;
     }
   }
 
   #finishAnswer(answer: AnswerResult): void {
-    this.#lastAnswer = answer;
+    this.lastAnswer = answer;
     for (const [key, value] of Object.entries(answer.timings) as [keyof GenerateTimings, number][]) {
       this.totals[key] += value;
     }
-    if (this.#screen.json) {
+    if (this.screen.json) {
       const { text, ...rest } = answer;
-      this.#screen.result({ role: "assistant", content: text, ...rest });
+      this.screen.result({ role: "assistant", content: text, ...rest });
     } else if (!answer.text.endsWith("\n")) {
-      this.#screen.answer("\n");
+      this.screen.answer("\n");
     }
-    const { contextSize } = this.#session;
+    const { contextSize } = this.session;
     if (answer.droppedTurns > 0) {
       const turns = answer.droppedTurns === 1 ? "oldest turn was" : `${answer.droppedTurns} oldest turns were`;
-      this.#screen.hint(`(the context of ${contextSize} tokens is full: the ${turns} forgotten)`);
+      this.screen.hint(`(the context of ${contextSize} tokens is full: the ${turns} forgotten)`);
     }
     if (answer.finishReason === "context") {
-      this.#screen.hint(`(stopped: the context of ${contextSize} tokens is full)`);
+      this.screen.hint(`(stopped: the context of ${contextSize} tokens is full)`);
     } else if (answer.finishReason === "length") {
-      this.#screen.hint(`(stopped after ${answer.timings.generatedTokens} tokens: see -n)`);
+      this.screen.hint(`(stopped after ${answer.timings.generatedTokens} tokens: see -n)`);
     } else if (answer.finishReason === "aborted" && this.#leaving === "no") {
-      this.#screen.hint("(stopped; Ctrl-C once more leaves)");
+      this.screen.hint("(stopped; Ctrl-C once more leaves)");
     }
+  }
+
+  useSystem(text: string): void {
+    startChat(this.chat.format, this.#model, this.session, text); // throws if it cannot be used
+    this.chat.system = text;
+  }
+
+  leave(): void {
+    this.#leaving = "done";
   }
 
   /** A given seed counts up, so that /regen says something new and a whole conversation can be repeated. */
   #nextSeed(): number | undefined {
-    const { seed } = this.#options.generate ?? {};
+    const { seed } = this.generate;
     const step = this.#answers++;
     return seed === undefined ? undefined : (seed + step) % Number.MAX_SAFE_INTEGER;
   }
@@ -346,122 +343,7 @@ class Conversation {
       this.#leaving = "interrupted";
     } else if (empty) {
       this.#lastInterrupt = now;
-      this.#screen.hint("(Ctrl-C once more, Ctrl-D or /exit leaves)");
+      this.screen.hint("(Ctrl-C once more, Ctrl-D or /exit leaves)");
     }
-  }
-
-  async #runCommand(name: string, argument: string): Promise<void> {
-    const known = name === "?" ? "help" : name.toLowerCase();
-    const command = Object.hasOwn(this.#commands, known) ? this.#commands[known] : undefined;
-    if (command === undefined) {
-      const meant = closest(known, Object.keys(this.#commands));
-      const suggestion = meant === undefined ? "" : `did you mean /${meant}? `;
-      this.#screen.error(
-        new BitnetError("USAGE", `unknown command /${name}`, {
-          hint: `${suggestion}/help lists the commands; a message that begins with / needs another / before it`,
-        }),
-      );
-      return;
-    }
-    await this.#reportErrors(async () => command.run(argument.trim()));
-  }
-
-  #createCommands(): Record<string, CommandEntry> {
-    return {
-      help: { usage: "/help", help: "this list", run: () => this.#showHelp() },
-      clear: { usage: "/clear", help: "forget the chat; the system prompt stays", run: () => this.#clear() },
-      system: {
-        usage: "/system [TEXT]",
-        help: 'show or change the system prompt; "" removes it',
-        run: (text) => this.#system(text),
-      },
-      regen: { usage: "/regen", help: "answer the last message again", run: () => this.#regenerate() },
-      save: { usage: "/save FILE", help: "write the chat to a JSON file", run: (path) => this.#save(path) },
-      load: { usage: "/load FILE", help: "go on with a saved chat", run: (path) => this.#load(path) },
-      stats: { usage: "/stats", help: "tokens and speed", run: () => this.#showStats() },
-      exit: {
-        usage: "/exit",
-        help: "leave, as Ctrl-D does",
-        run: () => {
-          this.#leaving = "done";
-        },
-      },
-    };
-  }
-
-  #showHelp(): void {
-    const commands = Object.values(this.#commands).map(({ usage, help }) => `${usage.padEnd(15)} ${help}`);
-    this.#screen.say(
-      [
-        ...commands,
-        `A \\ at the end of a line continues the message; """ begins and ends one of many lines.`,
-        "Ctrl-C stops an answer. Arrow keys edit the line and bring back earlier ones.",
-      ].join("\n"),
-    );
-  }
-
-  #clear(): void {
-    this.#chat.clear();
-    this.#screen.hint("(the chat is forgotten)");
-  }
-
-  #system(text: string): void {
-    if (text === "") {
-      this.#screen.say(this.#chat.system === "" ? "(no system prompt)" : this.#chat.system);
-      return;
-    }
-    this.#useSystem(text === '""' ? "" : text);
-    this.#screen.hint(this.#chat.system === "" ? "(no system prompt now)" : "(the system prompt is changed)");
-  }
-
-  #useSystem(text: string): void {
-    startChat(this.#chat.format, this.#model, this.#session, text); // throws if it cannot be used
-    this.#chat.system = text;
-  }
-
-  async #regenerate(): Promise<void> {
-    if (!this.#chat.removeAnswer() && !this.#chat.isUnanswered) {
-      throw new BitnetError("USAGE", "there is no answer yet");
-    }
-    await this.#answer();
-  }
-
-  async #save(path: string): Promise<void> {
-    requirePath(path, "/save");
-    const { signal, logitBias, ...options } = this.#options.generate ?? {};
-    await saveChat(path, {
-      model: this.#options.modelName ?? this.#model.info.name ?? undefined,
-      template: this.#chat.format.name,
-      system: this.#chat.system,
-      messages: [...this.#chat.messages],
-      options: { ...options, contextSize: this.#session.contextSize },
-    });
-    this.#screen.hint(`(saved to ${path})`);
-  }
-
-  async #load(path: string): Promise<void> {
-    requirePath(path, "/load");
-    const saved = await loadChat(path);
-    this.#useSystem(saved.system);
-    this.#chat.restore(saved.messages);
-    this.#screen.hint(`(${saved.messages.length} messages loaded from ${path})`);
-  }
-
-  #showStats(): void {
-    const answer = this.#lastAnswer;
-    const lines = [
-      `messages: ${this.#chat.messages.length}`,
-      `context:  ${this.#session.tokens().length} of ${this.#session.contextSize} tokens`,
-    ];
-    if (answer !== undefined) {
-      lines.push("last answer", describeTimings(answer.timings), "all answers", describeTimings(this.totals));
-    }
-    this.#screen.say(lines.join("\n"));
-  }
-}
-
-function requirePath(path: string, command: string): void {
-  if (path === "") {
-    throw new BitnetError("USAGE", `${command} needs the name of a file`);
   }
 }

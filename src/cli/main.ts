@@ -12,6 +12,8 @@ interface CommandEntry {
   description: string;
   /** Adds options and the action. Loaded only for the command that runs, so that every start is quick. */
   load: () => Promise<{ default: (command: Command) => void }>;
+  /** Commands of their own after the name of this one. */
+  subcommands?: CommandEntry[];
 }
 
 const commands: CommandEntry[] = [
@@ -34,6 +36,13 @@ const commands: CommandEntry[] = [
     name: "bench",
     description: "measure the speed of models, and how close it is to the machine's limits",
     load: () => import("./commands/bench.js"),
+    subcommands: [
+      {
+        name: "kernels",
+        description: "measure the ternary matrix products of every kernel of this CPU",
+        load: () => import("./commands/bench-kernels.js"),
+      },
+    ],
   },
   {
     name: "tune",
@@ -101,12 +110,21 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     .showSuggestionAfterError()
     .addHelpText("after", '\nExample:\n  $ bitnet run -p "Once upon a time" -n 100');
   for (const entry of commands) {
-    const command = program.command(entry.name).description(entry.description).copyInheritedSettings(program);
-    if (args.includes(entry.name)) {
-      (await entry.load()).default(command.option("--verbose", "print the stack of an error"));
-    }
+    await addCommand(program, entry, args.includes(entry.name));
   }
   return program;
+}
+
+/** `isWanted`: the command may be the one that runs, so that it needs its options. */
+async function addCommand(parent: Command, entry: CommandEntry, isWanted: boolean): Promise<void> {
+  const command = parent.command(entry.name).description(entry.description).copyInheritedSettings(parent);
+  if (isWanted) {
+    (await entry.load()).default(command);
+    command.optionsGroup("Options:").option("--verbose", "print the stack of an error");
+    for (const subcommand of entry.subcommands ?? []) {
+      await addCommand(command, subcommand, true);
+    }
+  }
 }
 
 function unknownOptionMessage({ arg, suggestion }: { arg: string; suggestion?: string }): string {

@@ -52,6 +52,11 @@ export function collectText(text: string, earlier: readonly string[] = []): stri
   return [...earlier, text];
 }
 
+/** The same where the list has a default; "none" empties it, as in llama.cpp. */
+export function collectTextOrNone(text: string, earlier: readonly string[] = []): string[] {
+  return text === "none" ? [] : [...earlier, text];
+}
+
 /** Token ids separated by commas or spaces, or as a JSON array. */
 export function parseIds(text: string): number[] {
   const words = text
@@ -85,6 +90,7 @@ export function listFrom(min: number, max: number): (text: string, earlier?: num
   };
 }
 
+/** Names separated by commas; a repeated option adds to them. */
 export function collectNames(text: string, earlier: string[] = []): string[] {
   return [...earlier, ...text.split(",").map((name) => name.trim())];
 }

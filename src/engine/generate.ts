@@ -35,7 +35,9 @@ export interface GenerateTimings {
   reusedTokens: number;
   promptMs: number;
   generatedTokens: number;
-  /** Sampling of all tokens and evaluation of all but the last. */
+  /** Of these, evaluated to get the next one: all but the last. The first came from the evaluation of the prompt. */
+  decodedTokens: number;
+  /** Sampling of the generated tokens and evaluation of the decoded ones. */
   generateMs: number;
 }
 
@@ -57,7 +59,7 @@ export interface GenerateResult extends TokensResult {
 export type CompleteResult = GenerateResult;
 
 export function newTimings(): GenerateTimings {
-  return { promptTokens: 0, reusedTokens: 0, promptMs: 0, generatedTokens: 0, generateMs: 0 };
+  return { promptTokens: 0, reusedTokens: 0, promptMs: 0, generatedTokens: 0, decodedTokens: 0, generateMs: 0 };
 }
 
 /** A token with the reason why it is the last one, if it is. */
@@ -87,7 +89,7 @@ async function* runSteps(
     const start = performance.now();
     const step = await runAbortable(session, plan.signal, () => session.step());
     timings.generateMs += performance.now() - start;
-    timings.generatedTokens++;
+    timings.decodedTokens = timings.generatedTokens++;
     if (tokenizer.isEog(step.id)) {
       yield { ...step, finishReason: "eog" };
       return;

@@ -132,7 +132,7 @@ describe("bitnet run", () => {
       text: expect.stringMatching(/^, there was/),
       finishReason: "length",
       seed: 5,
-      timings: { loadMs: expect.any(Number), promptTokens: 5, reusedTokens: 0, generatedTokens: 6 },
+      timings: { loadMs: expect.any(Number), promptTokens: 5, reusedTokens: 0, generatedTokens: 6, decodedTokens: 5 },
     });
     expect(result.tokens).toHaveLength(6);
     expect(result.logprobs.map((step: { id: number }) => step.id)).toEqual(result.tokens);

@@ -150,6 +150,7 @@ export class FakeSession implements ConversationSession {
       }
       const id = answer[(ids.length - begin + tokens.length) % answer.length] ?? 0;
       this.timings.generatedTokens = tokens.push(id);
+      this.timings.decodedTokens = tokens.length - 1;
       yield { id };
       if (this.#tokenizer.isEog(id)) {
         return result("eog");

@@ -1,53 +1,58 @@
 // bitnet bench kernels: the ternary products alone, the twin of test_gemm_kernel.sh.
 
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { formatKernelReport } from "../../bench/kernel-report.js";
 import { benchKernels, findLayout, layouts, type Shape, shapeSets } from "../../bench/kernels.js";
-import { type Format, formats } from "../../bench/report.js";
-import { listKernels } from "../../engine/model.js";
+import { supportedKernels } from "../../engine/tuning.js";
 import { loadAddon, type WeightLayout } from "../../native/addon.js";
 import { describeMachine } from "../../native/machine.js";
-import { collectNames, integerFrom, listFrom, unique } from "../parsers.js";
+import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
+import { measureRows } from "../options.js";
+import { collectNames, listFrom, unique } from "../parsers.js";
 import { interruptSignal, write } from "../terminal/output.js";
-import { startProgress } from "../terminal/steps.js";
-
-interface KernelOptions {
-  kernel?: string[];
-  layouts: WeightLayout[];
-  shapes: Shape[];
-  batches: number[];
-  threads?: number[];
-  repetitions: number;
-  cached?: boolean;
-  output: Format;
-  json?: boolean;
-}
+import { createProgress } from "../terminal/progress.js";
 
 const setNames = Object.keys(shapeSets);
 
-export function configureBenchKernels(command: Command): void {
+const groups = {
+  tests: groupOf("Tests", {
+    kernels: {
+      flags: "--kernel <names>",
+      help: "kernels to measure (default: all that this CPU has)",
+      parse: collectNames,
+    },
+    layouts: {
+      flags: "--layouts <names>",
+      help: `how the weights lie in memory: ${layouts.join(", ")}; all of them: all`,
+      parse: parseLayouts,
+      standard: ["i2s"],
+    },
+    shapes: {
+      flags: "--shapes <list>",
+      help: `ROWSxCOLUMNS, or sets of them: ${setNames.join(", ")}`,
+      parse: parseShapes,
+      standard: parseShapes(setNames.join(",")),
+      standardHelp: "all sets",
+    },
+    batches: {
+      flags: "--batches <n>",
+      help: "tokens that are multiplied at once",
+      parse: listFrom(1, 65536),
+      standard: [1, 8, 128],
+    },
+    threads: measureRows.threads,
+    repetitions: measureRows.repetitions,
+    cached: {
+      flags: "--cached",
+      help: "multiply the same weights again and again, as test_gemm_kernel.sh does",
+    },
+  }),
+  output: groupOf("Output", { format: measureRows.output, json: measureRows.json }),
+};
+
+export default function configureBenchKernels(command: Command): void {
+  const read = addOptions(command, groups);
   command
-    .description("measure the ternary matrix products of every kernel of this CPU")
-    .option("--kernel <names>", "kernels to measure (default: all that this CPU has)", collectNames)
-    .option(
-      "--layouts <names>",
-      `how the weights lie in memory: ${layouts.join(", ")}; all of them: all`,
-      parseLayouts,
-      ["i2s"],
-    )
-    .option(
-      "--shapes <list>",
-      `ROWSxCOLUMNS, or sets of them: ${setNames.join(", ")} (default: all sets)`,
-      parseShapes,
-      parseShapes(setNames.join(",")),
-    )
-    .option("--batches <n>", "tokens that are multiplied at once", listFrom(1, 65536), [1, 8, 128])
-    .option("-t, --threads <n>", "threads (default: the physical cores)", listFrom(1, 1024))
-    .option("-r, --repetitions <n>", "times that each product is repeated", integerFrom(1, 10_000), 5)
-    .option("--cached", "multiply the same weights again and again, as test_gemm_kernel.sh does")
-    .addOption(new Option("-o, --output <format>", "format of the results").choices(formats).default("md"))
-    .option("--json", "the same as -o json")
-    .option("--verbose", "print the stack of an error")
     .addHelpText(
       "after",
       `
@@ -59,19 +64,14 @@ Examples:
   $ bitnet bench kernels --layouts all --shapes 2B --batches 1
   $ bitnet bench kernels --shapes gemm --batches 1,32,128,256,512,2048 --cached -o csv > gemm.csv`,
     )
-    .action(async (options: KernelOptions, command: Command) => {
+    .action(async () => {
       const { parent } = command;
       const misplaced = parent?.options.find((option) => parent.getOptionValueSource(option.attributeName()) === "cli");
       if (misplaced !== undefined) {
         command.error(`give the options of 'bench kernels' after it: ${misplaced.flags}`, { exitCode: 2 });
       }
-      await run(options);
+      await run(read());
     });
-  for (const option of command.options) {
-    if (option.attributeName() === "shapes") {
-      option.defaultValueDescription = "all sets";
-    }
-  }
 }
 
 function parseLayouts(text: string): WeightLayout[] {
@@ -100,29 +100,23 @@ function parseShapes(text: string): Shape[] {
   });
 }
 
-async function run(options: KernelOptions): Promise<void> {
-  const progress = startProgress();
+async function run({ tests, output }: GroupValues<typeof groups>): Promise<void> {
+  const progress = createProgress("measuring", "steps");
   try {
     const report = await benchKernels({
-      kernels: unique(options.kernel ?? supportedKernels()),
-      layouts: unique(options.layouts),
-      shapes: options.shapes,
-      batches: unique(options.batches),
-      threads: unique(options.threads ?? [loadAddon().physicalCores()]),
-      repetitions: options.repetitions,
-      cached: options.cached ?? false,
+      kernels: unique(tests.kernels ?? supportedKernels()),
+      layouts: unique(tests.layouts),
+      shapes: tests.shapes,
+      batches: unique(tests.batches),
+      threads: unique(tests.threads ?? [loadAddon().physicalCores()]),
+      repetitions: tests.repetitions,
+      cached: tests.cached ?? false,
       signal: interruptSignal(),
-      onProgress: progress.update,
+      onProgress: ({ done, total, what }) => progress.update(done, total, { name: what }),
     });
     progress.stop();
-    write(formatKernelReport({ machine: describeMachine(), ...report }, options.json ? "json" : options.output));
+    write(formatKernelReport({ machine: describeMachine(), ...report }, output.json ? "json" : output.format));
   } finally {
     progress.stop();
   }
-}
-
-function supportedKernels(): string[] {
-  return listKernels()
-    .filter(({ supported }) => supported)
-    .map(({ name }) => name);
 }

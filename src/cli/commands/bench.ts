@@ -2,87 +2,96 @@
 
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { compareResults, parseEarlier, toEarlier } from "../../bench/compare.js";
 import { denseTwinBytes, writeDenseTwin } from "../../bench/dense-twin.js";
 import { type BenchPlan, runBench } from "../../bench/end-to-end.js";
 import type { Limits, PassShape } from "../../bench/limits.js";
-import { type Format, formatReport, formats, type MachineReport } from "../../bench/report.js";
+import { formatReport, type MachineReport } from "../../bench/report.js";
 import { defaultThreads } from "../../engine/tuning.js";
 import { bundledModel } from "../../models/bundled.js";
-import type { CacheType } from "../../native/addon.js";
 import { describeMachine, formatMachine } from "../../native/machine.js";
 import { BitnetError } from "../../system/errors.js";
-import { collectNames, collectText, integerFrom, listFrom, parseCacheType, unique } from "../parsers.js";
+import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
+import { measureRows, modelRows, sessionRows } from "../options.js";
+import { collectNames, collectText, listFrom, unique } from "../parsers.js";
+import { formatBytes } from "../terminal/format.js";
 import { interruptSignal, note, write } from "../terminal/output.js";
-import { formatBytes } from "../terminal/progress.js";
-import { startProgress } from "../terminal/steps.js";
-import { configureBenchKernels } from "./bench-kernels.js";
-
-interface BenchOptions {
-  model?: string[];
-  nPrompt: number[];
-  nGen: number[];
-  promptGenerate?: PassShape[];
-  depth: number[];
-  threads?: number[];
-  kernel?: string[];
-  repetitions: number;
-  warmup: boolean;
-  roofline: boolean;
-  output: Format;
-  json?: boolean;
-  baseline?: "f16";
-  compare?: string;
-  plot?: string;
-  layout?: "auto" | "i2_s" | "lut" | "trit";
-  cacheType?: CacheType;
-  fastHead: boolean;
-  kernelConfig?: string;
-  tokenizerPre?: string;
-}
+import { createProgress } from "../terminal/progress.js";
 
 const maxTokens = 2 ** 22;
 
+const groups = {
+  models: groupOf("Models", {
+    paths: {
+      flags: modelRows.path.flags,
+      help: "GGUF files, separated by commas or repeated (default: the bundled model)",
+      parse: collectText,
+    },
+    baseline: {
+      flags: "--baseline <type>",
+      help: "measure the model as dense F16 too, in a temporary file",
+      choices: ["f16"],
+    },
+  }),
+  tests: groupOf("Tests", {
+    prompts: {
+      flags: "-p, --n-prompt <n>",
+      help: "prompt tokens of prefill tests; 0: none",
+      parse: listFrom(0, maxTokens),
+      standard: [512],
+    },
+    generated: {
+      flags: "-n, --n-gen <n>",
+      help: "tokens of decode tests; 0: none",
+      parse: listFrom(0, maxTokens),
+      standard: [128],
+    },
+    pairs: {
+      flags: "--prompt-generate <p,n>",
+      help: "also -pg: a test of p prompt tokens, then n decoded ones; repeatable",
+      parse: collectPair,
+    },
+    depths: {
+      flags: "-d, --depth <n>",
+      help: "tokens in the context before each test",
+      parse: listFrom(0, maxTokens),
+      standard: [0],
+    },
+    threads: measureRows.threads,
+    kernels: {
+      flags: "--kernel <names>",
+      help: "kernels to use (default: the best that this CPU has)",
+      parse: collectNames,
+    },
+    repetitions: measureRows.repetitions,
+    warmup: { flags: "--no-warmup", help: "do not run each test once before it is timed" },
+    roofline: { flags: "--no-roofline", help: "do not measure what the machine could do at most" },
+  }),
+  load: groupOf("Loading", {
+    layout: modelRows.layout,
+    fastHead: modelRows.fastHead,
+    tokenizerPre: modelRows.tokenizerPre,
+    kernelConfig: modelRows.kernelConfig,
+  }),
+  session: groupOf("Context", { cacheType: sessionRows.cacheType }),
+  output: groupOf("Output", {
+    format: measureRows.output,
+    json: measureRows.json,
+    compare: {
+      flags: "--compare <file>",
+      help: "show ratios to an earlier run: -o json of this command or of llama-bench",
+    },
+    plot: { flags: "--plot <file>", help: "draw tokens/s over threads and batch as SVG" },
+  }),
+};
+
+type BenchOptions = GroupValues<typeof groups>;
+
 export default function configureBench(command: Command): void {
+  const read = addOptions(command, groups);
   command
-    .option(
-      "-m, --model <files>",
-      "GGUF files, separated by commas or repeated (default: the bundled model)",
-      collectText,
-    )
-    .option("-p, --n-prompt <n>", "prompt tokens of prefill tests; 0: none", listFrom(0, maxTokens), [512])
-    .option("-n, --n-gen <n>", "tokens of decode tests; 0: none", listFrom(0, maxTokens), [128])
-    .option(
-      "--prompt-generate <p,n>",
-      "also -pg: a test of p prompt tokens, then n decoded ones; repeatable",
-      collectPair,
-    )
-    .option("-d, --depth <n>", "tokens in the context before each test", listFrom(0, maxTokens), [0])
-    .option("-t, --threads <n>", "threads (default: the physical cores)", listFrom(1, 1024))
-    .option("--kernel <names>", "kernels to use (default: the best that this CPU has)", collectNames)
-    .option("-r, --repetitions <n>", "times that each test is repeated", integerFrom(1, 10_000), 5)
-    .option("--no-warmup", "do not run each test once before it is timed")
-    .option("--no-roofline", "do not measure what the machine could do at most")
-    .addOption(new Option("-o, --output <format>", "format of the results").choices(formats).default("md"))
-    .option("--json", "the same as -o json")
-    .addOption(
-      new Option("--baseline <type>", "measure the model as dense F16 too, in a temporary file").choices(["f16"]),
-    )
-    .option("--compare <file>", "show ratios to an earlier run: -o json of this command or of llama-bench")
-    .option("--plot <file>", "draw tokens/s over threads and batch as SVG")
-    .addOption(
-      new Option("--layout <name>", "how ternary weights lie in memory (default: BITNET_LAYOUT, else auto)").choices([
-        "auto",
-        "i2_s",
-        "lut",
-        "trit",
-      ]),
-    )
-    .option("--cache-type <type>", "keys and values: f16, or q8; also -ctk, -ctv (default: f16)", parseCacheType)
-    .option("--no-fast-head", "score the head from its float weights alone")
-    .option("--tokenizer-pre <name>", "pre-tokenizer to use instead of the file's")
-    .option("--kernel-config <file>", "kernel_config.ini of TL1 and TL2 files")
+    .enablePositionalOptions() // `bench kernels` has options of the same names
     .addHelpText(
       "after",
       `
@@ -95,10 +104,7 @@ Examples:
   $ bitnet bench -m a.gguf --compare results.json --plot speed.svg
   $ bitnet bench kernels --shapes 2B --batches 1,128`,
     )
-    .action(async (options: BenchOptions) => {
-      await bench(options);
-    });
-  configureBenchKernels(command.enablePositionalOptions().command("kernels"));
+    .action(() => bench(read()));
 }
 
 function collectPair(text: string, earlier: PassShape[] = []): PassShape[] {
@@ -112,45 +118,41 @@ function collectPair(text: string, earlier: PassShape[] = []): PassShape[] {
 
 async function bench(options: BenchOptions): Promise<void> {
   const signal = interruptSignal();
-  const { compare } = options;
+  const { tests, output } = options;
+  const { compare, plot } = output;
   const earlier = compare === undefined ? undefined : parseEarlier(await readFile(compare, "utf8"), compare);
-  const models = listModels(options.model);
-  const progress = startProgress();
+  const models = listModels(options.models.paths);
+  const progress = createProgress("measuring", "steps");
   const plan: BenchPlan = {
     models,
-    passes: listPasses(options),
-    threads: unique(options.threads ?? [await defaultThreads()]),
-    kernels: options.kernel === undefined ? [undefined] : unique(options.kernel),
-    repetitions: options.repetitions,
-    warmup: options.warmup,
-    roofline: options.roofline,
-    load: {
-      kernelConfig: options.kernelConfig,
-      tokenizerPre: options.tokenizerPre,
-      layout: options.layout,
-      fastHead: options.fastHead,
-    },
-    cacheType: options.cacheType,
+    passes: listPasses(tests),
+    threads: unique(tests.threads ?? [await defaultThreads()]),
+    kernels: tests.kernels === undefined ? [undefined] : unique(tests.kernels),
+    repetitions: tests.repetitions,
+    warmup: tests.warmup,
+    roofline: tests.roofline,
+    load: options.load,
+    cacheType: options.session.cacheType,
     signal,
-    onProgress: progress.update,
+    onProgress: ({ done, total, what }) => progress.update(done, total, { name: what }),
   };
   try {
     const report: MachineReport = { machine: describeMachine(), ...(await runBench(plan)) };
     if (earlier !== undefined) {
       report.comparisons = compareResults(report.results, earlier);
     }
-    if (options.baseline !== undefined) {
+    if (options.models.baseline !== undefined) {
       progress.stop();
       for (const model of models) {
         await addBaseline(report, plan, model);
       }
     }
     progress.stop();
-    write(formatReport(report, options.json ? "json" : options.output));
-    if (options.plot !== undefined) {
+    write(formatReport(report, output.json ? "json" : output.format));
+    if (plot !== undefined) {
       const { drawPlot } = await import("../../bench/plot.js"); // its libraries take a while to load
-      await writeFile(options.plot, drawPlot(report.results, formatMachine(report.machine)));
-      note(`wrote ${options.plot}`);
+      await writeFile(plot, drawPlot(report.results, formatMachine(report.machine)));
+      note(`wrote ${plot}`);
     }
   } finally {
     progress.stop();
@@ -190,11 +192,11 @@ function listModels(given: string[] | undefined): string[] {
   return unique(given.flatMap((text) => (existsSync(text) ? [text] : text.split(","))));
 }
 
-function listPasses({ nPrompt, nGen, promptGenerate = [], depth: depths }: BenchOptions): PassShape[] {
+function listPasses({ prompts, generated, pairs = [], depths }: BenchOptions["tests"]): PassShape[] {
   const passes = unique(depths).flatMap((depth) => [
-    ...unique(nPrompt).map((prompt) => ({ prompt, generate: 0, depth })),
-    ...unique(nGen).map((generate) => ({ prompt: 0, generate, depth })),
-    ...promptGenerate.map((pass) => ({ ...pass, depth })),
+    ...unique(prompts).map((prompt) => ({ prompt, generate: 0, depth })),
+    ...unique(generated).map((generate) => ({ prompt: 0, generate, depth })),
+    ...pairs.map((pass) => ({ ...pass, depth })),
   ]);
   const real = passes.filter(({ prompt, generate }) => prompt + generate > 0);
   if (real.length === 0) {

@@ -8,28 +8,31 @@ import { openHub } from "../../hub/http.js";
 import { openRemoteGguf } from "../../hub/remote-gguf.js";
 import { openRepository, parseRepositoryName } from "../../hub/repository.js";
 import { BitnetError } from "../../system/errors.js";
+import { addOptions, groupOf } from "../option-rows.js";
+import { outputRows } from "../options.js";
 import { integerFrom } from "../parsers.js";
+import { formatBytes, formatColumns, oneLine } from "../terminal/format.js";
 import { interruptSignal, log, write, writeJson } from "../terminal/output.js";
-import { formatBytes } from "../terminal/progress.js";
-
-interface InspectOptions {
-  ctxSize?: number;
-  file?: string;
-  json?: boolean;
-}
 
 const longestText = 80;
+const indented = { indent: "  " };
+
+const groups = {
+  model: groupOf("Model", {
+    file: { flags: "--file <name>", help: "which GGUF file of a repository that has several" },
+    contextSize: {
+      flags: "-c, --ctx-size <n>",
+      help: "context for the memory estimate (default: the model's, at most 4096)",
+      parse: integerFrom(1, 2 ** 24),
+    },
+  }),
+  output: groupOf("Output", { json: outputRows.json }),
+};
 
 export default function configureInspect(command: Command): void {
+  const read = addOptions(command, groups);
   command
     .argument("<model>", "GGUF file, or owner/name[@revision] of the Hugging Face hub")
-    .option(
-      "-c, --ctx-size <n>",
-      "context for the memory estimate (default: the model's, at most 4096)",
-      integerFrom(1, 2 ** 24),
-    )
-    .option("--file <name>", "which GGUF file of a repository that has several")
-    .option("--json", "print everything as one JSON object")
     .addHelpText(
       "after",
       `
@@ -37,12 +40,13 @@ Examples:
   $ bitnet inspect model.gguf
   $ bitnet inspect microsoft/BitNet-b1.58-2B-4T-gguf -c 2048   (reads the head of the remote file only)`,
     )
-    .action(async (model: string, options: InspectOptions) => {
-      const report = inspectGguf(await openModel(model, options.file), { contextSize: options.ctxSize });
-      if (options.json) {
-        writeJson({ ...report, path: model });
+    .action(async (name: string) => {
+      const { model, output } = read();
+      const report = inspectGguf(await openModel(name, model.file), { contextSize: model.contextSize });
+      if (output.json) {
+        writeJson({ ...report, path: name });
       } else {
-        write(formatReport(model, report));
+        write(formatReport(name, report));
       }
     });
 }
@@ -69,31 +73,35 @@ async function openModel(model: string, file: string | undefined): Promise<Gguf>
 function formatReport(model: string, report: InspectReport): string {
   const { version, fileSize, architecture, name, parameters, metadata, tensors, types, memory } = report;
   const lines = [
-    `${model}: GGUF version ${version}, ${formatBytes(fileSize)}, ${tensors.length} tensors, ${parameters} parameters`,
-    `${name || "(no name)"}, architecture ${architecture || "(none)"}`,
+    oneLine(
+      `${model}: GGUF version ${version}, ${formatBytes(fileSize)}, ${tensors.length} tensors, ${parameters} parameters`,
+    ),
+    oneLine(`${name || "(no name)"}, architecture ${architecture || "(none)"}`),
     "",
     "metadata",
-    ...alignColumns(Object.entries(metadata).map(([key, value]) => [key, formatValue(value)])),
+    ...formatColumns(
+      Object.entries(metadata).map(([key, value]) => [key, formatValue(value)]),
+      indented,
+    ),
     "",
     "tensors",
-    ...alignColumns(
+    ...formatColumns(
       tensors.map(({ name, type, shape, bytes }) => [name, type, `[${shape.join(", ")}]`, formatBytes(bytes)]),
+      indented,
     ),
     "",
     "types",
-    ...alignColumns(types.map(({ type, tensors, bytes }) => [type, `${tensors} tensors`, formatBytes(bytes)])),
+    ...formatColumns(
+      types.map(({ type, tensors, bytes }) => [type, `${tensors} tensors`, formatBytes(bytes)]),
+      indented,
+    ),
   ];
   if (memory !== undefined) {
     const { contextSize, weights, kvCache, total } = memory;
     const parts = `${formatBytes(weights)} weights + ${formatBytes(kvCache)} keys and values`;
     lines.push("", `memory to run it with a context of ${contextSize}: about ${formatBytes(total)} (${parts})`);
   }
-  return `${lines.map(withoutControls).join("\n")}\n`;
-}
-
-function alignColumns(rows: string[][]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) => `  ${row.map((text, column) => text.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd());
+  return `${lines.join("\n")}\n`;
 }
 
 function formatValue(value: InspectReport["metadata"][string]): string {
@@ -102,10 +110,4 @@ function formatValue(value: InspectReport["metadata"][string]): string {
   }
   const text = typeof value === "string" ? JSON.stringify(value) : String(value);
   return text.length > longestText ? `${text.slice(0, longestText)}... (${text.length} characters)` : text;
-}
-
-/** A file's own strings must not move the terminal's cursor. */
-function withoutControls(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd");
 }

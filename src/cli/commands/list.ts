@@ -2,42 +2,38 @@
 
 import type { Command } from "commander";
 import { readHubEnvironment } from "../../hub/environment.js";
-import { listModels, type ModelFile } from "../../models/installed.js";
+import { listModels } from "../../models/installed.js";
+import { addOptions, groupOf } from "../option-rows.js";
+import { folderRows, outputRows, withHelp } from "../options.js";
+import { formatBytes, formatColumns } from "../terminal/format.js";
 import { log, write, writeJson } from "../terminal/output.js";
-import { formatBytes } from "../terminal/progress.js";
 
-interface ListOptions {
-  modelDir: string;
-  json?: boolean;
-}
+const groups = {
+  folder: groupOf("Place", folderRows),
+  output: groupOf("Output", { json: withHelp(outputRows.json, "print a JSON array on stdout") }),
+};
 
 export default function configureList(command: Command): void {
+  const read = addOptions(command, groups);
   command
-    .option("--model-dir <dir>", "where setup-env puts models (also -md)", "models")
-    .option("--json", "print a JSON array on stdout")
     .addHelpText("after", "\nExamples:\n  $ bitnet list\n  $ bitnet list -md /data/models --json")
-    .action(async ({ modelDir, json }: ListOptions) => {
+    .action(async () => {
+      const { folder, output } = read();
+      const { modelDir } = folder;
       const { cacheDir } = await readHubEnvironment();
       const models = await listModels({ modelDir, cacheDir });
-      if (json) {
+      if (output.json) {
         writeJson(models);
         return;
       }
       if (models.length === 0) {
         log(`no models in ${modelDir} nor in ${cacheDir}; bitnet setup-env --help lists some to begin with`);
       }
-      write(formatModels(models));
+      const rows = models.map(({ name, type, bytes, path }) => [name, type, formatBytes(bytes), path]);
+      write(
+        formatColumns(rows, { numeric: [2] })
+          .map((line) => `${line}\n`)
+          .join(""),
+      );
     });
-}
-
-/** One line per model, in columns. */
-export function formatModels(models: readonly ModelFile[]): string {
-  const rows = models.map(({ name, type, bytes, path }) => [name, type, formatBytes(bytes), path]);
-  const widths = [0, 1, 2].map((column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map(([name = "", type = "", size = "", path = ""]) => {
-      const [nameWidth = 0, typeWidth = 0, sizeWidth = 0] = widths;
-      return `${name.padEnd(nameWidth)}  ${type.padEnd(typeWidth)}  ${size.padStart(sizeWidth)}  ${path}\n`;
-    })
-    .join("");
 }

@@ -3,39 +3,46 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { loadModel, type Session } from "../../engine/model.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
-import { bundledModel } from "../../models/bundled.js";
 import { BitnetError, reasonOf } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
+import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
+import { modelRows, readModel } from "../options.js";
 import { integerFrom, parseIds } from "../parsers.js";
 import { interruptSignal, note, writeJson } from "../terminal/output.js";
 
-interface LogitsOptions {
-  model: string;
-  ids?: number[];
-  prompt?: string;
-  all?: boolean;
-  oneByOne?: boolean;
-  top: number;
-  out?: string;
-  threads?: number;
-  kernel?: string;
-  tokenizerPre?: string;
-  kernelConfig?: string;
-}
+const groups = {
+  prompt: groupOf("Prompt", {
+    ids: { flags: "--ids <ids>", help: "the prompt as token ids, separated by commas", parse: parsePromptIds },
+    prompt: { flags: "-p, --prompt <text>", help: "the prompt as text; BOS is added as the model wants it" },
+    oneByOne: { flags: "--one-by-one", help: "evaluate the prompt token by token instead of in batches" },
+  }),
+  model: groupOf("Model", {
+    path: modelRows.path,
+    threads: modelRows.threads,
+    kernel: modelRows.kernel,
+    tokenizerPre: modelRows.tokenizerPre,
+    kernelConfig: modelRows.kernelConfig,
+  }),
+  output: groupOf("Output", {
+    all: { flags: "--all", help: "of every position of the prompt, not of the last alone" },
+    top: {
+      flags: "--top <n>",
+      help: "how many of the highest logits to print",
+      parse: integerFrom(1),
+      standard: 20,
+    },
+    out: {
+      flags: "--out <file>",
+      help: "write all logits as little-endian float32 [positions, vocabulary] instead of printing",
+    },
+  }),
+};
+
+type LogitsOptions = GroupValues<typeof groups>;
 
 export default function configureLogits(command: Command): void {
+  const read = addOptions(command, groups);
   command
-    .option("-m, --model <file>", "GGUF file", bundledModel.path)
-    .option("--ids <ids>", "the prompt as token ids, separated by commas", parsePromptIds)
-    .option("-p, --prompt <text>", "the prompt as text; BOS is added as the model wants it")
-    .option("--all", "of every position of the prompt, not of the last alone")
-    .option("--one-by-one", "evaluate the prompt token by token instead of in batches")
-    .option("--top <n>", "how many of the highest logits to print", integerFrom(1), 20)
-    .option("--out <file>", "write all logits as little-endian float32 [positions, vocabulary] instead of printing")
-    .option("-t, --threads <n>", "threads (default: the physical cores)", integerFrom(1, 1024))
-    .option("--kernel <name>", "kernels to use, such as scalar (default: the best that this CPU has)")
-    .option("--tokenizer-pre <name>", "pre-tokenizer to use instead of the file's")
-    .option("--kernel-config <file>", "kernel_config.ini of a TL1 or TL2 file")
     .addHelpText(
       "after",
       `
@@ -43,8 +50,10 @@ Examples:
   $ bitnet logits -m model.gguf -p "The capital of France is" --top 5
   $ bitnet logits -m model.gguf --ids 128000,791 --all --out logits.f32`,
     )
-    .action(async (options: LogitsOptions, command: Command) => {
-      if ((options.ids === undefined) === (options.prompt === undefined)) {
+    .action(async () => {
+      const options = read();
+      const { ids, prompt } = options.prompt;
+      if ((ids === undefined) === (prompt === undefined)) {
         command.error("expected one of --ids and --prompt", { exitCode: 2 });
       }
       await printLogits(options);
@@ -59,30 +68,31 @@ function parsePromptIds(text: string): number[] {
   return ids;
 }
 
-async function printLogits(options: LogitsOptions): Promise<void> {
-  const { threads, kernel, tokenizerPre, kernelConfig } = options;
+async function printLogits({ prompt, output, ...options }: LogitsOptions): Promise<void> {
+  const { path, load } = readModel(options.model);
   const signal = interruptSignal();
-  await using model = await loadModel(options.model, { threads, kernel, tokenizerPre, kernelConfig, signal });
-  const ids = options.ids ?? [...model.tokenizer.encode(options.prompt ?? "", { parseSpecial: true })];
+  await using model = await loadModel(path, { ...load, signal });
+  const ids = prompt.ids ?? [...model.tokenizer.encode(prompt.prompt ?? "", { parseSpecial: true })];
   await using session = model.createSession({ contextSize: Math.max(ids.length, 1) });
-  const logits = await computeLogits(session, ids, options, signal);
+  const { all, out, top } = output;
+  const logits = await computeLogits(session, ids, { all, oneByOne: prompt.oneByOne, signal });
 
   const positions = logits.length / model.info.vocabSize;
-  if (options.out !== undefined) {
-    await writeFloats(options.out, logits);
-    note(`wrote ${positions} x ${model.info.vocabSize} float32 to ${options.out}`);
+  if (out !== undefined) {
+    await writeFloats(out, logits);
+    note(`wrote ${positions} x ${model.info.vocabSize} float32 to ${out}`);
     return;
   }
   const first = ids.length - positions;
   writeJson({
-    model: options.model,
+    model: path,
     kernel: model.info.kernel,
     threads: model.info.threads,
     ids,
     positions: Array.from({ length: positions }, (_, row) => ({
       position: first + row,
       id: ids[first + row],
-      top: topOf(logits.subarray(row * model.info.vocabSize, (row + 1) * model.info.vocabSize), options.top).map((id) =>
+      top: topOf(logits.subarray(row * model.info.vocabSize, (row + 1) * model.info.vocabSize), top).map((id) =>
         describe(model.tokenizer, id, logits[row * model.info.vocabSize + id]),
       ),
     })),
@@ -98,17 +108,16 @@ function describe(tokenizer: Tokenizer, id: number, logit: number | undefined) {
 async function computeLogits(
   session: Session,
   ids: number[],
-  options: { all?: boolean; oneByOne?: boolean },
-  signal: AbortSignal,
+  { all, oneByOne, signal }: { all?: boolean; oneByOne?: boolean; signal: AbortSignal },
 ): Promise<Float32Array> {
-  if (!options.oneByOne) {
-    await session.prefill(ids, { logits: options.all ? "all" : "last", signal });
+  if (!oneByOne) {
+    await session.prefill(ids, { logits: all ? "all" : "last", signal });
     return session.logits();
   }
   const rows: Float32Array[] = [];
   for (let end = 1; end <= ids.length; end++) {
     await session.prefill(ids.slice(0, end), { signal });
-    if (options.all || end === ids.length) {
+    if (all || end === ids.length) {
       rows.push(session.logits().slice());
     }
   }

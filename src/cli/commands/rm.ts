@@ -6,29 +6,32 @@ import { readHubEnvironment } from "../../hub/environment.js";
 import { findModels, listModels, type ModelFile, removeModels } from "../../models/installed.js";
 import { closest } from "../../system/closest.js";
 import { BitnetError } from "../../system/errors.js";
+import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
+import { folderRows, outputRows, withHelp } from "../options.js";
+import { formatBytes } from "../terminal/format.js";
 import { interruptSignal, log, writeJson } from "../terminal/output.js";
-import { formatBytes } from "../terminal/progress.js";
 
-interface RmOptions {
-  modelDir: string;
-  yes?: boolean;
-  json?: boolean;
-}
+const groups = {
+  folder: groupOf("Place", folderRows),
+  output: groupOf("Output", {
+    yes: { flags: "-y, --yes", help: "do not ask" },
+    json: withHelp(outputRows.json, "print what was deleted as one JSON object on stdout"),
+  }),
+};
 
 export default function configureRm(command: Command): void {
+  const read = addOptions(command, groups);
   command
     .argument("<model>", "name or path as bitnet list shows it")
-    .option("--model-dir <dir>", "where setup-env puts models (also -md)", "models")
-    .option("-y, --yes", "do not ask")
-    .option("--json", "print what was deleted as one JSON object on stdout")
     .addHelpText(
       "after",
       "\nExamples:\n  $ bitnet rm BitNet-b1.58-2B-4T\n  $ bitnet rm models/mine/ggml-model-tl2.gguf --yes",
     )
-    .action(removeModel);
+    .action((model: string) => removeModel(model, read()));
 }
 
-async function removeModel(text: string, { modelDir, yes, json }: RmOptions): Promise<void> {
+async function removeModel(text: string, { folder, output }: GroupValues<typeof groups>): Promise<void> {
+  const { modelDir } = folder;
   const { cacheDir } = await readHubEnvironment();
   const all = await listModels({ modelDir, cacheDir });
   const models = findModels(all, text);
@@ -45,12 +48,12 @@ async function removeModel(text: string, { modelDir, yes, json }: RmOptions): Pr
   for (const file of files) {
     log(file);
   }
-  if (!yes && !(await confirm(models, files.length))) {
+  if (!output.yes && !(await confirm(models, files.length))) {
     throw new BitnetError("USAGE", "nothing was deleted");
   }
   const freed = await removeModels(models, { modelDir, cacheDir });
   log(`deleted ${files.length} files, ${formatBytes(freed)} freed`);
-  if (json) {
+  if (output.json) {
     writeJson({ deleted: files, freedBytes: freed });
   }
 }

@@ -2,51 +2,66 @@
 
 import { appendFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
 import type { TensorType } from "../../gguf/tensor-types.js";
 import { registeredModels } from "../../hub/registry.js";
 import { type SetupResult, setupModel } from "../../models/setup.js";
 import { type BitnetError, toBitnetError } from "../../system/errors.js";
+import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
+import { folderRows, modelRows, outputRows, withHelp } from "../options.js";
+import { formatBytes, formatColumns } from "../terminal/format.js";
 import { interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
-import { createProgress, formatBytes, type Progress } from "../terminal/progress.js";
+import { createProgress, type Progress } from "../terminal/progress.js";
 
-interface SetupEnvOptions {
-  hfRepo?: string;
-  modelDir: string;
-  logDir: string;
-  quantType: string;
-  quantEmbd?: string | true;
-  kernelConfig?: string;
-  usePretuned?: boolean;
-  json?: boolean;
-}
+const ignoredGroup = groupOf("Options", {
+  usePretuned: {
+    flags: "-p, --use-pretuned",
+    help: "accepted; kernels need no tuning here",
+    ignored: "there are no kernels to generate",
+  },
+});
+
+const listGroups = () => ({
+  model: groupOf("Model", {
+    repository: { flags: "--hf-repo <repo>", help: "model on the Hugging Face hub, owner/name[@revision] (also -hr)" },
+    modelDir: withHelp(folderRows.modelDir, "where models go; without -hr the folder of a checkpoint (also -md)"),
+  }),
+  types: groupOf("Types", {
+    type: {
+      flags: "-q, --quant-type <type>",
+      help: "type of the ternary weights",
+      choices: matrixTypes().map(({ name }) => name.toLowerCase()),
+      parse: nameFrom(matrixTypes()),
+      standard: "i2_s",
+    },
+    quantEmbd: {
+      flags: "--quant-embd [type]",
+      help: `type of the token embedding: ${namesOf(embeddingTypes())}; f16 if no type follows`,
+      parse: nameFrom(embeddingTypes()),
+    },
+    kernelConfig: modelRows.kernelConfig,
+  }),
+  output: groupOf("Output", {
+    logDir: {
+      flags: "--log-dir <dir>",
+      help: "where the logs of the steps go (also -ld)",
+      standard: "logs",
+    },
+    json: withHelp(outputRows.json, "print the result as one JSON object on stdout"),
+  }),
+  ignored: ignoredGroup,
+});
+
+type SetupEnvOptions = GroupValues<ReturnType<typeof listGroups>>;
 
 export default function configureSetupEnv(command: Command): void {
-  const models = registeredModels.map(
-    ({ repo, parameters, kind, license }) => `  ${repo.padEnd(40)}${parameters.padEnd(6)}${kind.padEnd(11)}${license}`,
+  const read = addOptions(command, listGroups());
+  const models = formatColumns(
+    registeredModels.map(({ repo, parameters, kind, license }) => [repo, parameters, kind, license]),
+    { indent: "  " },
   );
   command
-    .option("--hf-repo <repo>", "model on the Hugging Face hub, owner/name[@revision] (also -hr)")
-    .option("--model-dir <dir>", "where models go; without -hr the folder of a checkpoint (also -md)", "models")
-    .option("--log-dir <dir>", "where the logs of the steps go (also -ld)", "logs")
-    .addOption(
-      new Option("-q, --quant-type <type>", "type of the ternary weights")
-        .choices(matrixTypes().map(({ name }) => name.toLowerCase()))
-        .default("i2_s")
-        .argParser(nameFrom(matrixTypes())),
-    )
-    .option(
-      "--quant-embd [type]",
-      `type of the token embedding: ${namesOf(embeddingTypes())}; f16 if no type follows`,
-      nameFrom(embeddingTypes()),
-    )
-    .option(
-      "--kernel-config <file>",
-      "kernel_config.ini for tl1 and tl2 of a model whose shapes bitnet.cpp does not know",
-    )
-    .option("-p, --use-pretuned", "accepted; kernels need no tuning here")
-    .option("--json", "print the result as one JSON object on stdout")
     .addHelpText(
       "after",
       `
@@ -61,8 +76,9 @@ Examples:
 The download continues where it stopped when the same command is run again. HF_TOKEN, HF_HOME, HF_HUB_CACHE,
 HF_ENDPOINT, HF_HUB_OFFLINE and https_proxy are read as by Python's huggingface_hub, with which the cache is shared.`,
     )
-    .action(async (options: SetupEnvOptions) => {
-      if (options.hfRepo === undefined && command.getOptionValueSource("modelDir") === "default") {
+    .action(async () => {
+      const options = read();
+      if (options.model.repository === undefined && command.getOptionValueSource("modelDir") === "default") {
         command.error("no model is named: expected -hr OWNER/NAME, or -md with a checkpoint's folder", { exitCode: 2 });
       }
       await setupEnv(options);
@@ -70,13 +86,11 @@ HF_ENDPOINT, HF_HUB_OFFLINE and https_proxy are read as by Python's huggingface_
 }
 
 async function setupEnv(options: SetupEnvOptions): Promise<void> {
-  const { hfRepo: repository, modelDir, logDir, quantType: type } = options;
-  const embeddingType = options.quantEmbd === true ? "f16" : options.quantEmbd;
-  const logs = openLogs(logDir);
+  const { repository, modelDir } = options.model;
+  const { type, quantEmbd, kernelConfig } = options.types;
+  const logs = openLogs(options.output.logDir);
   log("no compile step needed: every kernel is in this program and is chosen when a model is loaded");
-  if (options.usePretuned) {
-    note("--use-pretuned has no effect: there are no kernels to generate");
-  }
+  noteIgnored(ignoredGroup, options.ignored, note);
   const display = createDisplay(logs);
   let result: SetupResult;
   try {
@@ -84,18 +98,19 @@ async function setupEnv(options: SetupEnvOptions): Promise<void> {
       repository,
       modelDir,
       type,
-      embeddingType,
-      kernelConfig: options.kernelConfig,
+      embeddingType: quantEmbd === true ? "f16" : quantEmbd,
+      kernelConfig,
       signal: interruptSignal(),
       onNote: display.note,
       onDownload: ({ file, doneBytes, totalBytes, allDoneBytes, allTotalBytes, cachedBytes }) => {
         display.step("download_model");
-        display.progress("downloading").update(file, doneBytes, totalBytes, cachedBytes);
-        display.progress("downloading").update(undefined, allDoneBytes, allTotalBytes, allDoneBytes);
+        const progress = display.progress("downloading");
+        progress.update(doneBytes, totalBytes, { part: file, start: cachedBytes });
+        progress.update(allDoneBytes, allTotalBytes, { start: allDoneBytes });
       },
       onConvert: ({ doneBytes, totalBytes }) => {
         display.step(`convert_to_${type}`);
-        display.progress("converting").update(undefined, doneBytes, totalBytes);
+        display.progress("converting").update(doneBytes, totalBytes);
       },
     });
   } catch (error) {
@@ -104,7 +119,7 @@ async function setupEnv(options: SetupEnvOptions): Promise<void> {
   }
   display.stop();
   logs.write(JSON.stringify(result));
-  if (options.json) {
+  if (options.output.json) {
     writeJson({ ...result, next: nextCommand(result, options) });
   } else {
     printResult(result, options);
@@ -125,7 +140,7 @@ function printResult(result: SetupResult, options: SetupEnvOptions): void {
 }
 
 /** What to type next, where there is something to run. */
-function nextCommand({ path, kind }: SetupResult, { kernelConfig }: SetupEnvOptions): string | undefined {
+function nextCommand({ path, kind }: SetupResult, { types: { kernelConfig } }: SetupEnvOptions): string | undefined {
   if (kind === "embedding") {
     return undefined; // it writes no text
   }
@@ -192,7 +207,7 @@ function createDisplay(logs: Logs): Display {
     progress(what) {
       if (shown?.what !== what) {
         stop();
-        shown = { what, progress: createProgress(what) };
+        shown = { what, progress: createProgress(what, "bytes") };
       }
       return shown.progress;
     },

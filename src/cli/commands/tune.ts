@@ -9,35 +9,53 @@ import { findTuningFile, resetTuning, saveTuning } from "../../engine/tuning.js"
 import { describeMachine, formatMachine } from "../../native/machine.js";
 import { BitnetError, reasonOf } from "../../system/errors.js";
 import { findTarget } from "../../system/files.js";
+import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
+import { modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
+import { formatBytes } from "../terminal/format.js";
 import { interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
-import { formatBytes } from "../terminal/progress.js";
 
-interface TuneOptions {
-  model?: string;
-  threads?: number;
-  quick?: boolean;
-  nPrompt: number;
-  nGen: number;
-  repetitions?: number;
-  output?: string;
-  dryRun?: boolean;
-  reset?: boolean;
-  json?: boolean;
-}
+const groups = {
+  model: groupOf("Model", {
+    path: withHelp(modelRows.path, "GGUF file to measure with (default: random weights in the shapes of the 2B model)"),
+    threads: withHelp(modelRows.threads, "tune for so many threads (default: finds the best number)"),
+  }),
+  tests: groupOf("Tests", {
+    quick: { flags: "--quick", help: "fewer values and repetitions" },
+    prompt: {
+      flags: "-p, --n-prompt <n>",
+      help: "tokens of the prompts that are timed",
+      parse: integerFrom(1, 2 ** 16),
+      standard: 256,
+    },
+    generate: {
+      flags: "-n, --n-gen <n>",
+      help: "tokens that are decoded",
+      parse: integerFrom(1, 2 ** 16),
+      standard: 16,
+    },
+    repetitions: {
+      flags: "-r, --repetitions <n>",
+      help: "pairs of a comparison (default: 5, with --quick 3)",
+      parse: integerFrom(1, 1000),
+    },
+  }),
+  output: groupOf("Output", {
+    file: {
+      flags: "--output <file>",
+      help: "tuning file to write (default: BITNET_TUNING, else ~/.cache/bitnet/tuning.json)",
+    },
+    dryRun: { flags: "--dry-run", help: "save nothing" },
+    reset: { flags: "--reset", help: "forget what was found for this machine, and measure nothing" },
+    json: withHelp(outputRows.json, "print one JSON object, with everything that was tried"),
+  }),
+};
+
+type TuneOptions = GroupValues<typeof groups>;
 
 export default function configureTune(command: Command): void {
+  const read = addOptions(command, groups);
   command
-    .option("-m, --model <file>", "GGUF file to measure with (default: random weights in the shapes of the 2B model)")
-    .option("-t, --threads <n>", "tune for so many threads (default: finds the best number)", integerFrom(1, 1024))
-    .option("--quick", "fewer values and repetitions")
-    .option("-p, --n-prompt <n>", "tokens of the prompts that are timed", integerFrom(1, 2 ** 16), 256)
-    .option("-n, --n-gen <n>", "tokens that are decoded", integerFrom(1, 2 ** 16), 16)
-    .option("-r, --repetitions <n>", "pairs of a comparison (default: 5, with --quick 3)", integerFrom(1, 1000))
-    .option("--output <file>", "tuning file to write (default: BITNET_TUNING, else ~/.cache/bitnet/tuning.json)")
-    .option("--dry-run", "save nothing")
-    .option("--reset", "forget what was found for this machine, and measure nothing")
-    .option("--json", "print one JSON object, with everything that was tried")
     .addHelpText(
       "after",
       `
@@ -49,17 +67,20 @@ Examples:
   $ bitnet tune -m model.gguf --quick
   $ bitnet tune --reset`,
     )
-    .action((options: TuneOptions) => (options.reset ? reset(options) : run(options)));
+    .action(async () => {
+      const options = read();
+      await (options.output.reset ? reset(options) : run(options));
+    });
 }
 
-function fileOf({ output }: TuneOptions): string | undefined {
-  return output === undefined ? findTuningFile() : resolve(output);
+function fileOf({ output: { file } }: TuneOptions): string | undefined {
+  return file === undefined ? findTuningFile() : resolve(file);
 }
 
 async function reset(options: TuneOptions): Promise<void> {
   const file = fileOf(options);
   const isReset = file !== undefined && (await resetTuning(file));
-  if (options.json) {
+  if (options.output.json) {
     writeJson({ file: file ?? null, reset: isReset });
   } else {
     write(isReset ? `Forgotten: this machine's entry in ${file}\n` : "There is nothing to forget for this machine.\n");
@@ -67,8 +88,9 @@ async function reset(options: TuneOptions): Promise<void> {
 }
 
 async function run(options: TuneOptions): Promise<void> {
-  const file = options.dryRun ? undefined : fileOf(options);
-  if (file === undefined && !options.dryRun) {
+  const { dryRun } = options.output;
+  const file = dryRun ? undefined : fileOf(options);
+  if (file === undefined && !dryRun) {
     throw new BitnetError("USAGE", 'BITNET_TUNING is "none": there is no file to save to', {
       hint: "name one with --output FILE, or measure with --dry-run",
     });
@@ -76,14 +98,15 @@ async function run(options: TuneOptions): Promise<void> {
   if (file !== undefined) {
     await checkTarget(file);
   }
-  const { model, threads, nPrompt: prompt, nGen: generate } = options;
+  const { path: model, threads } = options.model;
+  const { quick = false, prompt, generate, repetitions = quick ? 3 : 5 } = options.tests;
   const report = await tune({
     model,
     threads,
-    quick: options.quick ?? false,
+    quick,
     prompt,
     generate,
-    repetitions: options.repetitions ?? (options.quick ? 3 : 5),
+    repetitions,
     signal: interruptSignal(),
     onProgress: log,
     onTrial: logTrial,
@@ -95,7 +118,7 @@ async function run(options: TuneOptions): Promise<void> {
   if (file !== undefined) {
     await saveTuning(file, report.entry);
   }
-  if (options.json) {
+  if (options.output.json) {
     writeJson({ machine: describeMachine(), ...report, file: file ?? null });
   } else {
     write(formatTuning(report, file));

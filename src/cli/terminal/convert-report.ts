@@ -1,17 +1,18 @@
 // What convert and dummy show on the terminal: progress while they work, and their report.
 
 import type { ConvertProgress, ConvertReport } from "../../convert/plan.js";
+import { formatBytes } from "./format.js";
 import { log, note, write } from "./output.js";
-import { createProgress, formatBytes } from "./progress.js";
+import { createProgress } from "./progress.js";
 
 /** Shows the progress of a conversion on stderr. */
 export async function withProgress(
   what: string,
   body: (onProgress: (progress: ConvertProgress) => void) => Promise<ConvertReport>,
 ): Promise<ConvertReport> {
-  const progress = createProgress(what);
+  const progress = createProgress(what, "bytes");
   try {
-    return await body(({ doneBytes, totalBytes }) => progress.update(undefined, doneBytes, totalBytes));
+    return await body(({ doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes));
   } finally {
     progress.stop();
   }

@@ -1,51 +1,53 @@
-// The terminal: results on stdout, everything else on stderr. Only cli.ts and the commands may use it.
+// The terminal: results on stdout, everything else on stderr. Only the command line may use it.
 
-import { Chalk, chalkStderr } from "chalk";
+import { Chalk, type ChalkInstance, chalkStderr } from "chalk";
 import type { BitnetError } from "../../system/errors.js";
+import { oneLine, withoutControls } from "./format.js";
+
+export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean };
+
+const plain = new Chalk({ level: 0 });
 
 // chalk looks at the terminal and FORCE_COLOR; NO_COLOR (https://no-color.org) is ours to respect.
-const color = process.env.NO_COLOR ? new Chalk({ level: 0 }) : chalkStderr;
+function colorsOf(stream: OutputStream): ChalkInstance {
+  if (process.env.NO_COLOR) {
+    return plain;
+  }
+  return stream === process.stderr ? chalkStderr : new Chalk({ level: stream.isTTY ? 1 : 0 });
+}
 
 export function write(text: string): void {
   process.stdout.write(text);
 }
 
-/** What a model wrote: on a terminal it cannot move the cursor or change colours. */
-export function writeText(text: string): void {
-  write(process.stdout.isTTY ? withoutControls(text) : text);
-}
-
-function withoutControls(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "");
+/** What a model wrote. */
+export function writeText(text: string, stdout: OutputStream = process.stdout): void {
+  stdout.write(stdout.isTTY ? withoutControls(text) : text);
 }
 
 /** One result as JSON on one line. */
-export function writeJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`);
+export function writeJson(value: unknown, stdout: OutputStream = process.stdout): void {
+  stdout.write(`${JSON.stringify(value)}\n`);
 }
 
 export function note(text: string): void {
-  process.stderr.write(`${color.cyan("note:")} ${text}\n`);
+  process.stderr.write(`${colorsOf(process.stderr).cyan("note:")} ${withoutControls(text)}\n`);
 }
 
-export function log(text: string): void {
-  process.stderr.write(`${color.dim(text)}\n`);
+export function log(text: string, stderr: OutputStream = process.stderr): void {
+  stderr.write(`${colorsOf(stderr).dim(withoutControls(text))}\n`);
 }
 
-export function reportError(error: BitnetError, verbose: boolean): void {
-  process.stderr.write(`${color.red("error:")} ${oneLine(error.message)}\n`);
+/** The error in one line, as it may quote a file's own text, its hint, and with `verbose` the stacks. */
+export function reportError(error: BitnetError, verbose: boolean, stderr: OutputStream = process.stderr): void {
+  const colors = colorsOf(stderr);
+  stderr.write(`${colors.red("error:")} ${oneLine(error.message)}\n`);
   if (error.hint !== undefined) {
-    process.stderr.write(`${color.yellow("hint:")} ${error.hint}\n`);
+    stderr.write(`${colors.yellow("hint:")} ${withoutControls(error.hint)}\n`);
   }
   for (let cause: unknown = verbose ? error : undefined; cause instanceof Error; cause = cause.cause) {
-    process.stderr.write(`${color.dim(cause.stack ?? String(cause))}\n`);
+    stderr.write(`${colors.dim(cause.stack ?? String(cause))}\n`);
   }
-}
-
-// Messages may quote a file's own strings: no line breaks and no control codes reach the terminal.
-function oneLine(text: string): string {
-  return withoutControls(text.replace(/\s*\n\s*/g, " "));
 }
 
 let interrupt: AbortController | undefined;

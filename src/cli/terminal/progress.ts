@@ -1,77 +1,103 @@
 // Progress of long work on stderr: bars on a terminal, a line now and then elsewhere.
 
 import { MultiBar, Presets, type SingleBar } from "cli-progress";
+import { formatBytes } from "./format.js";
 import { log } from "./output.js";
 
+/** What is counted: bytes of files, or steps of measuring, which take their time one by one. */
+export type ProgressUnit = "bytes" | "steps";
+
+const formats: Record<ProgressUnit, string> = {
+  bytes: "{bar} {percentage}%  {done} of {size}  {rate}  ETA {eta_formatted}  {name}",
+  steps: "{bar} {percentage}%  ETA {eta_formatted}  {name}",
+};
+
+export interface Part {
+  /** Of this part of the work, which has a bar of its own; default: the whole. */
+  part?: string;
+  /** What is being done; default: the name of the part, or of the work. */
+  name?: string;
+  /** What was there before, which does not count for the speed. Default: 0. */
+  start?: number;
+}
+
 export interface Progress {
-  /** `name` of undefined is the whole. `start`: what was there before, which does not count for the speed. */
-  update(name: string | undefined, done: number, total: number, start?: number): void;
+  update(done: number, total: number, part?: Part): void;
   /** A line that does not disturb the bars. */
   line(text: string): void;
+  /** Ends the bars; a later update begins them anew. */
   stop(): void;
 }
 
-/** Progress in bytes. */
-export function createProgress(what: string, stream: NodeJS.WriteStream = process.stderr): Progress {
-  return stream.isTTY ? createBars(what, stream) : createLines(what);
+export function createProgress(what: string, unit: ProgressUnit, stream = process.stderr): Progress {
+  return stream.isTTY ? createBars(what, unit, stream) : createLines(what, unit);
 }
 
-function createBars(what: string, stream: NodeJS.WriteStream): Progress {
-  const bars = new MultiBar(
-    {
-      stream,
-      format: "{bar} {percentage}%  {done} of {size}  {rate}  ETA {eta_formatted}  {name}",
-      hideCursor: true,
-      clearOnComplete: true,
-      stopOnComplete: false,
-      etaBuffer: 200,
-      gracefulExit: false, // Ctrl-C belongs to the command
-    },
-    Presets.shades_grey,
-  );
+function createBars(what: string, unit: ProgressUnit, stream: NodeJS.WriteStream): Progress {
+  let bars: MultiBar | undefined;
   const shown = new Map<string, { bar: SingleBar; meter: Meter }>();
+  const show = (label: string, total: number, start: number) => {
+    bars ??= new MultiBar(
+      {
+        stream,
+        format: formats[unit],
+        hideCursor: true,
+        clearOnComplete: true,
+        stopOnComplete: false,
+        etaBuffer: 200,
+        gracefulExit: false, // Ctrl-C belongs to the command
+      },
+      Presets.shades_grey,
+    );
+    const payload = { name: label, done: formatBytes(start), size: formatBytes(total), rate: "" };
+    const entry = { bar: bars.create(total, start, payload), meter: createMeter(start) };
+    shown.set(label, entry);
+    return entry;
+  };
   return {
-    update(name, done, total, start = 0) {
-      const label = name ?? what;
-      let entry = shown.get(label);
-      if (entry === undefined) {
-        const payload = { name: label, done: formatBytes(start), size: formatBytes(total), rate: "" };
-        entry = { bar: bars.create(total, start, payload), meter: createMeter(start) };
-        shown.set(label, entry);
-      }
-      entry.bar.update(done, { done: formatBytes(done), rate: entry.meter(done) });
-      if (name !== undefined && done >= total) {
-        bars.remove(entry.bar); // the whole stays
+    update(done, total, { part, name, start = 0 } = {}) {
+      const label = part ?? what;
+      const { bar, meter } = shown.get(label) ?? show(label, total, start);
+      bar.update(done, { name: name ?? label, done: formatBytes(done), rate: meter(done) });
+      if (part !== undefined && done >= total) {
+        bars?.remove(bar); // the whole stays
       }
     },
     line(text) {
-      bars.log(`${text}\n`);
-      bars.update();
+      if (bars === undefined) {
+        log(text);
+      } else {
+        bars.log(`${text}\n`);
+        bars.update();
+      }
     },
     stop() {
-      bars.stop();
+      bars?.stop();
+      bars = undefined;
+      shown.clear();
     },
   };
 }
 
 const lineEveryMs = 5000;
 
-function createLines(what: string): Progress {
+function createLines(what: string, unit: ProgressUnit): Progress {
   let last = Date.now();
   let meter: Meter | undefined;
   return {
-    update(name, done, total, start = 0) {
-      if (name !== undefined) {
+    update(done, total, { part, name, start = 0 } = {}) {
+      if (part !== undefined) {
         return;
       }
       meter ??= createMeter(start);
       if (Date.now() - last >= lineEveryMs) {
         last = Date.now();
         const percent = Math.floor((100 * done) / Math.max(1, total));
-        log(`${what}: ${percent} % of ${formatBytes(total)}, ${meter(done)}`);
+        const rest = unit === "bytes" ? ` of ${formatBytes(total)}, ${meter(done)}` : `, ${name ?? what}`;
+        log(`${what}: ${percent} %${rest}`);
       }
     },
-    line: log,
+    line: (text) => log(text),
     stop() {},
   };
 }
@@ -81,16 +107,4 @@ type Meter = (done: number) => string;
 function createMeter(start: number): Meter {
   const begun = performance.now();
   return (done) => `${formatBytes(((done - start) * 1000) / Math.max(1, performance.now() - begun))}/s`;
-}
-
-/** "1.2 GB"; powers of ten, as hubs and disks count. */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? Math.round(value) : value.toPrecision(3)} ${units[unit]}`;
 }

@@ -1,16 +1,14 @@
 // Reads messages from a terminal or a pipe: line editing and history by node:readline, continued lines, text blocks.
 
-import { appendFile, chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { dirname, join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
+import { maxHistory } from "./history.js";
+import type { OutputStream } from "./output.js";
 
 export type ReplInput = NodeJS.ReadableStream & {
   isTTY?: boolean;
   setRawMode?(mode: boolean): unknown;
   unref?(): unknown;
 };
-export type ReplOutput = NodeJS.WritableStream & { isTTY?: boolean };
 
 export type ReplEvent =
   | { kind: "message"; text: string }
@@ -23,7 +21,7 @@ type LineEvent = { kind: "line"; text: string; pasted: boolean } | Exclude<ReplE
 export interface ReplOptions {
   input: ReplInput;
   /** Where prompts and the edited line go. */
-  output: ReplOutput;
+  output: OutputStream;
   /** Earlier lines, newest first. */
   history?: string[];
   /** Called with every line read from a terminal that is not blank. */
@@ -209,59 +207,5 @@ export class Repl {
       this.#options.output.write(on ? markPastes : dontMarkPastes);
     }
     this.#isReading = on;
-  }
-}
-
-const maxHistory = 1000;
-
-/** $XDG_STATE_HOME/bitnet/history, else ~/.bitnet/history. */
-export function defaultHistoryFile(env: NodeJS.ProcessEnv = process.env): string {
-  const state = env.XDG_STATE_HOME;
-  return state ? join(state, "bitnet", "history") : join(homedir(), ".bitnet", "history");
-}
-
-/** Input lines kept between chats: one per line, oldest first, readable by the user only. */
-export class HistoryFile {
-  readonly path: string;
-  #last = "";
-  #writing: Promise<void> = Promise.resolve();
-  #failure: Error | undefined;
-
-  constructor(path: string) {
-    this.path = path;
-  }
-
-  /** The newest lines, newest first; creates the file if there is none. */
-  async load(): Promise<string[]> {
-    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-    await appendFile(this.path, "", { mode: 0o600 });
-    await chmod(this.path, 0o600);
-    const lines = (await readFile(this.path, "utf8")).split("\n").filter((line) => line !== "");
-    const kept = lines.slice(-maxHistory);
-    if (lines.length > 2 * maxHistory) {
-      const partial = `${this.path}.${process.pid}.partial`;
-      await writeFile(partial, `${kept.join("\n")}\n`, { mode: 0o600 });
-      await rename(partial, this.path);
-    }
-    this.#last = kept.at(-1) ?? "";
-    return kept.reverse();
-  }
-
-  add(line: string): void {
-    if (line === this.#last || this.#failure !== undefined) {
-      return;
-    }
-    this.#last = line;
-    this.#writing = this.#writing
-      .then(() => appendFile(this.path, `${line}\n`, { mode: 0o600 }))
-      .catch((error: Error) => {
-        this.#failure ??= error;
-      });
-  }
-
-  /** Waits for the last write; what went wrong, if something did. */
-  async finish(): Promise<Error | undefined> {
-    await this.#writing;
-    return this.#failure;
   }
 }

@@ -1,0 +1,130 @@
+// How options are written down as data: a row is one option, its key is the name of its value in the library's options,
+// and a group of rows is one part of them. A command says which groups it has, and gets one object per group back.
+
+import { type Command, Option } from "commander";
+
+export interface OptionRow {
+  /** As commander writes it: "-t, --threads <n>", "--json", "--quant-embd [type]", "--no-warmup". */
+  readonly flags: string;
+  /** Without it the option is not in the help. */
+  readonly help?: string;
+  /** Default: the text as it is. `earlier`: the value so far of an option that may be repeated, or its default. */
+  readonly parse?: (text: string, earlier?: never) => unknown;
+  readonly choices?: readonly string[];
+  /** The default. Where there is none, what leaving the option out means is in `help`. */
+  readonly standard?: unknown;
+  /** How help shows it, where it is not the text of the value. */
+  readonly standardHelp?: string;
+  /** Help of the "--no-" form, which makes the value false. */
+  readonly negated?: string;
+  /** Other spellings, not in the help: "--temperature". */
+  readonly aliases?: readonly string[];
+  /** Accepted so that other programs' command lines work. The text says why it has no effect here. */
+  readonly ignored?: string;
+  /** The value of an ignored option that asks for what is done anyway. */
+  readonly harmless?: string;
+}
+
+export type OptionRows = Readonly<Record<string, OptionRow>>;
+
+export interface OptionGroup<R extends OptionRows = OptionRows> {
+  /** Over its options in the help. */
+  readonly title: string;
+  readonly rows: R;
+}
+
+export type OptionGroups = Readonly<Record<string, OptionGroup>>;
+
+/** The value of a row that is given. */
+type GivenValue<R extends OptionRow> = R extends { parse: (...args: never[]) => infer T }
+  ? T
+  : R extends { choices: readonly (infer T)[] }
+    ? T
+    : R extends { flags: `${string}<${string}` | `${string}[${string}` }
+      ? string
+      : boolean;
+
+type RowValue<R extends OptionRow> =
+  | GivenValue<R>
+  | (R extends { negated: string } ? false : never)
+  | (R extends { flags: `${string}[${string}` } ? true : never);
+
+type HasValue = { standard: unknown } | { flags: `--no-${string}` };
+
+export type RowValues<R extends OptionRows> = {
+  [K in keyof R as R[K] extends HasValue ? K : never]: RowValue<R[K]>;
+} & {
+  [K in keyof R as R[K] extends HasValue ? never : K]?: RowValue<R[K]>;
+};
+
+export type GroupValues<G extends OptionGroups> = { [K in keyof G]: RowValues<G[K]["rows"]> };
+
+/** Rows of literal types, from which the types of their values follow. */
+export function groupOf<const R extends OptionRows>(title: string, rows: R): OptionGroup<R> {
+  return { title, rows };
+}
+
+/** Adds the options to a command. What it returns reads their values, once the command line is parsed. */
+export function addOptions<G extends OptionGroups>(command: Command, groups: G): () => GroupValues<G> {
+  const names = new Map<OptionRow, string>();
+  for (const { title, rows } of Object.values(groups)) {
+    command.optionsGroup(`${title}:`);
+    for (const row of Object.values(rows)) {
+      names.set(row, addOption(command, row));
+    }
+  }
+  return () => {
+    const given = command.opts();
+    const read = ({ rows }: OptionGroup) =>
+      Object.fromEntries(Object.entries(rows).map(([key, row]) => [key, given[names.get(row) ?? ""]]));
+    return Object.fromEntries(Object.entries(groups).map(([key, group]) => [key, read(group)])) as GroupValues<G>;
+  };
+}
+
+/** Returns the name under which commander keeps the value. */
+function addOption(command: Command, row: OptionRow): string {
+  const option = createOption(row);
+  command.addOption(option);
+  if (row.negated !== undefined) {
+    command.option(`--no-${option.name()}`, row.negated);
+  }
+  for (const alias of row.aliases ?? []) {
+    const [value = ""] = /[<[].*$/.exec(row.flags) ?? [];
+    const other = createOption({ ...row, flags: `${alias} ${value}`, standard: undefined }).hideHelp();
+    command.addOption(other);
+    command.on(`option:${other.name()}`, () => {
+      const given: unknown = command.getOptionValue(other.attributeName());
+      command.setOptionValueWithSource(option.attributeName(), given, "cli");
+    });
+  }
+  return option.attributeName();
+}
+
+function createOption(row: OptionRow): Option {
+  const option = new Option(row.flags, row.help);
+  if (row.choices !== undefined) {
+    option.choices(row.choices);
+  }
+  if (row.parse !== undefined) {
+    const parse: (text: string, earlier: never) => unknown = row.parse;
+    option.argParser((text, earlier) => parse(text, earlier as never));
+  }
+  if (row.standard !== undefined) {
+    option.default(row.standard, row.standardHelp);
+  }
+  return option.hideHelp(row.help === undefined);
+}
+
+/** Tells which of the given options have no effect, and why. */
+export function noteIgnored<R extends OptionRows>(
+  { rows }: OptionGroup<R>,
+  values: RowValues<R>,
+  say: (text: string) => void,
+): void {
+  for (const [key, { flags, ignored, harmless }] of Object.entries(rows)) {
+    const value: unknown = values[key as keyof RowValues<R>];
+    if (ignored !== undefined && value !== undefined && value !== harmless) {
+      say(`${new Option(flags).long} has no effect: ${ignored}`);
+    }
+  }
+}

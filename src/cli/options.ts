@@ -1,0 +1,279 @@
+// The options that commands share: one row each, in groups that read as options of the library.
+
+import { formats } from "../bench/report.js";
+import { embeddingTypes, matrixTypes, namesOf } from "../convert/types.js";
+import type { ModelInfo, SessionOptions } from "../engine/model.js";
+import {
+  type GenerateOptions,
+  listSamplingParameters,
+  type SamplingOptions,
+  type SamplingParameter,
+} from "../engine/request.js";
+import { bundledModel } from "../models/bundled.js";
+import { modelsFolder } from "../system/folders.js";
+import { groupOf, type OptionRow, type OptionRows, type RowValues } from "./option-rows.js";
+import {
+  collectBias,
+  collectText,
+  collectTextOrNone,
+  integerFrom,
+  listFrom,
+  numberFrom,
+  parseCacheType,
+  unescapeText,
+} from "./parsers.js";
+
+/** A row with another help text: what the option means is the same, what it is for in this command is not. */
+export function withHelp<R extends OptionRow>(row: R, help: string): R {
+  return { ...row, help };
+}
+
+const threads = {
+  flags: "-t, --threads <n>",
+  help: "threads (default: the physical cores)",
+  parse: integerFrom(1, 1024),
+} as const;
+
+/** Where a model lies and how it is loaded: the keys but `path` are those of LoadOptions. */
+export const modelRows = {
+  path: { flags: "-m, --model <file>", help: "GGUF file (default: the bundled demonstration model)" },
+  threads,
+  kernel: {
+    flags: "--kernel <name>",
+    help: "kernels to use, such as scalar (default: the best that this CPU has)",
+  },
+  layout: {
+    flags: "--layout <name>",
+    help: "how ternary weights lie in memory (default: BITNET_LAYOUT, else auto)",
+    choices: ["auto", "i2_s", "lut", "trit"],
+  },
+  tokenizerPre: {
+    flags: "--tokenizer-pre <name>",
+    help: "pre-tokenizer to use instead of the one that the model names",
+  },
+  kernelConfig: {
+    flags: "--kernel-config <file>",
+    help: "kernel_config.ini with the tile sizes of TL1 and TL2 (default: bitnet.cpp's own)",
+  },
+  fastHead: {
+    flags: "--no-fast-head",
+    help: "no compact copy of a large float head: less memory, slower, the same results",
+  },
+  inPlace: { flags: "--in-place", help: "leave weights in the file's pages: shared between processes, slower" },
+} as const satisfies OptionRows;
+
+/** What is measured, where it is a list of which every combination is. */
+export const measureRows = {
+  threads: { ...threads, parse: listFrom(1, 1024) },
+  repetitions: {
+    flags: "-r, --repetitions <n>",
+    help: "times that each test is repeated",
+    parse: integerFrom(1, 10_000),
+    standard: 5,
+  },
+  output: { flags: "-o, --output <format>", help: "format of the results", choices: formats, standard: "md" },
+  json: { flags: "--json", help: "the same as -o json" },
+} as const satisfies OptionRows;
+
+/** The two arguments of loadModel; the bundled model, if none is named. */
+export function readModel<T extends { path?: string }>(values: T): { path: string; load: Omit<T, "path"> } {
+  const { path = bundledModel.path, ...load } = values;
+  return { path, load };
+}
+
+/** The keys are those of SessionOptions. */
+export const sessionRows = {
+  contextSize: {
+    flags: "-c, --ctx-size <n>",
+    help: "context in tokens; 0: what the model was trained for (default: 2048)",
+    parse: integerFrom(0),
+  },
+  cacheType: {
+    flags: "--cache-type <type>",
+    help: "keys and values: f16, or q8 for half the memory and more speed at a long context, also -ctk, -ctv (default: f16)",
+    parse: parseCacheType,
+  },
+} as const satisfies OptionRows;
+
+const defaultContextSize = 2048;
+
+/** What was asked for, as far as the model goes; `say` is told where it goes less far. */
+export function readSession(
+  { contextSize, cacheType }: RowValues<typeof sessionRows>,
+  { contextLength: trained }: Pick<ModelInfo, "contextLength">,
+  say: (text: string) => void,
+): SessionOptions {
+  const asked = contextSize === 0 ? trained : contextSize;
+  if (asked !== undefined && asked > trained) {
+    say(`-c ${asked} is more than the ${trained} tokens that the model was trained for; using ${trained}`);
+  }
+  return { contextSize: Math.min(asked ?? defaultContextSize, trained), cacheType };
+}
+
+/** The sampling options of the core's table, under the names that the library has for them, and what goes with them. */
+export function samplingGroup() {
+  return groupOf("Sampling", {
+    ...samplingRows(),
+    logitBias: {
+      flags: "--logit-bias <id+bias>",
+      help: "add to a token's logit: 15043+1, 15043-inf; repeatable",
+      parse: collectBias,
+    },
+    seed: {
+      flags: "-s, --seed <n>",
+      help: "same seed, same text; -1: random (default: -1)",
+      parse: integerFrom(-1, Number.MAX_SAFE_INTEGER),
+    },
+  });
+}
+
+interface ParsedRow<T> extends OptionRow {
+  parse(text: string, earlier?: T): T;
+}
+
+type SamplingValue<N extends SamplingParameter["name"]> = NonNullable<SamplingOptions[N]>;
+type SamplingRows = {
+  [N in Exclude<SamplingParameter["name"], "seed" | "logprobs">]: ParsedRow<SamplingValue<N>>;
+};
+
+function samplingRows(): SamplingRows {
+  const rows = listSamplingParameters()
+    .filter(({ option }) => option !== "")
+    .map((parameter) => {
+      const { name, option, aliases, help } = parameter;
+      const row: OptionRow = {
+        flags: option,
+        help: `${help} (default: ${describeStandard(parameter)})`,
+        parse: parserOf(parameter),
+        aliases: aliases.split(" ").filter((alias) => alias !== ""),
+      };
+      return [name, row];
+    });
+  return Object.fromEntries(rows) as SamplingRows;
+}
+
+function describeStandard({ standard }: SamplingParameter): string {
+  return typeof standard === "number"
+    ? String(Number(standard.toPrecision(6))) // of a float
+    : standard.map((text) => JSON.stringify(text)).join(" ");
+}
+
+function parserOf({ kind, least, most }: SamplingParameter): (text: string, earlier?: string[]) => unknown {
+  switch (kind) {
+    case "whole":
+      return integerFrom(least, most);
+    case "real":
+      return numberFrom(least, most);
+    case "texts":
+      return collectTextOrNone;
+  }
+}
+
+/** What ends a text. The keys are those of GenerateOptions. */
+export const generationRows = {
+  maxTokens: {
+    flags: "-n, --n-predict <n>",
+    help: "tokens to generate; -1 or -2: no limit but the context (default: 128)",
+    parse: integerFrom(-2),
+  },
+  ignoreEos: { flags: "--ignore-eos", help: "do not end before -n tokens" },
+  stop: {
+    flags: "-r, --stop <text>",
+    help: "end at this text, which is not printed; repeatable",
+    parse: collectText,
+  },
+  escape: {
+    flags: "-e, --escape",
+    help: 'process \\n, \\t, \\" and the like in -p and --stop',
+    standard: true,
+    negated: "take -p and --stop as they are",
+  },
+} as const satisfies OptionRows;
+
+export interface GenerationValues {
+  model: { path?: string };
+  generation: RowValues<typeof generationRows>;
+  sampling: RowValues<ReturnType<typeof samplingGroup>["rows"]>;
+}
+
+/** What both groups mean for the library; `maxTokens` is for who does not say. */
+export function readGeneration(
+  { model, generation, sampling }: GenerationValues,
+  { maxTokens }: { maxTokens: number },
+): GenerateOptions {
+  const { stop = [], ignoreEos } = generation;
+  const values = { ...sampling, stop, ignoreEos };
+  return {
+    ...(generation.escape ? unescapeTexts(values) : values),
+    temperature: sampling.temperature ?? (model.path === undefined ? bundledModel.temperature : undefined),
+    seed: sampling.seed === -1 ? undefined : sampling.seed,
+    maxTokens: Math.max(generation.maxTokens ?? maxTokens, -1),
+    parseSpecial: true, // as llama-cli: a prompt may name control tokens
+  };
+}
+
+/** The values with escapes processed in those that are lists of texts. */
+function unescapeTexts<T extends object>(values: T): T {
+  const unescaped = Object.entries(values).map(([name, value]: [string, unknown]) => [
+    name,
+    Array.isArray(value) ? value.map(String).map(unescapeText) : value,
+  ]);
+  return Object.fromEntries(unescaped) as T;
+}
+
+export const chatRows = {
+  conversation: {
+    flags: "--conversation",
+    help: "talk with the model, also -cnv; -p is the system prompt, -n limits one answer",
+  },
+  chatTemplate: {
+    flags: "--chat-template <name>",
+    help: "chat format by name, or a Jinja file (default: the model's own)",
+  },
+  history: {
+    flags: "--history <file>",
+    help: "where typed lines are kept (default: ~/.bitnet/history)",
+    negated: "keep no typed lines",
+  },
+} as const satisfies OptionRows;
+
+export const outputRows = {
+  json: { flags: "--json", help: "print one JSON object instead of text" },
+  quiet: { flags: "--quiet", help: "nothing on stderr but errors" },
+} as const satisfies OptionRows;
+
+/** Options of llama-cli command lines that have no meaning here. */
+export const llamaGroup = groupOf("Ignored", {
+  gpuLayers: { flags: "--n-gpu-layers <n>", ignored: "everything runs on the CPU", harmless: "0" },
+  batchSize: { flags: "-b, --batch-size <n>", ignored: "batches have the size that is fastest" },
+  ubatchSize: { flags: "--ubatch-size <n>", ignored: "batches have the size that is fastest" },
+  threadsBatch: { flags: "--threads-batch <n>", ignored: "prompts take as many threads as answers" },
+});
+
+/** What is written into a GGUF file. The names are those of the core's types. */
+export function fileTypeRows() {
+  return {
+    outtype: {
+      flags: "--outtype <type>",
+      help: `type of the ternary matrices: ${namesOf(matrixTypes())}`,
+      standard: "i2_s",
+    },
+    embeddingType: {
+      flags: "--embedding-type <type>",
+      help: `type of the token embedding: ${namesOf(embeddingTypes())}`,
+    },
+    outputType: {
+      flags: "--output-tensor-type <type>",
+      help: "type of the head, where it is not shared; the same ones (default: as the embedding)",
+    },
+    modelName: { flags: "--model-name <name>", help: "name in the file (default: that of the source)" },
+  } as const satisfies OptionRows;
+}
+
+export const folderRows = {
+  modelDir: {
+    flags: "--model-dir <dir>",
+    help: "where setup-env puts models (also -md)",
+    standard: modelsFolder,
+  },
+} as const satisfies OptionRows;

@@ -1,0 +1,50 @@
+// Values as text for people: names from outside, bytes, speeds, columns.
+
+/**
+ * Text as a terminal may have it: control characters are gone but for tabs and line breaks, so that whoever wrote it (a
+ * model, a file, a server) cannot move the cursor, change colours or overwrite a line.
+ */
+export function withoutControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "");
+}
+
+/** The same on one line: for messages and tables, whose lines must be this program's own. */
+export function oneLine(text: string): string {
+  return withoutControls(text.replace(/\s*\n\s*/g, " ").replaceAll("\t", " "));
+}
+
+/** "1.2 GB"; powers of ten, as hubs and disks count. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? Math.round(value) : value.toPrecision(3)} ${units[unit]}`;
+}
+
+/** "23 tokens in 51 ms (451.0 tokens/s)". */
+export function formatSpeed(tokens: number, ms: number): string {
+  const speed = ms > 0 ? ` (${((tokens * 1000) / ms).toFixed(1)} tokens/s)` : "";
+  return `${tokens} tokens in ${ms.toFixed(0)} ms${speed}`;
+}
+
+/** Lines of cells in columns; those of `numeric` are aligned to the right. */
+export function formatColumns(
+  rows: readonly (readonly string[])[],
+  { indent = "", numeric = [] }: { indent?: string; numeric?: readonly number[] } = {},
+): string[] {
+  const cells = rows.map((row) => row.map(oneLine));
+  const widths: number[] = [];
+  for (const row of cells) {
+    for (const [column, text] of row.entries()) {
+      widths[column] = Math.max(widths[column] ?? 0, text.length);
+    }
+  }
+  const pad = (text: string, column: number) =>
+    numeric.includes(column) ? text.padStart(widths[column] ?? 0) : text.padEnd(widths[column] ?? 0);
+  return cells.map((row) => `${indent}${row.map(pad).join("  ")}`.trimEnd());
+}
