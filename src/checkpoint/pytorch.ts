@@ -324,13 +324,6 @@ class Unpickler {
       case 0x74: // TUPLE
         push(this.#popToMark());
         break;
-      default:
-        this.#stepObject(op);
-    }
-  }
-
-  #stepObject(op: number): void {
-    switch (op) {
       case 0x71: // BINPUT
         this.#memo.set(this.#take(1).readUInt8(), this.#stack.at(-1));
         break;
@@ -341,27 +334,27 @@ class Unpickler {
         this.#memo.set(this.#memo.size, this.#stack.at(-1));
         break;
       case 0x68: // BINGET
-        this.#stack.push(this.#memo.get(this.#take(1).readUInt8()));
+        push(this.#memo.get(this.#take(1).readUInt8()));
         break;
       case 0x6a: // LONG_BINGET
-        this.#stack.push(this.#memo.get(this.#take(4).readUInt32LE()));
+        push(this.#memo.get(this.#take(4).readUInt32LE()));
         break;
       case 0x63: // GLOBAL
-        this.#stack.push(new Global(`${this.#line()}.${this.#line()}`));
+        push(new Global(`${this.#line()}.${this.#line()}`));
         break;
       case 0x93: {
         // STACK_GLOBAL
         const name = this.#pop();
-        this.#stack.push(new Global(`${String(this.#pop())}.${String(name)}`));
+        push(new Global(`${String(this.#pop())}.${String(name)}`));
         break;
       }
       case 0x51: // BINPERSID
-        this.#stack.push(this.#storage(this.#pop()));
+        push(this.#storage(this.#pop()));
         break;
       case 0x52: {
         // REDUCE
         const args = this.#pop();
-        this.#stack.push(this.#build(this.#pop(), Array.isArray(args) ? args : []));
+        push(this.#build(this.#pop(), Array.isArray(args) ? args : []));
         break;
       }
       case 0x62: // BUILD: attributes such as _metadata, which are not needed
