@@ -14,9 +14,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openGguf } from "../../src/gguf/gguf.js";
 import { FakeHub, sha256 } from "../support/fake-hub.js";
 import { type ProcessResult, readFixture, root, runBitnet, tinyModel } from "../support/fixtures.js";
 
@@ -103,6 +104,20 @@ describe("bitnet setup-env with a published GGUF file", () => {
     writeFileSync(join(models(), "ready", "ggml-model-i2_s.gguf"), tiny.subarray(0, 1_000_000));
     const path = await setupReady();
     expect(readFileSync(path).equals(tiny)).toBe(true);
+  });
+
+  test("replaces a file whose weights are of another type than its name says", async () => {
+    const path = join(models(), "ready", "ggml-model-tq2_0.gguf");
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, tiny);
+    const { status, stderr } = await run("setup-env", ["-hr", "test/ready", "-q", "tq2_0"]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stderr).toMatch(/ggml-model-tq2_0\.gguf: its weights are i2_s, not tq2_0; making it again/);
+    expect(
+      openGguf(path)
+        .tensors()
+        .map(({ type }) => type),
+    ).toContain("TQ2_0");
   });
 
   test("gives the result as data with --json, and keeps logs", async () => {
