@@ -1,11 +1,14 @@
 // From the names of a Hugging Face checkpoint to those of a GGUF file: which family its class is, what its tensors are
 // called there and how they change. What a family has is the core's table, see gguf/families.ts.
 
-import { findFamily, listFamilies } from "../gguf/families.js";
+import { findFamily, isTernaryModel, listFamilies } from "../gguf/families.js";
 import type { MetadataEntry } from "../gguf/gguf.js";
 import type { NativeExtent, NativeFamily } from "../native/addon.js";
 import { BitnetError } from "../system/errors.js";
+import type { Checkpoint } from "./checkpoint.js";
 import type { ModelConfig } from "./config.js";
+import type { CheckpointTensor } from "./safetensors.js";
+import type { TokenizerOptions } from "./tokenizer.js";
 
 export type TensorRole = "embedding" | "head" | "linear" | "norm" | "bias";
 
@@ -63,7 +66,7 @@ const checkpointRules: Record<string, CheckpointRules> = {
 };
 
 /** The rules of a family's checkpoints; of a family that has none, no rule. */
-export function rulesOf({ architecture }: NativeFamily): CheckpointRules {
+function rulesOf({ architecture }: NativeFamily): CheckpointRules {
   return checkpointRules[architecture] ?? { classes: [] };
 }
 
@@ -118,6 +121,12 @@ export function saysTernary({ quantization, modelType, architectures }: ModelCon
   return quantization !== undefined || modelType === "bitnet" || byClass;
 }
 
+/** Whether the weights are meant to be ternary: by config.json, or by what the family and its tensors say. */
+export function isDeclaredTernary(config: ModelConfig, family: NativeFamily, matched: MatchedTensor[]): boolean {
+  const names = matched.map(({ expected }) => expected.name);
+  return saysTernary(config) || isTernaryModel(family.architecture, names);
+}
+
 // Hugging Face's name within a layer, without ".weight" -> GGUF's.
 const layerNames: Record<string, string> = {
   input_layernorm: "attn_norm",
@@ -150,7 +159,7 @@ const layerNames: Record<string, string> = {
 const dropped = /\.(attention\.masked_bias|attention\.bias|rotary_emb\.inv_freq)$/;
 
 /** The GGUF name of a checkpoint's tensor; null: it is not needed; undefined: unknown. */
-export function mapTensorName(family: NativeFamily, name: string): string | null | undefined {
+function mapTensorName(family: NativeFamily, name: string): string | null | undefined {
   if (dropped.test(name)) {
     return null;
   }
@@ -169,9 +178,88 @@ export function mapTensorName(family: NativeFamily, name: string): string | null
   return Object.hasOwn(names, key) ? `blk.${match?.[1]}.${names[key]}.${match?.[3]}` : undefined;
 }
 
+/** The scale of a packed matrix stands beside it, under its name and this. */
+export const scaleSuffix = "_scale";
+
+/** A tensor of the model and where the checkpoint has it. */
+export interface MatchedTensor {
+  expected: ExpectedTensor;
+  tensor: CheckpointTensor;
+  /** What the checkpoint has beside it under its name and scaleSuffix. */
+  scale?: CheckpointTensor;
+}
+
+/** The tensors of the model, in the order of the output. Throws if one is missing, unknown or too many. */
+export function matchTensors(
+  checkpoint: Checkpoint,
+  family: NativeFamily,
+  config: ModelConfig,
+  skipUnknown = false,
+): MatchedTensor[] {
+  const sources = nameTensors(checkpoint, family, skipUnknown);
+  const matched: MatchedTensor[] = [];
+  for (const expected of listExpectedTensors(family, config)) {
+    const tensor = sources.get(expected.name);
+    if (tensor !== undefined) {
+      matched.push({ expected, tensor, scale: checkpoint.tensors.get(tensor.name + scaleSuffix) });
+      sources.delete(expected.name);
+    } else if (!expected.optional) {
+      throw new BitnetError(
+        "BAD_FILE",
+        `${checkpoint.directory}: no tensor for ${expected.name}: the checkpoint is not complete`,
+      );
+    }
+  }
+  sources.delete("output.weight"); // a head beside shared embeddings is not needed
+  for (const { file, name } of sources.values()) {
+    throw new BitnetError("BAD_FILE", `${file}: tensor ${name} is one too many for ${config.path}`);
+  }
+  return matched;
+}
+
+/** GGUF names -> tensors of the checkpoint; scales stay with their weights. */
+function nameTensors(
+  { tensors }: Checkpoint,
+  family: NativeFamily,
+  skipUnknown: boolean,
+): Map<string, CheckpointTensor> {
+  const named = new Map<string, CheckpointTensor>();
+  for (const [name, tensor] of tensors) {
+    if (name.endsWith(scaleSuffix) && tensors.has(name.slice(0, -scaleSuffix.length))) {
+      continue;
+    }
+    const mapped = mapTensorName(family, name);
+    if (mapped === undefined && !skipUnknown) {
+      throw new BitnetError(
+        "UNSUPPORTED",
+        `${tensor.file}: tensor ${name} is none that a ${family.architecture} model has`,
+        { hint: "leave such tensors out with --skip-unknown" },
+      );
+    }
+    if (typeof mapped !== "string") {
+      continue;
+    }
+    const other = named.get(mapped);
+    if (other !== undefined) {
+      throw new BitnetError("BAD_FILE", `${tensor.file}: both ${name} and ${other.name} are ${mapped}`);
+    }
+    named.set(mapped, tensor);
+  }
+  return named;
+}
+
 /** How pooled text embeddings are made, of a family that knows them: pooling_type; undefined: it is no such model. */
-export function poolingOf(family: NativeFamily, config: ModelConfig): number | undefined {
+function poolingOf(family: NativeFamily, config: ModelConfig): number | undefined {
   return family.pooled ? config.pooling : undefined;
+}
+
+/** What the tokenizer's files do not say of a family. */
+export function tokenizerRulesOf(
+  family: NativeFamily,
+  config: ModelConfig,
+): Pick<TokenizerOptions, "end" | "addSpacePrefix"> {
+  const { addSpacePrefix, pooledEnd } = rulesOf(family);
+  return { addSpacePrefix, end: poolingOf(family, config) === undefined ? undefined : pooledEnd };
 }
 
 /** Every tensor that a model of this family and size has, in the order of the output. */

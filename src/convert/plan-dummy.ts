@@ -13,7 +13,7 @@ import type { NativeFamily } from "../native/addon.js";
 import { at } from "../system/at.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
 import type { ConvertProgress, ConvertReport, ModelPlan, PlannedTensor } from "./plan.js";
-import { chooseType, fileTypeOf, parseTypes, type TypeChoice } from "./types.js";
+import { chooseType, parseTypes, type TypeChoice } from "./types.js";
 import { writeModel } from "./write.js";
 
 export interface DummyOptions {
@@ -184,7 +184,7 @@ async function planDummy(options: DummyOptions, types: TypeChoice, seed: number)
     ["general.architecture", "string", family.architecture],
     ["general.name", "string", options.modelName ?? `dummy-${size}`],
     ...listModelMetadata(family, config),
-    ["general.file_type", "u32", fileTypeOf(types.outtype)],
+    ["general.file_type", "u32", types.outtype.fileType],
     ...tokenizer.entries,
     ["general.quantization_version", "u32", 2],
   ];

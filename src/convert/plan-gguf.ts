@@ -2,25 +2,26 @@
 
 import { readScalar } from "../checkpoint/checkpoint.js";
 import { findFamily, isLinearTensor, isTernaryModel } from "../gguf/families.js";
-import { type Gguf, type MetadataEntry, openGguf, type TensorInfo } from "../gguf/gguf.js";
+import { type MetadataEntry, type MetadataValue, openGguf, type TensorInfo } from "../gguf/gguf.js";
 import { isTernaryType } from "../gguf/tensor-types.js";
 import { at } from "../system/at.js";
 import type { ConvertOptions } from "./options.js";
 import type { ModelPlan, PlannedTensor } from "./plan.js";
-import { chooseType, fileTypeOf, type TensorUse, type TypeChoice } from "./types.js";
+import { chooseType, type TensorUse, type TypeChoice } from "./types.js";
 
 const llama3VocabSize = 128256;
 
 export async function planGguf(options: ConvertOptions, types: TypeChoice): Promise<ModelPlan> {
   const gguf = openGguf(options.source);
+  const values = gguf.metadata();
+  const copies = gguf.metadataCopies();
+  const all = new Map(gguf.tensors().map((tensor) => [tensor.name, tensor]));
+  const declared = options.force === true || isTernaryModel(String(values["general.architecture"]), all.keys());
   const warnings: string[] = [];
-  const metadata = listMetadata(gguf, options, types, warnings);
+  const metadata = listMetadata(values, copies, options, types, warnings);
   if (options.vocabOnly) {
     return { metadata, tensors: [], warnings };
   }
-  const all = new Map(gguf.tensors().map((tensor) => [tensor.name, tensor]));
-  const declared =
-    options.force === true || isTernaryModel(String(gguf.metadata()["general.architecture"]), all.keys());
   const tensors: PlannedTensor[] = [];
   for (const tensor of all.values()) {
     if (scaleOwner(tensor, all) === undefined) {
@@ -83,8 +84,13 @@ function useOf({ name, type }: TensorInfo): TensorUse {
 }
 
 /** The source's keys in their order; those that change stay at their place, new ones come last. */
-function listMetadata(gguf: Gguf, options: ConvertOptions, types: TypeChoice, warnings: string[]): MetadataEntry[] {
-  const values = gguf.metadata();
+function listMetadata(
+  values: Record<string, MetadataValue>,
+  copies: MetadataEntry[],
+  options: ConvertOptions,
+  types: TypeChoice,
+  warnings: string[],
+): MetadataEntry[] {
   const { modelName, sourceRepository, sourceRevision, tokenizerPre } = options;
   const url = sourceRepository === undefined ? undefined : `https://huggingface.co/${sourceRepository}`;
   const all: MetadataEntry[] = [
@@ -92,13 +98,13 @@ function listMetadata(gguf: Gguf, options: ConvertOptions, types: TypeChoice, wa
     ["general.source.url", "string", sourceRevision === undefined ? url : `${url}/tree/${sourceRevision}`],
     ["general.source.huggingface.repository", "string", sourceRepository],
     ["tokenizer.ggml.pre", "string", tokenizerPre ?? missingPre(values, warnings)],
-    ["general.file_type", "u32", fileTypeOf(types.outtype)],
+    ["general.file_type", "u32", types.outtype.fileType],
     ["general.quantization_version", "u32", 2],
   ];
   const changed = all.filter(([, , value]) => value !== undefined);
   const byKey = new Map(changed.map((entry) => [entry[0], entry]));
   return [
-    ...gguf.metadataCopies().map((entry) => byKey.get(entry[0]) ?? entry),
+    ...copies.map((entry) => byKey.get(entry[0]) ?? entry),
     ...changed.filter(([key]) => values[key] === undefined),
   ];
 }

@@ -1,20 +1,28 @@
 // Which type each tensor of an output file gets.
 
-import { isTernaryType, listTensorTypes, type TensorType, tensorTypeOf } from "../gguf/tensor-types.js";
+import { listTensorTypes, type TensorType, tensorTypeOf } from "../gguf/tensor-types.js";
 import { BitnetError } from "../system/errors.js";
 
 export type TensorUse = "embedding" | "head" | "linear" | "other";
 
-export interface TypeChoice {
-  /** Of the matrices: "I2_S". */
+export interface TypeNames {
+  /** Of the matrices: "i2_s". */
   outtype: string;
   embeddingType?: string;
   outputType?: string;
 }
 
-/** Types that all matrices of a model can have. */
-export function matrixTypes(): readonly TensorType[] {
-  return listTensorTypes().filter(({ fileType }) => fileType !== undefined);
+/** A type that all matrices of a model can have. */
+export type MatrixType = TensorType & { readonly fileType: number };
+
+export interface TypeChoice {
+  outtype: MatrixType;
+  embeddingType?: TensorType;
+  outputType?: TensorType;
+}
+
+export function matrixTypes(): readonly MatrixType[] {
+  return listTensorTypes().filter((type): type is MatrixType => type.fileType !== undefined);
 }
 
 /** Types that an embedding or a head can be written as. */
@@ -27,31 +35,22 @@ export function namesOf(types: readonly TensorType[]): string {
   return types.map(({ name }) => name.toLowerCase()).join(", ");
 }
 
-function parse(given: string, known: readonly TensorType[], what: string): string {
-  const name = given.toUpperCase();
-  if (!known.some((type) => type.name === name)) {
+function parse<Type extends TensorType>(given: string, known: readonly Type[], what: string): Type {
+  const found = known.find(({ name }) => name === given.toUpperCase());
+  if (found === undefined) {
     throw new BitnetError("USAGE", `unknown ${what} ${JSON.stringify(given)}; known: ${namesOf(known)}`);
   }
-  return name;
+  return found;
 }
 
-/** Checks the names, whatever their case. Throws USAGE listing what there is. */
-export function parseTypes({ outtype, embeddingType, outputType }: TypeChoice): TypeChoice {
+/** The types of these names, whatever their case. Throws USAGE listing what there is. */
+export function parseTypes({ outtype, embeddingType, outputType }: TypeNames): TypeChoice {
   const embeddings = embeddingTypes();
   return {
     outtype: parse(outtype, matrixTypes(), "output type"),
     embeddingType: embeddingType === undefined ? undefined : parse(embeddingType, embeddings, "embedding type"),
     outputType: outputType === undefined ? undefined : parse(outputType, embeddings, "type of the output tensor"),
   };
-}
-
-/** general.file_type of a model with matrices of this type. */
-export function fileTypeOf(outtype: string): number {
-  const { fileType } = tensorTypeOf(outtype);
-  if (fileType === undefined) {
-    throw new BitnetError("INTERNAL", `${outtype} is not a type for all matrices of a model`);
-  }
-  return fileType;
 }
 
 /** The tensor whose type is chosen. */
@@ -75,17 +74,17 @@ export function chooseType(choice: TypeChoice, { name, use, cols, kept }: TypedT
 
 function wantedType({ outtype, embeddingType, outputType }: TypeChoice, use: TensorUse, kept?: string): string {
   if (use === "linear") {
-    return outtype;
+    return outtype.name;
   }
   if (use === "other") {
     return kept ?? "F32";
   }
   const wanted = use === "head" ? (outputType ?? embeddingType) : embeddingType;
   if (wanted !== undefined) {
-    return wanted;
+    return wanted.name;
   }
-  if (!isTernaryType(outtype)) {
-    return outtype;
+  if (!outtype.ternary) {
+    return outtype.name;
   }
   return kept === undefined || kept === "F32" ? "F16" : kept; // what bitnet.cpp makes of a float model
 }

@@ -30,7 +30,7 @@ export class Gguf {
 
   /** Every key in file order. Arrays are summarized: read them with `metadataArray`. */
   metadata(): Record<string, MetadataValue> {
-    return converting(() => this.#native.metadata());
+    return this.#native.metadata();
   }
 
   /** Elements [start, start + count) of an array value, clamped to its length. Default: all of it. */
@@ -44,7 +44,7 @@ export class Gguf {
   }
 
   tensors(): TensorInfo[] {
-    return converting(() => this.#native.tensors());
+    return this.#native.tensors();
   }
 }
 

@@ -75,7 +75,7 @@ export interface SetupResult {
 export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   checkOptionNames("setupModel", options, setupOptions);
   const { modelDir = modelsFolder, repository, embeddingType } = options;
-  const type = parseTypes({ outtype: options.type ?? "i2_s", embeddingType }).outtype.toLowerCase();
+  const type = parseTypes({ outtype: options.type ?? "i2_s", embeddingType }).outtype.name.toLowerCase();
   const task: SetupTask = { ...options, type, onNote: options.onNote ?? (() => {}) };
   if (repository === undefined) {
     return setupLocal(task, modelDir);
