@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <random>
 
@@ -264,4 +265,96 @@ TEST("heads of every type are the dot products of their weights, the same on eve
       if (std::strcmp(k->name, "scalar") != 0) CHECK(out == first);
     }
   }
+}
+
+// ---- The bound, where it is tight. Weights and inputs are chosen so that the int8 copy and the
+// quantized input are exact (largest weight 127, largest input kHeadRange) but for the one error
+// that a test is about.
+
+namespace {
+
+// A head of F32 rows with a copy, however small.
+struct TightHead {
+  std::vector<float> rows;  // [n, cols]
+  Linear layer;
+  ThreadPool pool{1};
+
+  explicit TightHead(std::vector<float> values, int64_t cols) : rows(std::move(values)) {
+    layer.type = TensorType::kF32;
+    layer.cols = cols;
+    layer.rows = static_cast<int64_t>(rows.size()) / cols;
+    layer.row_bytes = 4 * cols;
+    layer.data = reinterpret_cast<const uint8_t*>(rows.data());
+  }
+
+  // The largest logits that the copy finds must be those of the full head.
+  void check_top(const std::vector<float>& hidden, int64_t k) {
+    HeadOptions options;
+    options.worth_a_copy = 1;
+    for (const Kernels* kernels : all_kernels()) {
+      if (!supported(*kernels)) continue;
+      Head head(*kernels, pool, layer, options, nullptr);
+      CHECK(head.is_compact());
+      std::vector<float> all(layer.rows), top(layer.rows);
+      head.all(hidden.data(), 1, all.data());
+      ask(head, hidden, k, {}, top);
+      std::sort(all.begin(), all.end(), std::greater<>());
+      std::sort(top.begin(), top.end(), std::greater<>());
+      CHECK(std::equal(top.begin(), top.begin() + k, all.begin()));
+    }
+  }
+};
+
+void append(std::vector<float>& rows, int64_t n, float value) {
+  rows.insert(rows.end(), static_cast<size_t>(n), value);
+}
+
+}  // namespace
+
+TEST("rows that only the rounding of float sums tells apart are all considered") {
+  constexpr int64_t kWide = 8192, kFew = 50;
+  std::mt19937 random(3);
+  const std::vector<float> hidden(kWide, kHeadRange);
+  for (int trial = 0; trial < 8; ++trial) {
+    // Sums that rise far and come back: the same exact sum in every order, other roundings.
+    std::vector<float> row(kWide), rows;
+    for (int64_t i = 0; i < kWide / 2; ++i) {
+      row[i] = static_cast<float>(60 + random() % 68);
+      row[i + kWide / 2] = -row[i];
+    }
+    row[0] = 127;
+    row[kWide / 2] = -126;
+    for (int64_t r = 0; r < kFew; ++r) {
+      std::shuffle(row.begin(), row.begin() + kWide / 2, random);
+      std::shuffle(row.begin() + kWide / 2, row.end(), random);
+      rows.insert(rows.end(), row.begin(), row.end());
+    }
+    TightHead head(std::move(rows), kWide);
+    for (const int64_t k : {1, 3}) head.check_top(hidden, k);
+  }
+}
+
+TEST("a row whose int8 copy errs along the input is not lost") {
+  constexpr int64_t kWide = 256;
+  const std::vector<float> hidden(kWide, kHeadRange);
+  std::vector<float> rows;
+  append(rows, 1, 127);
+  append(rows, kWide - 1, 50.49f);  // the copy says 50
+  append(rows, 1, 127);
+  append(rows, kWide / 4, 51);  // 50.25 on average, and the copy says so
+  append(rows, kWide - 1 - kWide / 4, 50);
+  TightHead(rows, kWide).check_top(hidden, 1);
+}
+
+TEST("a row along which the quantized input errs is not lost") {
+  constexpr int64_t kHalf = 128;
+  std::vector<float> hidden = {kHeadRange}, rows;
+  append(hidden, kHalf, 2.49f);  // 2 when quantized
+  append(hidden, kHalf, 1.49f);  // 1
+  append(rows, 1, 0);
+  append(rows, 2 * kHalf, 100);  // 38400 of the quantized input, 50944 of the true one
+  append(rows, 1, 0);
+  append(rows, kHalf, 127);  // 38912 and 50013
+  append(rows, kHalf, 50);
+  TightHead(rows, 2 * kHalf + 1).check_top(hidden, 1);
 }
