@@ -310,6 +310,23 @@ describe("tokenizer.model", () => {
     { text: "a", score: -1, type: 1 },
   ];
 
+  test("what a family says of its tokenizers stands above their files", async () => {
+    const files = {
+      "tokenizer.model": encodeSentencePiece(pieces, bpeTrainer),
+      "tokenizer_config.json": JSON.stringify({ add_prefix_space: true, eos_token: "<unk>" }),
+    };
+    const plain = await metadataOf(files);
+    expect(plain["tokenizer.ggml.add_space_prefix"]).toBe(true);
+    expect(plain["tokenizer.ggml.eos_token_id"]).toBe(0);
+    expect(plain["tokenizer.ggml.add_eos_token"]).not.toBe(true);
+    const told = await metadataOf(files, { addSpacePrefix: false, end: "a" });
+    expect(told["tokenizer.ggml.add_space_prefix"]).toBe(false);
+    expect(told["tokenizer.ggml.eos_token_id"]).toBe(1);
+    expect(told["tokenizer.ggml.add_eos_token"]).toBe(true);
+    const none = await metadataOf(files, { end: "no such token" });
+    expect(none["tokenizer.ggml.eos_token_id"]).toBe(0);
+  });
+
   test("a unigram model is refused", () => {
     const bytes = encodeSentencePiece(pieces, field(3, 0, varint(1)));
     expect(() => parseSentencePiece(bytes, "tokenizer.model")).toThrow("only BPE (2) is supported");
