@@ -32,6 +32,13 @@ HugeArray::~HugeArray() {
   if (data_) munmap(data_, size_);
 }
 
+void HugeArray::discard(unsigned char* begin, size_t n_bytes) {
+  constexpr uintptr_t kPage = 4096;
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + kPage - 1) / kPage * kPage;
+  const uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + n_bytes) / kPage * kPage;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 bool HugeArray::available() {
   std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
   std::string line;
@@ -49,6 +56,8 @@ HugeArray::HugeArray(size_t n_bytes)
 HugeArray::~HugeArray() {
   if (data_) ::operator delete (data_, std::align_val_t{4096});
 }
+
+void HugeArray::discard(unsigned char*, size_t) {}
 
 bool HugeArray::available() { return false; }
 

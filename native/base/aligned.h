@@ -35,6 +35,8 @@ class HugeArray {
   HugeArray& operator=(HugeArray&& other) noexcept;
   unsigned char* data() const { return data_; }
   size_t size() const { return size_; }
+  // Gives the whole pages of a part back to the OS, where it can; what they held is lost.
+  static void discard(unsigned char* begin, size_t n_bytes);
   // Whether the OS grants huge pages to those who ask.
   static bool available();
 

@@ -328,12 +328,17 @@ inline void attention_segment(const AttentionTile& tile, int segment, float* par
   end = end < begin + kAttentionSegment ? end : begin + kAttentionSegment;
   for (int first = begin; first < end; first += kAttentionChunk) {
     const int n = end - first < kAttentionChunk ? end - first : kAttentionChunk;
-    const T* k = static_cast<const T*>(tile.k) + static_cast<int64_t>(first) * tile.head_dim;
-    const T* v = static_cast<const T*>(tile.v) + static_cast<int64_t>(first) * width;
+    const uint8_t* const* at = tile.blocks + first / kAttentionChunk;
+    const T* k = reinterpret_cast<const T*>(*at + tile.k_offset);
+    const T* v = reinterpret_cast<const T*>(*at + tile.v_offset);
+    const float* k_scale = reinterpret_cast<const float*>(*at + tile.k_scale_offset);
+    const float* v_scale = reinterpret_cast<const float*>(*at + tile.v_scale_offset);
+    // The keys of the next chunk, to be asked for in time; this one again if it is the last.
+    const T* next = reinterpret_cast<const T*>(at[first + kAttentionChunk < end] + tile.k_offset);
     const auto score = [&](auto n_blocks, int block) BITNET_INLINE {
       score_rows<n_blocks>(tile, k + block * tile.head_dim,
-                           sizeof(T) == 1 ? tile.k_scale + first + block : nullptr,
-                           v + block * width, scores + block);
+                           sizeof(T) == 1 ? k_scale + block : nullptr, v + block * width,
+                           scores + block);
     };
     int block = 0;  // whole blocks of 16 keys: the cache is padded, and the softmax masks the rest
     for (; block + 16 * kBlocks <= round_up_16(n); block += 16 * kBlocks)
@@ -346,12 +351,11 @@ inline void attention_segment(const AttentionTile& tile, int segment, float* par
         for (int key = 0; key < kAttentionChunk; ++key) scores[i * kAttentionChunk + key] = 0;
         continue;
       }
-      const float correction = softmax[i].step(scores + i * kAttentionChunk, valid,
-                                               sizeof(T) == 1 ? tile.v_scale + first : nullptr);
+      const float correction =
+          softmax[i].step(scores + i * kAttentionChunk, valid, sizeof(T) == 1 ? v_scale : nullptr);
       if (correction != 1.0f)
         for (int d = 0; d < width; ++d) partials[i * stride + d] *= correction;
     }
-    const T* next = k + kAttentionChunk * tile.head_dim;
     const auto add_values = [&](auto n_blocks, int d) BITNET_INLINE {
       value_rows<n_blocks>(tile, scores, v + d, n, next + d * kAttentionChunk, partials + d,
                            stride);
@@ -383,7 +387,7 @@ void attention(const AttentionTile& tile, int first_segment, int last_segment, f
                float* scratch) {
   const int stride = attention_partial(tile.v_stride);
   float *scores = scratch, *next = scratch + kAttentionRows * kAttentionChunk;
-  const auto compute = tile.k_scale ? attention_segment<int8_t> : attention_segment<uint16_t>;
+  const auto compute = tile.is_q8 ? attention_segment<int8_t> : attention_segment<uint16_t>;
   compute(tile, first_segment, partials, scores);
   for (int segment = first_segment + 1; segment < last_segment; ++segment) {
     compute(tile, segment, next, scores);

@@ -101,17 +101,22 @@ constexpr int64_t lut_table_bytes(WeightLayout layout, int64_t stride) {
   return lut_blocks(layout, stride) * 8 * 32;
 }
 
-// One tile of attention: n_q query rows that share a key/value head. Row i sees the keys [0,
-// n_keys[i]). Keys and values are f16, or int8 with a factor for each vector.
+constexpr int kAttentionChunk = 64;  // keys per step of the running softmax, and per block
+// One tile of attention: n_q query rows of a sequence that share a key/value head. Row i sees the
+// keys [0, n_keys[i]). Keys and values are f16, or int8 with an f32 factor for each vector, and lie
+// in blocks of kAttentionChunk positions.
 struct AttentionTile {
-  const float* const* q;           // [n_q] -> [head_dim]
-  const int32_t* n_keys;           // [n_q], at least 1
-  int n_q;                         // at most kAttentionRows
-  const void* k;                   // [keys / 16, head_dim, 16]: lanes are keys
-  const void* v;                   // [keys, v_stride], zero beyond head_dim
-  const float *k_scale, *v_scale;  // [keys rounded up to kAttentionChunk]; null: f16
-  int head_dim, v_stride;          // v_stride: head_dim rounded up to 16
-  float scale;                     // 1 / sqrt(head_dim)
+  const float* const* q;         // [n_q] -> [head_dim]
+  const int32_t* n_keys;         // [n_q], at least 1
+  int n_q;                       // at most kAttentionRows
+  const uint8_t* const* blocks;  // [keys / kAttentionChunk, rounded up]
+  // Bytes from the start of every block: keys [kAttentionChunk / 16, head_dim, 16], whose lanes are
+  // positions, and values [kAttentionChunk, v_stride], zero beyond head_dim.
+  int64_t k_offset, v_offset;
+  bool is_q8;
+  int64_t k_scale_offset, v_scale_offset;  // if is_q8: [kAttentionChunk] floats each
+  int head_dim, v_stride;                  // v_stride: head_dim rounded up to 16
+  float scale;                             // 1 / sqrt(head_dim)
 };
 constexpr int kAttentionRows = 32;
 // Keys are taken in segments of this many, always the same ones. What a row gets from a segment is
@@ -219,7 +224,6 @@ struct Kernels {
 constexpr int64_t kPanelScratch = 256 * 1024, kRepackScratch = 256 * 1024;
 constexpr int64_t kMatmulScratch = kPanelScratch + kRepackScratch;
 constexpr int kAttentionMaxHeadDim = 512;
-constexpr int kAttentionChunk = 64;  // keys per step of the running softmax
 constexpr int64_t kAttentionScratch =
     kAttentionRows * (attention_partial(kAttentionMaxHeadDim) + kAttentionChunk);
 static_assert(kAttentionSegment % kAttentionChunk == 0);

@@ -259,24 +259,9 @@ ModelCost model_cost(const Model& model, CacheType cache_type) {
   }
   cost.head_bytes =
       model.head->is_compact() ? model.head->compact_bytes() : weight_bytes(model.output);
-  const int64_t values = c.head_dim + round_up(c.head_dim, 16);
-  const int64_t head_bytes = cache_type == CacheType::kF16
-                                 ? values * static_cast<int64_t>(sizeof(uint16_t))
-                                 : values + 2 * static_cast<int64_t>(sizeof(float));
-  cost.kv_bytes = c.n_layers * c.n_kv_heads * head_bytes;
+  cost.kv_bytes = KvLayout(c, cache_type).position_bytes();
   cost.batch_tokens = kBatchTokens;
   return cost;
-}
-
-PassTimes time_pass(Session& session, std::span<const int32_t> tokens, int64_t n_generate) {
-  const Stopwatch prefill;
-  const Session::Prefilled done = session.prefill(tokens, false);
-  session.step();
-  PassTimes times{prefill.seconds(), 0, done.evaluated + n_generate};
-  const Stopwatch decode;
-  for (int64_t i = 0; i < n_generate; ++i) session.step();
-  times.decode = decode.seconds();
-  return times;
 }
 
 KernelTimes time_ternary_matmul(const Kernels& kernels, const KernelCase& test) {

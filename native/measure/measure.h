@@ -9,7 +9,7 @@
 
 #include "kernels/kernels.h"
 #include "model/model.h"
-#include "run/session.h"
+#include "run/batch.h"
 
 namespace bitnet {
 
@@ -32,15 +32,6 @@ struct ModelCost {
   int64_t batch_tokens;        // tokens that share one reading of the weights in prefill
 };
 ModelCost model_cost(const Model& model, CacheType cache_type);
-
-// One pass as generation does it: `tokens` become the session's sequence and the first new token is
-// sampled (prefill), then n_generate tokens are evaluated, each with the sampling of the next one
-// (decode). What the cache already holds of `tokens` is not evaluated again, at least one token is.
-struct PassTimes {
-  double prefill, decode;
-  int64_t evaluated;  // tokens, of both parts
-};
-PassTimes time_pass(Session& session, std::span<const int32_t> tokens, int64_t n_generate);
 
 // A ternary matrix product on random weights.
 struct KernelCase {

@@ -36,7 +36,6 @@ int64_t Model::n_parameters() const {
 
 void Model::set_tuning(const Tuning& values) {
   check_tuning(values);
-  std::lock_guard<std::mutex> lock(compute);
   tuning = values;
   pool.set_spin(values.spin_microseconds);
 }

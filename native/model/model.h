@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -36,7 +35,7 @@ class Model {
   // tuning), kNoMemory.
   static std::unique_ptr<Model> load(const std::string& path, const LoadOptions& options);
 
-  // For measuring: takes effect with the next pass of any session. Throws kUsage.
+  // For measuring. No pass may be running: Engine::set_tuning() sees to that. Throws kUsage.
   void set_tuning(const Tuning& values);
 
   // Memory of weights that are not used in place, the compact copy of the head among it.
@@ -48,9 +47,8 @@ class Model {
   const Kernels& kernels;
   const Config config;
 
-  Tuning tuning;  // changed by set_tuning alone, under `compute`
-  ThreadPool pool;
-  std::mutex compute;  // held while the pool works for one session
+  Tuning tuning;    // changed by set_tuning alone
+  ThreadPool pool;  // works for one thread at a time: that of the engine, once there is one
 
  private:
   Model(Gguf file, const LoadOptions& options);

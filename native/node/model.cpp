@@ -8,12 +8,13 @@
 
 #include "measure/measure.h"
 #include "model/model.h"
+#include "node/events.h"
 #include "node/gguf.h"
 #include "node/object.h"
 #include "node/session.h"
 #include "node/support.h"
 #include "node/tokenizer.h"
-#include "run/session.h"
+#include "run/engine.h"
 
 namespace addon {
 namespace {
@@ -60,42 +61,45 @@ class ModelObject : public Wrapped<ModelObject> {
   static constexpr const char* kName = "Model";
   using Wrapped::Wrapped;
 
-  void init(Napi::Object object, std::shared_ptr<bitnet::Model> model) {
+  void init(Napi::Object object, std::shared_ptr<bitnet::Engine> engine) {
     Napi::Env env = object.Env();
-    model_ = std::move(model);
-    object.Set("info", model_info(env, *model_));
+    const std::shared_ptr<bitnet::Model>& model = engine->shared_model();
+    object.Set("info", model_info(env, *model));
     // Aliases that keep the whole model alive.
-    object.Set("gguf", make_gguf(env, std::shared_ptr<const bitnet::Gguf>(model_, &model_->gguf)));
+    object.Set("gguf", make_gguf(env, std::shared_ptr<const bitnet::Gguf>(model, &model->gguf)));
     object.Set("tokenizer", make_tokenizer(env, std::shared_ptr<const bitnet::Tokenizer>(
-                                                    model_, &model_->tokenizer)));
+                                                    model, &model->tokenizer)));
+    runtime_ = std::make_shared<Runtime>(Runtime{EventBridge::create(env), std::move(engine)});
   }
 
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&ModelObject::create_session>("createSession"),
                           InstanceMethod<&ModelObject::cost>("cost"),
                           InstanceMethod<&ModelObject::set_tuning>("setTuning"),
+                          InstanceMethod<&ModelObject::stats>("stats"),
                           InstanceMethod<&ModelObject::close>("close")});
   }
 
  private:
-  std::shared_ptr<bitnet::Model> open(Napi::Env env) const {
-    if (!model_) throw to_js(env, ErrorCode::kUsage, "the model is closed");
-    return model_;
+  bitnet::Engine& open(Napi::Env env) const {
+    if (!runtime_) throw to_js(env, ErrorCode::kUsage, "the model is closed");
+    return *runtime_->engine;
   }
 
   Napi::Value create_session(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    auto model = open(env);
-    const int64_t n_ctx =
-        integer_of(env, options_arg(info, 0).Get("contextSize"), "contextSize", 1, 1 << 24);
-    const bitnet::CacheType cache_type = cache_type_of(env, options_arg(info, 0).Get("cacheType"));
-    return guarded(env, [&] {
-      return make_session(env, std::make_shared<bitnet::Session>(model, n_ctx, cache_type));
-    });
+    bitnet::Engine& engine = open(env);
+    const Napi::Object js = options_arg(info, 0);
+    bitnet::SequenceOptions options;
+    options.n_ctx = integer_of(env, js.Get("contextSize"), "contextSize", 1, 1 << 24);
+    options.cache_type = cache_type_of(env, js.Get("cacheType"));
+    if (js.Get("sharePrompts").IsBoolean()) options.share = js.Get("sharePrompts").ToBoolean();
+    return guarded(env,
+                   [&] { return make_session(env, runtime_, engine.create_sequence(options)); });
   }
   Napi::Value cost(const Napi::CallbackInfo& info) {
     const bitnet::CacheType cache_type = cache_type_of(info.Env(), info[0]);
-    const bitnet::ModelCost cost = bitnet::model_cost(*open(info.Env()), cache_type);
+    const bitnet::ModelCost cost = bitnet::model_cost(open(info.Env()).model(), cache_type);
     Napi::Object out = Napi::Object::New(info.Env());
     out.Set("weightBytes", cost.weight_bytes);
     out.Set("headBytes", cost.head_bytes);
@@ -105,17 +109,34 @@ class ModelObject : public Wrapped<ModelObject> {
     return out;
   }
   Napi::Value set_tuning(const Napi::CallbackInfo& info) {
-    auto model = open(info.Env());
+    bitnet::Engine& engine = open(info.Env());
     const bitnet::Tuning tuning = tuning_of(options_arg(info, 0));
-    guarded(info.Env(), [&] { model->set_tuning(tuning); });
+    guarded(info.Env(), [&] { engine.set_tuning(tuning); });
     return info.Env().Undefined();
   }
+  Napi::Value stats(const Napi::CallbackInfo& info) {
+    const bitnet::Engine::Stats stats = open(info.Env()).stats();
+    Napi::Object out = Napi::Object::New(info.Env());
+    out.Set("steps", stats.steps);
+    out.Set("rows", stats.rows);
+    out.Set("decoding", stats.decoding);
+    out.Set("waiting", stats.waiting);
+    int64_t held = 0, cached = 0;
+    for (const bitnet::KvPool::Usage& usage : stats.cache) {
+      held += usage.held_blocks * usage.block_bytes;
+      cached += usage.cached_blocks * usage.block_bytes;
+    }
+    out.Set("heldBytes", held);
+    out.Set("cachedBytes", cached);
+    out.Set("msSinceProgress", stats.seconds_since_progress * 1000);
+    return out;
+  }
   Napi::Value close(const Napi::CallbackInfo& info) {
-    model_.reset();
+    runtime_.reset();
     return info.Env().Undefined();
   }
 
-  std::shared_ptr<bitnet::Model> model_;
+  std::shared_ptr<Runtime> runtime_;
 };
 
 bitnet::LoadOptions load_options_of(const Napi::Object& js) {
@@ -134,14 +155,27 @@ bitnet::LoadOptions load_options_of(const Napi::Object& js) {
   return options;
 }
 
+bitnet::EngineOptions engine_options_of(const Napi::Object& js) {
+  bitnet::EngineOptions options;
+  const Napi::Value bytes = js.Get("promptCacheBytes");
+  if (!bytes.IsUndefined())
+    options.cache_bytes = integer_of(js.Env(), bytes, "promptCacheBytes", 0, kMaxSafeInteger);
+  return options;
+}
+
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::string path = string_arg(info, 0, "the path");
   const bitnet::LoadOptions options = load_options_of(options_arg(info, 1));
-  auto model = std::make_shared<std::shared_ptr<bitnet::Model>>();
+  const bitnet::EngineOptions engine_options = engine_options_of(options_arg(info, 1));
+  auto engine = std::make_shared<std::shared_ptr<bitnet::Engine>>();
   return Task::start(
-      env, [=] { *model = bitnet::Model::load(path, options); },
-      [model](Napi::Env e) -> Napi::Value { return ModelObject::make(e, *model); });
+      env,
+      [=] {
+        std::shared_ptr<bitnet::Model> model = bitnet::Model::load(path, options);
+        *engine = std::make_shared<bitnet::Engine>(std::move(model), engine_options);
+      },
+      [engine](Napi::Env e) -> Napi::Value { return ModelObject::make(e, std::move(*engine)); });
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "measure/measure.h"
 #include "node/object.h"
 #include "node/sampling.h"
 #include "node/support.h"
@@ -14,138 +13,268 @@
 namespace addon {
 namespace {
 
+using bitnet::Event;
+using bitnet::Request;
+
+Napi::Object step_of(Napi::Env env, const bitnet::Sample& sample) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("id", sample.id);
+  if (std::isnan(sample.logprob)) return out;
+  out.Set("logprob", sample.logprob);
+  Napi::Array top = Napi::Array::New(env, sample.top.size());
+  for (size_t i = 0; i < sample.top.size(); ++i) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("id", sample.top[i].id);
+    entry.Set("logprob", sample.top[i].logprob);
+    top.Set(static_cast<uint32_t>(i), entry);
+  }
+  out.Set("top", top);
+  return out;
+}
+
+const char* finish_name(Event::Finish finish) {
+  return finish == Event::Finish::kEog       ? "eog"
+         : finish == Event::Finish::kContext ? "context"
+                                             : "length";
+}
+
+// What NativeGeneration.done has.
+Napi::Object outcome_of(Napi::Env env, const Event& done) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("finish", finish_name(done.finish));
+  out.Set("reused", done.n_reused);
+  out.Set("evaluated", done.n_evaluated);
+  out.Set("promptMs", done.prompt_seconds * 1000);
+  out.Set("generateMs", done.decode_seconds * 1000);
+  return out;
+}
+
+// The events of a step as one object, a NativeProgress.
+Napi::Object progress_of(Napi::Env env, const std::vector<Event>& events) {
+  Napi::Object out = Napi::Object::New(env);
+  Napi::Array steps = Napi::Array::New(env);
+  for (const Event& event : events) {
+    switch (event.kind) {
+      case Event::Kind::kToken:
+        steps.Set(steps.Length(), step_of(env, event.sample));
+        break;
+      case Event::Kind::kStarted:
+      case Event::Kind::kProgress:
+        out.Set("reused", event.n_reused);
+        out.Set("evaluated", event.n_evaluated);
+        break;
+      case Event::Kind::kDone:
+        if (event.finish == Event::Finish::kFailed) {
+          out.Set("error", to_js(env, event.code, event.message).Value());
+        } else {
+          out.Set("done", outcome_of(env, event));
+        }
+        break;
+    }
+  }
+  out.Set("steps", steps);
+  return out;
+}
+
 class SessionObject : public Wrapped<SessionObject> {
  public:
   static constexpr const char* kName = "Session";
   using Wrapped::Wrapped;
 
-  void init(Napi::Object object, std::shared_ptr<bitnet::Session> session) {
-    session_ = std::move(session);
-    object.Set("contextSize", session_->n_ctx());
-    object.Set("kvBytes", session_->kv_bytes());
+  struct Parts {
+    std::shared_ptr<Runtime> runtime;
+    std::shared_ptr<bitnet::Sequence> sequence;
+  };
+  void init(Napi::Object object, Parts parts) {
+    parts_ = std::move(parts);
+    const bitnet::Sequence& sequence = *parts_.sequence;
+    object.Set("contextSize", sequence.n_ctx);
+    object.Set("kvBytes", sequence.table.layout().context_bytes(sequence.n_ctx));
   }
 
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&SessionObject::tokens>("tokens"),
                           InstanceMethod<&SessionObject::prefill>("prefill"),
+                          InstanceMethod<&SessionObject::generate>("generate"),
+                          InstanceMethod<&SessionObject::acknowledge>("acknowledge"),
+                          InstanceMethod<&SessionObject::truncate>("truncate"),
+                          InstanceMethod<&SessionObject::score>("score"),
                           InstanceMethod<&SessionObject::logits>("logits"),
-                          InstanceMethod<&SessionObject::set_sampling>("setSampling"),
-                          InstanceMethod<&SessionObject::step>("step"),
                           InstanceMethod<&SessionObject::time_pass>("timePass"),
                           InstanceMethod<&SessionObject::abort>("abort"),
                           InstanceMethod<&SessionObject::close>("close")});
   }
 
  private:
-  // The session, free for a synchronous use or for the next operation.
-  std::shared_ptr<bitnet::Session> idle(Napi::Env env) {
-    if (!session_) throw to_js(env, ErrorCode::kUsage, "the session is closed");
-    if (busy_) throw to_js(env, ErrorCode::kUsage, "the session is busy: one operation at a time");
-    return session_;
+  // The sequence, free for a synchronous use or for the next operation.
+  bitnet::Sequence& idle(Napi::Env env) {
+    if (!parts_.sequence) throw to_js(env, ErrorCode::kUsage, "the session is closed");
+    if (running_)
+      throw to_js(env, ErrorCode::kUsage, "the session is busy: one operation at a time");
+    return *parts_.sequence;
   }
 
-  Napi::Value run(Napi::Env env, Napi::Object self, Task::Work work, Task::Result result) {
-    busy_ = true;
-    session_->clear_abort();
-    // The reference keeps this object alive until the work is done.
-    auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(self));
-    return Task::start(env, std::move(work), std::move(result), [this, keep] { busy_ = false; });
+  // Starts an operation. `handler` gets its events; the session is free again with the last ones.
+  void start(const Napi::CallbackInfo& info, Request request, EventBridge::Handler handler) {
+    idle(info.Env());
+    // The reference keeps this object alive until the work is done, the parts keep the engine.
+    auto keep =
+        std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
+    const Parts parts = parts_;
+    guarded(info.Env(), [&] {
+      running_ = parts.runtime->engine->submit(parts.sequence, std::move(request),
+                                               parts.runtime->bridge->sink());
+    });
+    parts.runtime->bridge->expect(info.Env(), *running_,
+                                  [this, keep, parts, handler = std::move(handler)](
+                                      Napi::Env env, std::vector<Event> events) {
+                                    if (events.back().kind == Event::Kind::kDone) running_.reset();
+                                    handler(env, std::move(events));
+                                  });
+  }
+
+  // The same for one result, as a promise.
+  using Result = std::function<Napi::Value(Napi::Env, const Event& done)>;
+  Napi::Value promise(const Napi::CallbackInfo& info, Request request, Result result) {
+    auto deferred = std::make_shared<Napi::Promise::Deferred>(info.Env());
+    start(info, std::move(request),
+          [deferred, result = std::move(result)](Napi::Env env, std::vector<Event> events) {
+            const Event& last = events.back();
+            if (last.kind != Event::Kind::kDone) return;
+            if (last.finish == Event::Finish::kFailed) {
+              deferred->Reject(to_js(env, last.code, last.message).Value());
+            } else {
+              deferred->Resolve(result(env, last));
+            }
+          });
+    return deferred->Promise();
   }
 
   Napi::Value tokens(const Napi::CallbackInfo& info) {
-    return int32_array(info.Env(), idle(info.Env())->tokens());
+    return int32_array(info.Env(), idle(info.Env()).table.tokens());
   }
 
   Napi::Value prefill(const Napi::CallbackInfo& info) {
-    auto session = idle(info.Env());
-    auto ids = std::make_shared<std::vector<int32_t>>(ids_arg(info, 0));
-    const bool all = string_arg(info, 1, "logits") == "all";
-    auto done = std::make_shared<bitnet::Session::Prefilled>();
-    return run(
-        info.Env(), info.This().As<Napi::Object>(),
-        [=] {
-          *done = session->prefill(*ids, all);
-          if (all) session->logits();  // many: computed here, not on the main thread
-        },
-        [done](Napi::Env env) -> Napi::Value {
-          Napi::Object out = Napi::Object::New(env);
-          out.Set("reused", done->reused);
-          out.Set("evaluated", done->evaluated);
-          return out;
-        });
+    Request request;
+    request.tokens = prompt_arg(info, 0);
+    request.all_logits = string_arg(info, 1, "logits") == "all";
+    return promise(info, std::move(request), [](Napi::Env env, const Event& done) -> Napi::Value {
+      Napi::Object out = Napi::Object::New(env);
+      out.Set("reused", done.n_reused);
+      out.Set("evaluated", done.n_evaluated);
+      return out;
+    });
   }
 
-  Napi::Value step(const Napi::CallbackInfo& info) {
-    auto session = idle(info.Env());
-    auto sample = std::make_shared<bitnet::Sample>();
-    return run(
-        info.Env(), info.This().As<Napi::Object>(), [=] { *sample = session->step(); },
-        [sample](Napi::Env env) -> Napi::Value {
+  // The prompt as ids; empty would mean that the sequence goes on.
+  static std::vector<int32_t> prompt_arg(const Napi::CallbackInfo& info, size_t i) {
+    std::vector<int32_t> ids = ids_arg(info, i);
+    if (ids.empty()) throw to_js(info.Env(), ErrorCode::kUsage, "the prompt has no tokens");
+    return ids;
+  }
+
+  Napi::Value generate(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    const Napi::Object options = options_arg(info, 1);
+    Request request;
+    request.tokens = prompt_arg(info, 0);
+    request.sampling =
+        sampling_of(options.Get("sampling").IsObject() ? options.Get("sampling").As<Napi::Object>()
+                                                       : Napi::Object::New(env));
+    request.max_tokens = integer_of(env, options.Get("maxTokens"), "maxTokens", 0, kMaxSafeInteger);
+    request.window = integer_of(env, options.Get("window"), "window", 1, kMaxSafeInteger);
+    request.stop_at_eog = true;
+    if (!info[2].IsFunction())
+      throw to_js(env, ErrorCode::kUsage, "generate needs a function for its progress");
+    auto listener =
+        std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[2].As<Napi::Function>()));
+    start(info, std::move(request), [listener](Napi::Env e, std::vector<Event> events) {
+      listener->Call({progress_of(e, events)});
+    });
+    return env.Undefined();
+  }
+
+  Napi::Value acknowledge(const Napi::CallbackInfo& info) {
+    const int64_t n = integer_of(info.Env(), info[0], "a count of tokens", 0, kMaxSafeInteger);
+    if (!parts_.runtime) throw to_js(info.Env(), ErrorCode::kUsage, "the session is closed");
+    if (running_) parts_.runtime->engine->acknowledge(*running_, n);
+    return info.Env().Undefined();
+  }
+
+  Napi::Value truncate(const Napi::CallbackInfo& info) {
+    if (!parts_.sequence) return info.Env().Undefined();  // closed meanwhile
+    bitnet::Sequence& sequence = idle(info.Env());
+    const int64_t n = integer_of(info.Env(), info[0], "a count of tokens", 0, kMaxSafeInteger);
+    guarded(info.Env(), [&] { sequence.truncate(n); });
+    return info.Env().Undefined();
+  }
+
+  Napi::Value score(const Napi::CallbackInfo& info) {
+    Request request;
+    request.tokens = prompt_arg(info, 0);
+    request.score_from =
+        integer_of(info.Env(), info[1], "from", 1, static_cast<double>(request.tokens.size()));
+    const auto sequence = parts_.sequence;
+    return promise(
+        info, std::move(request), [sequence](Napi::Env env, const Event& done) -> Napi::Value {
+          const size_t n = sequence->logprobs.size();
+          Napi::Float64Array logprobs = Napi::Float64Array::New(env, n);
+          std::copy(sequence->logprobs.begin(), sequence->logprobs.end(), logprobs.Data());
+          Napi::Uint8Array likeliest = Napi::Uint8Array::New(env, n);
+          std::copy(sequence->is_likeliest.begin(), sequence->is_likeliest.end(), likeliest.Data());
           Napi::Object out = Napi::Object::New(env);
-          out.Set("id", sample->id);
-          if (std::isnan(sample->logprob)) return out;
-          out.Set("logprob", sample->logprob);
-          Napi::Array top = Napi::Array::New(env, sample->top.size());
-          for (size_t i = 0; i < sample->top.size(); ++i) {
-            Napi::Object entry = Napi::Object::New(env);
-            entry.Set("id", sample->top[i].id);
-            entry.Set("logprob", sample->top[i].logprob);
-            top.Set(static_cast<uint32_t>(i), entry);
-          }
-          out.Set("top", top);
+          out.Set("logprobs", logprobs);
+          out.Set("likeliest", likeliest);
+          out.Set("reused", done.n_reused);
+          out.Set("evaluated", done.n_evaluated);
           return out;
         });
   }
 
   Napi::Value time_pass(const Napi::CallbackInfo& info) {
-    auto session = idle(info.Env());
-    auto ids = std::make_shared<std::vector<int32_t>>(ids_arg(info, 0));
-    const int64_t generate = integer_of(info.Env(), info[1], "generate", 0, 1 << 24);
-    auto times = std::make_shared<bitnet::PassTimes>();
-    return run(
-        info.Env(), info.This().As<Napi::Object>(),
-        [=] { *times = bitnet::time_pass(*session, *ids, generate); },
-        [times](Napi::Env env) -> Napi::Value {
-          Napi::Object out = Napi::Object::New(env);
-          out.Set("prefill", times->prefill);
-          out.Set("decode", times->decode);
-          out.Set("evaluated", times->evaluated);
-          return out;
-        });
+    Request request;
+    request.tokens = prompt_arg(info, 0);
+    request.sampling.emplace().temperature = 0;
+    request.max_tokens = 1 + integer_of(info.Env(), info[1], "generate", 0, 1 << 24);
+    return promise(info, std::move(request), [](Napi::Env env, const Event& done) -> Napi::Value {
+      Napi::Object out = Napi::Object::New(env);
+      out.Set("prefill", done.prompt_seconds);
+      out.Set("decode", done.decode_seconds);
+      out.Set("evaluated", done.n_evaluated);
+      return out;
+    });
   }
 
   Napi::Value logits(const Napi::CallbackInfo& info) {
-    const std::vector<float>& logits = idle(info.Env())->logits();
+    bitnet::Sequence& sequence = idle(info.Env());
+    const std::vector<float>& logits = guarded(info.Env(), [&]() -> const std::vector<float>& {
+      return parts_.runtime->engine->logits(sequence);
+    });
     Napi::Float32Array out = Napi::Float32Array::New(info.Env(), logits.size());
     std::copy(logits.begin(), logits.end(), out.Data());
     return out;
   }
 
-  Napi::Value set_sampling(const Napi::CallbackInfo& info) {
-    auto session = idle(info.Env());
-    guarded(info.Env(), [&] { session->set_sampling(sampling_of(options_arg(info, 0))); });
-    return info.Env().Undefined();
-  }
-
   Napi::Value abort(const Napi::CallbackInfo& info) {
-    if (session_) session_->abort();
+    if (running_ && parts_.runtime) parts_.runtime->engine->cancel(*running_);
     return info.Env().Undefined();
   }
 
   Napi::Value close(const Napi::CallbackInfo& info) {
-    if (session_) session_->abort();
-    session_.reset();  // a running operation has its own reference
+    abort(info);
+    parts_ = {};  // a running operation has its own
     return info.Env().Undefined();
   }
 
-  std::shared_ptr<bitnet::Session> session_;
-  bool busy_ = false;
+  Parts parts_;
+  std::shared_ptr<bitnet::Operation> running_;
 };
 
 }  // namespace
 
-Napi::Object make_session(Napi::Env env, std::shared_ptr<bitnet::Session> session) {
-  return SessionObject::make(env, std::move(session));
+Napi::Object make_session(Napi::Env env, std::shared_ptr<Runtime> runtime,
+                          std::shared_ptr<bitnet::Sequence> sequence) {
+  return SessionObject::make(env, SessionObject::Parts{std::move(runtime), std::move(sequence)});
 }
 
 void define_session(Napi::Env env) { SessionObject::define(env); }

@@ -5,11 +5,12 @@
 
 #include <memory>
 
-#include "run/session.h"
+#include "node/events.h"
 
 namespace addon {
 
-Napi::Object make_session(Napi::Env env, std::shared_ptr<bitnet::Session> session);
+Napi::Object make_session(Napi::Env env, std::shared_ptr<Runtime> runtime,
+                          std::shared_ptr<bitnet::Sequence> sequence);
 
 // The class itself is not exported: models make sessions.
 void define_session(Napi::Env env);

@@ -1,126 +1,95 @@
 #include "run/session.h"
 
-#include <algorithm>
-#include <string>
+#include <condition_variable>
+#include <utility>
 
 #include "base/error.h"
 
 namespace bitnet {
 
+Session::Session(std::shared_ptr<Engine> engine, const SequenceOptions& options)
+    : engine_(std::move(engine)), sequence_(engine_->create_sequence(options)) {}
+
+Session::Outcome Session::run(Request request) {
+  struct Mailbox {
+    std::mutex mutex;
+    std::condition_variable done;
+    Outcome outcome{{}, {0, Event::Kind::kStarted}};
+  };
+  const auto mailbox = std::make_shared<Mailbox>();
+  const auto sink = std::make_shared<const EventSink>([mailbox](std::vector<Event>&& events) {
+    std::lock_guard<std::mutex> lock(mailbox->mutex);
+    for (Event& event : events) {
+      if (event.kind == Event::Kind::kToken) {
+        mailbox->outcome.samples.push_back(std::move(event.sample));
+      } else if (event.kind == Event::Kind::kDone) {
+        mailbox->outcome.done = std::move(event);
+        mailbox->done.notify_one();
+      }
+    }
+  });
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    request.cancelled = abort_;
+    running_ = engine_->submit(sequence_, std::move(request), sink);
+  }
+  std::unique_lock<std::mutex> lock(mailbox->mutex);
+  mailbox->done.wait(lock, [&] { return mailbox->outcome.done.kind == Event::Kind::kDone; });
+  const Event& done = mailbox->outcome.done;
+  if (done.finish == Event::Finish::kFailed) throw Error(done.code, done.message);
+  return std::move(mailbox->outcome);
+}
+
 namespace {
 
-int64_t checked_context(const Model& model, int64_t n_ctx) {
-  if (n_ctx < 1 || n_ctx > (int64_t{1} << 24)) {
-    throw Error(ErrorCode::kUsage, "the context size must be between 1 and 16777216 tokens");
-  }
-  (void)model;
-  return n_ctx;
+void check_not_empty(std::span<const int32_t> tokens) {
+  if (tokens.empty()) throw Error(ErrorCode::kUsage, "the prompt has no tokens");
 }
 
 }  // namespace
 
-Session::Session(std::shared_ptr<Model> model, int64_t n_ctx, CacheType cache_type)
-    : model_(std::move(model)),
-      n_ctx_(checked_context(*model_, n_ctx)),
-      forward_(*model_, n_ctx_, cache_type),
-      sampler_({}) {}
-
 Session::Prefilled Session::prefill(std::span<const int32_t> tokens, bool all_logits) {
-  const int64_t n = static_cast<int64_t>(tokens.size());
-  if (n == 0) throw Error(ErrorCode::kUsage, "the prompt has no tokens");
-  if (n > n_ctx_) {
-    throw Error(ErrorCode::kUsage, "the prompt has " + std::to_string(n) +
-                                       " tokens, more than the context of " +
-                                       std::to_string(n_ctx_));
-  }
-  for (const int32_t id : tokens) {
-    if (id < 0 || id >= model_->config.n_vocab) {
-      throw Error(ErrorCode::kUsage, "token id " + std::to_string(id) +
-                                         " is outside the vocabulary of " +
-                                         std::to_string(model_->config.n_vocab));
-    }
-  }
-  int64_t reused = 0;
-  const int64_t most = std::min<int64_t>(n - 1, static_cast<int64_t>(tokens_.size()));
-  while (reused < most && tokens_[reused] == tokens[reused]) ++reused;
-  tokens_.resize(static_cast<size_t>(reused));
-  pending_.reset();
-  evaluate(tokens.subspan(static_cast<size_t>(reused)), all_logits);
-  return {reused, n - reused};
-}
-
-// Appends tokens to the sequence. After an abort the sequence is what was evaluated completely.
-void Session::evaluate(std::span<const int32_t> tokens, bool all_logits) {
-  hidden_.clear();
-  logits_.clear();
-  while (!tokens.empty()) {
-    const auto batch = tokens.first(std::min<size_t>(tokens.size(), kBatchTokens));
-    const bool last = batch.size() == tokens.size();
-    const auto wanted = all_logits ? Forward::Hidden::kAll
-                        : last     ? Forward::Hidden::kLast
-                                   : Forward::Hidden::kNone;
-    if (!forward_.run(batch, static_cast<int64_t>(tokens_.size()), wanted, hidden_, abort_)) {
-      hidden_.clear();
-      throw Error(ErrorCode::kAborted, "stopped");
-    }
-    tokens_.insert(tokens_.end(), batch.begin(), batch.end());
-    tokens = tokens.subspan(batch.size());
-  }
+  check_not_empty(tokens);
+  Request request;
+  request.tokens.assign(tokens.begin(), tokens.end());
+  request.all_logits = all_logits;
+  const Event done = run(std::move(request)).done;
+  return {done.n_reused, done.n_evaluated};
 }
 
 Sample Session::step() {
-  if (pending_) {
-    if (static_cast<int64_t>(tokens_.size()) >= n_ctx_) {
-      throw Error(ErrorCode::kUsage,
-                  "the context of " + std::to_string(n_ctx_) + " tokens is full");
-    }
-    const int32_t id = *pending_;
-    evaluate({&id, 1}, false);
-    pending_.reset();
-  }
-  if (hidden_.empty()) {
-    throw Error(ErrorCode::kUsage, "there is nothing to continue: prefill first");
-  }
-  Sample sample = sampler_.sample(logits_to_sample());
-  sampler_.accept(sample.id);
-  pending_ = sample.id;
-  return sample;
+  Request request;
+  request.max_tokens = 1;
+  return run(std::move(request)).samples.at(0);
 }
 
-const std::vector<float>& Session::logits() {
-  if (logits_.empty() && !hidden_.empty()) {
-    const size_t n = hidden_.size() / static_cast<size_t>(model_->config.n_embd);
-    logits_.resize(n * static_cast<size_t>(model_->config.n_vocab));
-    std::lock_guard<std::mutex> lock(model_->compute);
-    model_->head->all(hidden_.data(), static_cast<int64_t>(n), logits_.data());
-  }
-  return logits_;
+Session::Generated Session::generate(std::span<const int32_t> tokens, const SamplerParams& params,
+                                     int64_t max_tokens, bool stop_at_eog) {
+  check_not_empty(tokens);
+  Request request;
+  request.tokens.assign(tokens.begin(), tokens.end());
+  request.sampling = params;
+  request.max_tokens = max_tokens;
+  request.stop_at_eog = stop_at_eog;
+  Outcome outcome = run(std::move(request));
+  Generated out{{}, std::move(outcome.done)};
+  for (const Sample& sample : outcome.samples) out.tokens.push_back(sample.id);
+  return out;
 }
 
-// A sampler that looks only at the largest logits gets them without computing the others. Rows of
-// the head that have no token, which pad some models to a round number, are never sampled.
-std::span<const float> Session::logits_to_sample() {
-  const int64_t k = sampler_.n_needed();
-  const size_t n_vocab = static_cast<size_t>(model_->config.n_vocab);
-  const size_t n_tokens = static_cast<size_t>(model_->tokenizer.n_vocab());
-  if (k == 0 || !logits_.empty() || !model_->head->is_compact() || n_tokens < n_vocab) {
-    return std::span(logits()).last(n_vocab).first(n_tokens);
-  }
-  top_logits_.resize(n_vocab);
-  const float* last = hidden_.data() + hidden_.size() - model_->config.n_embd;
-  std::vector<int32_t> adjusted = sampler_.adjusted_ids();
-  std::erase_if(adjusted,
-                [n_vocab](int32_t id) { return id < 0 || static_cast<size_t>(id) >= n_vocab; });
-  std::lock_guard<std::mutex> lock(model_->compute);
-  const HeadQuery query{last, k, adjusted, top_logits_.data()};
-  model_->head->top({&query, 1});
-  return top_logits_;
+std::vector<double> Session::score(std::span<const int32_t> tokens, int64_t from) {
+  check_not_empty(tokens);
+  Request request;
+  request.tokens.assign(tokens.begin(), tokens.end());
+  request.score_from = from;
+  run(std::move(request));
+  return sequence_->logprobs;
 }
 
-void Session::set_sampling(const SamplerParams& params) {
-  Sampler sampler(params, token_texts_of(model_->tokenizer));
-  for (const int32_t id : tokens_) sampler.accept(id);
-  sampler_ = std::move(sampler);
+void Session::abort() {
+  abort_ = true;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (running_) engine_->cancel(*running_);
 }
 
 }  // namespace bitnet

@@ -1,62 +1,74 @@
-// One sequence of tokens on a model: what is in its KV cache, its logits, its sampler. One
-// operation at a time.
+// A client of the engine with one sequence, one operation at a time, that waits for each: what
+// tests and measurements drive.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <span>
 #include <vector>
 
-#include "run/forward.h"
-#include "run/sampler.h"
+#include "run/engine.h"
 
 namespace bitnet {
 
 class Session {
  public:
-  // n_ctx: tokens the cache holds. Throws kUsage, kNoMemory.
-  Session(std::shared_ptr<Model> model, int64_t n_ctx, CacheType cache_type = CacheType::kF16);
+  // Throws kUsage, kNoMemory.
+  Session(std::shared_ptr<Engine> engine, const SequenceOptions& options);
 
   struct Prefilled {
     int64_t reused, evaluated;
   };
-  // Makes `tokens` the sequence: keeps the longest common prefix in the cache, evaluates the rest,
-  // at least the last token. all_logits keeps the logits of every evaluated position. Throws
-  // kUsage, kAborted.
+  // Makes `tokens` the sequence: keeps what is known of its beginning, evaluates the rest, at least
+  // the last token. all_logits keeps the logits of every evaluated position. Throws kUsage,
+  // kAborted.
   Prefilled prefill(std::span<const int32_t> tokens, bool all_logits);
 
   // Evaluates the token of the previous step, if any, and samples the next one. Throws kUsage (no
   // logits yet, context full), kAborted.
   Sample step();
 
-  void set_sampling(const SamplerParams& params);
-  // Ends the running operation at the next layer. Safe from any thread.
-  void abort() { abort_ = true; }
-  // Called before an operation is started, so that an abort() between start and run is not lost.
+  // The tokens that follow `tokens`, as the engine samples them without waiting for anybody.
+  struct Generated {
+    std::vector<int32_t> tokens;
+    Event done;
+  };
+  Generated generate(std::span<const int32_t> tokens, const SamplerParams& params,
+                     int64_t max_tokens, bool stop_at_eog = false);
+
+  // Natural logarithms of the probabilities of tokens[from ...], each given all before it.
+  std::vector<double> score(std::span<const int32_t> tokens, int64_t from);
+
+  void set_sampling(const SamplerParams& params) {
+    sequence_->set_sampling(params, engine_->texts());
+  }
+  // Ends the running operation, and every later one until clear_abort(), within a step. Safe from
+  // any thread.
+  void abort();
   void clear_abort() { abort_ = false; }
 
   // [positions, n_vocab] of the last prefill or step; computed when first asked for.
-  const std::vector<float>& logits();
-  const std::vector<int32_t>& tokens() const { return tokens_; }
-  int64_t n_ctx() const { return n_ctx_; }
-  int64_t kv_bytes() const { return forward_.cache().n_bytes(); }
-  Model& model() const { return *model_; }
+  const std::vector<float>& logits() { return engine_->logits(*sequence_); }
+  const std::vector<int32_t>& tokens() const { return sequence_->table.tokens(); }
+  int64_t n_ctx() const { return sequence_->n_ctx; }
+  int64_t kv_bytes() const { return sequence_->table.layout().context_bytes(n_ctx()); }
+  Model& model() const { return engine_->model(); }
+  Engine& engine() const { return *engine_; }
 
  private:
-  void evaluate(std::span<const int32_t> tokens, bool all_logits);
-  std::span<const float> logits_to_sample();
+  // Runs to the end; the tokens it sampled and the last event. Throws what it failed with.
+  struct Outcome {
+    std::vector<Sample> samples;
+    Event done;
+  };
+  Outcome run(Request request);
 
-  std::shared_ptr<Model> model_;
-  int64_t n_ctx_;
-  Forward forward_;
-  Sampler sampler_;
-  std::vector<int32_t> tokens_;     // in the cache
-  std::optional<int32_t> pending_;  // sampled, not evaluated
-  std::vector<float> hidden_;       // [positions, n_embd] of the last evaluation
-  std::vector<float> logits_;       // all of hidden_'s logits, or empty
-  std::vector<float> top_logits_;   // of the last position, as far as the sampler needs them
+  std::shared_ptr<Engine> engine_;
+  std::shared_ptr<Sequence> sequence_;
+  std::mutex mutex_;
+  std::shared_ptr<Operation> running_;
   std::atomic<bool> abort_{false};
 };
 

@@ -196,9 +196,8 @@ async function benchPass(
   const { prompt, generate, depth } = shape;
   const { cacheType = "f16" } = plan;
   const contextSize = depth + prompt + generate + 2;
-  const session = converting(() => model.createSession({ contextSize, cacheType }));
+  const session = converting(() => model.createSession({ contextSize, cacheType, sharePrompts: false }));
   try {
-    converting(() => session.setSampling({ temperature: 0 }));
     const runner = new PassRunner(model, session, shape, plan.signal);
     if (plan.warmup) {
       progress.next(`${test}, warming up`);

@@ -221,8 +221,10 @@ class SettingsBench {
     const { prompt, generate, signal } = this.#plan;
     const model = await loadAddon().loadModel(this.#path, { kernel, threads });
     try {
-      const session = model.createSession({ contextSize: Math.max(prompt, generate, ...fewTokens) + 3 });
-      session.setSampling({ temperature: 0 });
+      const session = model.createSession({
+        contextSize: Math.max(prompt, generate, ...fewTokens) + 3,
+        sharePrompts: false,
+      });
       const runnerOf = (n: number) => new PassRunner(model, session, { prompt: n, generate: 0, depth: 0 }, signal);
       const runners = new Map<Phase, PassRunner[]>([
         ["prefill", [runnerOf(prompt)]],

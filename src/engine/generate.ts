@@ -1,7 +1,14 @@
 // From a prompt to a stream of tokens, and of text pieces: sampling, stop strings, abort, timings.
 
-import type { NativeSession, NativeTokenProb } from "../native/addon.js";
-import { abortedError, BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
+import type { NativeProgress, NativeSession, NativeTokenProb } from "../native/addon.js";
+import {
+  abortedError,
+  BitnetError,
+  converting,
+  convertingAsync,
+  throwIfAborted,
+  toBitnetError,
+} from "../system/errors.js";
 import type { GenerationPlan } from "./request.js";
 import { TextStream } from "./text-stream.js";
 import type { Tokenizer } from "./tokenizer.js";
@@ -33,11 +40,12 @@ export interface GenerateTimings {
   promptTokens: number;
   /** Of these, found in the session's cache and not evaluated again. */
   reusedTokens: number;
+  /** To the first token, with its sampling. */
   promptMs: number;
   generatedTokens: number;
   /** Of these, evaluated to get the next one: all but the last. The first came from the evaluation of the prompt. */
   decodedTokens: number;
-  /** Sampling of the generated tokens and evaluation of the decoded ones. */
+  /** From the first token to the last: evaluation of the decoded tokens, sampling of all but the first. */
   generateMs: number;
 }
 
@@ -67,47 +75,123 @@ interface Step extends Token {
   finishReason?: Exclude<FinishReason, "stop">;
 }
 
-/** Evaluates the prompt and samples token by token. `timings` is kept up to date on the way. */
+/** How far the engine may run ahead of a slow reader, in tokens. */
+const window = 64;
+
+/** What the engine tells of a generation, in order, for one reader. */
+class ProgressQueue {
+  readonly #items: NativeProgress[] = [];
+  #wake: () => void = () => {};
+
+  push(progress: NativeProgress): void {
+    this.#items.push(progress);
+    this.#wake();
+  }
+
+  async next(): Promise<NativeProgress> {
+    for (;;) {
+      const item = this.#items.shift();
+      if (item !== undefined) {
+        return item;
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+/**
+ * The tokens as the engine samples them; it waits for the reader only when it is far ahead. Left early, the session keeps
+ * what the reader has seen. `timings` is kept up to date on the way.
+ */
 async function* runSteps(
   session: NativeSession,
-  tokenizer: Tokenizer,
   plan: GenerationPlan,
   timings: GenerateTimings,
 ): AsyncGenerator<Step, void, undefined> {
-  const { tokens } = plan;
-  const promptStart = performance.now();
-  const { reused } = await runAbortable(session, plan.signal, () => session.prefill(tokens, "last"));
-  timings.promptMs = performance.now() - promptStart;
-  timings.promptTokens = tokens.length;
-  timings.reusedTokens = reused;
-  converting(() => session.setSampling(plan.sampling));
-
-  // A token is evaluated only when the next one is sampled, so the last one needs no place in the context.
-  const room = session.contextSize - tokens.length + 1;
-  const limit = Math.min(plan.maxTokens, room);
-  while (timings.generatedTokens < limit) {
-    const start = performance.now();
-    const step = await runAbortable(session, plan.signal, () => session.step());
-    timings.generateMs += performance.now() - start;
-    timings.decodedTokens = timings.generatedTokens++;
-    if (tokenizer.isEog(step.id)) {
-      yield { ...step, finishReason: "eog" };
-      return;
+  const { tokens, signal, sampling } = plan;
+  throwIfAborted(signal);
+  const maxTokens = Math.min(plan.maxTokens, Number.MAX_SAFE_INTEGER);
+  const queue = new ProgressQueue();
+  const abort = () => session.abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  let isRunning = false;
+  let isRead = true; // to the end, as far as it came
+  try {
+    converting(() => session.generate(tokens, { maxTokens, sampling, window }, (progress) => queue.push(progress)));
+    isRunning = true;
+    isRead = false;
+    timings.promptTokens = tokens.length;
+    const clock = new GenerationClock(timings);
+    while (isRunning) {
+      const progress = await queue.next();
+      isRunning = progress.done === undefined && progress.error === undefined;
+      clock.update(progress);
+      if (progress.error !== undefined) {
+        throw progress.error;
+      }
+      for (const [i, step] of progress.steps.entries()) {
+        throwIfAborted(signal);
+        session.acknowledge(timings.generatedTokens);
+        timings.decodedTokens = timings.generatedTokens++;
+        const finishReason = i === progress.steps.length - 1 ? progress.done?.finish : undefined;
+        yield finishReason === undefined ? step : { ...step, finishReason };
+      }
     }
-    const isLast = timings.generatedTokens === limit;
-    yield isLast ? { ...step, finishReason: plan.maxTokens > room ? "context" : "length" } : step;
+    isRead = true;
+  } catch (error) {
+    throw signal?.aborted ? abortedError(signal) : toBitnetError(error);
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    if (isRunning) {
+      session.abort();
+      for (let last = await queue.next(); last.done === undefined && last.error === undefined; ) {
+        last = await queue.next();
+      }
+    }
+    if (!isRead) {
+      // The newest token that was read is not evaluated, as after any generation.
+      session.truncate(tokens.length + Math.max(0, timings.generatedTokens - 1));
+    }
+  }
+}
+
+/** Keeps the times of a generation: the reader's own clock until the engine tells its own. */
+class GenerationClock {
+  readonly #timings: GenerateTimings;
+  readonly #begun = performance.now();
+  #firstToken: number | undefined;
+
+  constructor(timings: GenerateTimings) {
+    this.#timings = timings;
+  }
+
+  update({ reused, steps, done }: NativeProgress): void {
+    const timings = this.#timings;
+    const now = performance.now();
+    timings.reusedTokens = done?.reused ?? reused ?? timings.reusedTokens;
+    if (this.#firstToken === undefined) {
+      timings.promptMs = now - this.#begun;
+      this.#firstToken = steps.length > 0 ? now : undefined;
+    } else {
+      timings.generateMs = now - this.#firstToken;
+    }
+    if (done !== undefined) {
+      timings.promptMs = done.promptMs;
+      timings.generateMs = done.generateMs;
+    }
   }
 }
 
 /** The tokens that follow the prompt. Their text, and so `plan.stop`, is the caller's business. */
 export async function* generateTokens(
   session: NativeSession,
-  tokenizer: Tokenizer,
   plan: GenerationPlan,
   timings: GenerateTimings,
 ): AsyncGenerator<Token, TokensResult, undefined> {
   const result: TokensResult = { finishReason: "length", tokens: [], seed: plan.sampling.seed, timings };
-  for await (const { finishReason, ...token } of runSteps(session, tokenizer, plan, timings)) {
+  for await (const { finishReason, ...token } of runSteps(session, plan, timings)) {
     result.tokens.push(token.id);
     yield token;
     result.finishReason = finishReason ?? result.finishReason;
@@ -125,7 +209,7 @@ export async function* generateText(
   const stream = new TextStream(tokenizer, plan.stop, plan.tokens);
   const tokens: number[] = [];
   let reason: FinishReason = "length"; // of a generation without tokens
-  for await (const { finishReason, ...token } of runSteps(session, tokenizer, plan, timings)) {
+  for await (const { finishReason, ...token } of runSteps(session, plan, timings)) {
     tokens.push(token.id);
     const text = stream.push(token.id);
     yield { text: finishReason === undefined ? text : text + stream.finish(), ...token };

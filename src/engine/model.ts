@@ -240,7 +240,7 @@ export class Session {
     this.#checkOpen();
     checkTokenOptions("generateTokens", options);
     const plan = planGeneration(this.tokenizer, this.contextSize, prompt, options);
-    return new Generation(this.#run((timings) => generateTokens(this.#native, this.tokenizer, plan, timings)));
+    return new Generation(this.#run((timings) => generateTokens(this.#native, plan, timings)));
   }
 
   /** Text and result at once. */

@@ -119,6 +119,8 @@ export interface NativeLoadOptions {
   layout?: "auto" | "i2_s" | "lut" | "trit";
   kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
   tuning?: NativeTuning; // USAGE for a value out of bounds
+  /** What keys and values of sessions that are gone may keep, for prompts that begin alike. Default: 512 MiB. */
+  promptCacheBytes?: number;
 }
 
 /** How keys and values are kept: q8 is int8 with one factor per vector, half the memory. Default: f16. */
@@ -129,10 +131,11 @@ export interface NativeModel {
   readonly info: NativeModelInfo;
   readonly gguf: NativeGguf;
   readonly tokenizer: NativeTokenizer;
-  createSession(options: { contextSize: number; cacheType?: CacheType }): NativeSession; // throws NO_MEMORY, USAGE
+  createSession(options: NativeSessionOptions): NativeSession; // throws NO_MEMORY, USAGE
   cost(cacheType?: CacheType): NativeModelCost; // default: "f16"
-  /** For measuring; waits for a running operation. Throws USAGE. */
+  /** For measuring; waits for the end of a step. Throws USAGE. */
   setTuning(tuning: NativeTuning): void;
+  stats(): NativeEngineStats;
   close(): void; // frees the weights once no session is left; idempotent
 }
 
@@ -226,36 +229,88 @@ export interface NativePassTimes {
   evaluated: number; // tokens, of both parts
 }
 
-/** One sequence of tokens with its KV cache. One operation at a time; several sessions of a model take turns. */
+export interface NativeSessionOptions {
+  contextSize: number;
+  cacheType?: CacheType;
+  /** Find the beginnings of prompts that other sessions evaluated, and be found by them. Default: true. */
+  sharePrompts?: boolean;
+}
+
+export interface NativeGenerateRequest {
+  maxTokens: number;
+  sampling: NativeSampling;
+  /** Tokens that may be sampled beyond those that were acknowledged. */
+  window: number;
+}
+
+/** How a generation ended, and what it took. */
+export interface NativeOutcome {
+  finish: "length" | "eog" | "context";
+  reused: number; // tokens of the prompt that were known
+  evaluated: number; // tokens, of prompt and text
+  promptMs: number; // to the first token
+  generateMs: number; // from there on
+}
+
+/** What a step did for a generation. */
+export interface NativeProgress {
+  steps: NativeStep[];
+  reused?: number; // while the prompt is read
+  evaluated?: number;
+  done?: NativeOutcome; // the last call has one of these two
+  error?: Error;
+}
+
+export interface NativeScores {
+  logprobs: Float64Array; // natural logarithms, of tokens[from ...]
+  likeliest: Uint8Array; // 1 where no token has a larger logit
+  reused: number;
+  evaluated: number;
+}
+
+export interface NativeEngineStats {
+  steps: number; // since the model was loaded
+  rows: number; // tokens in them
+  decoding: number; // sequences that generate now
+  waiting: number; // prompts that are not evaluated
+  heldBytes: number; // keys and values of sessions
+  cachedBytes: number; // of sessions that are gone, to be found by others
+  msSinceProgress: number; // of a layer; 0 if nothing runs
+}
+
+/** One sequence of tokens. One operation at a time; those of all sessions of a model are joined into steps. */
 export interface NativeSession {
   readonly contextSize: number;
-  readonly kvBytes: number;
+  readonly kvBytes: number; // of a full context
   /** The tokens whose keys and values are in the cache. */
   tokens(): Int32Array;
   /**
-   * Makes `tokens` the session's sequence: keeps the longest common prefix that is in the cache, evaluates the rest in
-   * batches off the main thread. At least the last token is always evaluated. `logits`: which positions to keep.
+   * Makes `tokens` the session's sequence: keeps what is known of its beginning, evaluates the rest off the main thread.
+   * At least the last token is always evaluated. `logits`: which positions to keep; "all" takes nothing from others.
    * Rejects USAGE if empty, too long for the context or with an id outside the vocabulary; ABORTED after abort().
    */
   prefill(tokens: Int32Array, logits: "last" | "all"): Promise<{ reused: number; evaluated: number }>;
-  /** float32 [positions, vocabSize] of the last prefill ("all": the evaluated positions only) or step. */
-  logits(): Float32Array;
-  /** New sampler; the tokens of the sequence so far count for the penalties. */
-  setSampling(options: NativeSampling): void;
   /**
-   * Samples the next token from the last logits. The token of the previous step (if any) is evaluated first, so a
-   * finished generation never pays for a token that nobody reads; that last token is not in the cache yet.
-   * Rejects USAGE when the context is full.
+   * The same, then samples tokens without waiting for anybody, as far as `window` allows, to maxTokens, an
+   * end-of-generation token or the end of the context. The last token is not in the cache. `listen` is called once a step.
    */
-  step(): Promise<NativeStep>;
+  generate(tokens: Int32Array, request: NativeGenerateRequest, listen: (progress: NativeProgress) => void): void;
+  /** So many tokens of the generation have been seen. Throws USAGE if the session is closed. */
+  acknowledge(tokens: number): void;
+  /** Forgets all but the first tokens of the sequence, and its logits. */
+  truncate(tokens: number): void;
+  /** Log-probabilities of tokens[from ...], each given all before it; the logits of a whole prompt never exist. */
+  score(tokens: Int32Array, from: number): Promise<NativeScores>;
+  /** float32 [positions, vocabSize] of the last prefill ("all": the evaluated positions only) or token. */
+  logits(): Float32Array;
   /**
    * One pass of a measurement, timed in the core: `tokens` become the sequence and the next token is sampled (prefill),
    * then `generate` tokens are evaluated, each with the sampling of the next (decode). Times in seconds.
    */
   timePass(tokens: Int32Array, generate: number): Promise<NativePassTimes>;
-  /** Ends a running prefill or step at the next layer; its promise rejects with ABORTED. The cache stays consistent. */
+  /** Ends a running operation within a step, with ABORTED. What was evaluated completely stays. */
   abort(): void;
-  close(): void; // frees the cache (after a running operation); idempotent
+  close(): void; // ends a running operation and lets the cache go; idempotent
 }
 
 /** How many rows or columns a tensor has: "query" is heads times head size, "keyValue" the same for keys and values. */

@@ -41,21 +41,41 @@ export function openSpmTokenizer(): Tokenizer {
 export function scriptedSession(tokenizer: Tokenizer, ids: readonly number[], contextSize = 64): Session {
   let next = 0;
   let isAborted = false;
+  const generate: NativeSession["generate"] = async (tokens, { maxTokens }, listen) => {
+    isAborted = false;
+    const room = contextSize - tokens.length + 1;
+    const outcome = { reused: 0, evaluated: 0, promptMs: 0, generateMs: 0 };
+    listen({ steps: [], reused: 0, evaluated: 0 });
+    for (let count = 1; ; count++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (isAborted) {
+        listen({ steps: [], error: Object.assign(new Error("stopped"), { code: "ABORTED" }) });
+        return;
+      }
+      const id = ids[next++] ?? idOf("</s>");
+      const limit = count === maxTokens ? "length" : count === room ? "context" : undefined;
+      const finish = id === idOf("</s>") ? "eog" : limit;
+      listen({ steps: [{ id }], done: finish === undefined ? undefined : { ...outcome, finish } });
+      if (finish !== undefined) {
+        return;
+      }
+    }
+  };
   const native: NativeSession = {
     contextSize,
     kvBytes: 0,
     tokens: () => Int32Array.of(),
     prefill: async () => ({ reused: 0, evaluated: 0 }),
+    generate,
+    acknowledge: () => {},
+    truncate: () => {},
+    score: async () => ({
+      logprobs: Float64Array.of(),
+      likeliest: Uint8Array.of(),
+      reused: 0,
+      evaluated: 0,
+    }),
     logits: () => Float32Array.of(),
-    setSampling: () => {},
-    step: async () => {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (isAborted) {
-        isAborted = false;
-        throw Object.assign(new Error("aborted"), { code: "ABORTED" });
-      }
-      return { id: ids[next++] ?? idOf("</s>") };
-    },
     timePass: async () => ({ prefill: 0, decode: 0, evaluated: 0 }),
     abort: () => {
       isAborted = true;

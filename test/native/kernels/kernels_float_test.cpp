@@ -177,7 +177,7 @@ struct AttentionCase {
   int head_dim, v_stride, n_q;
   std::vector<int32_t> n_keys;  // [n_q]
   std::vector<float> q;         // [n_q, head_dim]
-  std::vector<uint16_t> k, v;   // as in AttentionTile, not an element more; or else:
+  std::vector<uint16_t> k, v;   // [keys / 16, head_dim, 16] and [keys, v_stride]; or else:
   std::vector<int8_t> k8, v8;
   std::vector<float> k_scale, v_scale;
 
@@ -240,6 +240,48 @@ AttentionCase make_q8_attention(Random& random, int head_dim, std::vector<int32_
   return c;
 }
 
+// Keys and values of a case in blocks, as AttentionTile wants them; what no row sees is garbage.
+class Blocks {
+ public:
+  explicit Blocks(const AttentionCase& c) {
+    const int64_t size = c.is_q8() ? 1 : 2, keys = kAttentionChunk * size;
+    v_offset_ = keys * c.head_dim;
+    k_scale_offset_ = v_offset_ + keys * c.v_stride;
+    const int64_t n_bytes = k_scale_offset_ + (c.is_q8() ? 8 * kAttentionChunk : 0);
+    const int most = *std::max_element(c.n_keys.begin(), c.n_keys.end());
+    const uint8_t* k = c.is_q8() ? reinterpret_cast<const uint8_t*>(c.k8.data())
+                                 : reinterpret_cast<const uint8_t*>(c.k.data());
+    const uint8_t* v = c.is_q8() ? reinterpret_cast<const uint8_t*>(c.v8.data())
+                                 : reinterpret_cast<const uint8_t*>(c.v.data());
+    for (int first = 0; first < most; first += kAttentionChunk) {
+      memory_.emplace_back(static_cast<size_t>(n_bytes), uint8_t{0x7e});  // NaN as f16
+      uint8_t* block = memory_.back().data();
+      const int64_t n = std::min(most - first, kAttentionChunk), rows = (n + 15) / 16 * 16;
+      std::memcpy(block, k + size * first * c.head_dim, size * rows * c.head_dim);
+      std::memcpy(block + v_offset_, v + size * first * c.v_stride, size * n * c.v_stride);
+      if (c.is_q8()) {
+        std::memcpy(block + k_scale_offset_, &c.k_scale[first], 4 * kAttentionChunk);
+        std::memcpy(block + k_scale_offset_ + 4 * kAttentionChunk, &c.v_scale[first],
+                    4 * kAttentionChunk);
+      }
+      blocks_.push_back(block);
+    }
+  }
+  void fill(AttentionTile& tile, bool is_q8) const {
+    tile.blocks = blocks_.data();
+    tile.k_offset = 0;
+    tile.v_offset = v_offset_;
+    tile.is_q8 = is_q8;
+    tile.k_scale_offset = k_scale_offset_;
+    tile.v_scale_offset = k_scale_offset_ + 4 * kAttentionChunk;
+  }
+
+ private:
+  int64_t v_offset_, k_scale_offset_;
+  std::vector<std::vector<uint8_t>> memory_;
+  std::vector<const uint8_t*> blocks_;
+};
+
 float attention_scale(const AttentionCase& c) {
   return 1.0f / std::sqrt(static_cast<float>(c.head_dim));
 }
@@ -258,10 +300,8 @@ std::vector<float> attend(const Kernels& k, const AttentionCase& c, int begin, i
   tile.q = q.data();
   tile.n_keys = &c.n_keys[begin];
   tile.n_q = n;
-  tile.k = c.is_q8() ? static_cast<const void*>(c.k8.data()) : c.k.data();
-  tile.v = c.is_q8() ? static_cast<const void*>(c.v8.data()) : c.v.data();
-  tile.k_scale = c.is_q8() ? c.k_scale.data() : nullptr;
-  tile.v_scale = c.is_q8() ? c.v_scale.data() : nullptr;
+  const Blocks blocks(c);
+  blocks.fill(tile, c.is_q8());
   tile.head_dim = c.head_dim;
   tile.v_stride = c.v_stride;
   tile.scale = attention_scale(c);

@@ -11,13 +11,12 @@
 #include "base/error.h"
 #include "check.h"
 #include "formats/dequantize.h"
-#include "run/session.h"
+#include "sessions.h"
 #include "tiny_model.h"
 
 using bitnet::Error;
 using bitnet::ErrorCode;
 using bitnet::Model;
-using bitnet::Session;
 
 namespace {
 

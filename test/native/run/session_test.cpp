@@ -15,6 +15,8 @@
 #include "base/error.h"
 #include "check.h"
 #include "formats/dequantize.h"
+#include "run/kv_pool.h"
+#include "sessions.h"
 #include "tiny_model.h"
 
 using bitnet::Error;
@@ -22,7 +24,6 @@ using bitnet::ErrorCode;
 using bitnet::Model;
 using bitnet::Sample;
 using bitnet::SamplerParams;
-using bitnet::Session;
 
 namespace {
 
@@ -282,6 +283,45 @@ TEST("an int8 cache takes half the memory and changes the logits little") {
   CHECK(std::sqrt(error / norm) <= 0.08);  // the bound of the golden logits of random weights
 }
 
+namespace {
+
+// The int8 blocks of one table.
+class Q8Cache {
+ public:
+  Q8Cache(const bitnet::Config& config, int64_t n_positions)
+      : table_(
+            std::make_shared<bitnet::KvPool>(bitnet::KvLayout(config, bitnet::CacheType::kQ8), 0),
+            false) {
+    table_.reserve(n_positions);
+  }
+  void store(int64_t layer, int64_t head, int64_t position, const float* k, const float* v) {
+    table_.layout().store(table_.block_of(position), layer, head,
+                          position % bitnet::kBlockPositions, k, v);
+  }
+  void fill(bitnet::AttentionTile& tile, int64_t layer, int64_t head) const {
+    table_.layout().fill(tile, layer, head);
+    tile.blocks = table_.blocks();
+  }
+  // Of the first block.
+  static const int8_t* keys(const bitnet::AttentionTile& tile) {
+    return reinterpret_cast<const int8_t*>(tile.blocks[0] + tile.k_offset);
+  }
+  static const int8_t* values(const bitnet::AttentionTile& tile) {
+    return reinterpret_cast<const int8_t*>(tile.blocks[0] + tile.v_offset);
+  }
+  static const float* k_scales(const bitnet::AttentionTile& tile) {
+    return reinterpret_cast<const float*>(tile.blocks[0] + tile.k_scale_offset);
+  }
+  static const float* v_scales(const bitnet::AttentionTile& tile) {
+    return reinterpret_cast<const float*>(tile.blocks[0] + tile.v_scale_offset);
+  }
+
+ private:
+  bitnet::KvTable table_;
+};
+
+}  // namespace
+
 // A key is off by half a step at most, so a score by half a step times the sum of |q|, a weight by
 // twice that in its exponent, and a value by half a step.
 TEST("attention to an int8 cache is as close to the exact one as the rounding allows") {
@@ -298,7 +338,7 @@ TEST("attention to an int8 cache is as close to the exact one as the rounding al
     return x;
   };
   const std::vector<float> q = floats(dim), k = floats(n_keys * dim), v = floats(n_keys * dim);
-  bitnet::KvCache cache(config, n_keys, bitnet::CacheType::kQ8);
+  Q8Cache cache(config, n_keys);
   for (int key = 0; key < n_keys; ++key) cache.store(1, 1, key, &k[key * dim], &v[key * dim]);
 
   const double scale = 1 / std::sqrt(double{dim});
@@ -347,7 +387,7 @@ TEST("an int8 cache keeps zeros, and numbers too small or large to divide by, wi
   bitnet::Config config{};
   config.n_layers = config.n_kv_heads = 1;
   config.head_dim = 16;
-  bitnet::KvCache cache(config, 64, bitnet::CacheType::kQ8);
+  Q8Cache cache(config, 64);
   bitnet::AttentionTile tile{};
   cache.fill(tile, 0, 0);
   int position = 0;
@@ -357,10 +397,8 @@ TEST("an int8 cache keeps zeros, and numbers too small or large to divide by, wi
     x[5] = -magnitude;
     cache.store(0, 0, position, x.data(), x.data());
     for (int d = 0; d < 16; ++d) {
-      const float k =
-          tile.k_scale[position] * static_cast<const int8_t*>(tile.k)[d * 16 + position];
-      const float v =
-          tile.v_scale[position] * static_cast<const int8_t*>(tile.v)[position * 16 + d];
+      const float k = cache.k_scales(tile)[position] * cache.keys(tile)[d * 16 + position];
+      const float v = cache.v_scales(tile)[position] * cache.values(tile)[position * 16 + d];
       CHECK(std::fabs(double{k} - double{x[d]}) <= 1e-36 + 1e-6 * double{magnitude});
       CHECK(std::fabs(double{v} - double{x[d]}) <= 1e-36 + 1e-6 * double{magnitude});
     }
@@ -374,7 +412,7 @@ TEST("an int8 cache is off by half a step at most, wherever a value lies between
   config.n_layers = config.n_kv_heads = 1;
   config.head_dim = 20;  // values are padded to 32
   constexpr int kDim = 20, kPositions = 50;
-  bitnet::KvCache cache(config, 64, bitnet::CacheType::kQ8);
+  Q8Cache cache(config, 64);
   bitnet::AttentionTile tile{};
   cache.fill(tile, 0, 0);
   std::mt19937 random(5);
@@ -385,10 +423,11 @@ TEST("an int8 cache is off by half a step at most, wherever a value lies between
     for (float* vector : {x[0], x[1]})
       for (int d = 0; d < kDim; ++d) vector[d] = std::ldexp(uniform(random), position - 25);
     cache.store(0, 0, position, x[0], x[1]);
-    const int8_t* k = static_cast<const int8_t*>(tile.k) + position / 16 * 16 * kDim;
-    const int8_t* v = static_cast<const int8_t*>(tile.v) + position * tile.v_stride;
+    const int8_t* k = cache.keys(tile) + position / 16 * 16 * kDim;
+    const int8_t* v = cache.values(tile) + position * tile.v_stride;
     for (int d = 0; d < kDim; ++d) {
-      const double k_step = tile.k_scale[position], v_step = tile.v_scale[position];
+      const double k_step = cache.k_scales(tile)[position];
+      const double v_step = cache.v_scales(tile)[position];
       const double k_off = x[0][d] / k_step - k[16 * d + position % 16];
       const double v_off = x[1][d] / v_step - v[d];
       CHECK(std::fabs(k_off) <= 0.5 + 127 * 0x1p-22);

@@ -1,0 +1,203 @@
+// Runs all sequences of a model. One thread of its own joins the rows of every sequence that is
+// ready into steps: a row for each that decodes, then rows of prompts up to a budget, so that the
+// weights are read once for all. Clients submit operations and are told what happened; nothing
+// waits for them, and they for nothing but their own results. What a request gets is a function of
+// the model, its tokens, its options and its seed alone: logits do not depend on what else is in a
+// step.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "run/forward.h"
+#include "run/kv_pool.h"
+#include "run/sampler.h"
+#include "run/scheduler.h"
+
+namespace bitnet {
+
+struct EngineOptions {
+  // What keys and values that no sequence holds any more may keep, per cache type.
+  int64_t cache_bytes = int64_t{512} << 20;
+  // How long a step may take while a sequence decodes: bounds the rows of prompts beside it.
+  double step_seconds = 0.2;
+};
+
+struct SequenceOptions {
+  int64_t n_ctx = 0;  // tokens it may hold
+  CacheType cache_type = CacheType::kF16;
+  bool share = true;  // find the beginnings of prompts that other sequences evaluated, and be found
+  std::string salt;   // only sequences of the same salt find each other
+};
+
+// A sequence of tokens. A client's own while no operation runs on it, else the engine's.
+struct Sequence {
+  Sequence(std::shared_ptr<KvPool> pool, const SequenceOptions& options);
+  // A new sampler; the tokens so far count for the penalties.
+  void set_sampling(const SamplerParams& params, const TokenTexts& texts);
+  // Forgets all but the first n tokens, and what was computed or sampled to follow them.
+  void truncate(int64_t n);
+
+  const int64_t n_ctx;
+  KvTable table;  // tokens() are evaluated
+  Sampler sampler{SamplerParams{}};
+  std::optional<int32_t> pending;     // sampled, not evaluated
+  std::vector<float> hidden;          // [positions, n_embd] of the last evaluation
+  std::vector<float> logits;          // [positions, n_vocab] of them, with all_logits
+  std::vector<double> logprobs;       // of the last operation with score_from
+  std::vector<uint8_t> is_likeliest;  // the same: whether the token has the largest logit
+  std::atomic<bool> busy{false};
+};
+
+struct Request {
+  // What the sequence is to be: what is known of it is kept, the rest is evaluated, at least the
+  // last token. Empty: the sequence goes on.
+  std::vector<int32_t> tokens;
+  // The logits of every evaluated position: the session's own cache is all that is not evaluated.
+  bool all_logits = false;
+  // At least 1: log-probabilities of tokens[score_from ...], each given all before it. The last
+  // token is not evaluated, as nothing follows it.
+  int64_t score_from = 0;
+
+  int64_t max_tokens = 0;                 // to sample
+  bool stop_at_eog = false;               // an end-of-generation token is the last one
+  std::optional<SamplerParams> sampling;  // a new sampler; else the sequence's goes on
+  // Tokens that may be sampled beyond those that Engine::acknowledge() was told of.
+  int64_t window = std::numeric_limits<int64_t>::max();
+
+  Urgency urgency;         // whose turn it is, see scheduler.h
+  bool cancelled = false;  // by a client that has left already: it ends with kAborted at once
+};
+
+struct Event {
+  enum class Kind {
+    kStarted,   // n_reused
+    kProgress,  // n_reused, n_evaluated of the prompt, after each of its steps but the last
+    kToken,     // sample
+    kDone,      // everything else
+  };
+  enum class Finish { kLength, kEog, kContext, kFailed };
+  uint64_t operation;
+  Kind kind;
+  int64_t n_reused = 0, n_evaluated = 0;
+  Sample sample{};
+  Finish finish = Finish::kLength;
+  ErrorCode code = ErrorCode::kInternal;  // if kFailed
+  std::string message{};
+  // From the start of the operation to its first token or, without any, its end; from there on.
+  double prompt_seconds = 0, decode_seconds = 0;
+};
+
+// Where the events of operations go: one call per step with all of them, on the engine's thread.
+// Must not call the engine's blocking functions.
+using EventSink = std::function<void(std::vector<Event>&&)>;
+
+struct Operation;
+
+class Engine {
+ public:
+  explicit Engine(std::shared_ptr<Model> model, const EngineOptions& options = {});
+  ~Engine();  // operations that still run end with kAborted
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  Model& model() const { return *model_; }
+  const TokenTexts& texts() const { return texts_; }
+  const std::shared_ptr<Model>& shared_model() const { return model_; }
+
+  // Throws kUsage, kNoMemory if the context would not fit into the machine's memory.
+  std::shared_ptr<Sequence> create_sequence(const SequenceOptions& options);
+
+  // Starts an operation. Throws kUsage: a sequence that is busy, ids outside the vocabulary, a
+  // context that is too small, nothing to continue.
+  std::shared_ptr<Operation> submit(std::shared_ptr<Sequence> sequence, Request request,
+                                    std::shared_ptr<const EventSink> sink);
+  static uint64_t id_of(const Operation& operation);
+  // Ends an operation within a step, with kAborted. What was evaluated completely stays.
+  void cancel(Operation& operation);
+  // The client has seen so many tokens in all.
+  void acknowledge(Operation& operation, int64_t n_tokens);
+
+  // Runs `work` on the engine's thread between two steps and waits for it; the model's pool, head
+  // and tuning are its own for that time. Passes on what it throws.
+  void call(const std::function<void()>& work);
+  // [positions, n_vocab] of the hidden states of a sequence that is not busy. Waits for its turn.
+  const std::vector<float>& logits(Sequence& sequence);
+  void set_tuning(const Tuning& tuning);  // waits; throws kUsage
+
+  struct Stats {
+    int64_t steps, rows;            // since the start
+    int64_t decoding, waiting;      // sequences that sample, prompts that are not evaluated
+    KvPool::Usage cache[2];         // by CacheType
+    double seconds_since_progress;  // of a layer; 0 if nothing runs
+  };
+  Stats stats() const;
+
+ private:
+  void wake();
+  void run();
+  bool take_inbox();
+  void start(Operation& operation);
+  void try_step();
+  void step();
+  int64_t prompt_budget(int64_t n_decoding) const;
+  bool add_rows(Batch& batch, Operation& operation, std::span<const int32_t> ids);
+  void plan_decoding(Batch& batch, std::vector<Operation*>& in_step);
+  void plan_prompts(Batch& batch, std::vector<Operation*>& in_step);
+  const float* finish_rows(Operation& operation, const Batch& batch, const float* hidden);
+  void finish_prompt(Operation& operation);
+  void compute_logits(Sequence& sequence);
+  void score_rows(Operation& operation, const float* hidden, int64_t first, int64_t n);
+  void sample_all(const std::vector<Operation*>& ready);
+  void take_sample(Operation& operation);
+  void finish(Operation& operation, Event::Finish how);
+  void fail(Operation& operation, ErrorCode code, const std::string& message);
+  void end(Operation& operation, Event event);
+  void emit(const Operation& operation, Event event);
+  void deliver();
+  void observe(int64_t n_prompt, int64_t n_decoding, double seconds);
+  void progress();
+
+  const std::shared_ptr<Model> model_;
+  const EngineOptions options_;
+  const std::shared_ptr<KvPool> pools_[2];  // by CacheType
+  Forward forward_;
+  const TokenTexts texts_;
+
+  // Shared with clients.
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::shared_ptr<Operation>> inbox_;
+  std::vector<std::packaged_task<void()>*> calls_;
+  uint64_t next_id_ = 1;
+  bool signal_ = false;  // a cancellation or an acknowledgement may make a step possible
+  std::atomic<bool> end_{false};
+  std::atomic<int64_t> n_steps_{0}, n_rows_{0}, n_decoding_{0}, n_waiting_{0};
+  std::atomic<int64_t> last_progress_{0};  // nanoseconds of the steady clock; 0: idle
+
+  // The thread's own.
+  std::vector<std::shared_ptr<Operation>> running_;
+  Scheduler scheduler_;
+  uint64_t current_prompt_ = 0;  // the operation whose prompt was begun
+  std::vector<std::pair<std::shared_ptr<const EventSink>, std::vector<Event>>> outbox_;
+  std::vector<float> hidden_, logits_;
+  double row_seconds_ = 0, decode_seconds_ = 0;  // running means of a prompt row, of a decode step
+  size_t next_decoder_ = 0;  // whose row comes first, if a step cannot hold all sequences
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace bitnet

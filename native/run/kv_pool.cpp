@@ -1,0 +1,297 @@
+#include "run/kv_pool.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "base/numbers.h"
+#include "formats/dequantize.h"
+
+namespace bitnet {
+
+namespace {
+
+constexpr int64_t kGroup = 16;  // positions of keys that lie side by side
+// Memory is reserved for many blocks at once where pages are taken at their first use: huge pages
+// are then not cut to the size of a block.
+constexpr int64_t kSlabBytes = int64_t{64} << 20;
+constexpr size_t kSpareBlocks = 4;  // free blocks that keep their pages
+
+// to[i * step] = x[i] / factor to the nearest integer, half to even; returns factor = max|x| / 127.
+float quantize_vector(const float* x, int64_t n, int8_t* to, int64_t step) {
+  float most = 0;
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, std::fabs(x[i]));
+  const float inverse = most > 0 ? 127 / most : 0;
+  for (int64_t i = 0; i < n; ++i)
+    to[i * step] = static_cast<int8_t>(round_half_even(x[i] * inverse));
+  return most / 127;
+}
+
+int64_t common_prefix(const int32_t* a, const int32_t* b, int64_t n) {
+  return std::mismatch(a, a + n, b).first - a;
+}
+
+KvBlock* find_child(const KvBlock& parent, const int32_t* ids) {
+  for (KvBlock* child : parent.children)
+    if (std::equal(ids, ids + kBlockPositions, child->ids)) return child;
+  return nullptr;
+}
+
+// The child that begins most like ids [n], and how many positions of it.
+std::pair<KvBlock*, int64_t> nearest_child(const KvBlock& parent, const int32_t* ids, int64_t n) {
+  std::pair<KvBlock*, int64_t> best{nullptr, 0};
+  for (KvBlock* child : parent.children) {
+    const int64_t common = common_prefix(child->ids, ids, std::min(n, kBlockPositions));
+    if (common > best.second) best = {child, common};
+  }
+  return best;
+}
+
+size_t blocks_for(int64_t n_positions) {
+  return static_cast<size_t>((n_positions + kBlockPositions - 1) / kBlockPositions);
+}
+
+}  // namespace
+
+// ---- What a block looks like
+
+KvLayout::KvLayout(const Config& config, CacheType type)
+    : type_(type),
+      n_layers_(config.n_layers),
+      n_heads_(config.n_kv_heads),
+      head_dim_(config.head_dim),
+      v_stride_(round_up(config.head_dim, 16)) {
+  const int64_t size = type == CacheType::kF16 ? 2 : 1;
+  v_offset_ = kBlockPositions * head_dim_ * size;
+  k_scale_offset_ = v_offset_ + kBlockPositions * v_stride_ * size;
+  const int64_t factors = type == CacheType::kF16 ? 0 : 2 * kBlockPositions;
+  head_bytes_ = k_scale_offset_ + factors * static_cast<int64_t>(sizeof(float));
+}
+
+int64_t KvLayout::context_bytes(int64_t n_ctx) const {
+  return static_cast<int64_t>(blocks_for(n_ctx)) * block_bytes();
+}
+
+void KvLayout::fill(AttentionTile& tile, int64_t layer, int64_t head) const {
+  const int64_t at = offset(layer, head);
+  tile.k_offset = at;
+  tile.v_offset = at + v_offset_;
+  tile.is_q8 = type_ == CacheType::kQ8;
+  tile.k_scale_offset = at + k_scale_offset_;
+  tile.v_scale_offset = tile.k_scale_offset + kBlockPositions * static_cast<int64_t>(sizeof(float));
+  tile.head_dim = static_cast<int>(head_dim_);
+  tile.v_stride = static_cast<int>(v_stride_);
+}
+
+void KvLayout::store(uint8_t* block, int64_t layer, int64_t head, int64_t slot, const float* k,
+                     const float* v) const {
+  uint8_t* at = block + offset(layer, head);
+  const int64_t key_at = slot / kGroup * kGroup * head_dim_ + slot % kGroup;
+  if (type_ == CacheType::kQ8) {
+    int8_t* keys = reinterpret_cast<int8_t*>(at);
+    int8_t* values = reinterpret_cast<int8_t*>(at + v_offset_);
+    float* factors = reinterpret_cast<float*>(at + k_scale_offset_);
+    factors[slot] = quantize_vector(k, head_dim_, keys + key_at, kGroup);
+    factors[kBlockPositions + slot] = quantize_vector(v, head_dim_, values + slot * v_stride_, 1);
+    return;
+  }
+  uint16_t* keys = reinterpret_cast<uint16_t*>(at);
+  uint16_t* values = reinterpret_cast<uint16_t*>(at + v_offset_);
+  for (int64_t d = 0; d < head_dim_; ++d) keys[key_at + d * kGroup] = f32_to_f16(k[d]);
+  for (int64_t d = 0; d < head_dim_; ++d) values[slot * v_stride_ + d] = f32_to_f16(v[d]);
+}
+
+// ---- The pool
+
+KvPool::KvPool(const KvLayout& layout, int64_t cache_bytes)
+    : layout_(layout), cache_bytes_(cache_bytes) {}
+
+KvPool::Usage KvPool::usage() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return {static_cast<int64_t>(blocks_.size()) - n_cached_, n_cached_, layout_.block_bytes()};
+}
+
+uint8_t* KvPool::take_memory() {
+  if (free_.empty()) {
+    const int64_t size = layout_.block_bytes();
+    const int64_t n = HugeArray::available() ? std::max<int64_t>(1, kSlabBytes / size) : 1;
+    slabs_.emplace_back(static_cast<size_t>(n * size));
+    for (int64_t i = n - 1; i >= 0; --i) free_.push_back(slabs_.back().data() + i * size);
+  }
+  uint8_t* memory = free_.back();
+  free_.pop_back();
+  return memory;
+}
+
+KvBlock* KvPool::allocate() {
+  auto block = std::make_unique<KvBlock>();
+  try {
+    block->data = take_memory();
+  } catch (const std::bad_alloc&) {
+    if (n_cached_ == 0) throw;
+    evict(0);
+    block->data = take_memory();
+  }
+  block->n_tables = 1;
+  KvBlock* out = block.get();
+  blocks_.emplace(out, std::move(block));
+  return out;
+}
+
+void KvPool::hold(KvBlock* block) {
+  if (block->n_tables++ == 0) --n_cached_;
+}
+
+void KvPool::release(KvBlock* block) {
+  if (--block->n_tables > 0) return;
+  if (!block->parent) return discard(block);
+  block->last_used = ++clock_;
+  ++n_cached_;
+}
+
+void KvPool::discard(KvBlock* block) {
+  if (free_.size() >= kSpareBlocks)
+    HugeArray::discard(block->data, static_cast<size_t>(layout_.block_bytes()));
+  free_.push_back(block->data);
+  blocks_.erase(block);
+}
+
+KvBlock* KvPool::find_root(const std::string& salt) const {
+  const auto found = roots_.find(salt);
+  return found == roots_.end() ? nullptr : const_cast<KvBlock*>(&found->second);
+}
+
+// Puts a full block into the index, or finds the one that is there already: both hold the same
+// bits, as those of a position depend on nothing but the tokens up to it.
+KvBlock* KvPool::insert(KvBlock* block, const std::string& salt, KvBlock* parent,
+                        const int32_t* ids) {
+  if (!parent) parent = &roots_[salt];
+  if (KvBlock* known = find_child(*parent, ids)) return known;
+  block->parent = parent;
+  std::copy_n(ids, kBlockPositions, block->ids);
+  parent->children.push_back(block);
+  return block;
+}
+
+// A block that a table holds has only parents that this table holds too. So the blocks that no
+// table holds end in leaves that can go.
+void KvPool::evict(int64_t most_bytes) {
+  while (n_cached_ * layout_.block_bytes() > most_bytes) {
+    KvBlock* oldest = nullptr;
+    for (const auto& [block, owner] : blocks_) {
+      if (block->n_tables > 0 || !block->children.empty()) continue;
+      if (!oldest || block->last_used < oldest->last_used) oldest = block;
+    }
+    std::erase(oldest->parent->children, oldest);
+    if (!oldest->parent->data && oldest->parent->children.empty()) {
+      std::erase_if(roots_, [&](const auto& root) { return &root.second == oldest->parent; });
+    }
+    --n_cached_;
+    discard(oldest);
+  }
+}
+
+// ---- A sequence's table
+
+KvTable::KvTable(std::shared_ptr<KvPool> pool, bool share, std::string salt)
+    : pool_(std::move(pool)), share_(share), salt_(std::move(salt)) {}
+
+KvTable::~KvTable() {
+  std::lock_guard<std::mutex> lock(pool_->mutex_);
+  drop_blocks(0);
+}
+
+void KvTable::drop_blocks(size_t n_kept) {
+  while (blocks_.size() > n_kept) {
+    pool_->release(blocks_.back());
+    blocks_.pop_back();
+  }
+  data_.resize(blocks_.size());
+  pool_->evict(pool_->cache_bytes_);
+}
+
+void KvTable::push(KvBlock* block) {
+  blocks_.push_back(block);
+  data_.push_back(block->data);
+}
+
+// The first n positions. A last block that others may take, or have taken, is copied: it would be
+// written next.
+void KvTable::keep(int64_t n) {
+  const size_t n_blocks = blocks_for(n);
+  if (n % kBlockPositions != 0 && blocks_[n_blocks - 1]->parent) {
+    KvBlock* copy = pool_->allocate();
+    std::memcpy(copy->data, blocks_[n_blocks - 1]->data,
+                static_cast<size_t>(layout().block_bytes()));
+    drop_blocks(n_blocks - 1);
+    push(copy);
+  } else {
+    drop_blocks(n_blocks);
+  }
+  tokens_.resize(static_cast<size_t>(n));
+}
+
+int64_t KvTable::adopt(std::span<const int32_t> ids, int64_t most, bool own_only) {
+  std::lock_guard<std::mutex> lock(pool_->mutex_);
+  const int64_t own = common_prefix(tokens_.data(), ids.data(), std::min(size(), most));
+  if (!share_ || own_only) {
+    keep(own);
+    return own;
+  }
+  // From the last own block that stays, down the index as far as whole blocks agree, then into one.
+  size_t n = static_cast<size_t>(own / kBlockPositions);
+  const size_t n_own = n;
+  KvBlock* last = n > 0 ? blocks_[n - 1] : pool_->find_root(salt_);
+  std::vector<KvBlock*> found;
+  int64_t at = own - own % kBlockPositions;
+  for (; last && at + kBlockPositions <= most; at += kBlockPositions) {
+    KvBlock* next = find_child(*last, &ids[static_cast<size_t>(at)]);
+    if (!next) break;
+    found.push_back(last = next);
+  }
+  std::pair<KvBlock*, int64_t> part{nullptr, 0};
+  if (last && at < most)
+    part =
+        nearest_child(*last, &ids[static_cast<size_t>(at)], std::min(most - at, kBlockPositions));
+  if (at + part.second <= own) {
+    keep(own);
+    return own;
+  }
+  for (KvBlock* block : found) pool_->hold(block);
+  if (part.first) pool_->hold(part.first);
+  drop_blocks(n_own);
+  for (KvBlock* block : found) push(block);
+  if (part.first) push(part.first);
+  tokens_.assign(ids.begin(), ids.begin() + at + part.second);
+  keep(at + part.second);  // copies the block of which only a part is wanted
+  return size();
+}
+
+void KvTable::truncate(int64_t n) {
+  std::lock_guard<std::mutex> lock(pool_->mutex_);
+  if (n < size()) keep(n);
+}
+
+void KvTable::reserve(int64_t n) {
+  std::lock_guard<std::mutex> lock(pool_->mutex_);
+  while (blocks_.size() < blocks_for(n)) push(pool_->allocate());
+}
+
+void KvTable::append(std::span<const int32_t> ids) {
+  const size_t first = tokens_.size() / kBlockPositions;  // the first that may become full
+  tokens_.insert(tokens_.end(), ids.begin(), ids.end());
+  if (!share_) return;
+  std::lock_guard<std::mutex> lock(pool_->mutex_);
+  for (size_t i = first; i < tokens_.size() / kBlockPositions; ++i) {
+    KvBlock* known = pool_->insert(blocks_[i], salt_, i > 0 ? blocks_[i - 1] : nullptr,
+                                   &tokens_[i * kBlockPositions]);
+    if (known == blocks_[i]) continue;
+    pool_->hold(known);
+    pool_->release(blocks_[i]);
+    blocks_[i] = known;
+    data_[i] = known->data;
+  }
+}
+
+}  // namespace bitnet

@@ -1,0 +1,152 @@
+// Keys and values: blocks of 64 positions that sequences hold in tables, and an index that finds
+// what any sequence has evaluated already.
+//
+// A block holds all layers of its positions, so that a sequence is a short list of blocks. Full
+// blocks of tables that share are found by what they depend on: the blocks before them and their
+// own tokens, compared, not only hashed. Blocks that no table holds stay as a cache of limited
+// size; the least recently used one without a successor goes first.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/aligned.h"
+#include "kernels/kernels.h"
+#include "model/model.h"
+
+namespace bitnet {
+
+enum class CacheType { kF16, kQ8 };
+
+// The chunk of the running softmax: a block is what attention takes at a time.
+constexpr int64_t kBlockPositions = kAttentionChunk;
+
+// Where the keys and values of a position lie in a block: for each layer and key/value head the
+// arrays that AttentionTile describes, f16, or int8 with a factor for each key and value of a head
+// (largest magnitude / 127).
+class KvLayout {
+ public:
+  KvLayout(const Config& config, CacheType type);
+
+  CacheType type() const { return type_; }
+  int64_t head_dim() const { return head_dim_; }
+  int64_t v_stride() const { return v_stride_; }
+  int64_t block_bytes() const { return n_layers_ * n_heads_ * head_bytes_; }
+  int64_t position_bytes() const { return block_bytes() / kBlockPositions; }
+  // Of a context of so many tokens, in whole blocks.
+  int64_t context_bytes(int64_t n_ctx) const;
+
+  // Points a tile at a head of a layer, in any table's blocks.
+  void fill(AttentionTile& tile, int64_t layer, int64_t head) const;
+  // k and v [head_dim] of one head at a position of the block, 0 to 63, rounded.
+  void store(uint8_t* block, int64_t layer, int64_t head, int64_t slot, const float* k,
+             const float* v) const;
+
+ private:
+  int64_t offset(int64_t layer, int64_t head) const {
+    return (layer * n_heads_ + head) * head_bytes_;
+  }
+
+  CacheType type_;
+  int64_t n_layers_, n_heads_, head_dim_, v_stride_;
+  // Of one head of a layer: values, then the factors of keys and of values, after the keys.
+  int64_t v_offset_, k_scale_offset_, head_bytes_;
+};
+
+struct KvBlock {
+  uint8_t* data = nullptr;
+  int64_t n_tables = 0;  // that hold it
+  // In the index; null, and no children, while it is not full or not shared.
+  KvBlock* parent = nullptr;
+  std::vector<KvBlock*> children;
+  int32_t ids[kBlockPositions] = {};
+  uint64_t last_used = 0;  // of the pool's clock, when the last table let it go
+};
+
+// Safe from any thread; the data of a block only from who holds it.
+class KvPool {
+ public:
+  // cache_bytes: what blocks that no table holds may keep.
+  KvPool(const KvLayout& layout, int64_t cache_bytes);
+  const KvLayout& layout() const { return layout_; }
+
+  struct Usage {
+    int64_t held_blocks, cached_blocks, block_bytes;
+  };
+  Usage usage() const;
+
+ private:
+  friend class KvTable;
+  // All of these with the mutex held.
+  KvBlock* allocate();  // throws std::bad_alloc
+  void release(KvBlock* block);
+  void hold(KvBlock* block);
+  KvBlock* find_root(const std::string& salt) const;
+  KvBlock* insert(KvBlock* block, const std::string& salt, KvBlock* parent, const int32_t* ids);
+  void evict(int64_t most_bytes);
+  void discard(KvBlock* block);
+  uint8_t* take_memory();
+
+  const KvLayout layout_;
+  const int64_t cache_bytes_;
+  mutable std::mutex mutex_;
+  std::vector<HugeArray> slabs_;  // memory of many blocks each
+  std::vector<uint8_t*> free_;    // of the slabs
+  std::map<KvBlock*, std::unique_ptr<KvBlock>> blocks_;
+  std::map<std::string, KvBlock> roots_;  // one for each salt; no data
+  int64_t n_cached_ = 0;                  // blocks in the index that no table holds
+  uint64_t clock_ = 0;
+};
+
+// The blocks of one sequence, and the tokens whose keys and values are in them.
+class KvTable {
+ public:
+  // share: offer full blocks to other tables of the same salt, and take theirs.
+  KvTable(std::shared_ptr<KvPool> pool, bool share, std::string salt = {});
+  ~KvTable();
+  KvTable(const KvTable&) = delete;
+  KvTable& operator=(const KvTable&) = delete;
+
+  // Keeps, or takes from other tables, what is known of a sequence that begins with `ids`, at most
+  // `most` positions of it. Returns how many: tokens() is then this prefix. own_only: nothing from
+  // other tables. Throws std::bad_alloc.
+  int64_t adopt(std::span<const int32_t> ids, int64_t most, bool own_only = false);
+  // Forgets all but the first n positions.
+  void truncate(int64_t n);
+  // Makes room for n positions in all; those beyond tokens() may then be written. Throws
+  // std::bad_alloc.
+  void reserve(int64_t n);
+  // The positions after tokens() now hold these.
+  void append(std::span<const int32_t> ids);
+
+  const std::vector<int32_t>& tokens() const { return tokens_; }
+  int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
+  const KvLayout& layout() const { return pool_->layout(); }
+  const uint8_t* const* blocks() const { return data_.data(); }
+  uint8_t* block_of(int64_t position) const {
+    return blocks_[static_cast<size_t>(position / kBlockPositions)]->data;
+  }
+
+ private:
+  // With the pool's mutex held.
+  void drop_blocks(size_t n_kept);
+  void push(KvBlock* block);
+  void keep(int64_t n);
+  void index(size_t i);
+  KvBlock* parent_of(size_t i) const;
+
+  std::shared_ptr<KvPool> pool_;
+  const bool share_;
+  const std::string salt_;
+  std::vector<int32_t> tokens_;
+  std::vector<KvBlock*> blocks_;      // a block that is not full is in no other table
+  std::vector<const uint8_t*> data_;  // of blocks_
+};
+
+}  // namespace bitnet
