@@ -11,9 +11,6 @@ import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { CPP, sourceFiles } from "./source-files.mjs";
 
-/** Imports against the rules that are still being removed, as "importer -> imported"; who removes one takes it out here. */
-const ALLOWED = [];
-
 const TERMINAL_PACKAGES = new Set(["chalk", "commander", "cli-progress", "ora"]);
 const HOSTS = /^<(napi|node_api|uv|v8)\.h>$/;
 const INTRINSICS = /^<(\w*mmintrin|x86intrin|arm_\w+|wasm_simd128)\.h>$/;
@@ -214,27 +211,8 @@ function checkSide(side, files) {
   return [...problems, ...circleProblems(side, files)];
 }
 
-/** Takes the allowed imports out of the files; returns a problem for each that is not there. */
-function takeOut(allowed, files) {
-  return allowed.flatMap((edge) => {
-    const [from, to] = edge.split(" -> ");
-    const file = files.find(({ path }) => path === from);
-    if (!file?.inside.includes(to)) {
-      return [`"${edge}" is gone: take it out of ALLOWED in scripts/check-layers.mjs`];
-    }
-    file.inside = file.inside.filter((name) => name !== to);
-    return [];
-  });
-}
-
-const repository = fileURLToPath(new URL("..", import.meta.url));
-const root = process.argv[2] ?? repository;
-const sides = [TYPESCRIPT, CPLUSPLUS].map((side) => ({ side, files: readSide(root, side) }));
-const stale = takeOut(
-  root === repository ? ALLOWED : [],
-  sides.flatMap(({ files }) => files),
-);
-const problems = [...stale, ...sides.flatMap(({ side, files }) => checkSide(side, files))];
+const root = process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url));
+const problems = [TYPESCRIPT, CPLUSPLUS].flatMap((side) => checkSide(side, readSide(root, side)));
 for (const problem of problems) {
   console.error(problem);
 }
