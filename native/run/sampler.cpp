@@ -17,6 +17,7 @@ namespace bitnet {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLargest = std::numeric_limits<float>::max();
 constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();  // of tokens or candidates
 
 [[noreturn]] void fail_usage(const char* option, const std::string& expected, double got) {
@@ -83,6 +84,32 @@ double portable_exp(double x) {
   double sum = 1.0 / 39916800;  // 1 / 11!, then 1 / 10! ... 1 / 0!
   for (const double coefficient : kTaylor) sum = sum * r + coefficient;
   return sum * std::bit_cast<double>((std::bit_cast<uint64_t>(shifted) + 1023) << 52);
+}
+
+// log(x) for a normal x > 0 to about 1e-16 times the larger of 1 and the result.
+double portable_log(double x) {
+  constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+  const uint64_t bits = std::bit_cast<uint64_t>(x);
+  int exponent = static_cast<int>(bits >> 52) - 1023;
+  double m = std::bit_cast<double>((bits & 0xfffffffffffffu) | 0x3ff0000000000000u);  // [1, 2)
+  if (m > 1.4142135623730951) {
+    m *= 0.5;
+    ++exponent;
+  }
+  // log(m) = 2 atanh(s), a series in s^2 <= 0.03 with the coefficients 1, 1/3, 1/5, ...
+  const double s = (m - 1.0) / (m + 1.0), square = s * s;
+  double sum = 0.0;
+  for (int k = 23; k >= 1; k -= 2) sum = sum * square + 1.0 / k;
+  return exponent * kLn2 + 2.0 * s * sum;
+}
+
+// base^n, infinity where it overflows.
+double power(double base, int64_t n) {
+  double result = 1.0;
+  for (; n > 0; n >>= 1, base *= base) {
+    if (n & 1) result *= base;
+  }
+  return result;
 }
 
 // logit - best, where two equal infinities are 0 apart. best is the maximum, so the result is <= 0.
@@ -183,7 +210,9 @@ class LogSoftmax {
   double log_total_;
 };
 
-bool is_greedy(const SamplerParams& params) { return params.temperature <= 0.0f; }
+bool is_greedy(const SamplerParams& params) {
+  return params.temperature <= 0.0f && params.dynatemp_range <= 0.0f;
+}
 
 int64_t no_window(const SamplerParams&) { return 0; }
 
@@ -194,12 +223,30 @@ int64_t penalty_window(const SamplerParams& p) {
   return p.repeat_last_n < 0 ? kEverything : p.repeat_last_n;
 }
 
+int64_t dry_window(const SamplerParams& p) {
+  if (p.dry_multiplier == 0.0f) return 0;
+  return p.dry_penalty_last_n < 0 ? kEverything : p.dry_penalty_last_n;
+}
+
+int64_t needs_of_top_n_sigma(const SamplerParams& p) {
+  return p.top_n_sigma > 0.0f ? kEverything : 0;
+}
+
 int64_t needs_of_top_k(const SamplerParams& p) { return p.top_k; }
 
 int64_t needs_of_typical(const SamplerParams& p) { return p.typical_p < 1.0f ? kEverything : 0; }
 
 int64_t needs_of_top_p_and_min_p(const SamplerParams& p) {
   return p.top_p < 1.0f || p.min_p > 0.0f ? kEverything : 0;
+}
+
+// Of more than half of the probability there is no second token, so nothing would be excluded.
+int64_t needs_of_xtc(const SamplerParams& p) {
+  return p.xtc_probability > 0.0f && p.xtc_threshold <= 0.5f ? kEverything : 0;
+}
+
+int64_t needs_of_dynatemp(const SamplerParams& p) {
+  return p.dynatemp_range > 0.0f ? kEverything : 0;
 }
 
 [[noreturn]] void fail_nothing_left(size_t n_vocab) {
@@ -230,19 +277,24 @@ TokenTexts token_texts_of(const Tokenizer& tokenizer) {
 const Sampler::Adjuster Sampler::kAdjusters[] = {
     {no_window, &Sampler::append_bias},
     {penalty_window, &Sampler::append_penalties},
+    {dry_window, &Sampler::append_dry},
 };
 
 const Sampler::Stage Sampler::kStages[] = {
+    {needs_of_top_n_sigma, &Sampler::bar_beyond_sigmas},
     {needs_of_top_k, &Sampler::keep_top_k},
     {needs_of_typical, &Sampler::keep_typical},
     {needs_of_top_p_and_min_p, &Sampler::keep_top_p_and_min_p},
+    {needs_of_xtc, &Sampler::exclude_top_choices},
+    {needs_of_dynatemp, &Sampler::choose_temperature},
 };
 
-Sampler::Sampler(const SamplerParams& params, const TokenTexts&) : params_(params) {
+Sampler::Sampler(const SamplerParams& params, const TokenTexts& texts) : params_(params) {
   check_sampling(params_);
   uint64_t seed = params_.seed;
   for (uint64_t& word : state_) word = split_mix(seed);
   for (const Adjuster& adjuster : kAdjusters) window_ = std::max(window_, adjuster.window(params_));
+  if (dry_window(params_) != 0) find_breakers(texts);
 }
 
 // xoshiro256** (Blackman and Vigna, public domain); its upper bits are the best.
@@ -290,6 +342,81 @@ void Sampler::append_penalties(std::vector<Adjustment>& out) const {
   }
 }
 
+// A breaker may stand in one token's text, or begin at the end of one and go on in the next tokens.
+void Sampler::find_breakers(const TokenTexts& texts) {
+  constexpr size_t kMaxRest = 20;  // tokens
+  for (int32_t id = 0; id < texts.n; ++id) {
+    const std::string text = texts.text(id);
+    for (const std::string& breaker : params_.dry_sequence_breakers) {
+      if (text.find(breaker) != std::string::npos) {
+        breakers_.emplace(id, std::vector<int32_t>());
+        continue;
+      }
+      for (size_t at = text.find(breaker[0]); at != std::string::npos;
+           at = text.find(breaker[0], at + 1)) {
+        const size_t n = text.size() - at;
+        if (breaker.compare(0, n, text, at) != 0) continue;
+        std::vector<int32_t> rest = texts.encode(std::string_view(breaker).substr(n));
+        if (rest.size() > kMaxRest) rest.resize(kMaxRest);
+        breakers_.emplace(id, std::move(rest));
+      }
+    }
+  }
+}
+
+// How many of the last n tokens come after the last breaker.
+int64_t Sampler::tokens_since_breaker(int64_t n) const {
+  const auto last = history_.end();
+  for (int64_t i = 0; i < n; ++i) {  // i tokens follow the one that a breaker may begin in
+    int64_t longest = -1;
+    const auto [begin, end] = breakers_.equal_range(last[-1 - i]);
+    for (auto breaker = begin; breaker != end; ++breaker) {
+      const std::vector<int32_t>& rest = breaker->second;
+      const int64_t length = static_cast<int64_t>(rest.size());
+      if (length > i || !std::equal(rest.begin(), rest.end(), last - i)) continue;
+      longest = std::max(longest, length);
+    }
+    if (longest >= 0) return i - longest;
+  }
+  return n;
+}
+
+// "Don't repeat yourself": where the last tokens have stood before, a token that followed them then
+// is the less likely the more of them there are. Breakers begin anew: names and quotes may come
+// again and again.
+void Sampler::append_dry(std::vector<Adjustment>& out) const {
+  const int64_t n = std::min<int64_t>(history_.size(), dry_window(params_));
+  const int64_t allowed = params_.dry_allowed_length;
+  if (n <= allowed) return;
+  const int64_t limit = tokens_since_breaker(n);
+  if (limit < allowed) return;
+  // Z-function of the tokens from the last one back: same[k] tokens before the k last ones equal
+  // as many last ones. [from, to) is what the match that reaches furthest back covers.
+  const auto token = [&](int64_t i) { return history_[history_.size() - 1 - i]; };
+  std::vector<int64_t> same(n);
+  std::unordered_map<int32_t, int64_t> longest;  // repetition that each token would go on with
+  for (int64_t k = 1, from = 0, to = 0; k < n; ++k) {
+    int64_t length = k < to ? std::min(to - k, same[k - from]) : 0;
+    while (k + length < n && token(length) == token(k + length)) ++length;
+    if (k + length > to) {
+      from = k;
+      to = k + length;
+    }
+    same[k] = length;
+    length = std::min(length, limit);
+    if (length < allowed) continue;
+    int64_t& known = longest.try_emplace(token(k - 1), length).first->second;
+    known = std::max(known, length);
+  }
+  for (const auto& [id, length] : longest) {
+    const auto [begin, end] = breakers_.equal_range(id);
+    const auto is_whole = [](const auto& breaker) { return breaker.second.empty(); };
+    if (std::any_of(begin, end, is_whole)) continue;
+    const double penalty = params_.dry_multiplier * power(params_.dry_base, length - allowed);
+    out.push_back({id, 1.0f, -static_cast<float>(std::min<double>(penalty, kLargest))});
+  }
+}
+
 std::vector<Sampler::Adjustment> Sampler::adjustments() const {
   std::vector<Adjustment> out;
   for (const Adjuster& adjuster : kAdjusters) (this->*adjuster.append)(out);
@@ -315,6 +442,20 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits) {
     logit += change.add;
   }
   return adjusted_;
+}
+
+// Top-n-sigma (arXiv 2411.07641). As in llama.cpp, what is too far below the best stays a candidate
+// of no probability: it counts for the number of candidates in top-k and in the temperature.
+void Sampler::bar_beyond_sigmas() {
+  const double n = static_cast<double>(candidates_.size());
+  double mean = 0.0, squares = 0.0;
+  for (const Candidate& c : candidates_) mean += c.logit;
+  mean /= n;
+  for (const Candidate& c : candidates_) squares += (c.logit - mean) * (c.logit - mean);
+  const double least = best_logit(candidates_) - params_.top_n_sigma * std::sqrt(squares / n);
+  for (Candidate& c : candidates_) {
+    if (c.logit < least) c.logit = -kInfinity;
+  }
 }
 
 // Where it is the first stage, no more than k candidates come in.
@@ -368,10 +509,47 @@ void Sampler::keep_top_p_and_min_p() {
   }
 }
 
+// Exclude top choices: where several tokens have at least the threshold's probability, only the
+// least likely of them stays. Takes one random number per sample, before that of the draw.
+void Sampler::exclude_top_choices() {
+  if (uniform() > params_.xtc_probability) return;
+  const double least = params_.xtc_threshold * weigh(candidates_, 1.0);
+  const Candidate* last = nullptr;
+  for (const Candidate& c : candidates_) {
+    if (c.p >= least && (last == nullptr || likelier(*last, c))) last = &c;
+  }
+  if (last == nullptr) return;
+  const int32_t id = last->id;
+  std::erase_if(candidates_, [&](const Candidate& c) { return c.p >= least && c.id != id; });
+}
+
+// Dynamic temperature: between temperature - range and temperature + range, by the entropy as a
+// share of that of as many equally likely candidates. With d = logit - best, the entropy is
+// log(sum) - mean(d).
+void Sampler::choose_temperature() {
+  if (candidates_.size() < 2) return;
+  const double total = weigh(candidates_, 1.0);
+  const float best = best_logit(candidates_);
+  double mean = 0.0;
+  for (const Candidate& c : candidates_) {
+    if (c.p > 0.0f) mean += c.p * below_best(c.logit, best);
+  }
+  const double entropy = portable_log(total) - mean / total;
+  const double most = portable_log(static_cast<double>(candidates_.size()));
+  const double share = std::clamp(entropy / most, std::numeric_limits<double>::min(), 1.0);
+  const double low = std::max(0.0f, params_.temperature - params_.dynatemp_range);
+  const double high = params_.temperature + params_.dynatemp_range;
+  temperature_ = low + (high - low) * portable_exp(params_.dynatemp_exponent * portable_log(share));
+}
+
 // One random number per draw, whatever the candidates: the stream does not depend on the filters.
 int32_t Sampler::draw() {
-  const double total = weigh(candidates_, params_.temperature);
-  const double wanted = uniform() * total;
+  const double random = uniform();
+  if (temperature_ <= 0.0) {
+    return std::min_element(candidates_.begin(), candidates_.end(), likelier)->id;
+  }
+  const double total = weigh(candidates_, temperature_);
+  const double wanted = random * total;
   double sum = 0.0;
   int32_t id = -1;
   walk_sorted(candidates_, likelier, [&](const Candidate& c) {
@@ -384,6 +562,7 @@ int32_t Sampler::draw() {
 Sample Sampler::sample(std::span<const float> logits) {
   Sample sample{-1, std::numeric_limits<float>::quiet_NaN(), {}};
   const std::span<const float> usable = adjusted(logits);
+  temperature_ = params_.temperature;
   if (is_greedy(params_)) {
     sample.id = likeliest(usable);
   } else {

@@ -1,5 +1,6 @@
 // Picks the next token from logits. Names, defaults and order of llama.cpp:
-// logit bias -> penalties -> top-k -> typical -> top-p -> min-p -> temperature -> draw.
+// logit bias -> penalties -> DRY -> top-n-sigma -> top-k -> typical -> top-p -> min-p -> XTC ->
+// temperature -> draw.
 #pragma once
 
 #include <cstddef>
@@ -20,11 +21,21 @@ struct SamplerParams {
   int32_t top_k = 40;
   float top_p = 0.95f;
   float min_p = 0.05f;
+  float top_n_sigma = -1.0f;
   float typical_p = 1.0f;
+  float xtc_probability = 0.0f;
+  float xtc_threshold = 0.1f;
   float repeat_penalty = 1.0f;
   int32_t repeat_last_n = 64;
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
+  float dry_multiplier = 0.0f;
+  float dry_base = 1.75f;
+  int32_t dry_allowed_length = 2;
+  int32_t dry_penalty_last_n = -1;
+  std::vector<std::string> dry_sequence_breakers = {"\n", ":", "\"", "*"};
+  float dynatemp_range = 0.0f;
+  float dynatemp_exponent = 1.0f;
   uint64_t seed = 0;
   int32_t n_probs = 0;
   std::vector<std::pair<int32_t, float>> logit_bias;  // added to the logit; -infinity bans
@@ -57,8 +68,14 @@ constexpr SamplingParameter kSamplingParameters[] = {
      "sample from the likeliest tokens of this joint probability"},
     {"minP", &SamplerParams::min_p, 0, 1, "--min-p <p>", "",
      "drop tokens below this share of the best probability"},
+    {"topNSigma", &SamplerParams::top_n_sigma, -1, kMaxReal, "--top-nsigma <n>", "--top-n-sigma",
+     "keep logits within n standard deviations of the best; 0 or below: off"},
     {"typicalP", &SamplerParams::typical_p, 0, 1, "--typical <p>", "",
      "locally typical sampling; 1: off"},
+    {"xtcProbability", &SamplerParams::xtc_probability, 0, 1, "--xtc-probability <p>", "",
+     "chance to exclude the top choices (XTC) at a token; 0: off"},
+    {"xtcThreshold", &SamplerParams::xtc_threshold, 0, 1, "--xtc-threshold <p>", "",
+     "top choices are tokens of this probability, all but the last of them; above 0.5: off"},
     {"repeatPenalty", &SamplerParams::repeat_penalty, 1e-6, kMaxReal, "--repeat-penalty <x>", "",
      "penalty of repeated tokens; 1: off"},
     {"repeatLastN", &SamplerParams::repeat_last_n, -1, kMaxCount, "--repeat-last-n <n>", "",
@@ -67,6 +84,20 @@ constexpr SamplingParameter kSamplingParameters[] = {
      "--presence-penalty <x>", "", "penalty of tokens that occurred"},
     {"frequencyPenalty", &SamplerParams::frequency_penalty, -kMaxReal, kMaxReal,
      "--frequency-penalty <x>", "", "penalty per occurrence"},
+    {"dryMultiplier", &SamplerParams::dry_multiplier, 0, kMaxReal, "--dry-multiplier <x>", "",
+     "penalty of tokens that go on with a repetition (DRY); 0: off"},
+    {"dryBase", &SamplerParams::dry_base, 1, kMaxReal, "--dry-base <x>", "",
+     "factor of the DRY penalty for each token that the repetition is longer"},
+    {"dryAllowedLength", &SamplerParams::dry_allowed_length, 0, kMaxCount,
+     "--dry-allowed-length <n>", "", "tokens that may be repeated before DRY takes effect"},
+    {"dryPenaltyLastN", &SamplerParams::dry_penalty_last_n, -1, kMaxCount,
+     "--dry-penalty-last-n <n>", "", "tokens that DRY sees; 0: off, -1: the context"},
+    {"drySequenceBreakers", &SamplerParams::dry_sequence_breakers, 1, 40,
+     "--dry-sequence-breaker <text>", "", "text that ends a repetition for DRY; repeatable"},
+    {"dynatempRange", &SamplerParams::dynatemp_range, 0, kMaxReal, "--dynatemp-range <t>", "",
+     "temperature goes up and down by this with the entropy of the choice; 0: off"},
+    {"dynatempExponent", &SamplerParams::dynatemp_exponent, 0, kMaxReal, "--dynatemp-exp <x>",
+     "--dynatemp-exponent", "exponent of the entropy, from 0 to 1, in that"},
     {"seed", &SamplerParams::seed, 0, kMaxWhole, "", "", "same seed, same text"},
     {"logprobs", &SamplerParams::n_probs, 0, 1000, "", "",
      "log-probabilities of the n likeliest tokens with each sample"},
@@ -148,9 +179,15 @@ class Sampler {
   std::span<const float> adjusted(std::span<const float> logits);
   void append_bias(std::vector<Adjustment>& out) const;
   void append_penalties(std::vector<Adjustment>& out) const;
+  void append_dry(std::vector<Adjustment>& out) const;
+  int64_t tokens_since_breaker(int64_t n) const;
+  void find_breakers(const TokenTexts& texts);
+  void bar_beyond_sigmas();
   void keep_top_k();
   void keep_typical();
   void keep_top_p_and_min_p();
+  void exclude_top_choices();
+  void choose_temperature();
   int32_t draw();
 
   SamplerParams params_;
@@ -158,7 +195,10 @@ class Sampler {
   int64_t window_ = 0;                           // the longest of the adjusters
   std::vector<int32_t> history_;                 // the last window_ accepted tokens, or some more
   std::unordered_map<int32_t, int32_t> counts_;  // occurrences in the window of the penalties
-  std::vector<float> adjusted_;                  // scratch, as the next one
+  // Tokens in whose text a sequence breaker of DRY begins, each with the tokens of the rest of it.
+  std::unordered_multimap<int32_t, std::vector<int32_t>> breakers_;
+  double temperature_ = 1.0;     // of the next draw
+  std::vector<float> adjusted_;  // scratch, as the next one
   std::vector<Candidate> candidates_;
 };
 

@@ -185,8 +185,14 @@ export interface NativeSampling {
   topP?: number;
   /** Drop tokens below this share of the likeliest one's probability. */
   minP?: number;
+  /** Keep tokens whose logit is within n standard deviations of the best; 0 or below is off. */
+  topNSigma?: number;
   /** Locally typical sampling; 1 is off. */
   typicalP?: number;
+  /** XTC: how likely it is that the top choices are excluded at a token; 0 is off. */
+  xtcProbability?: number;
+  /** XTC: the top choices are the tokens of at least this probability, but for the least likely of them. */
+  xtcThreshold?: number;
   /** Divides the logits of recent tokens; 1 is off. */
   repeatPenalty?: number;
   /** How many recent tokens the penalties see; -1: the whole context. */
@@ -195,6 +201,20 @@ export interface NativeSampling {
   presencePenalty?: number;
   /** Subtracted from the logit of a recent token once per occurrence. */
   frequencyPenalty?: number;
+  /** DRY: penalty of tokens that would go on with a repetition; 0 is off. */
+  dryMultiplier?: number;
+  /** DRY: factor of the penalty for each further token of the repetition. */
+  dryBase?: number;
+  /** DRY: how many tokens may be repeated without a penalty. */
+  dryAllowedLength?: number;
+  /** DRY: how many recent tokens are searched; -1: the whole context. */
+  dryPenaltyLastN?: number;
+  /** DRY: texts at which a repetition ends. */
+  drySequenceBreakers?: readonly string[];
+  /** Dynamic temperature: how far it goes up and down with the entropy of the choice; 0 is off. */
+  dynatempRange?: number;
+  /** Dynamic temperature: exponent of the entropy, which counts from 0 to 1. */
+  dynatempExponent?: number;
   /** Same seed, same tokens. */
   seed?: number;
   /** Report each token's log-probability and the n likeliest. */

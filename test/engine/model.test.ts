@@ -1,7 +1,7 @@
 // The library as its users see it, on the bundled model.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BitnetError, loadModel, type Model, type Piece } from "../../src/index.js";
+import { BitnetError, type GenerateOptions, loadModel, type Model, type Piece } from "../../src/index.js";
 import { tinyModel } from "../support/fixtures.js";
 
 const story = "Once upon a time";
@@ -334,6 +334,19 @@ describe("several at a time", () => {
 });
 
 describe("options", () => {
+  test("DRY keeps a model from repeating itself, but not across a breaker", async () => {
+    const prompt = [11, 12, 13, 14, 11, 12, 13];
+    const choose = async (options: GenerateOptions) => {
+      await using session = model.createSession();
+      return (await session.complete(prompt, { temperature: 0, maxTokens: 1, logitBias: { 14: 100 }, ...options }))
+        .tokens;
+    };
+    expect(await choose({})).toEqual([14]);
+    expect(await choose({ dryMultiplier: 1000 })).not.toEqual([14]);
+    expect(await choose({ dryMultiplier: 1000, drySequenceBreakers: [model.tokenizer.decode([13])] })).toEqual([14]);
+    expect(await choose({ dryMultiplier: 1000, dryAllowedLength: 4 })).toEqual([14]);
+  });
+
   test.each([
     [{ temperature: Number.NaN }, /^temperature/],
     [{ topK: -1 }, /^topK/],
@@ -343,6 +356,10 @@ describe("options", () => {
     [{ typicalP: 1.1 }, /^typicalP/],
     [{ repeatPenalty: 0 }, /^repeatPenalty/],
     [{ repeatLastN: -2 }, /^repeatLastN/],
+    [{ dryBase: 0.9 }, /^dryBase/],
+    [{ drySequenceBreakers: [""] }, /^drySequenceBreakers must be .* of 1 to 40 bytes/],
+    [{ drySequenceBreakers: new Array(65).fill("x") }, /^drySequenceBreakers must be at most 64 texts/],
+    [{ xtcThreshold: "0.1" as unknown as number }, /^xtcThreshold must be a number/],
     [{ seed: -1 }, /^seed/],
     [{ seed: 2 ** 53 }, /^seed/],
     [{ maxTokens: -2 }, /^maxTokens/],

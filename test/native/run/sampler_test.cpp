@@ -3,22 +3,29 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <random>
 #include <set>
+#include <sstream>
 #include <string>
 #include <type_traits>
 #include <variant>
 
 #include "base/error.h"
 #include "check.h"
+#include "gguf/gguf.h"
+#include "tokenizer/tokenizer.h"
 
 using bitnet::Error;
 using bitnet::ErrorCode;
 using bitnet::Sample;
 using bitnet::Sampler;
 using bitnet::SamplerParams;
+using bitnet::token_texts_of;
+using bitnet::TokenTexts;
 using Logits = std::vector<float>;
 
 namespace {
@@ -66,18 +73,37 @@ ErrorCode code_of(const SamplerParams& params) {
   return ErrorCode::kInternal;
 }
 
-// The documented behaviour, written as plainly as possible: sort everything, sum in double.
-class Reference {
+// The random numbers of a seed, in [0, 1).
+class Stream {
  public:
-  explicit Reference(const SamplerParams& params) : params_(params) {
-    uint64_t x = params.seed;
+  explicit Stream(uint64_t seed) {
     for (uint64_t& word : state_) {
-      x += 0x9e3779b97f4a7c15u;
-      word = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+      seed += 0x9e3779b97f4a7c15u;
+      word = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9u;
       word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
       word ^= word >> 31;
     }
   }
+  double next() {
+    const auto rotate = [](uint64_t v, int k) { return (v << k) | (v >> (64 - k)); };
+    const uint64_t result = rotate(state_[1] * 5, 7) * 9, t = state_[1] << 17;
+    state_[2] ^= state_[0];
+    state_[3] ^= state_[1];
+    state_[1] ^= state_[2];
+    state_[0] ^= state_[3];
+    state_[2] ^= t;
+    state_[3] = rotate(state_[3], 45);
+    return static_cast<double>(result >> 40) / (1 << 24);
+  }
+
+ private:
+  uint64_t state_[4];
+};
+
+// The documented behaviour, written as plainly as possible: sort everything, sum in double.
+class Reference {
+ public:
+  explicit Reference(const SamplerParams& params) : params_(params), stream_(params.seed) {}
 
   void accept(int id) { history_.push_back(id); }
 
@@ -91,14 +117,18 @@ class Reference {
     std::stable_sort(tokens.begin(), tokens.end(),
                      [](const Token& a, const Token& b) { return a.logit > b.logit; });
     if (tokens.empty()) return -1;
-    if (params_.temperature <= 0) return tokens[0].id;
+    if (params_.temperature <= 0 && params_.dynatemp_range <= 0) return tokens[0].id;
+    if (params_.top_n_sigma > 0) top_n_sigma(tokens);
     const size_t k = static_cast<size_t>(std::max(params_.top_k, 0));
     if (k > 0 && tokens.size() > k) tokens.resize(k);
     if (params_.typical_p < 1) typical(tokens);
     if (params_.top_p < 1) top_p(tokens);
     if (params_.min_p > 0) min_p(tokens);
-    softmax(tokens, params_.temperature);
-    const double u = uniform();
+    if (params_.xtc_probability > 0 && params_.xtc_threshold <= 0.5f) xtc(tokens);
+    const double temperature = choose_temperature(tokens);
+    const double u = stream_.next();
+    if (temperature <= 0) return tokens[0].id;
+    softmax(tokens, temperature);
     double sum = 0;
     for (const Token& t : tokens) {
       sum += t.p;
@@ -113,18 +143,6 @@ class Reference {
     float logit;
     double p, distance;
   };
-
-  double uniform() {
-    const auto rotate = [](uint64_t v, int k) { return (v << k) | (v >> (64 - k)); };
-    const uint64_t result = rotate(state_[1] * 5, 7) * 9, t = state_[1] << 17;
-    state_[2] ^= state_[0];
-    state_[3] ^= state_[1];
-    state_[1] ^= state_[2];
-    state_[0] ^= state_[3];
-    state_[2] ^= t;
-    state_[3] = rotate(state_[3], 45);
-    return static_cast<double>(result >> 40) / (1 << 24);
-  }
 
   void adjust(Logits& logits) const {
     for (const auto& [id, bias] : params_.logit_bias) logits[id] += bias;
@@ -142,6 +160,57 @@ class Reference {
         l *= params_.repeat_penalty;
       l -= static_cast<float>(count) * params_.frequency_penalty + params_.presence_penalty;
     }
+    if (params_.dry_multiplier > 0) dry(logits);
+  }
+
+  // Without breakers: for each place, how many tokens before it are also the last ones.
+  void dry(Logits& logits) const {
+    const int last = params_.dry_penalty_last_n, size = static_cast<int>(history_.size());
+    const int n = last < 0 ? size : std::min(size, last);
+    const std::vector<int> tokens(history_.end() - n, history_.end());
+    std::map<int, int> longest;
+    for (int place = 1; place < n; ++place) {
+      int length = 0;
+      while (length < place && tokens[place - 1 - length] == tokens[n - 1 - length]) ++length;
+      if (length < params_.dry_allowed_length) continue;
+      longest[tokens[place]] = std::max(longest[tokens[place]], length);
+    }
+    for (const auto& [id, length] : longest) {
+      if (id >= static_cast<int>(logits.size())) continue;
+      const double power =
+          std::pow(static_cast<double>(params_.dry_base), length - params_.dry_allowed_length);
+      logits[id] -= static_cast<float>(params_.dry_multiplier * power);
+    }
+  }
+
+  void top_n_sigma(std::vector<Token>& tokens) const {
+    const double n = static_cast<double>(tokens.size());
+    double mean = 0, variance = 0;
+    for (const Token& t : tokens) mean += t.logit / n;
+    for (const Token& t : tokens) variance += (t.logit - mean) * (t.logit - mean) / n;
+    const double least = tokens[0].logit - params_.top_n_sigma * std::sqrt(variance);
+    for (Token& t : tokens) {
+      if (t.logit < least) t.logit = -kInf;
+    }
+  }
+
+  void xtc(std::vector<Token>& tokens) {
+    if (stream_.next() > params_.xtc_probability) return;
+    softmax(tokens, 1);
+    size_t above = 0;
+    while (above < tokens.size() && tokens[above].p >= params_.xtc_threshold) ++above;
+    if (above > 1) tokens.erase(tokens.begin(), tokens.begin() + (above - 1));
+  }
+
+  double choose_temperature(std::vector<Token>& tokens) const {
+    const double t = params_.temperature, range = params_.dynatemp_range;
+    if (range <= 0 || tokens.size() < 2) return t;
+    softmax(tokens, 1);
+    double entropy = 0;
+    for (const Token& token : tokens) entropy -= token.p > 0 ? token.p * std::log(token.p) : 0;
+    const double share = std::max(0.0, entropy / std::log(static_cast<double>(tokens.size())));
+    const double low = std::max(0.0, t - range);
+    return low + (t + range - low) * std::pow(share, params_.dynatemp_exponent);
   }
 
   static void softmax(std::vector<Token>& tokens, double temperature) {
@@ -193,7 +262,7 @@ class Reference {
   }
 
   SamplerParams params_;
-  uint64_t state_[4];
+  Stream stream_;
   std::vector<int> history_;
 };
 
@@ -211,6 +280,15 @@ SamplerParams random_params(Random& random, int vocab) {
   p.repeat_penalty = pick(2) == 0 ? 1.0f : 0.5f + 1.5f * unit();
   p.presence_penalty = pick(2) == 0 ? 0.0f : 2 * unit() - 1;
   p.frequency_penalty = pick(2) == 0 ? 0.0f : 2 * unit() - 1;
+  p.top_n_sigma = pick(4) != 0 ? -1.0f : 3 * unit();
+  p.xtc_probability = pick(4) != 0 ? 0.0f : unit();
+  p.xtc_threshold = 0.6f * unit();
+  p.dry_multiplier = pick(3) != 0 ? 0.0f : 3 * unit();
+  p.dry_base = 1 + unit();
+  p.dry_allowed_length = pick(4);
+  p.dry_penalty_last_n = pick(12) - 1;
+  p.dynatemp_range = pick(4) != 0 ? 0.0f : 2 * unit();
+  p.dynatemp_exponent = 2 * unit();
   p.seed = random();
   for (int i = pick(4); i > 0; --i) {
     p.logit_bias.emplace_back(pick(vocab), pick(4) == 0 ? -kInf : 4 * unit() - 2);
@@ -250,6 +328,16 @@ Logits only_needed(const Sampler& sampler, const Logits& logits) {
   return out;
 }
 
+// Lists of texts stay as they are.
+void set_value(const bitnet::SamplingParameter& row, SamplerParams& params, double value) {
+  std::visit(
+      [&](auto field) {
+        using Value = std::decay_t<decltype(params.*field)>;
+        if constexpr (std::is_arithmetic_v<Value>) params.*field = static_cast<Value>(value);
+      },
+      row.field);
+}
+
 // Sum of (observed - expected)^2 / expected over `draws` draws.
 double chi_square(const SamplerParams& params, const Logits& logits,
                   const std::vector<double>& expected, int draws) {
@@ -262,6 +350,92 @@ double chi_square(const SamplerParams& params, const Logits& logits,
     sum += (observed[i] - mean) * (observed[i] - mean) / mean;
   }
   return sum;
+}
+
+struct Choice {
+  int id;
+  double p;
+};
+
+// Compares every draw of a sampler that has accepted `history` with what the random number of that
+// draw picks from `expected`, the likeliest first.
+void check_draws(const SamplerParams& params, const TokenTexts& texts,
+                 const std::vector<int>& history, const Logits& logits,
+                 const std::vector<Choice>& expected, double tolerance) {
+  Sampler sampler(params, texts);
+  Stream stream(params.seed);
+  for (const int id : history) sampler.accept(id);
+  const bool has_xtc = params.xtc_probability > 0 && params.xtc_threshold <= 0.5f;
+  for (int draw = 0; draw < 500; ++draw) {
+    const int id = sampler.sample(logits).id;
+    if (has_xtc) stream.next();
+    const double u = stream.next();
+    double below = 0, p = -1;
+    for (const Choice& choice : expected) {
+      if (choice.id == id) {
+        p = choice.p;
+        break;
+      }
+      below += choice.p;
+    }
+    CHECK(p >= 0);
+    CHECK(u >= below - tolerance);
+    CHECK(u <= below + p + tolerance);
+  }
+}
+
+// Token i has the text texts[i].
+TokenTexts token_texts(const std::vector<std::string>& texts) {
+  return {static_cast<int32_t>(texts.size()), [=](int32_t id) { return texts[id]; },
+          [=](std::string_view text) {
+            std::vector<int32_t> ids;
+            while (!text.empty()) {
+              size_t id = 0;
+              while (id < texts.size() && !text.starts_with(texts[id])) ++id;
+              if (id == texts.size()) break;
+              ids.push_back(static_cast<int32_t>(id));
+              text.remove_prefix(texts[id].size());
+            }
+            return ids;
+          }};
+}
+
+template <class Value>
+std::vector<Value> words_of(const std::string& line) {
+  std::istringstream in(line);
+  std::vector<Value> out;
+  for (Value word; in >> word;) out.push_back(word);
+  return out;
+}
+
+std::vector<Choice> choices_of(const std::string& line) {
+  std::vector<Choice> out;
+  for (const std::string& word : words_of<std::string>(line)) {
+    out.push_back({std::stoi(word), std::stod(word.substr(word.find(':') + 1))});
+  }
+  return out;
+}
+
+std::string from_hex(const std::string& hex) {
+  std::string text;
+  for (size_t i = 0; i < hex.size(); i += 2) {
+    text += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  }
+  return text;
+}
+
+// "name value name value ...", with the names of the table.
+void set_params(SamplerParams& params, const std::string& line) {
+  const std::vector<std::string> words = words_of<std::string>(line);
+  for (size_t i = 0; i + 1 < words.size(); i += 2) {
+    int found = 0;
+    for (const bitnet::SamplingParameter& row : bitnet::kSamplingParameters) {
+      if (row.name != words[i]) continue;
+      set_value(row, params, std::stod(words[i + 1]));
+      ++found;
+    }
+    CHECK_EQ(found, 1);
+  }
 }
 
 }  // namespace
@@ -776,15 +950,9 @@ TEST("parameters that make no sense are refused by name") {
   }
 }
 
-TEST(
-    "every row's default and bounds are accepted, and what is just outside is refused by its "
-    "name") {
+TEST("every row takes its bounds, and refuses what is just outside by its name") {
   for (const bitnet::SamplingParameter& row : bitnet::kSamplingParameters) {
-    const auto refused = [&](double value) {
-      SamplerParams p;
-      std::visit(
-          [&](auto field) { p.*field = static_cast<std::decay_t<decltype(p.*field)>>(value); },
-          row.field);
+    const auto refused = [&](const SamplerParams& p) {
       try {
         Sampler sampler(p);
       } catch (const Error& e) {
@@ -793,13 +961,156 @@ TEST(
       }
       return false;
     };
-    CHECK(!refused(row.least));
-    CHECK(!refused(row.most));
+    if (const auto* field = std::get_if<std::vector<std::string> SamplerParams::*>(&row.field)) {
+      const auto with = [&](size_t n, double bytes) {
+        SamplerParams p;
+        (p.*(*field)).assign(n, std::string(static_cast<size_t>(bytes), 'x'));
+        return p;
+      };
+      CHECK(!refused(with(1, row.least)));
+      CHECK(!refused(with(bitnet::kMaxTexts, row.most)));
+      CHECK(refused(with(1, row.least - 1)));
+      CHECK(refused(with(1, row.most + 1)));
+      CHECK(refused(with(bitnet::kMaxTexts + 1, row.least)));
+      continue;
+    }
+    const auto with = [&](double value) {
+      SamplerParams p;
+      set_value(row, p, value);
+      return p;
+    };
+    CHECK(!refused(with(row.least)));
+    CHECK(!refused(with(row.most)));
     const bool is_seed = std::string(row.name) == "seed";  // every uint64 is one
-    if (row.most < bitnet::kMaxCount) CHECK(refused(row.most * 1.001 + 1));
-    if (!is_seed) CHECK(refused(row.least - 1 - std::fabs(row.least) / 1000));
+    if (row.most < bitnet::kMaxCount) CHECK(refused(with(row.most * 1.001 + 1)));
+    if (!is_seed) CHECK(refused(with(row.least - 1 - std::fabs(row.least) / 1000)));
   }
   Sampler standard{SamplerParams()};
+}
+
+TEST("llama.cpp's own cases of DRY, XTC and top-n-sigma") {  // its tests/test-sampling.cpp
+  struct Dry {
+    float multiplier;
+    int allowed;
+    std::vector<int> history;
+    int breaker;  // token, -1: none
+    std::vector<double> expected;
+  };
+  for (const Dry& c : std::vector<Dry>{
+           {1, 2, {0, 1}, -1, {0.25, 0.25, 0.25, 0.25}},
+           {1, 2, {0, 1, 2, 0, 1}, -1, {0.296923, 0.296923, 0.109232, 0.296923}},
+           {1, 2, {0, 1, 3, 4, 0, 1}, 3, {0.2, 0.2, 0.2, 0.2, 0.2}},
+           {2, 2, {0, 1, 2, 0, 1}, -1, {0.241818, 0.241818, 0.032727, 0.241818, 0.241818}},
+           {1, 4, {0, 1, 2, 3, 4, 0, 1}, -1, {0.2, 0.2, 0.2, 0.2, 0.2}}}) {
+    SamplerParams p = plain();
+    p.dry_multiplier = c.multiplier;
+    p.dry_base = 1.1f;
+    p.dry_allowed_length = c.allowed;
+    p.dry_sequence_breakers = {"stop"};
+    std::vector<std::string> texts(c.expected.size(), "go");
+    if (c.breaker >= 0) texts[c.breaker] = "non-stop!";
+    std::vector<Choice> expected;
+    for (size_t id = 0; id < c.expected.size(); ++id) {
+      expected.push_back({static_cast<int>(id), c.expected[id]});
+    }
+    std::stable_sort(expected.begin(), expected.end(),
+                     [](const Choice& a, const Choice& b) { return a.p > b.p; });
+    check_draws(p, token_texts(texts), c.history, Logits(texts.size(), 0.5f), expected, 1e-5);
+  }
+  const Logits falling = logits_of({0.4, 0.3, 0.2, 0.1});
+  const std::vector<Choice> all{{0, 0.4}, {1, 0.3}, {2, 0.2}, {3, 0.1}};
+  struct Xtc {
+    float threshold;
+    std::vector<Choice> expected;
+  };
+  for (const Xtc& c : std::vector<Xtc>{{0.09f, {{3, 1}}},
+                                       {0.19f, {{2, 2 / 3.0}, {3, 1 / 3.0}}},
+                                       {0.29f, {{1, 0.5}, {2, 1 / 3.0}, {3, 1 / 6.0}}},
+                                       {0.39f, all}}) {
+    SamplerParams p = plain();
+    p.xtc_probability = 1;
+    p.xtc_threshold = c.threshold;
+    check_draws(p, {}, {}, falling, c.expected, 1e-6);
+  }
+  SamplerParams p = plain();
+  p.top_n_sigma = 1;
+  check_draws(p, {}, {}, falling, {{0, 0.571429}, {1, 0.428571}}, 1e-6);
+  for (const float keeps_all : {0.0f, 3.0f}) {
+    p.top_n_sigma = keeps_all;
+    check_draws(p, {}, {}, falling, all, 1e-6);
+  }
+}
+
+TEST("probabilities of whole chains are llama.cpp's, with breakers found in a real vocabulary") {
+  const bitnet::Gguf gguf = bitnet::Gguf::open(check::data("tiny-vocab.gguf"));
+  const bitnet::Tokenizer tokenizer(gguf);
+  std::ifstream in(check::data("sampling.txt"));
+  int cases = 0;
+  for (std::string line; std::getline(in, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    SamplerParams params = plain();
+    set_params(params, line);
+    const auto next_line = [&] {
+      std::getline(in, line);
+      return line.substr(line.find(' ') + 1);
+    };
+    params.dry_sequence_breakers.clear();
+    for (const std::string& hex : words_of<std::string>(next_line())) {
+      params.dry_sequence_breakers.push_back(from_hex(hex));
+    }
+    const std::vector<int> history = words_of<int>(next_line());
+    Logits logits(tokenizer.n_vocab(), -kInf);
+    for (const Choice& c : choices_of(next_line())) logits[c.id] = static_cast<float>(c.p);
+    const std::vector<Choice> expected = choices_of(next_line());
+    params.seed = ++cases;
+    check_draws(params, token_texts_of(tokenizer), history, logits, expected, 2e-6);
+  }
+  CHECK_EQ(cases, 80);
+}
+
+TEST("a breaker may be a part of a token, or begin in one and go on in the next") {
+  SamplerParams p = greedy();
+  p.dry_multiplier = 10;
+  p.dry_allowed_length = 1;
+  p.dry_sequence_breakers = {"cd"};
+  const TokenTexts texts = token_texts({"a", "bc", "d", "xcdy", "e"});
+  struct Case {
+    std::vector<int> history;
+    int expected;
+  };
+  // Token 0 is the likeliest, unless it would go on with a repetition.
+  for (const auto& [history, expected] :
+       std::vector<Case>{{{4, 0, 4}, 1},
+                         {{4, 0, 3, 4}, 1},     // the last 4 comes after the breaker
+                         {{4, 0, 4, 3}, 0},     // nothing does
+                         {{4, 0, 1, 2, 4}, 1},  // "bc" and "d" are one, too
+                         {{1, 2, 0, 1, 2}, 0},
+                         {{2, 1, 0, 2, 1}, 1}}) {  // "d" and "bc" are none
+    Sampler sampler(p, texts);
+    for (const int id : history) sampler.accept(id);
+    CHECK_EQ(sampler.sample(Logits{2, 1, 0, 0, 0}).id, expected);
+  }
+}
+
+TEST("XTC is by chance, and takes its random number only when it is on") {
+  SamplerParams p = plain();
+  p.seed = 3;
+  const Logits logits = logits_of({0.5, 0.3, 0.2});
+  Sampler off(p);
+  p.xtc_threshold = 0.6f;
+  p.xtc_probability = 1;
+  Sampler never(p);
+  for (int i = 0; i < 50; ++i) CHECK_EQ(off.sample(logits).id, never.sample(logits).id);
+  p.xtc_threshold = 0.25f;
+  p.xtc_probability = 0.3f;
+  p.temperature = 1e-3f;  // the likeliest that is left
+  Sampler sometimes(p);
+  Stream stream(p.seed);
+  for (int i = 0; i < 500; ++i) {
+    const bool excludes = stream.next() <= 0.3;
+    stream.next();  // of the draw
+    CHECK_EQ(sometimes.sample(logits).id, excludes ? 1 : 0);
+  }
 }
 
 TEST("any parameters and any logits give a usable id or a clean error") {
@@ -831,10 +1142,11 @@ TEST("any parameters and any logits give a usable id or a clean error") {
     const int vocab = static_cast<int>(random() % 300);
     SamplerParams p = random_params(random, vocab + 1);
     // One or two wild values: with more, hardly any set of parameters passes the checks.
-    float* fields[] = {&p.temperature,      &p.top_p,          &p.min_p,
-                       &p.typical_p,        &p.repeat_penalty, &p.presence_penalty,
-                       &p.frequency_penalty};
-    for (int i = 0; i < 2; ++i) *fields[random() % 7] = wild();
+    for (int i = 0; i < 2; ++i) {
+      const auto& rows = bitnet::kSamplingParameters;
+      const auto& field = rows[random() % std::size(rows)].field;
+      if (const auto* real = std::get_if<float SamplerParams::*>(&field)) p.*(*real) = wild();
+    }
     if (random() % 8 == 0) p.top_k = static_cast<int32_t>(random() >> 33);
     if (random() % 8 == 0) p.repeat_last_n = static_cast<int32_t>(random());
     if (random() % 4 == 0) p.n_probs = static_cast<int32_t>(random() % 400);
