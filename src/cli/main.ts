@@ -105,6 +105,7 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     .version(packageVersion(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .configureOutput({ outputError: () => {} }) // reportFailure prints
+    .configureHelp({ minWidthToWrap: 20 }) // columns that are left for the texts
     .exitOverride()
     .enablePositionalOptions() // `bench kernels` has options of the same names as `bench`
     .showSuggestionAfterError()

@@ -4,7 +4,7 @@ import { Chalk, type ChalkInstance, chalkStderr } from "chalk";
 import type { BitnetError } from "../../system/errors.js";
 import { oneLine, withoutControls } from "./format.js";
 
-export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean };
+export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
 
 const plain = new Chalk({ level: 0 });
 

@@ -2,10 +2,13 @@
 
 import { MultiBar, Presets, type SingleBar } from "cli-progress";
 import { formatBytes } from "./format.js";
-import { log } from "./output.js";
+import { log, type OutputStream } from "./output.js";
 
 /** What is counted: bytes of files, or steps of measuring, which take their time one by one. */
 export type ProgressUnit = "bytes" | "steps";
+
+/** Columns that the figures take; what a narrow terminal cannot show of the name is cut. */
+const besideBar = 60;
 
 const formats: Record<ProgressUnit, string> = {
   bytes: "{bar} {percentage}%  {done} of {size}  {rate}  ETA {eta_formatted}  {name}",
@@ -29,11 +32,11 @@ export interface Progress {
   stop(): void;
 }
 
-export function createProgress(what: string, unit: ProgressUnit, stream = process.stderr): Progress {
-  return stream.isTTY ? createBars(what, unit, stream) : createLines(what, unit);
+export function createProgress(what: string, unit: ProgressUnit, stream: OutputStream = process.stderr): Progress {
+  return stream.isTTY ? createBars(what, unit, stream) : createLines(what, unit, stream);
 }
 
-function createBars(what: string, unit: ProgressUnit, stream: NodeJS.WriteStream): Progress {
+function createBars(what: string, unit: ProgressUnit, stream: OutputStream): Progress {
   let bars: MultiBar | undefined;
   const shown = new Map<string, { bar: SingleBar; meter: Meter }>();
   const show = (label: string, total: number, start: number) => {
@@ -41,6 +44,7 @@ function createBars(what: string, unit: ProgressUnit, stream: NodeJS.WriteStream
       {
         stream,
         format: formats[unit],
+        barsize: Math.min(40, Math.max(10, (stream.columns ?? 80) - besideBar)),
         hideCursor: true,
         clearOnComplete: true,
         stopOnComplete: false,
@@ -65,7 +69,7 @@ function createBars(what: string, unit: ProgressUnit, stream: NodeJS.WriteStream
     },
     line(text) {
       if (bars === undefined) {
-        log(text);
+        log(text, stream);
       } else {
         bars.log(`${text}\n`);
         bars.update();
@@ -81,7 +85,7 @@ function createBars(what: string, unit: ProgressUnit, stream: NodeJS.WriteStream
 
 const lineEveryMs = 5000;
 
-function createLines(what: string, unit: ProgressUnit): Progress {
+function createLines(what: string, unit: ProgressUnit, stream: OutputStream): Progress {
   let last = Date.now();
   let meter: Meter | undefined;
   return {
@@ -94,10 +98,10 @@ function createLines(what: string, unit: ProgressUnit): Progress {
         last = Date.now();
         const percent = Math.floor((100 * done) / Math.max(1, total));
         const rest = unit === "bytes" ? ` of ${formatBytes(total)}, ${meter(done)}` : `, ${name ?? what}`;
-        log(`${what}: ${percent} %${rest}`);
+        log(`${what}: ${percent} %${rest}`, stream);
       }
     },
-    line: (text) => log(text),
+    line: (text) => log(text, stream),
     stop() {},
   };
 }

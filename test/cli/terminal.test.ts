@@ -1,0 +1,176 @@
+// What the terminal shows: texts from outside, columns, speeds, progress.
+
+import { PassThrough } from "node:stream";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { formatBytes, formatColumns, formatSpeed, oneLine, withoutControls } from "../../src/cli/terminal/format.js";
+import { log, reportError } from "../../src/cli/terminal/output.js";
+import { createProgress } from "../../src/cli/terminal/progress.js";
+import { describeTimings } from "../../src/cli/terminal/timings.js";
+import { BitnetError } from "../../src/system/errors.js";
+
+class FakeStream extends PassThrough {
+  readonly isTTY: boolean;
+  written = "";
+
+  constructor(isTTY: boolean) {
+    super();
+    this.isTTY = isTTY;
+    this.on("data", (chunk) => {
+      this.written += chunk;
+    });
+  }
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
+const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
+
+describe("texts from outside", () => {
+  test("lose their control characters, and nothing else", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (text) => {
+        const clean = withoutControls(text);
+        expect(clean).not.toMatch(controls);
+        expect(clean).toBe([...text].filter((character) => !controls.test(character)).join(""));
+      }),
+    );
+    expect(withoutControls("a\u001b[2Jb\tc\r\nd\u009b1m")).toBe("a[2Jb\tc\nd1m");
+  });
+
+  test("are one line in messages", () => {
+    expect(oneLine("a\n  b\tc\u0007")).toBe("a b c");
+  });
+
+  test("cannot add lines to an error or colour a note", () => {
+    const stderr = new FakeStream(false);
+    reportError(
+      new BitnetError("BAD_FILE", "bad \u001b[31mname\nerror: forged", { hint: "see \u001b]0;x\u0007" }),
+      false,
+      stderr,
+    );
+    log("a\u001b[2J", stderr);
+    expect(stderr.read()?.toString() ?? stderr.written).toBe(
+      "error: bad [31mname error: forged\nhint: see ]0;x\na[2J\n",
+    );
+  });
+});
+
+describe("columns", () => {
+  test("are as wide as their widest cell; those of numbers end at the same place", () => {
+    expect(
+      formatColumns(
+        [
+          ["a", "1 kB", "x"],
+          ["long name", "100 MB", ""],
+        ],
+        { numeric: [1], indent: "  " },
+      ),
+    ).toEqual(["  a            1 kB  x", "  long name  100 MB"]);
+    expect(formatColumns([])).toEqual([]);
+  });
+
+  test("stay in line whatever a cell holds", () => {
+    expect(
+      formatColumns([
+        ["a\nb\u001b[1m", "c"],
+        ["d", "e"],
+      ]),
+    ).toEqual(["a b[1m  c", "d       e"]);
+  });
+});
+
+test.each([
+  [0, "0 B"],
+  [999, "999 B"],
+  [1000, "1.00 kB"],
+  [999_500, "1.00 MB"],
+  [1_234_567_890, "1.23 GB"],
+])("%d bytes are %s", (bytes, expected) => {
+  expect(formatBytes(bytes)).toBe(expected);
+});
+
+describe("speeds", () => {
+  test("are tokens over seconds, and none where no time passed", () => {
+    expect(formatSpeed(10, 500)).toBe("10 tokens in 500 ms (20.0 tokens/s)");
+    expect(formatSpeed(10, 0)).toBe("10 tokens in 0 ms");
+  });
+
+  test("count what was evaluated: not what was in the cache, nor the last token of a text", () => {
+    const timings = {
+      promptTokens: 30,
+      reusedTokens: 10,
+      promptMs: 100,
+      generatedTokens: 11,
+      decodedTokens: 10,
+      generateMs: 500,
+    };
+    expect(describeTimings(timings)).toEqual([
+      "prefill: 20 tokens in 100 ms (200.0 tokens/s), 10 reused",
+      "decode:  10 tokens in 500 ms (20.0 tokens/s)",
+    ]);
+    expect(describeTimings({ ...timings, reusedTokens: 0, decodedTokens: 0 })).toEqual([
+      "prefill: 30 tokens in 100 ms (300.0 tokens/s)",
+    ]);
+  });
+});
+
+describe("progress", () => {
+  beforeEach(() => void vi.useFakeTimers({ now: 0 }));
+  afterEach(() => void vi.useRealTimers());
+
+  test("is a line now and then where there is no terminal, about the whole only", () => {
+    const stream = new FakeStream(false);
+    const progress = createProgress("downloading", "bytes", stream);
+    progress.update(100, 1000);
+    expect(stream.written).toBe("");
+    vi.advanceTimersByTime(5000);
+    progress.update(200, 400, { part: "a.bin" });
+    progress.update(300, 1000);
+    progress.update(400, 1000);
+    expect(stream.written).toMatch(/^downloading: 30 % of 1\.00 kB, \d+(\.\d+)? k?B\/s\n$/);
+    progress.stop();
+  });
+
+  test("of steps names the step", () => {
+    const stream = new FakeStream(false);
+    const progress = createProgress("measuring", "steps", stream);
+    vi.advanceTimersByTime(5000);
+    progress.update(1, 4, { name: "pp512" });
+    expect(stream.written).toBe("measuring: 25 %, pp512\n");
+  });
+
+  test.each(["bytes", "steps"] as const)("of %s is a bar on a terminal, which may end and begin again", (unit) => {
+    const stream = new FakeStream(true);
+    const progress = createProgress("working", unit, stream);
+    progress.line("before");
+    progress.update(1, 4, { name: "first" });
+    vi.advanceTimersByTime(1000);
+    expect(stream.written).toMatch(/before.*25%.*first/s);
+    progress.stop();
+    const stopped = stream.written.length;
+    vi.advanceTimersByTime(1000);
+    progress.stop();
+    expect(stream.written.length).toBe(stopped);
+    progress.update(1, 2, { name: "second" });
+    vi.advanceTimersByTime(1000);
+    expect(stream.written.slice(stopped)).toMatch(/50%.*second/s);
+    expect(stream.written.slice(stopped)).not.toContain("first");
+    progress.stop();
+  });
+
+  test("of a part has a bar of its own until it is done", () => {
+    const stream = new FakeStream(true);
+    const progress = createProgress("downloading", "bytes", stream);
+    progress.update(1, 4, { part: "a.bin" });
+    progress.update(1, 8);
+    vi.advanceTimersByTime(1000);
+    expect(stream.written).toMatch(/25%.*a\.bin.*12%.*downloading/s);
+    progress.update(4, 4, { part: "a.bin" });
+    progress.update(4, 8);
+    const done = stream.written.length;
+    vi.advanceTimersByTime(1000);
+    expect(stream.written.slice(done)).toMatch(/50%.*downloading/s);
+    expect(stream.written.slice(done)).not.toContain("a.bin");
+    progress.stop();
+  });
+});
