@@ -33,6 +33,7 @@ export {
   listKernels,
   type ModelInfo,
   type PrefillOptions,
+  type ScoreResult,
   Session,
   type SessionOptions,
   type TuningParameters,
@@ -43,6 +44,7 @@ export {
   type Prompt,
   type SamplingOptions,
   type SamplingParameter,
+  type ScoreOptions,
   type TokenOptions,
 } from "./engine/request.js";
 export {

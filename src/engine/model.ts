@@ -7,6 +7,7 @@ import {
   loadAddon,
   type NativeModel,
   type NativeModelInfo,
+  type NativeScores,
   type NativeSession,
   type NativeTuning,
 } from "../native/addon.js";
@@ -33,6 +34,8 @@ import {
   maxCount,
   type Prompt,
   planGeneration,
+  planScore,
+  type ScoreOptions,
   type TokenOptions,
 } from "./request.js";
 import { Tokenizer } from "./tokenizer.js";
@@ -40,6 +43,7 @@ import { type AppliedTuning, applyTuning } from "./tuning.js";
 
 export type ModelInfo = NativeModelInfo;
 export type TuningParameters = NativeTuning;
+export type ScoreResult = NativeScores;
 
 export interface LoadOptions {
   /** Default: the physical cores that this process may use. */
@@ -255,6 +259,21 @@ export class Session {
     this.#timings = newTimings();
     try {
       return yield* start(this.#timings);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /**
+   * How likely the model finds the prompt's own tokens, each after all before it: one value for every token from `from`
+   * on, whatever the session has computed before. What sampling would change does not count.
+   */
+  async score(prompt: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
+    this.#checkOpen();
+    const { tokens, from } = planScore(this.tokenizer, this.contextSize, prompt, options);
+    this.#begin();
+    try {
+      return await runAbortable(this.#native, options.signal, () => this.#native.score(tokens, from));
     } finally {
       this.#busy = false;
     }

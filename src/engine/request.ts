@@ -39,6 +39,13 @@ export interface GenerateOptions extends TokenOptions {
   stop?: readonly string[];
 }
 
+export interface ScoreOptions extends Pick<TokenOptions, "signal" | "addSpecial" | "parseSpecial"> {
+  /** Place of the first token to score; the first of all follows nothing and has no score. Default: 1. */
+  from?: number;
+}
+
+const scoreOptions: OptionNames<ScoreOptions> = { from: true, signal: true, addSpecial: true, parseSpecial: true };
+
 // The sampling options have their names from the core's table.
 type RequestOptionNames<Options> = OptionNames<Omit<Options, SamplingParameter["name"]>>;
 
@@ -146,6 +153,31 @@ export function checkPromptTokens(
   return checkTokens(tokens, vocabSize);
 }
 
+/** The tokens of a prompt and the place of the first to score; USAGE for what is wrong with them. */
+export function planScore(
+  tokenizer: Tokenizer,
+  contextSize: number,
+  prompt: Prompt,
+  options: ScoreOptions,
+): { tokens: Int32Array; from: number } {
+  checkOptionNames("score", options, scoreOptions);
+  const tokens = checkPromptTokens(encodePrompt(tokenizer, prompt, options), tokenizer.info.vocabSize, contextSize);
+  const { from = 1 } = options;
+  if (tokens.length < 2) {
+    throw new BitnetError("USAGE", "score: expected at least two tokens, as the first follows nothing");
+  }
+  checkNumber("from", from, { min: 1, max: tokens.length - 1, integer: true });
+  return { tokens, from };
+}
+
+function encodePrompt(
+  tokenizer: Tokenizer,
+  prompt: Prompt,
+  { addSpecial, parseSpecial }: Pick<TokenOptions, "addSpecial" | "parseSpecial">,
+): Int32Array | readonly number[] {
+  return typeof prompt === "string" ? tokenizer.encode(prompt, { addSpecial, parseSpecial }) : prompt;
+}
+
 /** What `prompt` and checked options ask for; USAGE for what does not fit this model and context. */
 export function planGeneration(
   tokenizer: Tokenizer,
@@ -154,12 +186,8 @@ export function planGeneration(
   options: GenerateOptions,
 ): GenerationPlan {
   const { maxTokens = -1, stop = [], signal } = options;
-  const tokens =
-    typeof prompt === "string"
-      ? tokenizer.encode(prompt, { addSpecial: options.addSpecial, parseSpecial: options.parseSpecial })
-      : prompt;
   return {
-    tokens: checkPromptTokens(tokens, tokenizer.info.vocabSize, contextSize),
+    tokens: checkPromptTokens(encodePrompt(tokenizer, prompt, options), tokenizer.info.vocabSize, contextSize),
     maxTokens: maxTokens === -1 ? Number.POSITIVE_INFINITY : maxTokens,
     sampling: {
       ...pickSampling(options),

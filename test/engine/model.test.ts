@@ -333,6 +333,78 @@ describe("several at a time", () => {
   });
 });
 
+describe("score", () => {
+  const text = "Once upon a time, there was a little dog named Max. He liked to play.";
+
+  /** From all logits, in double precision. */
+  async function reference(ids: readonly number[]): Promise<number[]> {
+    await using session = model.createSession();
+    await session.prefill(ids, { logits: "all" });
+    const logits = session.logits();
+    const { vocabSize } = model.info;
+    return ids.slice(1).map((id, row) => {
+      const of = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+      const most = of.reduce((a, b) => Math.max(a, b));
+      const sum = of.reduce((total, logit) => total + Math.exp(logit - most), 0);
+      return (of[id] ?? Number.NaN) - most - Math.log(sum);
+    });
+  }
+
+  test("gives the log-probability of each token after those before it", async () => {
+    const ids = [...model.tokenizer.encode(text)];
+    const expected = await reference(ids);
+    await using session = model.createSession();
+    const { logprobs, likeliest } = await session.score(text);
+    expect([logprobs.length, likeliest.length]).toEqual([ids.length - 1, ids.length - 1]);
+    for (const [i, score] of logprobs.entries()) {
+      expect(Math.abs(score - (expected[i] ?? Number.NaN))).toBeLessThan(1e-4);
+    }
+  });
+
+  test("is the same whatever the session has computed before, and from any token on", async () => {
+    const ids = model.tokenizer.encode(text);
+    await using session = model.createSession();
+    const { logprobs, likeliest } = await session.score(ids);
+    for (const from of [1, 7, ids.length - 1]) {
+      const expected = { logprobs: logprobs.slice(from - 1), likeliest: likeliest.slice(from - 1) };
+      expect(await session.score(ids, { from })).toMatchObject(expected);
+      await session.complete(story, { maxTokens: 5, temperature: 0 });
+      expect(await session.score(ids, { from })).toMatchObject(expected);
+    }
+  });
+
+  test("a token that a generation chose has the log-probability that it reported", async () => {
+    await using session = model.createSession();
+    const ids = [...model.tokenizer.encode(story)];
+    const pieces: Piece[] = [];
+    for await (const piece of session.generate(ids, { maxTokens: 8, temperature: 0, logprobs: 1 })) {
+      pieces.push(piece);
+    }
+    const scored = [...ids, ...pieces.map(({ id }) => id)];
+    const { logprobs, likeliest } = await session.score(scored, { from: ids.length });
+    expect([...likeliest]).toEqual(pieces.map(() => 1));
+    for (const [i, { logprob }] of pieces.entries()) {
+      expect(logprobs[i]).toBeCloseTo(logprob ?? Number.NaN, 4);
+    }
+  });
+
+  test("is ended by a signal", async () => {
+    await using session = model.createSession();
+    await expect(session.score(text, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+    expect((await session.score("Once upon")).logprobs.length).toBeGreaterThan(0);
+  });
+
+  test.each([
+    [{ from: 0 }, /^from: expected an integer from 1 to/],
+    [{ from: 1000 }, /^from: expected an integer from 1 to/],
+    [{ form: 1 }, /^score has no option "form"/],
+  ])("refuses %j", async (options, message) => {
+    await using session = model.createSession();
+    await expect(session.score(text, options as never)).rejects.toEqual(usage(message));
+    await expect(session.score([1])).rejects.toEqual(usage(/at least two tokens/));
+  });
+});
+
 describe("options", () => {
   test("DRY keeps a model from repeating itself, but not across a breaker", async () => {
     const prompt = [11, 12, 13, 14, 11, 12, 13];
