@@ -58,7 +58,7 @@ async function checkRoom(folder: string, bytes: number): Promise<void> {
   const reserve = 2 ** 28; // what the rest of the machine should keep
   if (bavail * bsize < bytes + reserve) {
     throw new BitnetError(
-      "USAGE",
+      "NO_SPACE",
       `the F16 baseline needs ${size(bytes)} in ${folder}, which has ${size(bavail * bsize)}`,
       {
         hint: "set TMPDIR to a folder with more room",

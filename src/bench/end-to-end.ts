@@ -12,6 +12,7 @@ import {
   type NativePassTimes,
   type NativeSession,
 } from "../native/addon.js";
+import { at } from "../system/at.js";
 import { converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { type EnergyMeter, type EnergyReading, openEnergyMeter } from "./energy.js";
 import {
@@ -251,7 +252,7 @@ export class PassRunner {
     const tokens = randomTokens(model, depth + prompt || 1);
     this.#tokens = tokens;
     // One token that is not the first of the sequence empties the cache.
-    const other = ((tokens[0] ?? 0) + 1) % model.info.vocabSize;
+    const other = (at(tokens, 0) + 1) % model.info.vocabSize;
     this.#base = depth > 0 ? tokens.slice(0, depth) : Int32Array.of(other);
   }
 

@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { at } from "../system/at.js";
 
 /** Joules between start() and stop(), or null. */
 export type EnergyReading = number | null;
@@ -99,7 +100,7 @@ export function sumJoules(
 ): number {
   let microjoules = 0;
   for (const [i, { range }] of domains.entries()) {
-    const used = (after[i] ?? 0) - (before[i] ?? 0);
+    const used = at(after, i) - at(before, i);
     microjoules += used < 0 ? used + range : used;
   }
   return microjoules / 1e6;

@@ -2,6 +2,7 @@
 
 import { basename } from "node:path";
 import { formatMachine, type Machine } from "../native/machine.js";
+import { at } from "../system/at.js";
 import type { Comparison } from "./compare.js";
 import type { BenchReport, BenchResult } from "./end-to-end.js";
 import type { Limits } from "./limits.js";
@@ -216,9 +217,9 @@ function formatCount(parameters: number): string {
 
 /** Rows of cells, the first one the header; `numeric` columns are aligned to the right. */
 export function toMarkdown(rows: readonly string[][], numeric: ReadonlySet<number>): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(3, ...rows.map((row) => (row[column] ?? "").length)));
+  const widths = at(rows, 0).map((_, column) => Math.max(3, ...rows.map((row) => at(row, column).length)));
   const pad = (text: string, column: number) =>
-    numeric.has(column) ? text.padStart(widths[column] ?? 0) : text.padEnd(widths[column] ?? 0);
+    numeric.has(column) ? text.padStart(at(widths, column)) : text.padEnd(at(widths, column));
   const line = (cells: string[]) => `| ${cells.join(" | ")} |\n`;
   const [header = [], ...body] = rows.map((row) => row.map(pad));
   const rule = widths.map((width, column) => (numeric.has(column) ? `${"-".repeat(width - 1)}:` : "-".repeat(width)));

@@ -2,6 +2,7 @@
 // only if it wins by more than the noise, twice.
 
 import type { NativeTuning } from "../native/addon.js";
+import { at } from "../system/at.js";
 import { throwIfAborted } from "../system/errors.js";
 import { medianOf } from "./stats.js";
 
@@ -134,7 +135,7 @@ interface Round {
 
 /** The logarithm of the speed-up, the mean over the phases. */
 function gainOf({ before, after }: Round): number {
-  return before.reduce((sum, seconds, i) => sum + Math.log(seconds / (after[i] ?? Number.NaN)), 0) / before.length;
+  return before.reduce((sum, seconds, i) => sum + Math.log(seconds / at(after, i)), 0) / before.length;
 }
 
 /** A gain that is worth it, above the noise of these rounds: of three standard errors, and in all rounds but one of five. */
@@ -179,10 +180,10 @@ class PairedMeasure {
 }
 
 function compare(rounds: readonly Round[], phase: Phase, isAdopted: boolean): PhaseComparison {
-  const at = rounds[0]?.phases.indexOf(phase) ?? 0;
-  const before = rounds.map((round) => round.before[at] ?? Number.NaN);
-  const after = isAdopted ? rounds.map((round) => round.after[at] ?? Number.NaN) : before;
-  const gain = Math.expm1(medianOf(before.map((seconds, i) => Math.log(seconds / (after[i] ?? Number.NaN)))));
+  const position = at(rounds, 0).phases.indexOf(phase);
+  const before = rounds.map((round) => at(round.before, position));
+  const after = isAdopted ? rounds.map((round) => at(round.after, position)) : before;
+  const gain = Math.expm1(medianOf(before.map((seconds, i) => Math.log(seconds / at(after, i)))));
   return { phase, before: medianOf(before), after: medianOf(after), gain };
 }
 

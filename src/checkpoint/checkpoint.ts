@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 import { readPytorchFile } from "./pytorch.js";
 import { type CheckpointTensor, readSafetensorsHeader } from "./safetensors.js";
@@ -78,7 +79,7 @@ async function filesOfIndex(directory: string, index: string, present: Set<strin
 }
 
 function requireAllShards(directory: string, shards: string[]): void {
-  const [first = ""] = shards;
+  const first = at(shards, 0);
   const total = Number(/-of-(\d{5})/.exec(first)?.[1]);
   for (let i = 1; i <= total; i++) {
     const name = first.replace(/-\d{5}-of-/, `-${String(i).padStart(5, "0")}-of-`);
@@ -149,5 +150,5 @@ function halfToNumber(bits: number): number {
 /** The repository that a directory of the hub's cache (models--owner--name/snapshots/revision) belongs to. */
 export function hubOriginOf(directory: string): { repository: string; revision: string } | undefined {
   const match = /models--([^/\\]+)--([^/\\]+)[/\\]snapshots[/\\]([0-9a-f]{40})$/.exec(resolve(directory));
-  return match === null ? undefined : { repository: `${match[1]}/${match[2]}`, revision: match[3] ?? "" };
+  return match === null ? undefined : { repository: `${at(match, 1)}/${at(match, 2)}`, revision: at(match, 3) };
 }

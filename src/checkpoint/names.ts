@@ -4,6 +4,7 @@
 import { findFamily, isTernaryModel, listFamilies } from "../gguf/families.js";
 import type { MetadataEntry } from "../gguf/gguf.js";
 import type { NativeExtent, NativeFamily } from "../native/addon.js";
+import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 import type { Checkpoint } from "./checkpoint.js";
 import type { ModelConfig } from "./config.js";
@@ -173,9 +174,12 @@ function mapTensorName(family: NativeFamily, name: string): string | null | unde
     return top;
   }
   const match = /^layers\.(\d{1,4})\.(.+)\.(weight|bias)$/.exec(plain);
-  const key = match?.[2] ?? "";
+  if (match === null) {
+    return undefined;
+  }
+  const [layer, key, kind] = [at(match, 1), at(match, 2), at(match, 3)];
   const names = { ...layerNames, ...rulesOf(family).layerNames };
-  return Object.hasOwn(names, key) ? `blk.${match?.[1]}.${names[key]}.${match?.[3]}` : undefined;
+  return Object.hasOwn(names, key) ? `blk.${layer}.${names[key]}.${kind}` : undefined;
 }
 
 /** The scale of a packed matrix stands beside it, under its name and this. */

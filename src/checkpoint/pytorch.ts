@@ -3,6 +3,7 @@
 // of a state dict and builds only data: nothing in a file is ever called.
 
 import { type FileHandle, open } from "node:fs/promises";
+import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 import type { CheckpointTensor } from "./safetensors.js";
 
@@ -168,7 +169,8 @@ function parseZipDirectory(bytes: Buffer, path: string): Map<string, ZipMember> 
     const name = bytes.toString("utf8", pos + 46, pos + 46 + nameLength);
     const extra = bytes.subarray(pos + 46 + nameLength, pos + 46 + nameLength + extraLength);
     const sizes = [bytes.readUInt32LE(pos + 24), bytes.readUInt32LE(pos + 20), bytes.readUInt32LE(pos + 42)];
-    const [size = 0, , headerOffset = 0] = zip64Sizes(sizes, extra);
+    const wide = zip64Sizes(sizes, extra);
+    const [size, headerOffset] = [at(wide, 0), at(wide, 2)];
     if (method !== 0) {
       throw new BitnetError("UNSUPPORTED", `${path}: ${name} is compressed in the archive`);
     }
@@ -231,7 +233,7 @@ class Unpickler {
 
   run(): unknown {
     for (;;) {
-      const op = this.#take(1)[0] ?? 0;
+      const op = this.#take(1).readUInt8();
       if (op === 0x2e) {
         return this.#stack.pop(); // STOP
       }

@@ -2,6 +2,7 @@
 // Headers come from the internet: every number is checked before it is used.
 
 import { open } from "node:fs/promises";
+import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 
 export interface CheckpointTensor {
@@ -96,7 +97,7 @@ function parseTensor(
   if (!isNaturals(offsets) || offsets.length !== 2 || !Number.isSafeInteger(elements * size)) {
     return fail("has no valid data offsets");
   }
-  const [begin = 0, end = 0] = offsets;
+  const [begin, end] = [at(offsets, 0), at(offsets, 1)];
   if (begin > end || end > fileSize - dataStart) {
     return fail(
       `ends at byte ${dataStart + end}, beyond the end of the file (${fileSize} bytes; is the download complete?)`,

@@ -1,6 +1,7 @@
 // The three vocabulary files of checkpoints - tokenizer.json, SentencePiece's tokenizer.model, tiktoken's ranks - as one
 // table of tokens. tokenizer.ts makes GGUF metadata of it.
 
+import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 
 export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
@@ -118,7 +119,7 @@ function spmTypeOf(token: string | undefined, unknown: unknown): number {
   if (token !== undefined && token === unknown) {
     return tokenTypes.unknown;
   }
-  return /^<0x[0-9A-F]{2}>$/.test(token ?? "") ? tokenTypes.byte : tokenTypes.normal;
+  return token !== undefined && /^<0x[0-9A-F]{2}>$/.test(token) ? tokenTypes.byte : tokenTypes.normal;
 }
 
 function parseMerges(value: unknown, path: string): string[] {
@@ -273,7 +274,7 @@ function* protobufFields(bytes: Buffer, path: string): Generator<{ field: number
   const varint = (): number => {
     let value = 0;
     for (let factor = 1; ; factor *= 128) {
-      const [byte = 0] = take(1);
+      const byte = take(1).readUInt8();
       value += (byte & 127) * factor;
       if (byte < 128 || factor > 2 ** 63) {
         return value;
@@ -308,7 +309,7 @@ export function parseTiktoken(text: string, path: string): Vocabulary {
         `${path}: ${JSON.stringify(line.slice(0, 60))} is not a line of a tiktoken file`,
       );
     }
-    ranks.set(Buffer.from(match[1] ?? "", "base64").toString("latin1"), Number(match[2]));
+    ranks.set(Buffer.from(at(match, 1), "base64").toString("latin1"), Number(match[2]));
   }
   const tokens: (string | undefined)[] = [];
   for (const [bytes, rank] of ranks) {

@@ -36,5 +36,5 @@ export function isTernaryModel(architecture: string, tensors: Iterable<string>):
     return family?.ternary === true;
   }
   const inputNorms = new Set(family.tensors.filter(({ norm }) => norm === "input").map(({ name }) => name));
-  return [...tensors].some((tensor) => inputNorms.has(nameInLayer(tensor) ?? ""));
+  return [...tensors].map(nameInLayer).some((name) => name !== undefined && inputNorms.has(name));
 }

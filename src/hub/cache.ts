@@ -22,6 +22,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
+import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 
 export interface RepositoryPaths {
@@ -132,7 +133,7 @@ export async function scanCache(cacheDir: string): Promise<CachedSnapshot[]> {
     if (match === null) {
       continue;
     }
-    const repo = (match[1] ?? "").replaceAll("--", "/");
+    const repo = at(match, 1).replaceAll("--", "/");
     const paths = repositoryPaths(cacheDir, repo);
     const refs = await listRefs(paths);
     for (const commit of (await readdir(join(paths.folder, "snapshots")).catch(() => [])).sort()) {
@@ -149,8 +150,8 @@ async function listRefs(paths: RepositoryPaths): Promise<{ name: string; commit:
   const names = entries
     .filter((entry) => entry.isFile())
     .map((entry) => relative(top, join(entry.parentPath, entry.name)).split(sep).join("/"));
-  const refs = await Promise.all(names.map(async (name) => ({ name, commit: (await readRef(paths, name)) ?? "" })));
-  return refs.filter((ref) => ref.commit !== "");
+  const refs = await Promise.all(names.map(async (name) => ({ name, commit: await readRef(paths, name) })));
+  return refs.flatMap(({ name, commit }) => (commit === undefined ? [] : { name, commit }));
 }
 
 /**

@@ -1,6 +1,7 @@
 // owner/name@revision to a commit and its files, from the hub or, offline, from the cache.
 
 import type { ListFileEntry } from "@huggingface/hub";
+import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 import { checkRelativePath, listSnapshot, type RepositoryPaths, readRef, repositoryPaths } from "./cache.js";
 import { type Hub, type HubRequest, requestHub } from "./http.js";
@@ -37,9 +38,12 @@ const maxFileSize = 2 ** 45; // the same
 /** Reads "owner/name" or "owner/name@revision"; undefined if `text` is no such name. */
 export function parseRepositoryName(text: string): RepositoryName | undefined {
   const match = /^([\w][\w.-]*\/[\w][\w.-]*)(?:@(.+))?$/.exec(text);
-  const [name = "", revision = "main"] = match?.slice(1) ?? [];
+  if (match === null) {
+    return undefined;
+  }
+  const [name, revision = "main"] = [at(match, 1), match[2]];
   const bad = /\.\.|--/.test(name) || name.length > 96 || !/^[\w][\w./+-]*$/.test(revision) || revision.includes("..");
-  return match === null || bad || /\/\/|\/$|\.lock$/.test(revision) ? undefined : { name, revision };
+  return bad || /\/\/|\/$|\.lock$/.test(revision) ? undefined : { name, revision };
 }
 
 /** The same; throws USAGE. */

@@ -1,5 +1,7 @@
 // "Did you mean ...?": the nearest of some known words.
 
+import { at } from "./at.js";
+
 /** The candidate with the smallest edit distance to `word`, if that is small enough to be a slip. */
 export function closest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
@@ -19,10 +21,10 @@ function editDistance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
-      const substitution = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(substitution, (previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1));
+      const substitution = at(previous, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(substitution, at(previous, j) + 1, at(row, j - 1) + 1));
     }
     previous = row;
   }
-  return previous[b.length] ?? 0;
+  return at(previous, b.length);
 }

@@ -3,7 +3,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { loadModel, type Session } from "../../engine/model.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
-import { BitnetError, reasonOf } from "../../system/errors.js";
+import { withContext } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { modelRows, readModel } from "../options.js";
@@ -144,6 +144,6 @@ async function writeFloats(path: string, values: Float32Array): Promise<void> {
   try {
     await writeOutput(path, Buffer.from(values.buffer, values.byteOffset, values.byteLength));
   } catch (error) {
-    throw new BitnetError("NOT_FOUND", `cannot write the logits to ${path}: ${reasonOf(error)}`, { cause: error });
+    throw withContext(`cannot write the logits to ${path}`, error);
   }
 }
