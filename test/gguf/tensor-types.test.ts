@@ -1,6 +1,6 @@
 // The list of tensor types, and that everything which offers types offers those of the list.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -13,7 +13,7 @@ import {
   openGguf,
   setupModel,
 } from "../../src/index.js";
-import { findFixture, runBitnet } from "../support/fixtures.js";
+import { findFixture, root, runBitnet } from "../support/fixtures.js";
 
 const types = listTensorTypes();
 const lowerCase = (chosen: typeof types) => chosen.map(({ name }) => name.toLowerCase());
@@ -34,6 +34,26 @@ test("a type is listed with its id, its block and what it can be", () => {
   expect(types.find(({ name }) => name === "TQ2_0")).toMatchObject({ id: 35, ternary: true, readable: false });
   expect(new Set(types.map(({ id }) => id)).size).toBe(types.length);
   expect(matrices).toEqual(expect.arrayContaining(["i2_s", "tl1", "tl2", "iq2_bn", "f16"]));
+});
+
+describe("docs/formats.md", () => {
+  const text = readFileSync(join(root, "docs", "formats.md"), "utf8");
+  const [, ternary = "", floats = ""] = text.split(/^## .*\n/m);
+
+  test("names every ternary type", () => {
+    const named = new Set(ternary.match(/^\| ([A-Z0-9_, ]+) \|/gm)?.flatMap((cell) => cell.match(/[A-Z0-9_]+/g) ?? []));
+    expect([...named]).toEqual(types.filter((type) => type.ternary).map(({ name }) => name));
+  });
+
+  test("has the types of everything else as they are", () => {
+    const rows = types
+      .filter(({ readable }) => readable)
+      .map(({ name, blockBytes, blockElements, writable, substitute = "" }) =>
+        [name, (8 * blockBytes) / blockElements, blockElements, writable ? "yes" : "", substitute].join(" | "),
+      );
+    const cells = floats.match(/^\| [A-Z].*/gm)?.map((line) => line.split("|").slice(1, -1));
+    expect(cells?.map((line) => line.map((cell) => cell.trim()).join(" | "))).toEqual(rows);
+  });
 });
 
 describe("the help names every type of the list", () => {

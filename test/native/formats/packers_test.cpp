@@ -197,15 +197,15 @@ std::vector<TernaryLayout> layouts_for(uint32_t rows, uint32_t cols) {
     }
     out.push_back(layout);
   };
-  for (const TensorType type : {TensorType::kI2_S, TensorType::kTQ1_0, TensorType::kTQ2_0,
-                                TensorType::kIQ1_BN, TensorType::kIQ2_BN}) {
-    add(type, {});
-  }
-  for (const uint32_t BM : {32u, 64u, 128u, 160u, rows}) {
-    for (const uint32_t BK : {8u, 64u, 96u, 128u, 192u, cols}) {
-      for (const uint32_t bm : {32u, 64u}) {
-        add(TensorType::kTL1, {rows, cols, BM, BK, bm});
-        add(TensorType::kTL2, {rows, cols, BM, BK, bm});
+  for (const bitnet::Format* format : bitnet::all_formats()) {
+    if (!format->ternary) continue;
+    if (!bitnet::is_tiled(format->type)) {
+      add(format->type, {});
+      continue;
+    }
+    for (const uint32_t BM : {32u, 64u, 128u, 160u, rows}) {
+      for (const uint32_t BK : {8u, 64u, 96u, 128u, 192u, cols}) {
+        for (const uint32_t bm : {32u, 64u}) add(format->type, {rows, cols, BM, BK, bm});
       }
     }
   }
