@@ -129,6 +129,18 @@ describe("what options mean for the library", () => {
     expect(generation("x", "--stop", "a\\n", "--no-escape").stop).toEqual(["a\\n"]);
   });
 
+  test("texts that are a sampling option are a list with escapes, which none empties", () => {
+    const breakers = (...texts: string[]) => {
+      const args = texts.flatMap((text) => ["--dry-sequence-breaker", text]);
+      const sampling = parse(samplingGroup().rows, ...args);
+      return readGeneration({ model: {}, generation: parse(generationRows), sampling }, { maxTokens: 1 })
+        .drySequenceBreakers;
+    };
+    expect(breakers()).toBeUndefined();
+    expect(breakers("\\n", "x")).toEqual(["\n", "x"]);
+    expect(breakers("x", "none")).toEqual([]);
+  });
+
   test("the bundled model takes the likeliest token, others the core's default", () => {
     expect(generation(undefined).temperature).toBe(0);
     expect(generation("x").temperature).toBeUndefined();
