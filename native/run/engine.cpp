@@ -230,6 +230,7 @@ void Engine::run() {
     std::erase_if(running_, [](const auto& operation) {
       return operation->phase == Operation::Phase::kDone;
     });
+    count();
     deliver();
   }
   for (const auto& operation : running_) fail(*operation, ErrorCode::kAborted, "stopped");
@@ -247,7 +248,7 @@ bool Engine::take_inbox() {
       return std::any_of(running_.begin(), running_.end(),
                          [](const auto& operation) { return operation->can_run(); });
     };
-    if (!has_work()) last_progress_ = n_decoding_ = n_waiting_ = 0;
+    if (!has_work()) last_progress_ = 0;
     wake_.wait(lock, has_work);
     signal_ = false;
     arrived.swap(inbox_);
@@ -343,7 +344,6 @@ void Engine::plan_decoding(Batch& batch, std::vector<Operation*>& in_step) {
     if (operation->phase == Operation::Phase::kDecode && operation->wants_token())
       ready.push_back(operation.get());
   }
-  n_decoding_ = static_cast<int64_t>(ready.size());
   if (ready.size() > static_cast<size_t>(kBatchTokens)) {
     next_decoder_ %= ready.size();
     std::rotate(ready.begin(), ready.begin() + static_cast<int64_t>(next_decoder_), ready.end());
@@ -364,7 +364,6 @@ void Engine::plan_prompts(Batch& batch, std::vector<Operation*>& in_step) {
                          static_cast<int64_t>(operation->rest().size())});
     }
   }
-  n_waiting_ = static_cast<int64_t>(waiting.size());
   int64_t left = prompt_budget(batch.size());
   for (const uint64_t id : scheduler_.order(std::move(waiting), current_prompt_)) {
     if (left == 0) break;
@@ -597,6 +596,16 @@ void Engine::observe(int64_t n_prompt, int64_t n_decoding, double seconds) {
   const double of_prompt = n_decoding > 0 ? seconds - decode_seconds_ : seconds;
   if (n_prompt >= kPromptRows && of_prompt > 0)
     follow(row_seconds_, of_prompt / static_cast<double>(n_prompt));
+}
+
+void Engine::count() {
+  const auto in_phase = [this](Operation::Phase phase) {
+    return std::count_if(running_.begin(), running_.end(),
+                         [=](const auto& operation) { return operation->phase == phase; });
+  };
+  n_decoding_ = in_phase(Operation::Phase::kDecode);
+  n_waiting_ = in_phase(Operation::Phase::kPrompt);
+  if (running_.empty()) last_progress_ = 0;
 }
 
 void Engine::progress() { last_progress_ = nanoseconds_now(); }

@@ -40,7 +40,7 @@ struct SequenceOptions {
   int64_t n_ctx = 0;  // tokens it may hold
   CacheType cache_type = CacheType::kF16;
   bool share = true;  // find the beginnings of prompts that other sequences evaluated, and be found
-  std::string salt;   // only sequences of the same salt find each other
+  std::string salt{};  // only sequences of the same salt find each other
 };
 
 // A sequence of tokens. A client's own while no operation runs on it, else the engine's.
@@ -168,6 +168,7 @@ class Engine {
   void end(Operation& operation, Event event);
   void emit(const Operation& operation, Event event);
   void deliver();
+  void count();
   void observe(int64_t n_prompt, int64_t n_decoding, double seconds);
   void progress();
 

@@ -22,7 +22,8 @@ Partial reduce(const float* logits, int64_t first_id, int64_t n) {
     out.most = logits[i];
     out.likeliest = static_cast<int32_t>(first_id + i);
   }
-  for (int64_t i = 0; i < n; ++i) out.sum += std::exp(static_cast<double>(logits[i] - out.most));
+  const double most = out.most;
+  for (int64_t i = 0; i < n; ++i) out.sum += std::exp(static_cast<double>(logits[i]) - most);
   return out;
 }
 

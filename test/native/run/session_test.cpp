@@ -637,6 +637,34 @@ TEST("norm weights and embeddings that are not numbers end in an error, not in a
   }
 }
 
+TEST("a float matrix among ternary ones needs no tables, in any layout and with any kernel") {
+  for (const char* name : {"attn_q", "attn_k", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}) {
+    TinyFile file;
+    const uint64_t rows = name[0] == 'f' && name[4] != 'd' ? 256 : name[5] == 'k' ? 64 : 128;
+    const uint64_t cols = name[4] == 'd' ? 256 : 128;
+    file.replaced = {{std::string("blk.0.") + name + ".weight",
+                      TinyFile::kF16,
+                      {cols, rows},
+                      TinyFile::f16s(cols * rows)}};
+    const TemporaryFile written(file.finish());
+    for (const bitnet::Kernels* kernel : bitnet::all_kernels()) {
+      if (!bitnet::supported(*kernel)) continue;
+      bitnet::LoadOptions options;
+      options.kernel = kernel->name;
+      options.n_threads = 2;
+      Logits expected;
+      for (const char* layout : {"i2_s", "lut", "trit"}) {
+        options.layout = layout;
+        const std::shared_ptr<Model> model = Model::load(written.path.string(), options);
+        const Logits logits = fresh_logits(model, Ids{1, 3});
+        if (expected.empty()) expected = logits;
+        if (same_bits(logits, expected)) continue;
+        check::fail(__FILE__, __LINE__, std::string(name) + ", " + kernel->name + ", " + layout);
+      }
+    }
+  }
+}
+
 TEST("ternary and float matrices may be mixed in any order") {
   // The same values as ternary and as floats: activations are rounded for the one and not for the
   // other, so the logits are close, not equal.

@@ -1,0 +1,151 @@
+// Tables and blocks: a position always holds what its own tokens wrote, whatever was shared,
+// copied, forgotten and evicted on the way.
+#include "run/kv_pool.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "check.h"
+
+using bitnet::CacheType;
+using bitnet::kBlockPositions;
+using bitnet::KvLayout;
+using bitnet::KvPool;
+using bitnet::KvTable;
+
+namespace {
+
+using Ids = std::vector<int32_t>;
+
+bitnet::Config small() {
+  bitnet::Config config{};
+  config.n_layers = 1;
+  config.n_kv_heads = 1;
+  config.head_dim = 16;
+  return config;
+}
+
+// What stands at a position is a function of the tokens up to it: a number that q8 keeps apart.
+float mark_of(const Ids& ids, int64_t position) {
+  uint32_t hash = 2166136261u;
+  for (int64_t i = 0; i <= position; ++i)
+    hash = (hash ^ static_cast<uint32_t>(ids[static_cast<size_t>(i)])) * 16777619u;
+  return static_cast<float>(hash % 2000 + 1);
+}
+
+// Evaluates as the engine does: keys and values of the tokens that the table does not know.
+void write(KvTable& table, const Ids& ids) {
+  const int64_t known = table.size(), n = static_cast<int64_t>(ids.size());
+  table.reserve(n);
+  for (int64_t p = known; p < n; ++p) {
+    const std::vector<float> x(16, mark_of(ids, p));
+    table.layout().store(table.block_of(p), 0, 0, p % kBlockPositions, x.data(), x.data());
+  }
+  table.append(std::span(ids).subspan(static_cast<size_t>(known)));
+}
+
+// Reads the f16 key back that stands at a position.
+float read(const KvTable& table, int64_t position) {
+  bitnet::AttentionTile tile{};
+  table.layout().fill(tile, 0, 0);
+  const uint8_t* block = table.blocks()[position / kBlockPositions];
+  const int64_t slot = position % kBlockPositions;
+  const auto* keys = reinterpret_cast<const _Float16*>(block + tile.k_offset);
+  return static_cast<float>(keys[slot / 16 * 16 * 16 + slot % 16]);
+}
+
+void check_table(const KvTable& table, const Ids& ids) {
+  CHECK(table.tokens() == ids);
+  for (int64_t p = 0; p < table.size(); ++p) {
+    if (read(table, p) == mark_of(ids, p)) continue;
+    return check::fail(__FILE__, __LINE__, "other keys at position " + std::to_string(p));
+  }
+}
+
+Ids random_ids(std::mt19937& random, size_t n) {
+  Ids ids(n);
+  for (int32_t& id : ids) id = static_cast<int32_t>(random() % 2);  // many sequences begin alike
+  return ids;
+}
+
+}  // namespace
+
+TEST("a table holds its own tokens' keys through any order of adopting, cutting and evicting") {
+  std::mt19937 random(7);
+  for (int round = 0; round < 40; ++round) {
+    const KvLayout layout(small(), CacheType::kF16);
+    const auto pool =
+        std::make_shared<KvPool>(layout, static_cast<int64_t>(random() % 8) * layout.block_bytes());
+    const Ids base = random_ids(random, 400);
+    std::vector<std::unique_ptr<KvTable>> tables;
+    std::vector<Ids> expected;
+    for (int i = 0; i < 5; ++i) {
+      tables.push_back(std::make_unique<KvTable>(pool, i != 4, i == 3 ? "other" : ""));
+      expected.emplace_back();
+    }
+    for (int step = 0; step < 60; ++step) {
+      const size_t t = random() % tables.size();
+      if (random() % 6 == 0) {  // a client leaves, another comes
+        tables[t] = std::make_unique<KvTable>(pool, t != 4, t == 3 ? "other" : "");
+        expected[t].clear();
+      } else if (random() % 4 == 0) {
+        const int64_t n = static_cast<int64_t>(random() % (expected[t].size() + 1));
+        tables[t]->truncate(n);
+        expected[t].resize(static_cast<size_t>(n));
+      } else {
+        Ids ids(base.begin(), base.begin() + static_cast<int64_t>(random() % 300));
+        for (const int32_t id : random_ids(random, 1 + random() % 90)) ids.push_back(id);
+        const int64_t most = static_cast<int64_t>(ids.size()) - 1;
+        const int64_t known = tables[t]->adopt(ids, most, random() % 5 == 0);
+        CHECK(known <= most);
+        CHECK_EQ(known, tables[t]->size());
+        check_table(*tables[t], Ids(ids.begin(), ids.begin() + known));
+        write(*tables[t], ids);
+        expected[t] = ids;
+      }
+      for (size_t i = 0; i < tables.size(); ++i) check_table(*tables[i], expected[i]);
+      const KvPool::Usage usage = pool->usage();
+      CHECK(usage.held_blocks <= 5 * 7);
+    }
+    tables.clear();
+    CHECK_EQ(pool->usage().held_blocks, 0);
+  }
+}
+
+TEST("a table that does not share neither finds others nor is found") {
+  const auto pool = std::make_shared<KvPool>(KvLayout(small(), CacheType::kF16), 1 << 30);
+  std::mt19937 random(1);
+  const Ids ids = random_ids(random, 200);
+  KvTable shares(pool, true), alone(pool, false), later(pool, true);
+  write(alone, ids);
+  CHECK_EQ(shares.adopt(ids, 199), 0);
+  write(shares, ids);
+  KvTable also_alone(pool, false);
+  CHECK_EQ(also_alone.adopt(ids, 199), 0);
+  CHECK_EQ(later.adopt(ids, 199, true), 0);
+  CHECK_EQ(later.adopt(ids, 199), 192);
+}
+
+TEST("equal blocks of two sequences that run at once become one") {
+  const auto pool = std::make_shared<KvPool>(KvLayout(small(), CacheType::kF16), 0);
+  std::mt19937 random(1);
+  const Ids ids = random_ids(random, 128);
+  KvTable a(pool, true), b(pool, true);
+  write(a, ids);
+  write(b, ids);
+  CHECK_EQ(pool->usage().held_blocks, 2);
+  check_table(a, ids);
+  check_table(b, ids);
+}
+
+TEST("the block that was used least lately goes first, and never before its successors") {
+  const KvLayout layout(small(), CacheType::kF16);
+  const auto pool = std::make_shared<KvPool>(layout, 4 * layout.block_bytes());
+  Ids first(200, 1), second(200, 2);
+  write(*std::make_unique<KvTable>(pool, true), first);   // three blocks
+  write(*std::make_unique<KvTable>(pool, true), second);  // three more: two of the first must go
+  CHECK_EQ(pool->usage().cached_blocks, 4);
+  CHECK_EQ(KvTable(pool, true).adopt(second, 199), 192);
+  CHECK_EQ(KvTable(pool, true).adopt(first, 199), 64);
+}
