@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "run/session.h"
+#include "sessions.h"
 
 namespace bitnet {
 namespace {
@@ -22,7 +23,7 @@ std::shared_ptr<Model> load(bool compact) {
 
 std::vector<int32_t> sampled(const std::shared_ptr<Model>& model, const SamplerParams& params,
                              int n_steps) {
-  Session session(model, 128);
+  ::Session session(model, 128);
   const std::vector<int32_t> prompt = {1, 300, 65, 1000, 7, 42};
   session.prefill(prompt, false);
   session.set_sampling(params);
