@@ -121,7 +121,10 @@ struct AttentionTile {
 constexpr int kAttentionRows = 32;
 // Keys are taken in segments of this many, always the same ones. What a row gets from a segment is
 // a partial result: [v_stride] weighted sums of values, the largest score, the sum of weights.
-// Partial results are merged in the order of the keys.
+// Partial results are merged in the order of the keys. So a segment is what threads can share out
+// of one head without changing a bit: of 2 threads and 5 heads at 4096 keys, decoding gained a
+// fifth to a third. The size is chosen, not measured: 8 chunks, beside which a merge of head_dim +
+// 2 numbers is small, and 256 KiB of keys and values with heads of 128 in f16, which fit level 2.
 constexpr int kAttentionSegment = 512;
 constexpr int attention_partial(int v_stride) { return v_stride + 16; }  // floats
 
