@@ -34,6 +34,10 @@ inline vf load_i8(const uint8_t* p) {
   return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(bytes)))));
 }
 inline float max_lane(vf v) { return vmaxnmvq_f32(v); }
+inline float sum_halves(vf v) {
+  const float32x2_t pairs = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+  return vget_lane_f32(pairs, 0) + vget_lane_f32(pairs, 1);
+}
 
 #include "kernels/float_ops.inl"
 

@@ -2,8 +2,9 @@
 // instruction set. The including file defines, in its unnamed namespace, before the include:
 //   vf, a vector of kWidth floats with + - * /; load, store, set1, fma and fma1 (a * b + c, fused
 //   where the CPU can), vmin, vmax, round_vf (half to even), scale_by_pow2(p, n) = p * 2^n,
-//   zero_below(x, limit, v) = x < limit ? 0 : v, max_lane, load_f16, load_bf16, load_i8 (kWidth
-//   int8), half_to_float (half.inl has it); and kPairBlocks (see activation_index).
+//   zero_below(x, limit, v) = x < limit ? 0 : v, max_lane, sum_halves (of the lanes: i and i + n, n
+//   = kWidth / 2, ..., 1), load_f16, load_bf16, load_i8 (kWidth int8), half_to_float (half.inl has
+//   it); and kPairBlocks (see activation_index).
 //
 // Sums have a fixed order that does not depend on kWidth: element i of a dot product goes to lane i
 // % 32, lanes are added by halves. So all instruction sets that fuse multiply-add give identical
@@ -18,6 +19,18 @@ float sum_lanes(float* lanes) {
     for (int i = 0; i < n; ++i) lanes[i] += lanes[i + n];
   }
   return lanes[0];
+}
+
+// The same of lanes in vectors.
+template <int N>
+BITNET_INLINE inline float sum_vectors(vf (&v)[N]) {
+  if constexpr (N == 1) {
+    return sum_halves(v[0]);
+  } else {
+    vf half[N / 2];
+    each<N / 2>([&](auto i) BITNET_INLINE { half[i] = v[i] + v[i + N / 2]; });
+    return sum_vectors(half);
+  }
 }
 
 struct F32Row {
@@ -57,6 +70,15 @@ struct BF16Row {
   }
 };
 
+// The lanes of a dot product, once the columns after the last whole vectors are added to them.
+template <class Row>
+__attribute__((noinline)) float sum_with_tail(float* lanes, const uint8_t* w, const float* x,
+                                              int64_t whole, int64_t cols) {
+  for (int64_t i = whole; i < cols; ++i)
+    lanes[i - whole] = fma1(Row::at(w, i), x[i], lanes[i - whole]);
+  return sum_lanes(lanes);
+}
+
 // R rows by T tokens: every weight vector is converted once for T tokens, every activation loaded
 // once for R rows. next: null for a token alone, whose rows are one stream of memory.
 template <class Row, int R, int T>
@@ -90,13 +112,14 @@ inline void float_tile(const uint8_t* w, int64_t row_bytes, int64_t cols, const 
   }
   each<R>([&](auto r) BITNET_INLINE {
     each<T>([&](auto t) BITNET_INLINE {
+      if (whole == cols) {
+        out[t * out_stride + r] = sum_vectors(acc[r][t]);
+        return;
+      }
       float lanes[kLanes];
       each<kVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[r][t][j]); });
-      for (int64_t i = whole; i < cols; ++i) {
-        lanes[i - whole] =
-            fma1(Row::at(w + r * row_bytes, i), x[t * x_stride + i], lanes[i - whole]);
-      }
-      out[t * out_stride + r] = sum_lanes(lanes);
+      out[t * out_stride + r] =
+          sum_with_tail<Row>(lanes, w + r * row_bytes, x + t * x_stride, whole, cols);
     });
   });
 }

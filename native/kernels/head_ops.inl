@@ -46,7 +46,7 @@ struct Int8Group {
 
 template <int R, int T>
 BITNET_INLINE inline void coarse_tile(const uint8_t* w, const HeadBatch& x, int64_t token,
-                                      NextPanel* next, int64_t* out, int64_t out_stride) {
+                                      NextPanel* next, float* out, int64_t out_stride) {
   const int64_t n = x.n_groups, stride = kGroup * n;
   const HeadGroup* groups = x.groups + token * n;
   vi sums[2 * R * T];  // of high and low
@@ -75,13 +75,13 @@ BITNET_INLINE inline void coarse_tile(const uint8_t* w, const HeadBatch& x, int6
   for (int t = 0; t < T; ++t) {
     for (int r = 0; r < R; ++r) {
       const int32_t* of = totals + 2 * (t * R + r);
-      out[t * out_stride + r] =
-          128 * int64_t{of[0]} + of[1] - kCodeBias * int64_t{x.sums[token + t]};
+      const int64_t sum = 128 * int64_t{of[0]} + of[1] - kCodeBias * int64_t{x.sums[token + t]};
+      out[t * out_stride + r] = static_cast<float>(sum);
     }
   }
 }
 
-void coarse_matmul(const int8_t* w, const HeadBatch& x, int64_t* out, int64_t out_stride,
+void coarse_matmul(const int8_t* w, const HeadBatch& x, float* out, int64_t out_stride,
                    int64_t begin, int64_t end) {
   const int64_t stride = kGroup * x.n_groups;
   const uint8_t* rows = reinterpret_cast<const uint8_t*>(w);
@@ -261,10 +261,10 @@ struct Q6Block {
   }
 };
 
-inline float sum_quads(const vf (&acc)[kQuadVecs]) {
-  float lanes[kLanes] = {};
-  each<kQuadVecs>([&](auto j) BITNET_INLINE { store(lanes + j * kWidth, acc[j]); });
-  return sum_lanes(lanes);
+// As the sum of 32 lanes, of which the upper 16 are zero: adding them makes 0 of -0.
+BITNET_INLINE inline float sum_quads(vf (&acc)[kQuadVecs]) {
+  each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[j] = acc[j] + set1(0.0f); });
+  return sum_vectors(acc);
 }
 
 // One token, R rows straight from their blocks.
@@ -304,10 +304,14 @@ inline void block_rows(const uint8_t* w, int64_t row_bytes, int64_t cols, const 
   each<R>([&](auto r) BITNET_INLINE { out[r] = sum_quads(acc[r]) * x.units[0]; });
 }
 
-// A row as codes [64 n_groups] and the scales of every 16 of them.
+// A row as codes [64 n_groups] and the scales of every 16 of them. Costs as much as its products
+// with some tokens.
+constexpr int kUnpackUnits = 3;
 template <class Block>
-void unpack_blocks(const uint8_t* block, int64_t cols, uint8_t* codes, float* scales) {
+void unpack_blocks(const uint8_t* block, int64_t cols, NextPanel& next, uint8_t* codes,
+                   float* scales) {
   const auto unpack = [&](const uint8_t* from) BITNET_INLINE {
+    next.step<Block::kBytes>(kUnpackUnits * Block::kCols / kGroup);
     Block::read_scales(from, scales);
     each<Block::kCols / kGroup>([&](auto group) BITNET_INLINE {
       const Codes of_group = read_codes<Block>(from, group);
@@ -363,6 +367,18 @@ BITNET_INLINE inline void block_tile(const uint8_t* codes, const float* scales, 
   });
 }
 
+// A panel of unpacked rows by all tokens.
+void multiply_unpacked(const uint8_t* codes, const float* scales, int64_t n_rows,
+                       const HeadBatch& x, NextPanel next, float* out, int64_t out_stride) {
+  const int64_t stride = kGroup * x.n_groups;
+  in_tiles<kQuadTokens>(0, x.n_tokens, [&](auto n_tokens, int64_t t) BITNET_INLINE {
+    in_tiles<kQuadRows>(0, n_rows, [&](auto n, int64_t r) BITNET_INLINE {
+      block_tile<n, n_tokens>(codes + r * stride, scales + r * stride / 16, x, t, next,
+                              out + t * out_stride + r, out_stride);
+    });
+  });
+}
+
 template <class Block>
 void block_matmul_of(const uint8_t* w, int64_t row_bytes, int64_t cols, const HeadBatch& x,
                      float* out, int64_t out_stride, int64_t begin, int64_t end, uint8_t* scratch) {
@@ -378,18 +394,13 @@ void block_matmul_of(const uint8_t* w, int64_t row_bytes, int64_t cols, const He
   static_assert(kSharedRows * (kHeadMaxCols + kHeadMaxCols / 16 * 4) <= kMatmulScratch);
   for (int64_t first = begin; first < end; first += kSharedRows) {
     const int64_t n_rows = end - first < kSharedRows ? end - first : kSharedRows;
+    NextPanel next(w + (first + n_rows) * row_bytes, kSharedRows * row_bytes,
+                   kSharedRows * x.n_groups * (x.n_tokens + kUnpackUnits));
     for (int64_t r = 0; r < n_rows; ++r) {
-      unpack_blocks<Block>(w + (first + r) * row_bytes, cols, codes + r * stride,
+      unpack_blocks<Block>(w + (first + r) * row_bytes, cols, next, codes + r * stride,
                            scales + r * stride / 16);
     }
-    NextPanel next(w + (first + n_rows) * row_bytes, kSharedRows * row_bytes,
-                   kSharedRows * x.n_tokens * x.n_groups);
-    in_tiles<kQuadTokens>(0, x.n_tokens, [&](auto n_tokens, int64_t t) BITNET_INLINE {
-      in_tiles<kQuadRows>(0, n_rows, [&](auto n, int64_t r) BITNET_INLINE {
-        block_tile<n, n_tokens>(codes + r * stride, scales + r * stride / 16, x, t, next,
-                                out + t * out_stride + first + r, out_stride);
-      });
-    });
+    multiply_unpacked(codes, scales, n_rows, x, next, out + first, out_stride);
   }
 }
 

@@ -193,9 +193,9 @@ struct Kernels {
   // A row of type F32, F16 or BF16 -> int8 quants [cols rounded up to 32, zero padded].
   void (*compress_row)(TensorType type, const uint8_t* row, int64_t cols, int8_t* q,
                        CoarseRow* out);
-  // out[t * out_stride + r] = sum_c w[r, c] * x[t, c], exact, for r in [begin, end); w: [rows, 64 *
-  // n_groups].
-  void (*coarse_matmul)(const int8_t* w, const HeadBatch& x, int64_t* out, int64_t out_stride,
+  // out[t * out_stride + r] = sum_c w[r, c] * x[t, c], exact, then rounded to a float, for r in
+  // [begin, end); w: [rows, 64 * n_groups].
+  void (*coarse_matmul)(const int8_t* w, const HeadBatch& x, float* out, int64_t out_stride,
                         int64_t begin, int64_t end);
   // out[t * out_stride + r] = units[t] * sum_c w[r, c] * x[t, c], w of type Q8_0, Q6_K, Q5_0 or
   // Q4_0. scratch: kMatmulScratch bytes, aligned to 64.

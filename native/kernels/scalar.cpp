@@ -38,6 +38,7 @@ inline vf load_bf16(const uint16_t* p) {
 }
 inline vf load_i8(const uint8_t* p) { return static_cast<float>(static_cast<int8_t>(*p)); }
 inline float max_lane(vf v) { return v; }
+inline float sum_halves(vf v) { return v; }
 
 #include "kernels/float_ops.inl"
 

@@ -17,6 +17,15 @@ namespace {
 constexpr int64_t kScoreRows = 512, kExactRows = 8;  // rows per chunk of work
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
+// Bounds are looked through in blocks, as most blocks have none that is large enough. Compilers
+// make vectors of this loop.
+constexpr int64_t kBoundBlock = 64;
+bool any_reaches(const float* bounds, int64_t n, float least) {
+  int any = 0;
+  for (int64_t i = 0; i < n; ++i) any |= bounds[i] >= least;
+  return any != 0;
+}
+
 bool is_float(TensorType type) { return format_of(type).matmul == Matmul::kFloats; }
 
 }  // namespace
@@ -191,7 +200,7 @@ void Head::score(int64_t n) {
   const float rounding = static_cast<float>(layer_.cols / 32 + 16) * 0x1p-23f;  // twice the need
   const HeadBatch batch{n, head_groups(layer_.cols), quantized_.data(), nullptr, sums_};
   pool_.parallel_for(layer_.rows, kScoreRows, [&](int64_t begin, int64_t end, int) {
-    int64_t sums[kHeadRows * kScoreRows];
+    float sums[kHeadRows * kScoreRows];
     for (; begin < end; begin += kScoreRows) {
       const int64_t last = std::min(end, begin + kScoreRows);
       kernels_.coarse_matmul(coarse() + begin * stride_, batch, sums, kScoreRows, 0, last - begin);
@@ -199,8 +208,7 @@ void Head::score(int64_t n) {
         const Search& search = searches_[static_cast<size_t>(t)];
         for (int64_t r = begin; r < last; ++r) {
           const CoarseRow& row = rows_[static_cast<size_t>(r)];
-          const float value =
-              row.scale * search.unit * static_cast<float>(sums[t * kScoreRows + r - begin]);
+          const float value = row.scale * search.unit * sums[t * kScoreRows + r - begin];
           const float slack = (row.error * search.x_norm + (row.norm + row.error) * search.d_norm +
                                rounding * row.norm * search.x_norm) *
                               (1 + 0x1p-18f);
@@ -222,13 +230,17 @@ void Head::seed(int64_t t) {
   search.rows.assign(query.always.begin(), query.always.end());
   using Bound = std::pair<float, int32_t>;
   std::priority_queue<Bound, std::vector<Bound>, std::greater<>> largest;
-  for (int32_t r = 0; r < layer_.rows; ++r) {
-    const float bound = lower(t)[r];
-    if (static_cast<int64_t>(largest.size()) < query.k) {
-      largest.emplace(bound, r);
-    } else if (bound > largest.top().first) {
-      largest.pop();
-      largest.emplace(bound, r);
+  const float* bounds = lower(t);
+  for (int64_t first = 0; first < layer_.rows; first += kBoundBlock) {
+    const int64_t last = std::min(first + kBoundBlock, layer_.rows);
+    const bool full = static_cast<int64_t>(largest.size()) == query.k;
+    if (full && !any_reaches(bounds + first, last - first, largest.top().first)) continue;
+    for (int64_t r = first; r < last; ++r) {
+      if (static_cast<int64_t>(largest.size()) == query.k) {
+        if (!(bounds[r] > largest.top().first)) continue;
+        largest.pop();
+      }
+      largest.emplace(bounds[r], static_cast<int32_t>(r));
     }
   }
   for (; !largest.empty(); largest.pop()) search.rows.push_back(largest.top().second);
@@ -248,9 +260,14 @@ void Head::widen(int64_t t) {
     if (!counts) break;
   }
   search.rows.clear();
-  for (int32_t r = 0; r < layer_.rows; ++r) {
-    const bool known = out[r] != -kInfinity;
-    if (upper(t)[r] >= threshold && !known) search.rows.push_back(r);
+  const float* bounds = upper(t);
+  for (int64_t first = 0; first < layer_.rows; first += kBoundBlock) {
+    const int64_t last = std::min(first + kBoundBlock, layer_.rows);
+    if (!any_reaches(bounds + first, last - first, threshold)) continue;
+    for (int64_t r = first; r < last; ++r) {
+      const bool known = out[r] != -kInfinity;
+      if (bounds[r] >= threshold && !known) search.rows.push_back(static_cast<int32_t>(r));
+    }
   }
 }
 

@@ -83,12 +83,13 @@ TEST("coarse_matmul is exact for every number of tokens, rows and columns") {
         if (cols > 2560 && n != 1 && n != 9) continue;
         for (auto [begin, end] : {std::pair<int64_t, int64_t>{0, kRows}, {1, 18}, {5, 6}, {7, 7}}) {
           constexpr int64_t kStride = kRows + 2;
-          std::vector<int64_t> out(n * kStride, -99);
+          std::vector<float> out(n * kStride, -99.0f);
           k->coarse_matmul(w.data(), tokens.batch(0, n), out.data(), kStride, begin, end);
           bool exact = true;
           for (int64_t i = 0; i < n * kStride; ++i) {
             const int64_t t = i / kStride, r = i % kStride;
-            exact &= out[i] == (begin <= r && r < end ? want[t * kRows + r] : -99);
+            const int64_t expected = begin <= r && r < end ? want[t * kRows + r] : -99;
+            exact &= out[i] == static_cast<float>(expected);
           }
           if (exact) continue;
           check::fail(__FILE__, __LINE__,
