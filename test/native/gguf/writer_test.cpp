@@ -44,7 +44,7 @@ TEST("tensors lie one after the other at multiples of the alignment") {
   GgufBuilder expected;
   expected.string("general.architecture", "test");
   for (const auto& [cols, rows] : shapes) {
-    const std::string name = "t" + std::to_string(cols);
+    const std::string name = std::to_string(cols) + " columns";
     const auto n_bytes = static_cast<uint64_t>(4 * cols * rows);
     const int64_t ne[] = {cols, rows};
     writer.tensor(name, ne, TensorType::kF32, n_bytes);
