@@ -35,9 +35,8 @@ int64_t bounded(const Gguf& gguf, const std::string& key, int64_t value, int64_t
 
 // An error names at most this much of a text that a file holds.
 std::string quoted(std::string_view text) {
-  std::string out = "'";
-  out += text.substr(0, 64);
-  return out += "'";
+  std::string out(1, '\'');
+  return out.append(text.substr(0, 64)).append(1, '\'');
 }
 
 const Family& require_family(const Gguf& gguf) {
