@@ -80,6 +80,14 @@ BITNET_INLINE inline Codes make_codes(const Bytes (&pieces)[4]) {
   });
   return codes;
 }
+BITNET_INLINE inline Codes load_codes64(const uint8_t* p) {
+  Codes codes;
+  each<4>([&](auto j) BITNET_INLINE { codes.v[j] = vreinterpretq_s8_u8(vld1q_u8(p + 16 * j)); });
+  return codes;
+}
+BITNET_INLINE inline void store_codes64(uint8_t* p, const Codes& codes) {
+  each<4>([&](auto j) BITNET_INLINE { vst1q_u8(p + 16 * j, vreinterpretq_u8_s8(codes.v[j])); });
+}
 BITNET_INLINE inline vi add_products(vi sums, const Codes& codes, const int8_t* x) {
   each<4>([&](auto j) BITNET_INLINE { sums = dot(sums, codes.v[j], vld1q_s8(x + 16 * j)); });
   return sums;

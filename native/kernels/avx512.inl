@@ -66,6 +66,8 @@ BITNET_INLINE inline Codes make_codes(const Bytes (&pieces)[2]) {
       _mm512_inserti64x4(_mm512_castsi256_si512((__m256i)pieces[0]), (__m256i)pieces[1], 1);
   return _mm512_add_epi8(bytes, _mm512_set1_epi8(static_cast<char>(kCodeBias - kOffset)));
 }
+BITNET_INLINE inline Codes load_codes64(const uint8_t* p) { return _mm512_load_si512(p); }
+BITNET_INLINE inline void store_codes64(uint8_t* p, Codes codes) { _mm512_store_si512(p, codes); }
 BITNET_INLINE inline vi add_products(vi sums, Codes codes, const int8_t* x) {
   return dpbusd(sums, codes, _mm512_load_si512(x));
 }

@@ -4,10 +4,11 @@
 //   vi, a vector of kWidth int32; zero_i32 and to_float; store_sums(v, out): out[i] = the sum of
 //   the lanes of v[i]; Bytes, a vector of kByteVector, 16 or 32; Codes, 64 bytes in registers;
 //   make_codes<kOffset> (pieces): the weights piece - kOffset of 64 / kByteVector vectors, each
-//   kCodeBias, 128 or 0, larger; add_products(sums, codes, x): sums + the products of codes with
-//   bytes |x| <= 64, in any lanes; quad_sums(codes, x, sums): sums[j] = vector j of the quads of
-//   weight * x, x a HeadGroup; quad_scales(scales, j): the scales of the quads in vector j, one for
-//   every four of them; kCoarseRows, kCoarseTokens, kQuadRows, kQuadTokens: the register tiles.
+//   kCodeBias, 128 or 0, larger; load_codes64 and store_codes64, of aligned memory;
+//   add_products(sums, codes, x): sums + the products of codes with bytes |x| <= 64, in any lanes;
+//   quad_sums(codes, x, sums): sums[j] = vector j of the quads of weight * x, x a HeadGroup;
+//   quad_scales(scales, j): the scales of the quads in vector j, one for every four of them;
+//   kCoarseRows, kCoarseTokens, kQuadRows, kQuadTokens: the register tiles.
 //
 // 64 columns are multiplied at once. Sums of integers are exact, so their order does not matter.
 // The scaled sums of block types are floats: products are summed by fours to 16 quads, and lane j
@@ -85,10 +86,9 @@ void coarse_matmul(const int8_t* w, const HeadBatch& x, float* out, int64_t out_
                    int64_t begin, int64_t end) {
   const int64_t stride = kGroup * x.n_groups;
   const uint8_t* rows = reinterpret_cast<const uint8_t*>(w);
-  if (x.n_tokens == 1) {
-    in_tiles<4>(begin, end, [&](auto n, int64_t r) BITNET_INLINE {
-      coarse_tile<n, 1>(rows + r * stride, x, 0, nullptr, out + r, out_stride);
-    });
+  if (x.n_tokens == 1) {  // rows one by one: as one stream the memory is faster than as several
+    for (int64_t r = begin; r < end; ++r)
+      coarse_tile<1, 1>(rows + r * stride, x, 0, nullptr, out + r, out_stride);
     return;
   }
   for (int64_t first = begin; first < end; first += kSharedRows) {
@@ -314,8 +314,7 @@ void unpack_blocks(const uint8_t* block, int64_t cols, NextPanel& next, uint8_t*
     next.step<Block::kBytes>(kUnpackUnits * Block::kCols / kGroup);
     Block::read_scales(from, scales);
     each<Block::kCols / kGroup>([&](auto group) BITNET_INLINE {
-      const Codes of_group = read_codes<Block>(from, group);
-      __builtin_memcpy(codes + kGroup * group, &of_group, kGroup);
+      store_codes64(codes + kGroup * group, read_codes<Block>(from, group));
     });
     codes += Block::kCols;
     scales += Block::kCols / 16;
@@ -346,7 +345,7 @@ BITNET_INLINE inline void block_tile(const uint8_t* codes, const float* scales, 
     Codes weights[R];
     vf factors[R][kQuadVecs];
     each<R>([&](auto r) BITNET_INLINE {
-      __builtin_memcpy(&weights[r], codes + kGroup * (r * n + g), kGroup);
+      weights[r] = load_codes64(codes + kGroup * (r * n + g));
       each<kQuadVecs>(
           [&](auto j) BITNET_INLINE { factors[r][j] = quad_scales(scales + 4 * (r * n + g), j); });
     });

@@ -61,6 +61,14 @@ inline Codes make_codes(const Bytes (&pieces)[4]) {
   for (int i = 0; i < 64; ++i) codes.v[i] = static_cast<int8_t>(pieces[i / 16][i % 16] - kOffset);
   return codes;
 }
+inline Codes load_codes64(const uint8_t* p) {
+  Codes codes;
+  __builtin_memcpy(codes.v, p, sizeof codes.v);
+  return codes;
+}
+inline void store_codes64(uint8_t* p, const Codes& codes) {
+  __builtin_memcpy(p, codes.v, sizeof codes.v);
+}
 inline vi add_products(vi sum, const Codes& codes, const int8_t* x) {
   for (int i = 0; i < 64; ++i) sum += codes.v[i] * x[i];
   return sum;

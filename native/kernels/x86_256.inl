@@ -75,6 +75,14 @@ BITNET_INLINE inline Codes make_codes(const Bytes (&pieces)[2]) {
 BITNET_INLINE inline __m256i load_aligned(const void* p) {
   return _mm256_load_si256(static_cast<const __m256i*>(p));
 }
+// As whole vectors: a copy of the struct is made in halves, whose stores hold up the loads.
+BITNET_INLINE inline Codes load_codes64(const uint8_t* p) {
+  return {{load_aligned(p), load_aligned(p + 32)}};
+}
+BITNET_INLINE inline void store_codes64(uint8_t* p, const Codes& codes) {
+  each<2>([&](auto j)
+              BITNET_INLINE { _mm256_store_si256(reinterpret_cast<__m256i*>(p) + j, codes.v[j]); });
+}
 #if defined(__AVXVNNI__)
 constexpr int kCoarseRows = 2, kCoarseTokens = 2, kQuadRows = 1, kQuadTokens = 4;
 BITNET_INLINE inline vi add_products(vi sums, const Codes& codes, const int8_t* x) {

@@ -205,16 +205,21 @@ void Head::score(int64_t n) {
       const int64_t last = std::min(end, begin + kScoreRows);
       kernels_.coarse_matmul(coarse() + begin * stride_, batch, sums, kScoreRows, 0, last - begin);
       for (int64_t t = 0; t < n; ++t) {
+        // Copies, which the stores below cannot change: compilers make vectors of the loop.
         const Search& search = searches_[static_cast<size_t>(t)];
-        for (int64_t r = begin; r < last; ++r) {
-          const CoarseRow& row = rows_[static_cast<size_t>(r)];
-          const float value = row.scale * search.unit * sums[t * kScoreRows + r - begin];
-          const float slack = (row.error * search.x_norm + (row.norm + row.error) * search.d_norm +
-                               rounding * row.norm * search.x_norm) *
+        const float unit = search.unit, x_norm = search.x_norm, d_norm = search.d_norm;
+        const float* of = sums + t * kScoreRows;
+        const CoarseRow* rows = rows_.data() + begin;
+        float *low = lower(t) + begin, *high = upper(t) + begin;
+        for (int64_t i = 0; i < last - begin; ++i) {
+          const CoarseRow& row = rows[i];
+          const float value = row.scale * unit * of[i];
+          const float slack = (row.error * x_norm + (row.norm + row.error) * d_norm +
+                               rounding * row.norm * x_norm) *
                               (1 + 0x1p-18f);
           const bool bounded = std::isfinite(slack);  // false: a weight is not a number
-          lower(t)[r] = bounded ? value - slack : -kInfinity;
-          upper(t)[r] = bounded ? value + slack : kInfinity;
+          low[i] = bounded ? value - slack : -kInfinity;
+          high[i] = bounded ? value + slack : kInfinity;
         }
       }
     }
