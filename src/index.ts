@@ -29,6 +29,7 @@ export type {
 } from "./engine/generate.js";
 export { Generation } from "./engine/generation.js";
 export {
+  type EngineStats,
   type LoadOptions,
   listKernels,
   type ModelInfo,

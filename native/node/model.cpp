@@ -163,6 +163,18 @@ bitnet::EngineOptions engine_options_of(const Napi::Object& js) {
   return options;
 }
 
+// What keys and values of a context take in a model of this shape, as the engine keeps them.
+Napi::Value kv_bytes(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const Napi::Object js = options_arg(info, 0);
+  const auto count = [&](const char* name) {
+    return integer_of(env, js.Get(name), name, 1, 1 << 24);
+  };
+  const bitnet::KvLayout layout(count("layers"), count("heads"), count("headDim"),
+                                cache_type_of(env, js.Get("cacheType")));
+  return Napi::Number::New(env, static_cast<double>(layout.context_bytes(count("contextSize"))));
+}
+
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::string path = string_arg(info, 0, "the path");
@@ -183,6 +195,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
 void define_model(Napi::Env env, Napi::Object exports) {
   ModelObject::define(env);
   exports.Set("loadModel", Napi::Function::New<load_model>(env));
+  exports.Set("kvBytes", Napi::Function::New<kv_bytes>(env));
 }
 
 }  // namespace addon

@@ -56,12 +56,12 @@ size_t blocks_for(int64_t n_positions) {
 
 // ---- What a block looks like
 
-KvLayout::KvLayout(const Config& config, CacheType type)
+KvLayout::KvLayout(int64_t n_layers, int64_t n_heads, int64_t head_dim, CacheType type)
     : type_(type),
-      n_layers_(config.n_layers),
-      n_heads_(config.n_kv_heads),
-      head_dim_(config.head_dim),
-      v_stride_(round_up(config.head_dim, 16)) {
+      n_layers_(n_layers),
+      n_heads_(n_heads),
+      head_dim_(head_dim),
+      v_stride_(round_up(head_dim, 16)) {
   const int64_t size = type == CacheType::kF16 ? 2 : 1;
   v_offset_ = kBlockPositions * head_dim_ * size;
   k_scale_offset_ = v_offset_ + kBlockPositions * v_stride_ * size;

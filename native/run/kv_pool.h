@@ -32,7 +32,9 @@ constexpr int64_t kBlockPositions = kAttentionChunk;
 // (largest magnitude / 127).
 class KvLayout {
  public:
-  KvLayout(const Config& config, CacheType type);
+  KvLayout(int64_t n_layers, int64_t n_heads, int64_t head_dim, CacheType type);
+  KvLayout(const Config& config, CacheType type)
+      : KvLayout(config.n_layers, config.n_kv_heads, config.head_dim, type) {}
 
   CacheType type() const { return type_; }
   int64_t head_dim() const { return head_dim_; }

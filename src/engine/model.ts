@@ -5,6 +5,7 @@ import {
   type CacheType,
   cacheTypes,
   loadAddon,
+  type NativeEngineStats,
   type NativeModel,
   type NativeModelInfo,
   type NativeScores,
@@ -42,6 +43,7 @@ import { Tokenizer } from "./tokenizer.js";
 import { type AppliedTuning, applyTuning } from "./tuning.js";
 
 export type ModelInfo = NativeModelInfo;
+export type EngineStats = NativeEngineStats;
 export type TuningParameters = NativeTuning;
 export type ScoreResult = NativeScores;
 
@@ -68,6 +70,11 @@ export interface LoadOptions {
    * for `threads` and `kernel` where they are left out. {} is the built-in defaults.
    */
   tuning?: TuningParameters;
+  /**
+   * What keys and values of sessions that are closed may keep, in bytes, so that later prompts which begin alike need not
+   * be evaluated again. Default: 512 MiB.
+   */
+  promptCacheBytes?: number;
   signal?: AbortSignal;
 }
 
@@ -80,6 +87,7 @@ const loadOptions: OptionNames<LoadOptions> = {
   inPlace: true,
   kernelConfig: true,
   tuning: true,
+  promptCacheBytes: true,
   signal: true,
 };
 
@@ -91,9 +99,14 @@ export interface SessionOptions {
    * them to 8 bits. Default: "f16".
    */
   cacheType?: CacheType;
+  /**
+   * Whether prompts that begin like those of other sessions of the model take their keys and values from them, and give
+   * their own. Results are the same, bit for bit; what differs is the time to the first token. Default: true.
+   */
+  sharePrompts?: boolean;
 }
 
-export const sessionOptions: OptionNames<SessionOptions> = { contextSize: true, cacheType: true };
+export const sessionOptions: OptionNames<SessionOptions> = { contextSize: true, cacheType: true, sharePrompts: true };
 
 export interface PrefillOptions {
   /** Whose logits to keep: the last position's, or those of every position that is evaluated anew. Default: "last". */
@@ -163,17 +176,22 @@ export class Model {
     this.gguf = new Gguf(native.gguf);
   }
 
-  /** A new, empty sequence. Sessions of one model may run at the same time; they take turns on the CPU. */
+  /** A new, empty sequence. What sessions of one model do at the same time is computed together. */
   createSession(options: SessionOptions = {}): Session {
     checkOptionNames("createSession", options, sessionOptions);
     const contextSize = options.contextSize ?? Math.min(this.info.contextLength, defaultContextSize);
     checkNumber("contextSize", contextSize, { min: 1, max: maxCount, integer: true });
-    const { cacheType = "f16" } = options;
+    const { cacheType = "f16", sharePrompts } = options;
     if (!cacheTypes.includes(cacheType)) {
       throw new BitnetError("USAGE", `cacheType must be one of ${cacheTypes.join(", ")}, not ${String(cacheType)}`);
     }
-    const native = converting(() => this.#native.createSession({ contextSize, cacheType }));
+    const native = converting(() => this.#native.createSession({ contextSize, cacheType, sharePrompts }));
     return new Session(native, this.tokenizer);
+  }
+
+  /** What the engine has done since the model was loaded, and what it does now. */
+  stats(): EngineStats {
+    return converting(() => this.#native.stats());
   }
 
   /** Frees the weights once the last session is closed. May be called again. */
@@ -190,7 +208,7 @@ export class Session {
   readonly #native: NativeSession;
   readonly tokenizer: Tokenizer;
   readonly contextSize: number;
-  /** Memory of the KV cache, in bytes. */
+  /** Memory of the keys and values of a full context, in bytes; what is taken grows with the sequence. */
   readonly kvBytes: number;
   #busy = false;
   #closed = false;

@@ -1,5 +1,7 @@
 // What a GGUF file holds and what running it takes, without loading it.
 
+import { type CacheType, loadAddon } from "../native/addon.js";
+import { converting } from "../system/errors.js";
 import type { Gguf, MetadataValue, TensorInfo } from "./gguf.js";
 
 export interface InspectReport {
@@ -22,10 +24,14 @@ export interface MemoryEstimate {
   total: number;
 }
 
-const kvBytesPerValue = 2; // keys and values are kept as F16
+export interface InspectOptions {
+  /** For the estimate of memory. Default: 4096, or what the model was trained with if that is less. */
+  contextSize?: number;
+  /** How keys and values would be kept. Default: "f16". */
+  cacheType?: CacheType;
+}
 
-/** Default context: 4096, or what the model was trained with if that is less. */
-export function inspectGguf(gguf: Gguf, options: { contextSize?: number } = {}): InspectReport {
+export function inspectGguf(gguf: Gguf, options: InspectOptions = {}): InspectReport {
   const metadata = gguf.metadata();
   const tensors = gguf.tensors();
   return {
@@ -38,7 +44,7 @@ export function inspectGguf(gguf: Gguf, options: { contextSize?: number } = {}):
     metadata,
     tensors,
     types: countTypes(tensors),
-    memory: estimateMemory(metadata, tensors, options.contextSize),
+    memory: estimateMemory(metadata, tensors, options),
   };
 }
 
@@ -55,7 +61,7 @@ function countTypes(tensors: TensorInfo[]): InspectReport["types"] {
 function estimateMemory(
   metadata: Record<string, MetadataValue>,
   tensors: TensorInfo[],
-  wanted: number | undefined,
+  options: InspectOptions,
 ): MemoryEstimate | undefined {
   const number = (key: string): number | undefined => {
     const value = metadata[`${String(metadata["general.architecture"])}.${key}`];
@@ -66,9 +72,9 @@ function estimateMemory(
     return undefined;
   }
   const headDim = number("attention.key_length") ?? width / heads;
-  const kvWidth = (number("attention.head_count_kv") ?? heads) * headDim;
-  const contextSize = wanted ?? Math.min(4096, number("context_length") ?? 4096);
+  const contextSize = options.contextSize ?? Math.min(4096, number("context_length") ?? 4096);
   const weights = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-  const kvCache = 2 * layers * kvWidth * contextSize * kvBytesPerValue;
+  const shape = { layers, heads: number("attention.head_count_kv") ?? heads, headDim, contextSize };
+  const kvCache = converting(() => loadAddon().kvBytes({ ...shape, cacheType: options.cacheType }));
   return { contextSize, weights, kvCache, total: weights + kvCache };
 }

@@ -249,6 +249,14 @@ export interface NativePassTimes {
   evaluated: number; // tokens, of both parts
 }
 
+export interface NativeKvShape {
+  layers: number;
+  heads: number; // of keys and values
+  headDim: number;
+  contextSize: number;
+  cacheType?: CacheType; // default: "f16"
+}
+
 export interface NativeSessionOptions {
   contextSize: number;
   cacheType?: CacheType;
@@ -426,6 +434,8 @@ export interface NativeAddon {
     kernelConfig?: string;
   }): NativeConversion;
   loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
+  /** Bytes of keys and values of a full context, as the engine keeps them. */
+  kvBytes(shape: NativeKvShape): number;
   tensorTypes(): NativeTensorType[];
   /** Metadata and tensor list only; the tokenizer alone for `bitnet tokenize` on a vocabulary-only file. */
   openGguf(path: string): NativeGguf;

@@ -9,7 +9,7 @@ import { openRemoteGguf } from "../../hub/remote-gguf.js";
 import { openRepository, parseRepositoryName } from "../../hub/repository.js";
 import { BitnetError } from "../../system/errors.js";
 import { addOptions, groupOf } from "../option-rows.js";
-import { outputRows } from "../options.js";
+import { outputRows, sessionRows } from "../options.js";
 import { integerFrom } from "../parsers.js";
 import { formatBytes, formatColumns, oneLine } from "../terminal/format.js";
 import { interruptSignal, log, write, writeJson } from "../terminal/output.js";
@@ -20,6 +20,7 @@ const indented = { indent: "  " };
 const groups = {
   model: groupOf("Model", {
     file: { flags: "--file <name>", help: "which GGUF file of a repository that has several" },
+    cacheType: sessionRows.cacheType,
     contextSize: {
       flags: "-c, --ctx-size <n>",
       help: "context for the memory estimate (default: the model's, at most 4096)",
@@ -42,7 +43,10 @@ Examples:
     )
     .action(async (name: string) => {
       const { model, output } = read();
-      const report = inspectGguf(await openModel(name, model.file), { contextSize: model.contextSize });
+      const report = inspectGguf(await openModel(name, model.file), {
+        contextSize: model.contextSize,
+        cacheType: model.cacheType,
+      });
       if (output.json) {
         writeJson({ ...report, path: name });
       } else {
