@@ -175,7 +175,39 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
   store_sums(acc, out);
 }
 
+constexpr int kDirectTokens = 15, kDirectTile = 4;
 #include "kernels/ternary_matmul.inl"
+
+// Unpacked once in registers for all T tokens: R * T sums, R codes and one vector of a token.
+template <int R, int T>
+inline void gemv_tokens(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
+                        int64_t stride, int64_t ahead, int32_t* out) {
+  const __m512i mask = _mm512_set1_epi8(3);
+  __m512i acc[R * T];
+  each<R * T>([&](auto i) BITNET_INLINE { acc[i] = _mm512_setzero_si512(); });
+  const int64_t n_bytes = 32 * n_blocks;
+  const auto step = [&](int64_t i, auto load_weights) BITNET_INLINE {
+    if (ahead > 0) prefetch_lines<64 * R>(w + R * i + ahead);
+    __m512i packed[R];
+    each<R>([&](auto r) BITNET_INLINE { packed[r] = load_weights(w + r * row_bytes + i); });
+    each<4>([&](auto g) BITNET_INLINE {
+      __m512i codes[R];
+      each<R>([&](auto r) BITNET_INLINE {
+        codes[r] = _mm512_and_si512(_mm512_srli_epi16(packed[r], 6 - 2 * g), mask);
+      });
+      each<T>([&](auto t) BITNET_INLINE {
+        const __m512i x = _mm512_loadu_si512(q + t * stride + 4 * i + 64 * g);
+        each<R>([&](auto r)
+                    BITNET_INLINE { acc[t * R + r] = dpbusd(acc[t * R + r], codes[r], x); });
+      });
+    });
+  };
+  int64_t i = 0;
+  for (; i + 64 <= n_bytes; i += 64)
+    step(i, [](const uint8_t* p) BITNET_INLINE { return _mm512_loadu_si512(p); });
+  if (i < n_bytes) step(i, [](const uint8_t* p) BITNET_INLINE { return load_block(p); });
+  store_sums(acc, out);
+}
 
 // No digit is ever taken apart: with the fractions v0 = v and v(n + 1) = 3 v(n) mod 256, 256 times
 // digit n is 3 v(n) - v(n + 1), so both sides are multiplied and summed as they are. The sums may

@@ -60,6 +60,7 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
   store_sums(acc, out);
 }
 
+constexpr int kDirectTokens = 4, kDirectTile = 1;
 #include "kernels/ternary_matmul.inl"
 
 int64_t int8_peak(int64_t iterations) {

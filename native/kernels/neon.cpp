@@ -76,6 +76,7 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
     for (int r = 0; r < R; ++r) out[t * R + r] = vaddvq_s32(total[r][t]);
 }
 
+constexpr int kDirectTokens = 1, kDirectTile = 1;
 #include "kernels/ternary_matmul.inl"
 
 int64_t int8_peak(int64_t iterations) {

@@ -21,6 +21,7 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
   dot_tile<R, T>(codes, q, stride, n, out);
 }
 
+constexpr int kDirectTokens = 1, kDirectTile = 1;
 #include "kernels/ternary_matmul.inl"
 
 int64_t int8_peak(int64_t iterations) {

@@ -3,10 +3,13 @@
 //   kTileRows, kTileTokens: the register tile
 //   gemv<R>(w, row_bytes, n_blocks, q, ahead, acc): acc[r] = sum of code * q for R rows of packed
 //   weights, one token; may ask the memory for what lies `ahead` bytes further on
+//   kDirectTokens: up to so many tokens are multiplied straight from the packed weights
+//   kDirectTile: ... so many of them at a time, by gemv_tokens<R, T> if more than one
 //   unpack_row(w, n_blocks, codes): packed weights to one byte per code, in the order of
 //   the activations tile<R, T>(codes, q, stride, n, acc): acc[t * R + r] over n columns of R
 //   unpacked rows and T tokens
-// One token takes gemv straight from the packed weights. A batch unpacks a panel of rows once into
+// One token takes gemv straight from the packed weights; so do a few, while the rows are in the
+// first-level cache. A batch unpacks a panel of rows once into
 // scratch and uses it for all tokens of a block, so unpacking costs almost nothing per token.
 
 constexpr int kPanelRows = kTileRows * (kTileRows >= 4 ? 2 : 4);
@@ -34,11 +37,40 @@ struct RowScales {
   }
 };
 
+// acc[t * R + r] = sum of code * q for R rows of packed weights and T tokens, `stride` bytes apart.
+template <int R, int T>
+inline void gemv_tokens(const uint8_t* w, int64_t row_bytes, int64_t n_blocks, const int8_t* q,
+                        int64_t stride, int64_t ahead, int32_t* acc);
+
+// Tokens [first, first + T) with R rows. Only the first ones ask the memory for later rows.
+template <int R, int T>
+inline void direct_tile(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
+                        int64_t out_stride, int64_t row, int64_t first) {
+  int32_t acc[R * T];
+  const uint8_t* data = w.data + row * w.row_bytes;
+  const int8_t* q = x.q + first * x.stride;
+  const int64_t ahead = first == 0 ? x.prefetch_bytes : 0;
+  if constexpr (T == 1) {
+    gemv<R>(data, w.row_bytes, w.row_bytes / 32, q, ahead, acc);
+  } else {
+    gemv_tokens<R, T>(data, w.row_bytes, w.row_bytes / 32, q, x.stride, ahead, acc);
+  }
+  const RowScales<R> scales(w, row);
+  for (int t = 0; t < T; ++t) {
+    finish<R>(acc + t * R, x.sum[first + t], x.scale[first + t], scales.s,
+              out + (first + t) * out_stride + row);
+  }
+}
+
 template <int R>
-inline void gemv_rows(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t row) {
-  int32_t acc[R];
-  gemv<R>(w.data + row * w.row_bytes, w.row_bytes, w.row_bytes / 32, x.q, x.prefetch_bytes, acc);
-  finish<R>(acc, x.sum[0], x.scale[0], RowScales<R>(w, row).s, out + row);
+inline void direct_rows(const TernaryMatrix& w, const QuantizedBatch& x, float* out,
+                        int64_t out_stride, int64_t row) {
+  int64_t t = 0;
+  for (; t + kDirectTile <= x.n_tokens; t += kDirectTile)
+    direct_tile<R, kDirectTile>(w, x, out, out_stride, row, t);
+  if constexpr (kDirectTile > 1)
+    for (; t + 2 <= x.n_tokens; t += 2) direct_tile<R, 2>(w, x, out, out_stride, row, t);
+  for (; t < x.n_tokens; ++t) direct_tile<R, 1>(w, x, out, out_stride, row, t);
 }
 
 // T tokens against a panel of n rows (n <= kPanelRows); the sums of the whole panel are finished
@@ -79,9 +111,9 @@ inline void run_panel(const TernaryMatrix& w, const QuantizedBatch& x, const uin
 void ternary_matmul(const TernaryMatrix& w, const QuantizedBatch& x, float* out, int64_t out_stride,
                     int64_t begin, int64_t end, uint8_t* scratch) {
   int64_t row = begin;
-  if (x.n_tokens == 1) {
-    for (; row + 4 <= end; row += 4) gemv_rows<4>(w, x, out, row);
-    for (; row < end; ++row) gemv_rows<1>(w, x, out, row);
+  if (x.n_tokens <= kDirectTokens) {
+    for (; row + 4 <= end; row += 4) direct_rows<4>(w, x, out, out_stride, row);
+    for (; row < end; ++row) direct_rows<1>(w, x, out, out_stride, row);
     return;
   }
   // Rows of a panel: whole register tiles, as many as the scratch can hold. Tokens of a block: what
