@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/loader.h"
+#include "model/prefetch.h"
 
 namespace bitnet {
 
@@ -24,7 +25,10 @@ Model::Model(Gguf file, const LoadOptions& options)
       output_norm(weights_.output_norm),
       layers(weights_.layers),
       rope_freqs(weights_.rope_freqs),
-      head(std::make_unique<Head>(kernels, pool, output, options.head, gguf.map())) {}
+      head(std::make_unique<Head>(kernels, pool, output, options.head, gguf.map())) {
+  if (options.measure_prefetch && !options.in_place)
+    tuning.prefetch_bytes = choose_prefetch(layers, kernels, pool, tuning);
+}
 
 int64_t Model::copied_bytes() const { return store_.copied_bytes() + head->compact_bytes(); }
 

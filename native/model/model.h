@@ -27,6 +27,7 @@ struct LoadOptions {
   std::string layout;         // of ternary weights, see StoreOptions
   std::string kernel_config;  // kernel_config.ini for TL1 and TL2; empty: the built-in sets
   Tuning tuning;
+  bool measure_prefetch = true;  // replaces tuning.prefetch_bytes if another value is faster here
 };
 
 class Model {

@@ -45,6 +45,7 @@ Napi::Object model_info(Napi::Env env, const bitnet::Model& m) {
   out.Set("copiedBytes", m.copied_bytes());
   out.Set("kernel", m.kernels.name);
   out.Set("threads", m.pool.size());
+  out.Set("prefetchBytes", m.tuning.prefetch_bytes);
   return out;
 }
 
@@ -149,7 +150,11 @@ bitnet::LoadOptions load_options_of(const Napi::Object& js) {
   options.tokenizer_pre = optional_string(js, "tokenizerPre");
   options.kernel_config = optional_string(js, "kernelConfig");
   options.layout = optional_string(js, "layout");
-  if (js.Get("tuning").IsObject()) options.tuning = tuning_of(js.Get("tuning").As<Napi::Object>());
+  if (js.Get("tuning").IsObject()) {
+    const auto tuning = js.Get("tuning").As<Napi::Object>();
+    options.tuning = tuning_of(tuning);
+    options.measure_prefetch = tuning.Get("prefetchBytes").IsUndefined();
+  }
   if (js.Get("inPlace").IsBoolean()) options.in_place = js.Get("inPlace").ToBoolean();
   if (js.Get("fastHead").IsBoolean()) options.head.compact = js.Get("fastHead").ToBoolean();
   return options;

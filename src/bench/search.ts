@@ -26,6 +26,8 @@ export interface Step {
   applies?: (settings: Settings) => boolean;
   /** Values to try, the incumbent's among them or not. */
   values: readonly (string | number)[];
+  /** Speed has several hills over these values: a quick search, too, looks at all of them. */
+  hasSeveralHills?: boolean;
   get: (settings: Settings) => string | number;
   set: (settings: Settings, value: string | number) => Settings;
 }
@@ -54,7 +56,7 @@ export interface SearchResult {
 
 export interface SearchOptions {
   repetitions: number; // pairs of a comparison
-  /** Only the values next to the incumbent's, and every step once. */
+  /** Only the values next to the incumbent's, where speed has one hill over them, and every step once. */
   quick: boolean;
   signal?: AbortSignal;
   onTrial?: (trial: Trial) => void;
@@ -101,7 +103,7 @@ async function improve(
   trials: Trial[],
 ): Promise<Settings> {
   let best = incumbent;
-  for (const value of quick ? listNeighbours(step, incumbent) : step.values) {
+  for (const value of quick && !step.hasSeveralHills ? listNeighbours(step, incumbent) : step.values) {
     const from = step.get(best);
     if (value === from) {
       continue;

@@ -109,6 +109,7 @@ interface Searched {
   phases: Phase[];
   values: number[];
   applies?: Step["applies"];
+  hasSeveralHills?: boolean;
 }
 
 /** These kernels have a way of their own to multiply batches. */
@@ -124,7 +125,12 @@ const searched: Searched[] = [
     values: [64, 128, 192, 256, 384, 512, 768, 1024, 2048].map((n) => n * kib),
     applies: (settings) => !hasTiles(settings),
   },
-  { name: "prefetchBytes", phases: ["decode"], values: [1, 2, 4, 6, 8, 12, 16].map((n) => n * kib) },
+  {
+    name: "prefetchBytes",
+    phases: ["decode"],
+    values: [1, 2, 4, 6, 8, 12, 16].map((n) => n * kib),
+    hasSeveralHills: true,
+  },
   { name: "decodeRows", phases: ["decode"], values: [32, 64, 128, 256, 1024] },
   { name: "spinMicroseconds", phases: ["decode"], values: [0, 50, 300, 1000] },
   {

@@ -89,6 +89,7 @@ export interface NativeModelInfo {
   copiedBytes: number; // memory for weights that could not be used in place
   kernel: string; // "avx2"
   threads: number;
+  prefetchBytes: number; // as tuned, given or measured when the model was loaded
 }
 
 /** Speed only, never results; native/base/tuning.h says what each does. What is left out has its default. */

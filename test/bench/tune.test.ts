@@ -20,6 +20,7 @@ import {
 } from "../../src/engine/tuning.js";
 import { loadAddon } from "../../src/native/addon.js";
 import { machineKey } from "../../src/native/machine.js";
+import { at } from "../../src/system/at.js";
 import { withFolder } from "../support/checkpoints.js";
 import { runBitnet, tinyModel } from "../support/fixtures.js";
 
@@ -161,6 +162,18 @@ describe("the search", () => {
     ]);
     expect(runs.filter((run) => run === "prefill plain 192 16")).toHaveLength(2);
     expect(runs.filter((run) => run === "decode plain 192 16")).toEqual([]); // no matter for decoding
+  });
+
+  test("quick looks at every value of a setting that is known to have several hills, such as prefetchBytes", async () => {
+    const speeds = new Map([8, 16, 32, 64].map((value, i) => [value, at([1.2, 1, 0.9, 1.3], i)]));
+    const hilly = steps
+      .filter(({ name }) => name === "decodeRows")
+      .map((step) => ({ ...step, values: [...speeds.keys()], hasSeveralHills: true }));
+    const measure = async ({ parameters }: Settings) => 1 / (speeds.get(parameters.decodeRows) ?? 0.1);
+    const { settings } = await searchSettings(start, hilly, measure, { repetitions: 5, quick: true });
+    expect(settings.parameters.decodeRows).toBe(64);
+    const prefetch = listSteps(start, {}).find(({ name }) => name === "prefetchBytes");
+    expect(prefetch?.hasSeveralHills).toBe(true);
   });
 
   test("ends when it is told to", async () => {
