@@ -19,7 +19,7 @@ struct Tuning {
   int64_t block_bytes = 384 * 1024;
   // Tokens from which kernels with AVX-512 take whole panels of rows; below, unpacking them weighs
   // more than they save.
-  int64_t tile_tokens = 16;
+  int64_t tile_tokens = 24;
   // How long an idle thread spins before it sleeps.
   int64_t spin_microseconds = 300;
 };

@@ -175,7 +175,7 @@ inline void tile(const uint8_t* codes, const int8_t* q, int64_t stride, int64_t 
   store_sums(acc, out);
 }
 
-constexpr int kDirectTokens = 15, kDirectTile = 4;
+constexpr int kDirectTokens = 31, kDirectTile = 4;  // tile_tokens and more take panels
 #include "kernels/ternary_matmul.inl"
 
 // Unpacked once in registers for all T tokens: R * T sums, R codes and one vector of a token.

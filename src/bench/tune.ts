@@ -136,7 +136,7 @@ const searched: Searched[] = [
   {
     name: "tileTokens",
     phases: ["few"],
-    values: [2, 4, 6, 8, 12, 16, 24],
+    values: [8, 12, 16, 20, 24, 32],
     applies: hasTiles,
   },
 ];
