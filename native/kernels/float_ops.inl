@@ -348,6 +348,7 @@ inline void attention_segment(const AttentionTile& tile, int segment, float* par
     end = tile.n_keys[i] > end ? tile.n_keys[i] : end;
     for (int d = 0; d < width; ++d) partials[i * stride + d] = 0;
   }
+  const int n_keys = end;  // of all segments
   end = end < begin + kAttentionSegment ? end : begin + kAttentionSegment;
   for (int first = begin; first < end; first += kAttentionChunk) {
     const int n = end - first < kAttentionChunk ? end - first : kAttentionChunk;
@@ -357,7 +358,8 @@ inline void attention_segment(const AttentionTile& tile, int segment, float* par
     const float* k_scale = reinterpret_cast<const float*>(*at + tile.k_scale_offset);
     const float* v_scale = reinterpret_cast<const float*>(*at + tile.v_scale_offset);
     // The keys of the next chunk, to be asked for in time; this one again if it is the last.
-    const T* next = reinterpret_cast<const T*>(at[first + kAttentionChunk < end] + tile.k_offset);
+    const T* next =
+        reinterpret_cast<const T*>(at[first + kAttentionChunk < n_keys] + tile.k_offset);
     const auto score = [&](auto n_blocks, int block) BITNET_INLINE {
       score_rows<n_blocks>(tile, k + block * tile.head_dim,
                            sizeof(T) == 1 ? k_scale + block : nullptr, v + block * width,

@@ -235,6 +235,7 @@ class SessionObject : public Wrapped<SessionObject> {
     Request request;
     request.tokens = prompt_arg(info, 0);
     request.sampling.emplace().temperature = 0;
+    request.tell_tokens = false;
     request.max_tokens = 1 + integer_of(info.Env(), info[1], "generate", 0, 1 << 24);
     return promise(info, std::move(request), [](Napi::Env env, const Event& done) -> Napi::Value {
       Napi::Object out = Napi::Object::New(env);

@@ -537,9 +537,11 @@ void Engine::take_sample(Operation& operation) {
   sequence.sampler.accept(id);
   sequence.pending = id;
   scheduler_.use(operation.request.urgency, 0, 1);
-  Event event{operation.id, Event::Kind::kToken};
-  event.sample = std::move(operation.sample);
-  emit(operation, std::move(event));
+  if (operation.request.tell_tokens) {
+    Event event{operation.id, Event::Kind::kToken};
+    event.sample = std::move(operation.sample);
+    emit(operation, std::move(event));
+  }
   if (operation.request.stop_at_eog && model_->tokenizer.is_eog(id))
     return finish(operation, Event::Finish::kEog);
   if (operation.n_sampled == operation.request.max_tokens)

@@ -75,6 +75,7 @@ struct Request {
   int64_t max_tokens = 0;                 // to sample
   bool stop_at_eog = false;               // an end-of-generation token is the last one
   std::optional<SamplerParams> sampling;  // a new sampler; else the sequence's goes on
+  bool tell_tokens = true;                // false: only the end matters, as to a measurement
   // Tokens that may be sampled beyond those that Engine::acknowledge() was told of.
   int64_t window = std::numeric_limits<int64_t>::max();
 

@@ -16,7 +16,6 @@ constexpr int64_t kGroup = 16;  // positions of keys that lie side by side
 // Memory is reserved for many blocks at once where pages are taken at their first use: huge pages
 // are then not cut to the size of a block.
 constexpr int64_t kSlabBytes = int64_t{64} << 20;
-constexpr size_t kSpareBlocks = 4;  // free blocks that keep their pages
 
 // to[i * step] = x[i] / factor to the nearest integer, half to even; returns factor = max|x| / 127.
 float quantize_vector(const float* x, int64_t n, int8_t* to, int64_t step) {
@@ -113,14 +112,15 @@ KvPool::Usage KvPool::usage() const {
 }
 
 uint8_t* KvPool::take_memory() {
-  if (free_.empty()) {
+  if (warm_.empty() && cold_.empty()) {
     const int64_t size = layout_.block_bytes();
     const int64_t n = HugeArray::available() ? std::max<int64_t>(1, kSlabBytes / size) : 1;
     slabs_.emplace_back(static_cast<size_t>(n * size));
-    for (int64_t i = n - 1; i >= 0; --i) free_.push_back(slabs_.back().data() + i * size);
+    for (int64_t i = n - 1; i >= 0; --i) cold_.push_back(slabs_.back().data() + i * size);
   }
-  uint8_t* memory = free_.back();
-  free_.pop_back();
+  std::vector<uint8_t*>& from = warm_.empty() ? cold_ : warm_;
+  uint8_t* memory = from.back();
+  from.pop_back();
   return memory;
 }
 
@@ -151,9 +151,13 @@ void KvPool::release(KvBlock* block) {
 }
 
 void KvPool::discard(KvBlock* block) {
-  if (free_.size() >= kSpareBlocks)
+  const int64_t n_kept = n_cached_ + static_cast<int64_t>(warm_.size()) + 1;
+  if (n_kept * layout_.block_bytes() <= cache_bytes_) {
+    warm_.push_back(block->data);
+  } else {
     HugeArray::discard(block->data, static_cast<size_t>(layout_.block_bytes()));
-  free_.push_back(block->data);
+    cold_.push_back(block->data);
+  }
   blocks_.erase(block);
 }
 

@@ -74,7 +74,7 @@ struct KvBlock {
 // Safe from any thread; the data of a block only from who holds it.
 class KvPool {
  public:
-  // cache_bytes: what blocks that no table holds may keep.
+  // cache_bytes: what blocks that no table holds, and memory that waits for new ones, may keep.
   KvPool(const KvLayout& layout, int64_t cache_bytes);
   const KvLayout& layout() const { return layout_; }
 
@@ -99,7 +99,8 @@ class KvPool {
   const int64_t cache_bytes_;
   mutable std::mutex mutex_;
   std::vector<HugeArray> slabs_;  // memory of many blocks each
-  std::vector<uint8_t*> free_;    // of the slabs
+  // Of the slabs: memory of former blocks that still has its pages, and memory without.
+  std::vector<uint8_t*> warm_, cold_;
   std::map<KvBlock*, std::unique_ptr<KvBlock>> blocks_;
   std::map<std::string, KvBlock> roots_;  // one for each salt; no data
   int64_t n_cached_ = 0;                  // blocks in the index that no table holds
