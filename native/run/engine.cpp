@@ -24,6 +24,7 @@ int64_t nanoseconds_now() {
 }
 
 constexpr int64_t kMaxContext = int64_t{1} << 24;
+constexpr double kMaxWeight = 1e6;  // of a client
 // Rows of prompts beside sequences that decode: at least so many, and a multiple.
 constexpr int64_t kPromptRows = 16;
 
@@ -119,6 +120,8 @@ namespace {
 void check_request(const Sequence& sequence, const Request& request, int64_t n_vocab) {
   const int64_t n = static_cast<int64_t>(request.tokens.size());
   check_ids(request.tokens, n_vocab);
+  if (!(request.urgency.weight > 0 && request.urgency.weight <= kMaxWeight))
+    throw Error(ErrorCode::kUsage, "the weight of a client must be above 0 and at most 1000000");
   if (n > sequence.n_ctx) {
     throw Error(ErrorCode::kUsage, "the prompt has " + std::to_string(n) +
                                        " tokens, more than the context of " +

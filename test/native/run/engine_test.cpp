@@ -367,6 +367,11 @@ TEST("requests that make no sense are refused, and leave the sequence free") {
     refused(request, "scores can begin at position 1 to 2");
   }
   request.score_from = 0;
+  for (const double weight : {0.0, -1.0, std::nan(""), 1e7}) {
+    request.urgency.weight = weight;
+    refused(request, "weight");
+  }
+  request.urgency.weight = 1;
   request.sampling.emplace().top_p = 7;
   refused(request, "topP");
   CHECK_THROWS(engine->create_sequence({0}), Error, "context size");
