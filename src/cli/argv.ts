@@ -36,6 +36,7 @@ const takesText = new Set([
   "--model",
   "--history",
   "--chat-template",
+  "--dry-sequence-breaker",
 ]);
 
 // setup_env.py's -p is a switch.

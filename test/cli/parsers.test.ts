@@ -32,12 +32,17 @@ describe("normalizeArgv", () => {
     expect(normalizeArgv(args)).toEqual(expected);
   });
 
-  test.each([[["-c", "8"]], [["-p", "-cnv"]], [["--stop", "-temp"]], [["--", "-cnv"]], [["-cnvx"]], [["x-cnv"]]])(
-    "leaves %j alone",
-    (args) => {
-      expect(normalizeArgv(args)).toEqual(args);
-    },
-  );
+  test.each([
+    [["-c", "8"]],
+    [["-p", "-cnv"]],
+    [["--stop", "-temp"]],
+    [["--dry-sequence-breaker", "-temp"]],
+    [["--", "-cnv"]],
+    [["-cnvx"]],
+    [["x-cnv"]],
+  ])("leaves %j alone", (args) => {
+    expect(normalizeArgv(args)).toEqual(args);
+  });
 
   test("never changes the number of arguments and is done after one pass", () => {
     const arg = fc.oneof(fc.constantFrom("-cnv", "-temp", "-p", "--", "--temperature=1", "-ngl"), fc.string());
