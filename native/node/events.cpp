@@ -7,22 +7,52 @@ namespace addon {
 using bitnet::Event;
 
 std::shared_ptr<EventBridge> EventBridge::create(Napi::Env env) {
-  const auto bridge = std::make_shared<EventBridge>(Private{});
-  bridge->channel_ = Channel::New(env, "bitnet", 0, 1, new Context(bridge),
-                                  [](Napi::Env, void*, Context* context) { delete context; });
-  bridge->channel_.Unref(env);
+  const auto bridge = std::make_shared<EventBridge>(Private{}, env);
+  Gate& gate = *bridge->gate_;
+  gate.channel = Channel::New(env, "bitnet", 0, 1, new Context(bridge),
+                              [](Napi::Env, void*, Context* context) { delete context; });
+  gate.channel.Unref(env);
+  // Hooks run in the reverse order: this one before that of the channel.
+  napi_add_env_cleanup_hook(env, at_end, bridge.get());
   bridge->sink_ = std::make_shared<const bitnet::EventSink>(
-      [channel = bridge->channel_](std::vector<Event>&& events) mutable {
+      [gate = bridge->gate_](std::vector<Event>&& events) {
+        std::lock_guard<std::mutex> lock(gate->mutex);
+        if (!gate->is_open) return;
         auto* data = new std::vector<Event>(std::move(events));
-        if (channel.NonBlockingCall(data) != napi_ok) delete data;  // JavaScript is at its end
+        if (gate->channel.NonBlockingCall(data) != napi_ok) delete data;
       });
   return bridge;
 }
 
-EventBridge::~EventBridge() { channel_.Release(); }
+EventBridge::~EventBridge() {
+  napi_remove_env_cleanup_hook(env_, at_end, this);
+  close();
+}
 
-void EventBridge::expect(Napi::Env env, const bitnet::Operation& operation, Handler handler) {
-  if (handlers_.empty()) channel_.Ref(env);
+void EventBridge::at_end(void* self) { static_cast<EventBridge*>(self)->close(); }
+
+// Nobody is told anything any more.
+void EventBridge::close() {
+  {
+    std::lock_guard<std::mutex> lock(gate_->mutex);
+    if (!gate_->is_open) return;
+    gate_->is_open = false;
+    gate_->channel.Release();
+  }
+  // Handlers hold the engine, and with it this bridge.
+  const auto handlers = std::move(handlers_);
+  handlers_.clear();
+}
+
+void EventBridge::hold(Napi::Env env) {
+  if (n_holds_++ == 0) gate_->channel.Ref(env);
+}
+
+void EventBridge::release(Napi::Env env) {
+  if (--n_holds_ == 0) gate_->channel.Unref(env);
+}
+
+void EventBridge::expect(const bitnet::Operation& operation, Handler handler) {
   handlers_.emplace(bitnet::Engine::id_of(operation), std::move(handler));
 }
 
@@ -30,7 +60,13 @@ void EventBridge::on_events(Napi::Env env, Napi::Function, Context* context,
                             std::vector<Event>* events) {
   const std::unique_ptr<std::vector<Event>> owner(events);
   if (env == nullptr) return;
-  if (const auto bridge = context->lock()) bridge->handle(env, std::move(*events));
+  const auto bridge = context->lock();
+  if (!bridge) return;
+  try {
+    bridge->handle(env, std::move(*events));
+  } catch (const Napi::Error&) {
+    // JavaScript is at its end and takes no values any more.
+  }
 }
 
 void EventBridge::handle(Napi::Env env, std::vector<Event> events) {
@@ -51,7 +87,6 @@ void EventBridge::handle(Napi::Env env, std::vector<Event> events) {
     }
     const Handler handler = std::move(found->second);
     handlers_.erase(found);
-    if (handlers_.empty()) channel_.Unref(env);
     handler(env, std::move(of));
   }
 }

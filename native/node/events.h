@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <unordered_map>
 #include <vector>
 
@@ -17,7 +18,7 @@ class EventBridge {
   struct Private {};  // create() alone makes them
 
  public:
-  explicit EventBridge(Private) {}
+  EventBridge(Private, Napi::Env env) : env_(env) {}
   // On JavaScript's thread, with all of an operation's events of a step; the last has kDone.
   using Handler = std::function<void(Napi::Env, std::vector<bitnet::Event>)>;
 
@@ -27,9 +28,11 @@ class EventBridge {
   EventBridge& operator=(const EventBridge&) = delete;
 
   const std::shared_ptr<const bitnet::EventSink>& sink() const { return sink_; }
-  // From JavaScript's thread, in the turn in which the operation was submitted. While an operation
-  // is expected, the process does not end by itself.
-  void expect(Napi::Env env, const bitnet::Operation& operation, Handler handler);
+  // From JavaScript's thread, in the turn in which the operation was submitted.
+  void expect(const bitnet::Operation& operation, Handler handler);
+  // The process does not end by itself while there are more holds than releases: somebody waits.
+  void hold(Napi::Env env);
+  void release(Napi::Env env);
 
  private:
   void handle(Napi::Env env, std::vector<bitnet::Event> events);
@@ -39,9 +42,20 @@ class EventBridge {
                         std::vector<bitnet::Event>* events);
   using Channel = Napi::TypedThreadSafeFunction<Context, std::vector<bitnet::Event>, on_events>;
 
-  Channel channel_;
+  // What the engine's thread calls; closed before the environment takes the channel away.
+  struct Gate {
+    std::mutex mutex;
+    bool is_open = true;
+    Channel channel;
+  };
+  void close();
+  static void at_end(void* self);  // of the environment
+
+  const Napi::Env env_;
+  const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
   std::shared_ptr<const bitnet::EventSink> sink_;
   std::unordered_map<uint64_t, Handler> handlers_;  // by operation
+  int n_holds_ = 0;
 };
 
 // A model that runs. Its engine ends before the bridge that it calls.

@@ -97,6 +97,7 @@ class SessionObject : public Wrapped<SessionObject> {
                           InstanceMethod<&SessionObject::prefill>("prefill"),
                           InstanceMethod<&SessionObject::generate>("generate"),
                           InstanceMethod<&SessionObject::acknowledge>("acknowledge"),
+                          InstanceMethod<&SessionObject::set_waiting>("setWaiting"),
                           InstanceMethod<&SessionObject::truncate>("truncate"),
                           InstanceMethod<&SessionObject::score>("score"),
                           InstanceMethod<&SessionObject::logits>("logits"),
@@ -125,12 +126,27 @@ class SessionObject : public Wrapped<SessionObject> {
       running_ = parts.runtime->engine->submit(parts.sequence, std::move(request),
                                                parts.runtime->bridge->sink());
     });
-    parts.runtime->bridge->expect(info.Env(), *running_,
-                                  [this, keep, parts, handler = std::move(handler)](
-                                      Napi::Env env, std::vector<Event> events) {
-                                    if (events.back().kind == Event::Kind::kDone) running_.reset();
-                                    handler(env, std::move(events));
-                                  });
+    running_in_ = parts.runtime;
+    parts.runtime->bridge->expect(*running_, [this, keep, parts, handler = std::move(handler)](
+                                                 Napi::Env env, std::vector<Event> events) {
+      if (events.back().kind == Event::Kind::kDone) {
+        wait(env, false);
+        running_in_.reset();
+        running_.reset();
+      }
+      handler(env, std::move(events));
+    });
+  }
+
+  // Whether somebody waits for the operation that runs: then the process does not end by itself.
+  void wait(Napi::Env env, bool waiting) {
+    if (!running_in_ || waiting == waiting_) return;
+    waiting_ = waiting;
+    if (waiting) {
+      running_in_->bridge->hold(env);
+    } else {
+      running_in_->bridge->release(env);
+    }
   }
 
   // The same for one result, as a promise.
@@ -147,6 +163,7 @@ class SessionObject : public Wrapped<SessionObject> {
               deferred->Resolve(result(env, last));
             }
           });
+    wait(info.Env(), true);
     return deferred->Promise();
   }
 
@@ -198,6 +215,11 @@ class SessionObject : public Wrapped<SessionObject> {
     const int64_t n = integer_of(info.Env(), info[0], "a count of tokens", 0, kMaxSafeInteger);
     if (!parts_.runtime) throw to_js(info.Env(), ErrorCode::kUsage, "the session is closed");
     if (running_) parts_.runtime->engine->acknowledge(*running_, n);
+    return info.Env().Undefined();
+  }
+
+  Napi::Value set_waiting(const Napi::CallbackInfo& info) {
+    wait(info.Env(), bool_arg(info, 0));
     return info.Env().Undefined();
   }
 
@@ -269,6 +291,8 @@ class SessionObject : public Wrapped<SessionObject> {
 
   Parts parts_;
   std::shared_ptr<bitnet::Operation> running_;
+  std::shared_ptr<Runtime> running_in_;  // also when the session is closed meanwhile
+  bool waiting_ = false;
 };
 
 }  // namespace

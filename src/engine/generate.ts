@@ -80,8 +80,13 @@ const window = 64;
 
 /** What the engine tells of a generation, in order, for one reader. */
 class ProgressQueue {
+  readonly #session: NativeSession;
   readonly #items: NativeProgress[] = [];
   #wake: () => void = () => {};
+
+  constructor(session: NativeSession) {
+    this.#session = session;
+  }
 
   push(progress: NativeProgress): void {
     this.#items.push(progress);
@@ -94,9 +99,11 @@ class ProgressQueue {
       if (item !== undefined) {
         return item;
       }
+      this.#session.setWaiting(true);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
+      this.#session.setWaiting(false);
     }
   }
 }
@@ -113,7 +120,7 @@ async function* runSteps(
   const { tokens, signal, sampling } = plan;
   throwIfAborted(signal);
   const maxTokens = Math.min(plan.maxTokens, Number.MAX_SAFE_INTEGER);
-  const queue = new ProgressQueue();
+  const queue = new ProgressQueue(session);
   const abort = () => session.abort();
   signal?.addEventListener("abort", abort, { once: true });
   let isRunning = false;

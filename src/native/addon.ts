@@ -326,6 +326,8 @@ export interface NativeSession {
   generate(tokens: Int32Array, request: NativeGenerateRequest, listen: (progress: NativeProgress) => void): void;
   /** So many tokens of the generation have been seen. Throws USAGE if the session is closed. */
   acknowledge(tokens: number): void;
+  /** Whether a reader waits for the generation that runs: while it does, the process does not end by itself. */
+  setWaiting(isWaiting: boolean): void;
   /** Forgets all but the first tokens of the sequence, and its logits. */
   truncate(tokens: number): void;
   /** Log-probabilities of tokens[from ...], each given all before it; the logits of a whole prompt never exist. */

@@ -68,6 +68,7 @@ export function scriptedSession(tokenizer: Tokenizer, ids: readonly number[], co
     prefill: async () => ({ reused: 0, evaluated: 0 }),
     generate,
     acknowledge: () => {},
+    setWaiting: () => {},
     truncate: () => {},
     score: async () => ({
       logprobs: Float64Array.of(),
