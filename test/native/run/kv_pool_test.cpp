@@ -3,10 +3,10 @@
 #include "run/kv_pool.h"
 
 #include <algorithm>
-#include <map>
 #include <random>
 
 #include "check.h"
+#include "formats/dequantize.h"
 
 using bitnet::CacheType;
 using bitnet::kBlockPositions;
@@ -51,8 +51,8 @@ float read(const KvTable& table, int64_t position) {
   table.layout().fill(tile, 0, 0);
   const uint8_t* block = table.blocks()[position / kBlockPositions];
   const int64_t slot = position % kBlockPositions;
-  const auto* keys = reinterpret_cast<const _Float16*>(block + tile.k_offset);
-  return static_cast<float>(keys[slot / 16 * 16 * 16 + slot % 16]);
+  const auto* keys = reinterpret_cast<const uint16_t*>(block + tile.k_offset);
+  return bitnet::f16_to_f32(keys[slot / 16 * 16 * 16 + slot % 16]);
 }
 
 void check_table(const KvTable& table, const Ids& ids) {
