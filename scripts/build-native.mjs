@@ -1,5 +1,6 @@
 // Builds build/Release/bitnet.node with cmake-js; does nothing when it is newer than every native source.
 // Runs by itself at `npm install`, then also skipping when the package brings a prebuilt addon for this platform.
+// `bitnet build-native` runs it with --out FOLDER, for packages that were installed without their install script.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
@@ -7,9 +8,13 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const addon = join(root, "build", "Release", "bitnet.node");
+const { values } = parseArgs({ options: { out: { type: "string", default: join(root, "build") } } });
+const addon = join(values.out, "Release", "bitnet.node");
+const installing = process.env.npm_lifecycle_event === "install";
+const inClone = existsSync(join(root, "tsconfig.json")); // is not in the package
 const prebuilt = join(root, "prebuilds", `${process.platform}-${process.arch}`, "bitnet.node");
 
 const howToInstall = {
@@ -28,8 +33,16 @@ function fail(problem) {
     "Building needs a C++20 compiler (g++ 12 or clang 14, or newer) and CMake 3.18 or newer. To install them:",
   );
   console.error([...new Set(all)].join("\n"));
-  console.error("Then run: npm run build:native");
+  console.error(`Then run: ${nextCommand()}`);
   process.exit(1);
+}
+
+/** npm deletes a package whose installation failed: there is nothing left to build in. */
+function nextCommand() {
+  if (inClone) {
+    return "npm run build:native";
+  }
+  return installing ? "the same installation again" : "bitnet build-native";
 }
 
 function newestSource() {
@@ -72,12 +85,23 @@ function build() {
   const require = createRequire(import.meta.url);
   const cmakeJs = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
   const jobs = process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? String(availableParallelism());
-  const args = [cmakeJs, "build", "--out", "build", "--config", "Release", "--parallel", jobs, "--log-level", "warn"];
+  const args = [
+    cmakeJs,
+    "build",
+    "--out",
+    values.out,
+    "--config",
+    "Release",
+    "--parallel",
+    jobs,
+    "--log-level",
+    "warn",
+  ];
   if (process.platform === "win32") {
     args.push("--toolset", "ClangCL");
   }
   if (!existsSync(addon)) {
-    rmSync(join(root, "build", "CMakeCache.txt"), { force: true }); // a configuration that was cut short would be kept
+    rmSync(join(values.out, "CMakeCache.txt"), { force: true }); // a configuration that was cut short would be kept
   }
   const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" });
   if (status !== 0 || !existsSync(addon)) {
@@ -85,7 +109,6 @@ function build() {
   }
 }
 
-const installing = process.env.npm_lifecycle_event === "install";
 const upToDate = existsSync(addon) && statSync(addon).mtimeMs > newestSource();
 if (!(upToDate || (installing && existsSync(prebuilt)))) {
   checkTools();

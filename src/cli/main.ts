@@ -75,6 +75,11 @@ const commands: CommandEntry[] = [
     load: () => import("./commands/list.js"),
   },
   {
+    name: "build-native",
+    description: "build the native part, where an installation could not",
+    load: () => import("./commands/build-native.js"),
+  },
+  {
     name: "rm",
     description: "delete a model that list shows",
     load: () => import("./commands/rm.js"),

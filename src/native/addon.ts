@@ -5,7 +5,8 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { BitnetError } from "../system/errors.js";
-import { packageRoot } from "../system/package.js";
+import { cacheFolder } from "../system/folders.js";
+import { packageRoot, packageVersion } from "../system/package.js";
 
 export interface NativeTensorInfo {
   name: string;
@@ -463,20 +464,31 @@ export interface NativeAddon {
 const require = createRequire(import.meta.url);
 let addon: NativeAddon | undefined;
 
-/** The addon, loaded at the first call: a prebuilt one if the package has one for this platform, else the local build. */
+/**
+ * The addon, loaded at the first call: a prebuilt one if the package has one for this platform, else one that was built
+ * here, in the package or, where that belongs to somebody else, in the user's cache.
+ */
 export function loadAddon(): NativeAddon {
   addon ??= requireAddon([
-    join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`, "bitnet.node"),
-    join(packageRoot, "build", "Release", "bitnet.node"),
+    join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`, addonName),
+    ...buildFolders().map((folder) => join(folder, "Release", addonName)),
   ]);
   return addon;
 }
 
+/** Where `bitnet build-native` may put what it builds, in the order in which they are looked in. */
+export function buildFolders(): string[] {
+  const platform = `${packageVersion()}-${process.platform}-${process.arch}`;
+  return [join(packageRoot, "build"), join(cacheFolder(), "native", platform)];
+}
+
+export const addonName = "bitnet.node";
+
 function requireAddon(candidates: string[]): NativeAddon {
   const path = candidates.find((candidate) => existsSync(candidate));
-  const hint = `build it: cd ${packageRoot} && npm run build:native`;
+  const hint = `build it, which needs a C++ compiler and CMake: ${buildCommand()}`;
   if (path === undefined) {
-    throw new BitnetError("INTERNAL", `the native addon is not built (looked for ${candidates.join(" and ")})`, {
+    throw new BitnetError("INTERNAL", `the native part is not built (looked for ${candidates.join(" and ")})`, {
       hint,
     });
   }
@@ -486,4 +498,16 @@ function requireAddon(candidates: string[]): NativeAddon {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BitnetError("INTERNAL", `cannot load the native addon ${path}: ${reason}`, { hint, cause });
   }
+}
+
+/** As it must be typed: a program of a project's own packages is not in PATH. */
+function buildCommand(): string {
+  const manager = /^\w+/.exec(process.env.npm_config_user_agent ?? "")?.[0] ?? "";
+  const runner = new Map([
+    ["npm", "npx "],
+    ["pnpm", "pnpm exec "],
+    ["yarn", "yarn "],
+    ["bun", "bunx "],
+  ]).get(manager);
+  return `${runner ?? ""}bitnet build-native`;
 }

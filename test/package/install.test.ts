@@ -1,7 +1,17 @@
 // What a new user meets when something needed for the native part is missing.
 
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -61,6 +71,7 @@ test.skipIf(process.platform === "win32").each(cases)(
     expect(stderr).toContain("apt-get install -y g++ make cmake");
     expect(stderr).toContain("xcode-select --install && brew install cmake");
     expect(stderr).toContain("Visual Studio Build Tools");
+    expect(stderr).toMatch(/\nThen run: the same installation again\n$/); // npm deletes what failed
   },
 );
 
@@ -82,10 +93,40 @@ test("a prebuilt addon for this platform is enough", () => {
   expect(run("scripts/build-native.mjs")).toMatchObject({ status: 0, stderr: "" });
 });
 
-test("without the addon a command names the one that builds it", () => {
-  const { status, stderr } = run("bin/bitnet.js", "tokenize", "-m", "x.gguf", "text");
+test.each([
+  ["", "bitnet build-native"],
+  ["npm/12.2.2 node/v20.20.0 linux x64 workspaces/false", "npx bitnet build-native"],
+  ["pnpm/12.21.0 npm/? node/v20.20.0 linux x64", "pnpm exec bitnet build-native"],
+])("without the addon a command names the one that builds it, as %j runs it", (agent, command) => {
+  const env = { PATH: tools, HOME: copy, npm_config_user_agent: agent };
+  const args = [join(copy, "bin/bitnet.js"), "tokenize", "-m", "x.gguf", "text"];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", env });
   expect(status).toBe(1);
-  expect(stderr).toMatch(/^error: the native addon is not built .*\nhint: build it: cd .* && npm run build:native\n$/);
+  expect(stderr).toMatch(
+    /^error: the native part is not built .*\nhint: build it, which needs a C\+\+ compiler and CMake: /,
+  );
+  expect(stderr.endsWith(` ${command}\n`)).toBe(true);
+});
+
+test("build-native without a compiler says what to install, and then to run it again", () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(copy, "bin/bitnet.js"), "build-native"], {
+    encoding: "utf8",
+    env: { PATH: tools, HOME: copy },
+  });
+  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+  expect(stderr).toContain("error: cannot build the native part of bitnet: cmake was not found\n");
+  expect(stderr).toContain("\nThen run: bitnet build-native\n");
+});
+
+test("an addon in the user's cache is found", () => {
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+  const folder = join(copy, "cache/bitnet/native", `${version}-${process.platform}-${process.arch}`, "Release");
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(join(root, "build/Release/bitnet.node"), join(folder, "bitnet.node"));
+  cpSync(join(root, "models"), join(copy, "models"), { recursive: true });
+  const env = { PATH: tools, HOME: copy, XDG_CACHE_HOME: join(copy, "cache") };
+  const args = [join(copy, "bin/bitnet.js"), "run", "-p", "Once", "-n", "2", "--quiet"];
+  expect(spawnSync(process.execPath, args, { encoding: "utf8", env })).toMatchObject({ status: 0, stderr: "" });
 });
 
 test("an addon that cannot be loaded says so", () => {
@@ -93,5 +134,5 @@ test("an addon that cannot be loaded says so", () => {
   writeFileSync(join(copy, "build", "Release", "bitnet.node"), "not a library");
   const { status, stderr } = run("bin/bitnet.js", "tokenize", "-m", "x.gguf", "text");
   expect(status).toBe(1);
-  expect(stderr).toMatch(/^error: cannot load the native addon .*\nhint: build it: /);
+  expect(stderr).toMatch(/^error: cannot load the native addon .*\nhint: build it, /);
 });
