@@ -43,7 +43,7 @@ describe("a table", () => {
     );
     expect(formatTable({ ...models, width: 40 })).toEqual([
       "NAME                      TYPE      SIZE",
-      "microsoft/B…8-2B-4T-gguf  I2_S   1.19 GB",
+      "microsoft/Bi…-2B-4T-gguf  I2_S   1.19 GB",
       "模型-甲                   TQ2_0  76.0 MB",
       "👩‍👩‍👧 family                 I2_S      1 kB",
     ]);
