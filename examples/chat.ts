@@ -15,7 +15,7 @@ export async function talk(path: string, questions: readonly string[], write: (t
     write(`> ${question}\n`);
     // The answer becomes part of the chat. If the context is full, the oldest turns are forgotten.
     const answer = chat.send(question);
-    for await (const text of answer) {
+    for await (const { text } of answer) {
       write(text);
     }
     const { promptTokens, reusedTokens } = (await answer.result).timings;

@@ -10,9 +10,11 @@ export {
   chatFormatNames,
   jinjaFormat,
   modelFormat,
+  type RenderOptions,
 } from "./chat/format.js";
 export { ChatModel as Model, type ChatOptions, loadChatModel as loadModel } from "./chat/model.js";
 export { ChatSession } from "./chat/session.js";
+export type { ChatPiece, ThinkingTags } from "./chat/thinking.js";
 export { convertCheckpoint } from "./convert/convert.js";
 export type { ConvertOptions, I2sLayout } from "./convert/options.js";
 export type { ConvertedTensor, ConvertProgress, ConvertReport } from "./convert/plan.js";

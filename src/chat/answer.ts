@@ -10,12 +10,16 @@ import type { Tokenizer } from "../engine/tokenizer.js";
 import { BitnetError } from "../system/errors.js";
 import type { Chat } from "./chat.js";
 import type { ChatTokenizer } from "./encode.js";
+import { type ChatPiece, ThinkingSplitter } from "./thinking.js";
 
 export type AnswerTokenizer = ChatTokenizer & Pick<Tokenizer, "createDecoder">;
 export type AnswerSession = Pick<Session, "contextSize" | "generateTokens" | "timings">;
 
 export interface AnswerResult {
+  /** The answer without what the model thought before it. */
   text: string;
+  /** What it thought; absent if it did not. */
+  thinking?: string;
   finishReason: FinishReason | "aborted";
   stopString?: string;
   seed: number;
@@ -40,7 +44,7 @@ export function answerChat(
   session: AnswerSession,
   tokenizer: AnswerTokenizer,
   options: GenerateOptions = {},
-): Generation<string, AnswerResult> {
+): Generation<ChatPiece, AnswerResult> {
   checkGenerateOptions("answerChat", options);
   const result = newAnswerResult(options);
   return new Generation(streamAnswer(chat, session, tokenizer, options, result), () => result);
@@ -51,19 +55,20 @@ export function newAnswerResult({ seed = randomInt(2 ** 32) }: GenerateOptions):
   return { text: "", finishReason: "aborted", seed, droppedTurns: 0, timings: newTimings() };
 }
 
-/** Streams the texts of an answer, none of them empty. `result` is filled in on the way. */
+/** Streams the pieces of an answer. `result` is filled in on the way. */
 export async function* streamAnswer(
   chat: Chat,
   session: AnswerSession,
   tokenizer: AnswerTokenizer,
   options: GenerateOptions,
   result: AnswerResult,
-): AsyncGenerator<string, AnswerResult, undefined> {
+): AsyncGenerator<ChatPiece, AnswerResult, undefined> {
   const { stop = [], ...rest } = options;
   // A message is a text of its own: its first word has no leading space, whatever the template ends with.
   const stream = new TextStream(tokenizer, stop);
-  const answer = { chat, session, stream, ids: [], result };
   result.droppedTurns = fitPrompt(chat, session);
+  const splitter = new ThinkingSplitter(chat.format.thinking, chat.beginsThinking());
+  const answer = { chat, session, tokenizer, stream, splitter, ids: [], result };
   let failed = false;
   try {
     result.finishReason = yield* streamTokens(answer, { ...rest, seed: result.seed });
@@ -72,11 +77,12 @@ export async function* streamAnswer(
     if (failed) {
       throw error;
     }
-    yield* unlessEmpty(stream.release());
+    yield* splitter.push(stream.release());
+    yield* splitter.finish();
   } finally {
     // Also where the loop was left.
     if (!failed) {
-      keepAnswer(answer, tokenizer);
+      keepAnswer(answer);
     }
   }
   return result;
@@ -86,7 +92,9 @@ export async function* streamAnswer(
 interface RunningAnswer {
   chat: Chat;
   session: AnswerSession;
+  tokenizer: AnswerTokenizer;
   stream: TextStream;
+  splitter: ThinkingSplitter;
   ids: number[];
   result: AnswerResult;
 }
@@ -95,15 +103,16 @@ interface RunningAnswer {
 async function* streamTokens(
   answer: RunningAnswer,
   options: TokenOptions,
-): AsyncGenerator<string, FinishReason, undefined> {
-  const { chat, session, stream, ids, result } = answer;
+): AsyncGenerator<ChatPiece, FinishReason, undefined> {
+  const { chat, session, stream, splitter, ids, result } = answer;
   const { maxTokens = -1 } = options;
   for (;;) {
     const left = maxTokens < 0 ? maxTokens : maxTokens - ids.length;
     const finishReason = yield* streamPart(answer, { ...options, maxTokens: left });
     const dropped = finishReason === "context" ? dropTurns(chat, session, ids.length) : 0;
     if (dropped === 0) {
-      yield* unlessEmpty(stream.finish());
+      yield* splitter.push(stream.finish());
+      yield* splitter.finish();
       return stream.stopString === undefined ? finishReason : "stop";
     }
     result.droppedTurns += dropped;
@@ -112,14 +121,15 @@ async function* streamTokens(
 
 /** Streams one generation; adds what it cost. */
 async function* streamPart(
-  { chat, session, stream, ids, result }: RunningAnswer,
+  answer: RunningAnswer,
   options: TokenOptions,
-): AsyncGenerator<string, FinishReason, undefined> {
+): AsyncGenerator<ChatPiece, FinishReason, undefined> {
+  const { chat, session, stream, ids, result } = answer;
   const tokens = session.generateTokens([...chat.promptIds(), ...ids], options);
   try {
     for await (const { id } of tokens) {
       ids.push(id);
-      yield* unlessEmpty(stream.push(id));
+      yield* pushToken(answer, id);
       if (stream.stopString !== undefined) {
         return "stop";
       }
@@ -132,18 +142,25 @@ async function* streamPart(
   }
 }
 
-function* unlessEmpty(text: string): Generator<string, void, undefined> {
-  if (text !== "") {
-    yield text;
+/** The pieces that are certain with the next token. Tags that are control tokens have no text, but count. */
+function* pushToken({ chat, tokenizer, stream, splitter }: RunningAnswer, id: number): Iterable<ChatPiece> {
+  yield* splitter.push(stream.push(id));
+  const { open, close } = chat.format.thinking ?? {};
+  if (tokenizer.piece(id) === "") {
+    const name = tokenizer.piece(id, { special: true });
+    if (name !== "" && (name === open || name === close)) {
+      yield* splitter.push(stream.release() + name);
+    }
   }
 }
 
 /** Adds to the chat what was said. An answer that was stopped before its first token is none. */
-function keepAnswer({ chat, stream, ids, result }: RunningAnswer, tokenizer: AnswerTokenizer): void {
-  const { text, stopString } = stream;
-  Object.assign(result, { text, stopString });
+function keepAnswer({ chat, tokenizer, stream, splitter, ids, result }: RunningAnswer): void {
+  const { text, thinking, hasThought } = splitter;
+  Object.assign(result, { text, stopString: stream.stopString }, thinking === "" ? {} : { thinking });
   if (result.finishReason !== "aborted" || ids.length > 0) {
-    chat.addAnswer(text, findShownIds(text, ids, tokenizer));
+    // Earlier thinking is not part of a prompt: what was generated is then not what the chat goes on with.
+    chat.addAnswer(text, hasThought ? undefined : findShownIds(text, ids, tokenizer), thinking);
   }
 }
 

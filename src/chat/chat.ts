@@ -30,6 +30,7 @@ export class Chat {
   #messages: ChatMessage[] = []; // user and assistant in turn
   #prompt: RenderedPrompt | undefined; // of the last user message; undefined: to be rendered from the messages
   #answerIds: number[] | undefined; // of the answer to #prompt
+  #thinking: boolean | undefined;
   #before: { prompt: RenderedPrompt | undefined; answerIds: number[] | undefined } | undefined; // one turn ago
 
   constructor(format: ChatFormat, tokenizer: ChatTokenizer) {
@@ -50,6 +51,16 @@ export class Chat {
   /** "" for none. */
   set system(text: string) {
     this.#system = text;
+    this.#forgetIds();
+  }
+
+  /** Whether the model is to think before it answers, if its template leaves the choice. undefined: as it likes. */
+  get thinking(): boolean | undefined {
+    return this.#thinking;
+  }
+
+  set thinking(value: boolean | undefined) {
+    this.#thinking = value;
     this.#forgetIds();
   }
 
@@ -75,11 +86,14 @@ export class Chat {
     this.#prompt = prompt && answerIds ? this.#extend(prompt, answerIds) : undefined;
   }
 
-  /** The answer to the last user message; `ids` as generated, the end-of-generation token included. */
-  addAnswer(content: string, ids: readonly number[]): void {
+  /**
+   * The answer to the last user message; `ids` as generated, the end-of-generation token included, or undefined if they
+   * are not the content's. `thinking` is kept beside the content and never part of a prompt.
+   */
+  addAnswer(content: string, ids: readonly number[] | undefined, thinking = ""): void {
     this.promptIds(); // what it answers
-    this.#messages.push({ role: "assistant", content });
-    this.#answerIds = [...ids];
+    this.#messages.push({ role: "assistant", content, ...(thinking === "" ? {} : { thinking }) });
+    this.#answerIds = ids && [...ids];
   }
 
   /** Takes back the last answer; false if there is none. */
@@ -121,7 +135,7 @@ export class Chat {
   /** Replaces all turns by these, which must alternate and begin with "user". */
   restore(messages: readonly ChatMessage[]): void {
     this.clear();
-    this.#messages = messages.map(({ role, content }) => ({ role, content }));
+    this.#messages = messages.map((message) => ({ ...message }));
   }
 
   /** The ids of the chat up to where the answer to the last user message begins. */
@@ -133,6 +147,14 @@ export class Chat {
     return this.#prompt.ids;
   }
 
+  /** Does the prompt itself open the thinking part of the answer? */
+  beginsThinking(): boolean {
+    this.promptIds();
+    const last = this.#prompt?.parts.at(-1);
+    const { thinking } = this.format;
+    return thinking !== undefined && last?.content === false && last.text.trimEnd().endsWith(thinking.open);
+  }
+
   /** The next prompt has to be rendered from the messages. */
   #forgetIds(): void {
     this.#prompt = undefined;
@@ -142,7 +164,7 @@ export class Chat {
 
   #parts(messages: readonly ChatMessage[]): ChatPart[] {
     const system = this.#system === "" ? [] : [{ role: "system", content: this.#system }];
-    return renderParts(this.format, this.#tokenizer, [...system, ...messages], true);
+    return renderParts(this.format, this.#tokenizer, [...system, ...messages], true, { thinking: this.#thinking });
   }
 
   #encode(parts: readonly ChatPart[]): number[] {

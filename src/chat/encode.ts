@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto";
 import type { Tokenizer } from "../engine/tokenizer.js";
 import { BitnetError } from "../system/errors.js";
-import type { ChatFormat, ChatMessage, FormatTokenizer } from "./format.js";
+import type { ChatFormat, ChatMessage, FormatTokenizer, RenderOptions } from "./format.js";
 
 export type ChatTokenizer = FormatTokenizer & Pick<Tokenizer, "piece" | "isEog" | "decode">;
 
@@ -22,11 +22,13 @@ export function renderParts(
   tokenizer: ChatTokenizer,
   messages: readonly ChatMessage[],
   addGenerationPrompt: boolean,
+  options: RenderOptions = {},
 ): ChatPart[] {
-  const rendered = format.render(messages, addGenerationPrompt);
+  const render = (written: readonly ChatMessage[]) => format.render(written, addGenerationPrompt, options);
+  const rendered = render(messages);
   const asIs = (content: string) => content;
   const trimmed = (content: string) => content.trim();
-  const bare = renderMarked(format, messages, () => ["", ""], addGenerationPrompt);
+  const bare = renderMarked(render, messages, () => ["", ""]);
   // Most templates write contents as they are or trimmed; marks can stand for either.
   for (const write of [asIs, trimmed]) {
     const parts = bare(write);
@@ -35,14 +37,14 @@ export function renderParts(
     }
   }
   // Some trim only some roles: leave the space around the marks to the template.
-  const spaced = renderMarked(format, messages, surroundingSpace, addGenerationPrompt)(trimmed);
+  const spaced = renderMarked(render, messages, surroundingSpace)(trimmed);
   if (joinParts(spaced) === rendered) {
     return spaced;
   }
   // The template rewrites contents (it may cut out an earlier answer's reasoning), so its output is all there is. The
   // names of special tokens in contents are broken up first.
   const harmless = messages.map((message) => ({ ...message, content: breakSpecialTokens(message.content, tokenizer) }));
-  return [{ text: format.render(harmless, addGenerationPrompt), content: false }];
+  return [{ text: render(harmless), content: false }];
 }
 
 /**
@@ -50,10 +52,9 @@ export function renderParts(
  * `write` gives them.
  */
 function renderMarked(
-  format: ChatFormat,
+  render: (messages: readonly ChatMessage[]) => string,
   messages: readonly ChatMessage[],
   around: (content: string) => readonly [string, string],
-  addGenerationPrompt: boolean,
 ): (write: (content: string) => string) => ChatPart[] {
   // Private-use characters around a random number: no content can contain a mark on purpose.
   const key = randomBytes(8).readBigUInt64LE();
@@ -61,7 +62,7 @@ function renderMarked(
     const [before, after] = around(message.content);
     return { ...message, content: `${before}\uE000${key}:${index}\uE001${after}` };
   });
-  const pieces = format.render(marked, addGenerationPrompt).split(new RegExp(`\uE000${key}:(\\d+)\uE001`));
+  const pieces = render(marked).split(new RegExp(`\uE000${key}:(\\d+)\uE001`));
   // split() puts the captured message number at every odd place.
   return (write) =>
     pieces.map((piece, place) =>

@@ -92,7 +92,8 @@ export function readTurn(value: unknown, index: number): ChatMessage {
   if (!isRecord(value) || typeof value.content !== "string" || value.role !== role) {
     throw new Error(`message ${index + 1} is not of the form {"role": "${role}", "content": text}`);
   }
-  return { role, content: value.content };
+  const { content, thinking } = value;
+  return typeof thinking === "string" && role === "assistant" ? { role, content, thinking } : { role, content };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -3,18 +3,30 @@
 import { Template } from "@huggingface/jinja";
 import type { Tokenizer } from "../engine/tokenizer.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
+import { findThinkingTags, type ThinkingTags } from "./thinking.js";
 
 export interface ChatMessage {
   /** "system", "user" or "assistant"; a template may know more. */
   role: string;
   content: string;
+  /** What the model thought before it answered; never part of a prompt. */
+  thinking?: string;
+}
+
+export interface RenderOptions {
+  /** Whether the model is to think, if the template leaves the choice. Default: as the template does it. */
+  thinking?: boolean;
 }
 
 export interface ChatFormat {
   /** A built-in name, the path of a template file, or "model" for the template inside the model file. */
   name: string;
   /** The whole chat as text; with `addGenerationPrompt` it ends where the answer is to begin. */
-  render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string;
+  render(messages: readonly ChatMessage[], addGenerationPrompt: boolean, options?: RenderOptions): string;
+  /** What is around the thinking in answers of this format. Default: answers are text from the beginning. */
+  readonly thinking?: ThinkingTags;
+  /** Does `RenderOptions.thinking` change anything? */
+  readonly canSwitchThinking?: boolean;
 }
 
 /** What of a tokenizer the formats need: the texts of the special tokens. */
@@ -99,6 +111,8 @@ const builtinFormats: Record<string, BuiltinFormat> = {
 export const chatFormatNames: readonly string[] = Object.keys(builtinFormats);
 
 const defaultFormat = "bitnet";
+// What templates call the switch: the first one is that of Qwen3 and most others, "thinking" that of DeepSeek and Granite.
+const thinkingSwitches = ["enable_thinking", "thinking"];
 // A template is a few kilobytes; this bounds what a hostile file makes the parser read.
 const maxTemplateLength = 1 << 20;
 
@@ -116,6 +130,7 @@ export function builtinFormat(name: string, tokenizer: FormatTokenizer): ChatFor
       const text = prepared.map((message) => format.message(message, special)).join("");
       return addGenerationPrompt ? text + format.generationPrompt : text;
     },
+    thinking: findThinkingTags(""),
   };
 }
 
@@ -132,7 +147,7 @@ export function jinjaFormat(source: string, name: string, tokenizer: FormatToken
   const special = readSpecialTexts(tokenizer);
   return {
     name,
-    render: (messages, addGenerationPrompt) =>
+    render: (messages, addGenerationPrompt, { thinking } = {}) =>
       attempt(
         () =>
           template.render({
@@ -144,10 +159,13 @@ export function jinjaFormat(source: string, name: string, tokenizer: FormatToken
             pad_token: special.pad,
             tools: null,
             documents: null,
+            ...(thinking === undefined ? {} : Object.fromEntries(thinkingSwitches.map((name) => [name, thinking]))),
           }),
         `${called} failed`,
         hint,
       ),
+    thinking: findThinkingTags(source),
+    canSwitchThinking: thinkingSwitches.some((name) => new RegExp(`\\b${name}\\b`).test(source)),
   };
 }
 

@@ -5,7 +5,7 @@ import { checkGenerateOptions, type GenerateOptions } from "../engine/request.js
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { Chat } from "./chat.js";
 import { builtinFormat, type ChatFormat, type ChatMessage, modelFormat } from "./format.js";
-import { ChatSession, checkSystem, checkTurns } from "./session.js";
+import { ChatSession, checkSystem, checkThinking, checkTurns } from "./session.js";
 
 export interface ChatOptions extends SessionOptions {
   /** The system message. Default: none. */
@@ -14,6 +14,8 @@ export interface ChatOptions extends SessionOptions {
   messages?: readonly ChatMessage[];
   /** A built-in format by name, or any other. Default: the model's own template, else "bitnet". */
   format?: string | ChatFormat;
+  /** Whether the model is to think before it answers, if its template leaves the choice. Default: as it likes. */
+  thinking?: boolean;
   /** Options of every answer; those of `send` win. */
   generate?: GenerateOptions;
 }
@@ -23,6 +25,7 @@ const chatOptions: OptionNames<ChatOptions> = {
   system: true,
   messages: true,
   format: true,
+  thinking: true,
   generate: true,
 };
 
@@ -31,10 +34,11 @@ export class ChatModel extends Model {
   /** A new conversation with a session of its own. */
   createChat(options: ChatOptions = {}): ChatSession {
     checkOptionNames("createChat", options, chatOptions);
-    const { system = "", messages = [], format, generate = {}, ...rest } = options;
+    const { system = "", messages = [], format, thinking, generate = {}, ...rest } = options;
     checkGenerateOptions("createChat: generate", generate);
     const chat = new Chat(this.#chooseFormat(format), this.tokenizer);
     chat.system = checkSystem(system);
+    chat.thinking = checkThinking(thinking);
     chat.restore(checkTurns(messages));
     return new ChatSession(this.createSession(rest), chat, generate);
   }

@@ -8,6 +8,7 @@ import { type AnswerResult, newAnswerResult, streamAnswer } from "./answer.js";
 import type { Chat } from "./chat.js";
 import { readTurn } from "./file.js";
 import type { ChatFormat, ChatMessage } from "./format.js";
+import type { ChatPiece } from "./thinking.js";
 
 /** A conversation. When the context is full, the oldest turns are forgotten; the system message stays. */
 export class ChatSession {
@@ -43,11 +44,11 @@ export class ChatSession {
   }
 
   /**
-   * Sends a message of the user: a loop over the texts of the answer, `result`, or both. An abort, and leaving the loop,
+   * Sends a message of the user: a loop over the pieces of the answer, `result`, or both. An abort, and leaving the loop,
    * keeps what there is of the answer: its result says "aborted". Wrong options throw here; a message that cannot fit
    * the context fails with USAGE, and the chat is as before.
    */
-  send(message: string | ChatMessage, options: GenerateOptions = {}): Generation<string, AnswerResult> {
+  send(message: string | ChatMessage, options: GenerateOptions = {}): Generation<ChatPiece, AnswerResult> {
     checkGenerateOptions("send", options);
     const content = contentOf(message);
     const merged = { ...this.#generate, ...options };
@@ -74,7 +75,7 @@ export class ChatSession {
     content: string,
     options: GenerateOptions,
     result: AnswerResult,
-  ): AsyncGenerator<string, AnswerResult, undefined> {
+  ): AsyncGenerator<ChatPiece, AnswerResult, undefined> {
     this.#checkIdle();
     this.#busy = true;
     try {
@@ -117,4 +118,11 @@ export function checkSystem(text: unknown): string {
     throw new BitnetError("USAGE", `system: expected a text, got ${String(text)}`);
   }
   return text;
+}
+
+export function checkThinking(value: unknown): boolean | undefined {
+  if (value !== undefined && typeof value !== "boolean") {
+    throw new BitnetError("USAGE", `thinking: expected true or false, got ${String(value)}`);
+  }
+  return value;
 }

@@ -24,6 +24,8 @@ export interface ConversationOptions {
   cacheType?: CacheType;
   /** Name of a built-in format or path of a Jinja file. Default: the model's own template, else "bitnet". */
   chatTemplate?: string;
+  /** Whether the model is to think before it answers, if its template leaves the choice. */
+  think?: boolean;
   /** For every answer; `maxTokens` is the limit of one answer. */
   generate?: GenerateOptions;
   /** One JSON object per answer instead of text. Default: false. */
@@ -71,6 +73,7 @@ export async function runConversation(
   let conversation: Conversation | undefined;
   try {
     const chat = startChat(format, model, session, options.systemPrompt ?? "");
+    chat.thinking = options.think;
     const history = await openHistory(options, io, screen);
     const repl = new Repl({
       input: io.stdin,
@@ -271,7 +274,7 @@ class Conversation implements ConversationState {
     try {
       const options = { ...this.generate, seed: this.#nextSeed(), signal: controller.signal };
       const pieces = answerChat(this.chat, this.session, this.#model.tokenizer, options);
-      for await (const text of pieces) {
+      for await (const { text } of pieces) {
         if (!this.screen.json) {
           this.screen.answer(text);
         }

@@ -230,6 +230,11 @@ export const chatRows = {
     flags: "--chat-template <name>",
     help: "chat format by name, or a Jinja file (default: the model's own)",
   },
+  think: {
+    flags: "--think",
+    help: "let the model think before it answers, if its template leaves the choice",
+    negated: "let it answer at once",
+  },
   history: {
     flags: "--history <file>",
     help: "where typed lines are kept (default: ~/.bitnet/history)",

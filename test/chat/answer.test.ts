@@ -50,7 +50,7 @@ describe("the text of an answer", () => {
         const chat = new Chat(builtinFormat("bitnet", spm), spm);
         chat.addUser("Once");
         const answer = answerChat(chat, scriptedSession(spm, said, 400), spm, options);
-        const texts = await collect(answer);
+        const texts = (await collect(answer)).map((piece) => piece.text);
         const { text, finishReason, stopString, timings } = await answer.result;
         expect({ text, finishReason, stopString }).toEqual({
           text: expected.text,
@@ -111,7 +111,7 @@ describe("an answer whose loop is left", () => {
     chat.addUser("one");
     const answer = answerChat(chat, model.createSession({}), model.tokenizer);
     let read = "";
-    for await (const text of answer) {
+    for await (const { text } of answer) {
       read += text;
       if (read.length === 6) {
         break;

@@ -37,12 +37,12 @@ describe("send", () => {
     expect(chat.system).toBe("You tell stories.");
   });
 
-  test("gives texts to a loop and the result beside it", async () => {
+  test("gives pieces to a loop and the result beside it", async () => {
     await using chat = model.createChat({ generate: greedy });
     const answer = chat.send({ role: "user", content: "Tell me about a dog." });
     let text = "";
     for await (const piece of answer) {
-      text += piece;
+      text += piece.text;
     }
     expect(await answer.result).toMatchObject({ text, finishReason: "length" });
   });
@@ -58,13 +58,13 @@ describe("send", () => {
     const controller = new AbortController();
     const stopped = chat.send("Tell me about a dog.", { signal: controller.signal });
     let read = "";
-    for await (const text of stopped) {
+    for await (const { text } of stopped) {
       read += text;
       controller.abort();
     }
     expect(await stopped.result).toMatchObject({ text: read, finishReason: "aborted" });
     const left = chat.send("And then?");
-    for await (const text of left) {
+    for await (const { text } of left) {
       expect(chat.messages).toHaveLength(3);
       read = text;
       break;

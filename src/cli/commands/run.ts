@@ -97,8 +97,8 @@ function findContradiction({ prompt: { prompt, file }, chat, output }: RunOption
   if (chat.conversation && [prompt, file].includes("-")) {
     return "with -cnv the standard input is the conversation: give the system prompt with -p TEXT or -f FILE";
   }
-  if (!chat.conversation && (chat.chatTemplate ?? chat.history) !== undefined) {
-    return "--chat-template and --history need -cnv";
+  if (!chat.conversation && (chat.chatTemplate ?? chat.think ?? chat.history) !== undefined) {
+    return "--chat-template, --think and --history need -cnv";
   }
   return undefined;
 }
@@ -147,6 +147,7 @@ async function converse(options: RunOptions): Promise<void> {
     systemPrompt,
     ...readSession(options.session, model.info, say),
     chatTemplate: chat.chatTemplate,
+    think: chat.think,
     generate: readGeneration(options, { maxTokens: -1 }),
     json: output.json,
     quiet: output.quiet,
