@@ -1,6 +1,6 @@
 // The baseline of the BitNet papers: the same model with its ternary matrices as dense F16, in a temporary file.
 
-import { mkdtemp, rm, statfs } from "node:fs/promises";
+import { rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { convertCheckpoint } from "../convert/convert.js";
@@ -8,6 +8,7 @@ import { openGguf } from "../gguf/gguf.js";
 import { isTernaryType } from "../gguf/tensor-types.js";
 import { availableMemory } from "../native/machine.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
+import { makeTemporaryFolder } from "../system/folders.js";
 
 export interface DenseTwin {
   path: string;
@@ -39,7 +40,7 @@ export async function writeDenseTwin(
   const bytes = denseTwinBytes(path);
   const parent = options.folder ?? tmpdir();
   await checkRoom(parent, bytes);
-  const folder = await convertingAsync(() => mkdtemp(join(parent, "bitnet-f16-")));
+  const folder = await makeTemporaryFolder("bitnet-f16-", parent);
   const outfile = join(folder, basename(path).replace(/(\.gguf)?$/i, "-f16.gguf"));
   const remove = () => rm(folder, { recursive: true, force: true });
   try {

@@ -1,12 +1,12 @@
 // `bitnet tune`: what is searched, and how it is measured on a model.
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { generateDummy } from "../convert/plan-dummy.js";
 import { chooseKernel, supportedKernels, type TuningEntry } from "../engine/tuning.js";
 import { loadAddon, type NativeModel, type NativeSession, type NativeTuning } from "../native/addon.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
+import { makeTemporaryFolder } from "../system/folders.js";
 import { PassRunner } from "./end-to-end.js";
 import { type Phase, type SearchResult, type Settings, type Step, searchSettings, type Trial } from "./search.js";
 
@@ -47,7 +47,7 @@ export async function tune(plan: TunePlan): Promise<TuneReport> {
     if (plan.model !== undefined) {
       return tuneOn(plan.model, plan);
     }
-    const folder = await mkdtemp(join(tmpdir(), "bitnet-tune-"));
+    const folder = await makeTemporaryFolder("bitnet-tune-");
     try {
       const path = join(folder, "model.gguf");
       plan.onProgress?.("making random weights in the shapes of the 2B model");

@@ -142,7 +142,11 @@ async function openHistory(
   if (options.historyFile === false || !(io.stdin.isTTY && screen.promptOutput.isTTY)) {
     return undefined;
   }
-  const file = new HistoryFile(options.historyFile ?? defaultHistoryFile());
+  const path = options.historyFile ?? defaultHistoryFile();
+  if (path === undefined) {
+    return undefined;
+  }
+  const file = new HistoryFile(path);
   try {
     return { file, lines: await file.load() };
   } catch (error) {

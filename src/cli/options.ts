@@ -10,7 +10,6 @@ import {
   type SamplingParameter,
 } from "../engine/request.js";
 import { bundledModel } from "../models/bundled.js";
-import { modelsFolder } from "../system/folders.js";
 import { groupOf, type OptionRow, type OptionRows, type RowValues } from "./option-rows.js";
 import {
   collectBias,
@@ -278,7 +277,6 @@ export function fileTypeRows() {
 export const folderRows = {
   modelDir: {
     flags: "--model-dir <dir>",
-    help: "where setup-env puts models (also -md)",
-    standard: modelsFolder,
+    help: "folder of models, also -md (default: BITNET_MODELS, else ~/.local/share/bitnet/models; models/ here is seen, too)",
   },
 } as const satisfies OptionRows;

@@ -8,7 +8,7 @@ import { loadAddon, type NativeLoadOptions, type NativeTuning } from "../native/
 import { machineKey } from "../native/machine.js";
 import { BitnetError, reasonOf } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
-import { cacheFolder } from "../system/folders.js";
+import { cacheFolder, stateFolder } from "../system/folders.js";
 
 /** One machine's result. Only what differs from the defaults is there, so that better defaults are not held back. */
 export interface TuningEntry {
@@ -34,15 +34,24 @@ interface TuningFile {
 }
 
 const formatName = "bitnet-tuning";
+const fileName = "tuning.json";
 const maxFileBytes = 2 ** 20;
 const debug = debuglog("bitnet");
 
-/** The tuning file of this user; undefined if BITNET_TUNING is "none". */
+/** The tuning file of this user; undefined if BITNET_TUNING is "none", or if this user has no home folder. */
 export function findTuningFile(env: NodeJS.ProcessEnv = process.env): string | undefined {
   if (env.BITNET_TUNING) {
     return env.BITNET_TUNING === "none" ? undefined : resolve(env.BITNET_TUNING);
   }
-  return join(cacheFolder(env), "tuning.json");
+  const folder = stateFolder(env);
+  return folder === undefined ? undefined : join(folder, fileName);
+}
+
+/** Where it was kept before, among what cleaners of caches delete; read until there is one in the new place. */
+function findEarlierFile(path: string): string | undefined {
+  const [folder, cache] = [stateFolder(), cacheFolder()];
+  const isDefault = folder !== undefined && resolve(path) === resolve(folder, fileName);
+  return isDefault && cache !== undefined ? join(cache, fileName) : undefined;
 }
 
 /** This machine's entry, made safe to use; undefined if there is none. Throws if the file is damaged. */
@@ -71,6 +80,12 @@ export async function resetTuning(path: string, key = machineKey()): Promise<boo
 }
 
 async function readTuningFile(path: string): Promise<TuningFile | undefined> {
+  const file = await readTuningFileAt(path);
+  const earlier = file === undefined ? findEarlierFile(path) : undefined;
+  return earlier === undefined ? file : readTuningFileAt(earlier);
+}
+
+async function readTuningFileAt(path: string): Promise<TuningFile | undefined> {
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") {
       return undefined;

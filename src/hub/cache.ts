@@ -21,6 +21,7 @@ import {
   symlink,
   writeFile,
 } from "node:fs/promises";
+import { devNull } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
 import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
@@ -39,10 +40,12 @@ export interface CachedFile {
   file: string;
 }
 
-export function repositoryPaths(cacheDir: string, repo: string): RepositoryPaths {
+/** Without a cache they lie below the null device, where nothing is and nothing can be made. */
+export function repositoryPaths(cacheDir: string | undefined, repo: string): RepositoryPaths {
   const name = `models--${repo.replaceAll("/", "--")}`;
-  const folder = join(cacheDir, name);
-  return { folder, blobs: join(folder, "blobs"), locks: join(cacheDir, ".locks", name) };
+  const top = cacheDir ?? devNull;
+  const folder = join(top, name);
+  return { folder, blobs: join(folder, "blobs"), locks: join(top, ".locks", name) };
 }
 
 export function snapshotPath(paths: RepositoryPaths, commit: string, path = ""): string {

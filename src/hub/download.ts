@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { abortedError, BitnetError, throwIfAborted } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { linkSnapshot, sizeOf, snapshotPath, writeRef } from "./cache.js";
+import { requireCache } from "./environment.js";
 import { describeFailure, type Hub, type HubRequest, requestOnce, retrying, TransientError } from "./http.js";
 import { withLock } from "./lock.js";
 import type { Repository, RepositoryFile } from "./repository.js";
@@ -45,6 +46,7 @@ export async function downloadFiles(hub: Hub, repository: Repository, options: D
   if (repository.fromCache) {
     return folder;
   }
+  requireCache(hub.environment);
   await mkdir(repository.paths.blobs, { recursive: true });
   await checkDiskSpace(hub, repository, files);
   const stopped = new AbortController();

@@ -12,8 +12,8 @@ export interface HubEnvironment {
   token?: string;
   /** Where the token came from, for messages: "HF_TOKEN" or a path. */
   tokenSource?: string;
-  /** Holds one folder per repository: models--owner--name. */
-  cacheDir: string;
+  /** Holds one folder per repository: models--owner--name. Undefined: this user has no home folder to keep it in. */
+  cacheDir: string | undefined;
   /** Nothing but the cache is to be used. */
   offline: boolean;
 }
@@ -22,10 +22,25 @@ export async function readHubEnvironment(env: Variables = process.env): Promise<
   const home = hubFolder(env);
   return {
     endpoint: readEndpoint(env),
-    cacheDir: resolve(expandHome(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub"))),
+    cacheDir: findCache(env, home),
     offline: isOn(env.HF_HUB_OFFLINE) || isOn(env.TRANSFORMERS_OFFLINE),
     ...(await readToken(env, home)),
   };
+}
+
+function findCache(env: Variables, home: string | undefined): string | undefined {
+  const named = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || (home === undefined ? undefined : join(home, "hub"));
+  return named === undefined ? undefined : resolve(expandHome(named));
+}
+
+/** The cache, where something is to be written to it. */
+export function requireCache({ cacheDir }: HubEnvironment): string {
+  if (cacheDir === undefined) {
+    throw new BitnetError("NOT_FOUND", "this user has no home folder to keep downloads in", {
+      hint: "set HF_HOME to a folder for them",
+    });
+  }
+  return cacheDir;
 }
 
 function readEndpoint(env: Variables): string {
@@ -43,7 +58,7 @@ function readEndpoint(env: Variables): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
 }
 
-async function readToken(env: Variables, home: string): Promise<{ token?: string; tokenSource?: string }> {
+async function readToken(env: Variables, home: string | undefined): Promise<{ token?: string; tokenSource?: string }> {
   if (isOn(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) {
     return {};
   }
@@ -53,7 +68,11 @@ async function readToken(env: Variables, home: string): Promise<{ token?: string
       return { token: checkedToken(token, name), tokenSource: name };
     }
   }
-  const path = expandHome(env.HF_TOKEN_PATH || join(home, "token"));
+  const named = env.HF_TOKEN_PATH || (home === undefined ? undefined : join(home, "token"));
+  if (named === undefined) {
+    return {};
+  }
+  const path = expandHome(named);
   const token = (await readFile(path, "utf8").catch(() => "")).trim();
   return token === "" ? {} : { token: checkedToken(token, path), tokenSource: path };
 }

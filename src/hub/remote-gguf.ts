@@ -3,11 +3,11 @@
 // The beginning of the file goes into a temporary file that is then stretched to the full size without using disk
 // space, so the one reader of the project reads it and still checks every tensor against the size of the file.
 
-import { mkdtemp, open, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Gguf, openGguf } from "../gguf/gguf.js";
 import { BitnetError } from "../system/errors.js";
+import { makeTemporaryFolder } from "../system/folders.js";
 import { sizeOf, snapshotPath } from "./cache.js";
 import { type Hub, type HubRequest, requestOnce, retrying, TransientError } from "./http.js";
 import type { Repository } from "./repository.js";
@@ -30,7 +30,7 @@ export async function openRemoteGguf(
   if ((await sizeOf(cached)) === file.size) {
     return openGguf(cached);
   }
-  const folder = await mkdtemp(join(tmpdir(), "bitnet-header-"));
+  const folder = await makeTemporaryFolder("bitnet-header-");
   try {
     const copy = join(folder, "header.gguf");
     const handle = await open(copy, "w");

@@ -68,7 +68,7 @@ export async function openRepository(
     const repository = await cached();
     if (repository === undefined) {
       throw new BitnetError("NOT_FOUND", `${name}@${revision} is not in the cache, and HF_HUB_OFFLINE is set`, {
-        hint: `unset HF_HUB_OFFLINE to download it (cache: ${hub.environment.cacheDir})`,
+        hint: `unset HF_HUB_OFFLINE to download it (cache: ${hub.environment.cacheDir ?? "none"})`,
       });
     }
     return repository;

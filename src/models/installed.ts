@@ -7,7 +7,7 @@ import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } fr
 import { readHubEnvironment } from "../hub/environment.js";
 import { findRegistered } from "../hub/registry.js";
 import { BitnetError } from "../system/errors.js";
-import { modelsFolder } from "../system/folders.js";
+import { modelsFolders } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 
 export interface ModelFile {
@@ -27,7 +27,7 @@ export interface ModelFile {
 }
 
 export interface ListModelsOptions {
-  /** Default: models. */
+  /** Default: the user's folder of models and, in the current folder, models/. */
   modelDir?: string;
   /** Default: the cache of the hub that the environment names. */
   cacheDir?: string;
@@ -37,17 +37,20 @@ const listOptions: OptionNames<ListModelsOptions> = { modelDir: true, cacheDir: 
 
 export async function listModels(options: ListModelsOptions = {}): Promise<ModelFile[]> {
   checkOptionNames("listModels", options, listOptions);
-  const { modelDir, cacheDir } = await findFolders(options);
-  const snapshots = await scanCache(cacheDir);
-  const cached = await Promise.all(snapshots.map(listSnapshotModels));
-  return [...(await listModelDir(modelDir)), ...cached.flat()];
+  const { modelDirs, cacheDir } = await findFolders(options);
+  const snapshots = cacheDir === undefined ? [] : await scanCache(cacheDir);
+  const [made, cached] = await Promise.all([
+    Promise.all(modelDirs.map(listModelDir)),
+    Promise.all(snapshots.map(listSnapshotModels)),
+  ]);
+  return [...made.flat(), ...cached.flat()];
 }
 
-async function findFolders({
-  modelDir = modelsFolder,
-  cacheDir,
-}: ListModelsOptions): Promise<Required<ListModelsOptions>> {
-  return { modelDir, cacheDir: cacheDir ?? (await readHubEnvironment()).cacheDir };
+async function findFolders({ modelDir, cacheDir }: ListModelsOptions) {
+  return {
+    modelDirs: modelDir === undefined ? modelsFolders() : [modelDir],
+    cacheDir: cacheDir ?? (await readHubEnvironment()).cacheDir,
+  };
 }
 
 /** GGUF files in the directory and one level below it, where setup-env puts them. */
@@ -135,24 +138,24 @@ export function findModels(models: readonly ModelFile[], text: string): ModelFil
 /** Deletes the files of entries that `listModels` returned, and the folders that are empty then. Returns bytes freed. */
 export async function removeModels(models: readonly ModelFile[], options: ListModelsOptions = {}): Promise<number> {
   checkOptionNames("removeModels", options, listOptions);
-  const { modelDir, cacheDir } = await findFolders(options);
+  const { modelDirs, cacheDir } = await findFolders(options);
   let freed = 0;
   for (const model of models) {
-    if (model.where === "cache") {
+    if (model.where === "cache" && cacheDir !== undefined) {
       freed += await removeCachedFiles(cacheDir, model.name, model.files);
     } else {
-      freed += await removeFromModelDir(model, modelDir);
+      freed += await removeFromModelDirs(model, modelDirs);
     }
   }
   return freed;
 }
 
-async function removeFromModelDir({ files }: ModelFile, modelDir: string): Promise<number> {
+async function removeFromModelDirs({ files }: ModelFile, modelDirs: readonly string[]): Promise<number> {
   let freed = 0;
   for (const file of files) {
-    const inside = relative(resolve(modelDir), resolve(file));
-    if (inside.startsWith("..") || inside.split(sep).length > 2) {
-      throw new BitnetError("INTERNAL", `${file} is not in ${modelDir}`);
+    const modelDir = modelDirs.find((folder) => isInside(folder, file));
+    if (modelDir === undefined) {
+      throw new BitnetError("INTERNAL", `${file} is not in ${modelDirs.join(" nor in ")}`);
     }
     const info = await stat(file).catch(() => undefined);
     await rm(file, { force: true });
@@ -162,4 +165,10 @@ async function removeFromModelDir({ files }: ModelFile, modelDir: string): Promi
     }
   }
   return freed;
+}
+
+/** In the folder of models, or in one of its folders. */
+function isInside(modelDir: string, file: string): boolean {
+  const parts = relative(resolve(modelDir), resolve(file)).split(sep);
+  return parts[0] !== ".." && parts.length <= 2;
 }

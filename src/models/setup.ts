@@ -25,7 +25,7 @@ import { checkOptionNames, type OptionNames } from "../system/options.js";
 export interface SetupOptions {
   /** "owner/name" or "owner/name@revision". Without it `modelDir` is a checkpoint's own folder. */
   repository?: string;
-  /** Holds one folder per model. Default: models. */
+  /** Holds one folder per model. Default: the user's folder of models, which BITNET_MODELS names. */
   modelDir?: string;
   /** Of the ternary weights, in any case, as for a conversion. Default: i2_s. */
   type?: string;
@@ -74,12 +74,13 @@ export interface SetupResult {
 /** Sets a model up; does nothing if that is done already. */
 export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   checkOptionNames("setupModel", options, setupOptions);
-  const { modelDir = modelsFolder, repository, embeddingType } = options;
+  const { repository, embeddingType } = options;
   const type = parseTypes({ outtype: options.type ?? "i2_s", embeddingType }).outtype.name.toLowerCase();
   const task: SetupTask = { ...options, type, onNote: options.onNote ?? (() => {}) };
   if (repository === undefined) {
-    return setupLocal(task, modelDir);
+    return setupLocal(task, options.modelDir);
   }
+  const modelDir = options.modelDir ?? modelsFolder();
   const name = readRepositoryName(repository);
   const folder = join(modelDir, basename(name.name));
   const registered = findRegistered(name.name);
@@ -106,7 +107,12 @@ interface SetupTask extends SetupOptions {
   onNote: (text: string) => void;
 }
 
-async function setupLocal(task: SetupTask, folder: string): Promise<SetupResult> {
+async function setupLocal(task: SetupTask, folder: string | undefined): Promise<SetupResult> {
+  if (folder === undefined) {
+    throw new BitnetError("USAGE", "no model is named", {
+      hint: "expected a repository owner/name, or a model directory with a checkpoint",
+    });
+  }
   const info = await stat(folder).catch(() => undefined);
   if (!info?.isDirectory()) {
     throw new BitnetError("NOT_FOUND", `there is no model directory ${folder}`, {

@@ -479,7 +479,8 @@ export function loadAddon(): NativeAddon {
 /** Where `bitnet build-native` may put what it builds, in the order in which they are looked in. */
 export function buildFolders(): string[] {
   const platform = `${packageVersion()}-${process.platform}-${process.arch}`;
-  return [join(packageRoot, "build"), join(cacheFolder(), "native", platform)];
+  const cache = cacheFolder();
+  return [join(packageRoot, "build"), ...(cache === undefined ? [] : [join(cache, "native", platform)])];
 }
 
 export const addonName = "bitnet.node";

@@ -4,7 +4,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { type Phase, type Settings, type Step, searchSettings } from "../../src/bench/search.js";
 import { defaultSettings, describeEntry, listSteps, listThreads } from "../../src/bench/tune.js";
 import { loadModel } from "../../src/engine/model.js";
@@ -218,11 +218,32 @@ function writeEntry(path: string, value: unknown, key = machineKey()): void {
 }
 
 describe("the tuning file", () => {
-  test("is in the cache folder of the user, or where BITNET_TUNING says", () => {
-    expect(findTuningFile({ XDG_CACHE_HOME: "/cache" })).toBe(join("/cache", "bitnet", "tuning.json"));
-    expect(findTuningFile({ BITNET_TUNING: "/a/b.json", XDG_CACHE_HOME: "/cache" })).toBe("/a/b.json");
+  test("is where no cleaner of caches deletes it, or where BITNET_TUNING says", () => {
+    expect(findTuningFile({ XDG_STATE_HOME: "/state" })).toBe(join("/state", "bitnet", "tuning.json"));
+    expect(findTuningFile({ BITNET_TUNING: "/a/b.json", XDG_STATE_HOME: "/state" })).toBe("/a/b.json");
     expect(findTuningFile({ BITNET_TUNING: "none" })).toBeUndefined();
-    expect(findTuningFile({})).toMatch(/\.cache.bitnet.tuning\.json$/);
+    expect(findTuningFile({})).toMatch(/\.bitnet.tuning\.json$/);
+  });
+
+  test("of earlier versions, in the cache, is read until there is a new one, which takes over its entries", async () => {
+    await withFolder(async (folder) => {
+      vi.stubEnv("BITNET_TUNING", "");
+      vi.stubEnv("XDG_STATE_HOME", join(folder, "state"));
+      vi.stubEnv("XDG_CACHE_HOME", join(folder, "cache"));
+      try {
+        const earlier = join(folder, "cache", "bitnet", "tuning.json");
+        await saveTuning(earlier, { ...entry, threads: 2 }, "another machine");
+        await saveTuning(earlier, entry);
+        const path = findTuningFile() ?? "";
+        expect(await readTuning(path)).toMatchObject(entry);
+        expect(await applyTuning({})).toMatchObject({ applied: { file: path } });
+        expect(await resetTuning(path)).toBe(true);
+        expect(await readTuning(path)).toBeUndefined();
+        expect(await readTuning(path, "another machine")).toMatchObject({ tunedKernel: entry.tunedKernel });
+      } finally {
+        vi.unstubAllEnvs();
+      }
+    });
   });
 
   test("keeps the entries of other machines, makes its folder, and leaves nothing half-written", async () => {

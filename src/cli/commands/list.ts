@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { readHubEnvironment } from "../../hub/environment.js";
 import { listModels } from "../../models/installed.js";
+import { modelsFolders } from "../../system/folders.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { folderRows, outputRows, withHelp } from "../options.js";
 import { formatBytes, formatColumns } from "../terminal/format.js";
@@ -27,7 +28,9 @@ export default function configureList(command: Command): void {
         return;
       }
       if (models.length === 0) {
-        log(`no models in ${modelDir} nor in ${cacheDir}; bitnet setup-env --help lists some to begin with`);
+        log(
+          `no models in ${modelDir ?? modelsFolders().join(", ")} nor in ${cacheDir ?? "a cache"}; bitnet setup-env --help lists some to begin with`,
+        );
       }
       const rows = models.map(({ name, type, bytes, path }) => [name, type, formatBytes(bytes), path]);
       write(

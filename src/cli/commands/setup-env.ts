@@ -78,7 +78,7 @@ HF_ENDPOINT, HF_HUB_OFFLINE and https_proxy are read as by Python's huggingface_
     )
     .action(async () => {
       const options = read();
-      if (options.model.repository === undefined && command.getOptionValueSource("modelDir") === "default") {
+      if (options.model.repository === undefined && options.model.modelDir === undefined) {
         command.error("no model is named: expected -hr OWNER/NAME, or -md with a checkpoint's folder", { exitCode: 2 });
       }
       await setupEnv(options);

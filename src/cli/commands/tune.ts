@@ -43,7 +43,7 @@ const groups = {
   output: groupOf("Output", {
     file: {
       flags: "--output <file>",
-      help: "tuning file to write (default: BITNET_TUNING, else ~/.cache/bitnet/tuning.json)",
+      help: "tuning file to write (default: BITNET_TUNING, else ~/.bitnet/tuning.json)",
     },
     dryRun: { flags: "--dry-run", help: "save nothing" },
     reset: { flags: "--reset", help: "forget what was found for this machine, and measure nothing" },
@@ -91,9 +91,13 @@ async function run(options: TuneOptions): Promise<void> {
   const { dryRun } = options.output;
   const file = dryRun ? undefined : fileOf(options);
   if (file === undefined && !dryRun) {
-    throw new BitnetError("USAGE", 'BITNET_TUNING is "none": there is no file to save to', {
-      hint: "name one with --output FILE, or measure with --dry-run",
-    });
+    throw new BitnetError(
+      "USAGE",
+      'there is no file to save to: BITNET_TUNING is "none", or this user has no home folder',
+      {
+        hint: "name one with --output FILE, or measure with --dry-run",
+      },
+    );
   }
   if (file !== undefined) {
     await checkTarget(file);

@@ -7,8 +7,10 @@ import { stateFolder } from "../../system/folders.js";
 /** Lines that are kept. */
 export const maxHistory = 1000;
 
-export function defaultHistoryFile(env?: NodeJS.ProcessEnv): string {
-  return join(stateFolder(env), "history");
+/** Undefined for a user without a home folder. */
+export function defaultHistoryFile(env?: NodeJS.ProcessEnv): string | undefined {
+  const folder = stateFolder(env);
+  return folder === undefined ? undefined : join(folder, "history");
 }
 
 /** Input lines kept between chats: one per line, oldest first, readable by the user only. */
