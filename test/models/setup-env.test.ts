@@ -1,6 +1,6 @@
 // bitnet setup-env, list and rm from outside, against a hub on the loopback interface.
 
-import { execFile, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openGguf } from "../../src/gguf/gguf.js";
@@ -27,6 +28,7 @@ const token = "hf_abcdefghijklmnopqrstuvwxyz";
 let fake: FakeHub;
 let folder: string;
 let env: NodeJS.ProcessEnv;
+const started: ChildProcess[] = [];
 
 beforeEach(async () => {
   fake = await FakeHub.start();
@@ -51,6 +53,9 @@ beforeEach(async () => {
   });
 });
 afterEach(async () => {
+  for (const child of started.splice(0)) {
+    child.kill("SIGKILL");
+  }
   await fake.stop();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -150,38 +155,37 @@ describe("bitnet setup-env with a published GGUF file", () => {
   });
 
   test("continues after Ctrl-C with what had come", async () => {
-    fake.pieceBytes = 16_384;
-    fake.pieceDelayMs = 10;
+    fake.faults.push({ path: ".gguf" }, { path: ".gguf", stallAt: 700_000 }); // none for the look at the head
     const blob = join(cache(), "models--test--ready", "blobs", sha256(tiny));
-    const stopped = await interruptWhen(["-hr", "test/ready"], () => sizeOf(`${blob}.incomplete`) > 600_000, "SIGINT");
+    const first = startSetup(["-hr", "test/ready"]);
+    await first.until(() => sizeOf(`${blob}.incomplete`) === 700_000);
+    first.kill("SIGINT");
+    const stopped = await first.end;
     expect(stopped).toMatchObject({ status: 130 });
     expect(stopped.stderr).toMatch(/stopped; the same command continues where it stopped/);
     const kept = sizeOf(`${blob}.incomplete`);
-    expect(kept).toBeGreaterThan(600_000);
+    expect(kept).toBe(700_000);
     expect(existsSync(join(models(), "ready", "ggml-model-i2_s.gguf"))).toBe(false);
 
     fake.seen.length = 0;
-    fake.pieceDelayMs = 0;
     await setupReady();
     const ranges = fake.seen.map(({ headers }) => headers.range);
     expect(ranges).toContain(`bytes=${kept}-`);
   });
 
   test("two processes on one cache fetch it once; when one is killed the other takes over", async () => {
-    fake.pieceBytes = 16_384;
-    fake.pieceDelayMs = 8;
+    fake.faults.push({ path: ".gguf" }, { path: ".gguf", stallAt: 900_000 }); // none for the look at the head
     const blob = join(cache(), "models--test--ready", "blobs", sha256(tiny));
-    const first = interruptWhen(["-hr", "test/ready"], () => sizeOf(`${blob}.incomplete`) > 900_000, "SIGKILL");
-    while (!existsSync(`${blob}.incomplete`)) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    const second = await run("setup-env", ["-hr", "test/ready"]);
-    expect(await first).toMatchObject({ signal: "SIGKILL" });
-    expect(second).toMatchObject({ status: 0 });
-    expect(second.stderr).toMatch(/another process is downloading it; waiting/);
+    const first = startSetup(["-hr", "test/ready"]);
+    await first.until(() => sizeOf(`${blob}.incomplete`) === 900_000);
+    const second = startSetup(["-hr", "test/ready"]);
+    await second.until((stderr) => stderr.includes("another process is downloading it; waiting"));
+    first.kill("SIGKILL");
+    expect(await first.end).toMatchObject({ signal: "SIGKILL" });
+    expect(await second.end).toMatchObject({ status: 0 });
     expect(readFileSync(join(models(), "ready", "ggml-model-i2_s.gguf")).equals(tiny)).toBe(true);
-    const header = 2 * 2 ** 20; // each looked at the beginning of the file
-    expect(fake.sent).toBeLessThan(tiny.length + header + 200_000);
+    const heads = 2 * 2 ** 20; // each looked at the beginning of the file
+    expect(fake.sent).toBe(tiny.length + heads);
   });
 
   test("works offline from the cache, and says so when it cannot", async () => {
@@ -214,32 +218,36 @@ function sizeOf(path: string): number {
   return existsSync(path) ? statSync(path).size : 0;
 }
 
-/** Runs setup-env and sends the signal once `condition` holds. */
-function interruptWhen(args: string[], condition: () => boolean, kill: NodeJS.Signals): Promise<ProcessResult> {
+interface RunningSetup {
+  kill: (signal: NodeJS.Signals) => void;
+  /** Comes when the condition holds, which may look at what stderr has said; fails if the process ends before. */
+  until: (condition: (stderr: string) => boolean) => Promise<void>;
+  end: Promise<ProcessResult>;
+}
+
+function startSetup(args: string[]): RunningSetup {
   const bin = join(root, "bin", "bitnet.js");
   const child = spawn(process.execPath, [bin, "setup-env", "-md", models(), "-ld", join(folder, "logs"), ...args], {
     env: { ...process.env, ...env },
   });
-  let stdout = "";
-  let stderr = "";
+  started.push(child);
+  let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (text) => {
     stdout += text;
   });
   child.stderr.on("data", (text) => {
     stderr += text;
   });
-  const timer = setInterval(() => {
-    if (condition()) {
-      clearInterval(timer);
-      child.kill(kill);
-    }
-  }, 5);
-  return new Promise((resolve) => {
-    child.on("close", (status, signal) => {
-      clearInterval(timer);
-      resolve({ status, signal, stdout, stderr });
-    });
+  const end = new Promise<ProcessResult>((resolve) => {
+    child.on("close", (status, signal) => resolve({ status, signal, stdout, stderr }));
   });
+  const until = async (condition: (stderr: string) => boolean) => {
+    while (!condition(stderr)) {
+      expect({ ended: child.exitCode ?? child.signalCode, stderr }).toMatchObject({ ended: null });
+      await delay(5);
+    }
+  };
+  return { kill: (signal) => child.kill(signal), until, end };
 }
 
 describe("bitnet setup-env with a checkpoint", () => {

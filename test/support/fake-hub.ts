@@ -52,6 +52,8 @@ export interface Fault {
   shiftRange?: number;
   /** Say nothing after this offset. */
   stallAt?: number;
+  /** Answer only when this has come. */
+  after?: Promise<unknown>;
 }
 
 export interface SeenRequest {
@@ -79,6 +81,7 @@ export class FakeHub {
   /** Entries on one page of a listing. */
   pageSize = 1000;
   readonly #servers: Server[] = [];
+  readonly #waiting: { condition: () => boolean; resolve: () => void }[] = [];
   #hubUrl = "";
   #cdnUrl = "";
 
@@ -118,7 +121,19 @@ export class FakeHub {
     const { method = "", url = "", headers } = request;
     const seen = { method, path: decodeURIComponent(url), host: headers.host ?? "", headers, sent: 0 };
     this.seen.push(seen);
+    for (const { condition, resolve } of this.#waiting) {
+      if (condition()) {
+        resolve();
+      }
+    }
     return seen;
+  }
+
+  /** Comes with the request after which `condition` holds. */
+  once(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ condition, resolve });
+    });
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -240,6 +255,7 @@ export class FakeHub {
     original: Buffer,
   ): Promise<void> {
     const fault = this.#takeFault(new URL(request.url ?? "", this.#hubUrl).pathname) ?? {};
+    await fault.after;
     if (fault.status !== undefined) {
       return refuse(response, fault.status, undefined, fault.retryAfter);
     }
@@ -264,8 +280,8 @@ export class FakeHub {
     const stop = Math.min(body.length, Math.max(0, (fault.cutAt ?? fault.stallAt ?? Number.POSITIVE_INFINITY) - start));
     for (let at = 0; at < stop && !response.destroyed; at += this.pieceBytes) {
       const piece = body.subarray(at, Math.min(stop, at + this.pieceBytes));
+      seen.sent += piece.length; // before the client can have it
       await new Promise((resolve) => response.write(piece, resolve));
-      seen.sent += piece.length;
       if (this.pieceDelayMs > 0) {
         await delay(this.pieceDelayMs);
       }
