@@ -281,6 +281,7 @@ class Conversation implements ConversationState {
       for await (const { text } of pieces) {
         if (!this.screen.json) {
           this.screen.answer(text);
+          await this.screen.ready(controller.signal);
         }
       }
       this.#finishAnswer(await pieces.result);

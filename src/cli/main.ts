@@ -6,6 +6,7 @@ import { BitnetError, exitStatusOf, toBitnetError } from "../system/errors.js";
 import { packageVersion } from "../system/package.js";
 import { closestSpelling, findUnknownSpelling, normalizeArgv } from "./argv.js";
 import { reportError } from "./terminal/output.js";
+import { guardStreams } from "./terminal/streams.js";
 
 interface CommandEntry {
   name: string;
@@ -90,7 +91,7 @@ const usageStatus = 2; // what cannot even be parsed
 
 /** Runs one command line and sets the exit status. */
 export async function main(args: readonly string[]): Promise<void> {
-  endQuietlyWithoutReader();
+  guardStreams((status) => process.exit(status));
   const normalized = normalizeArgv(args);
   try {
     const unknown = findUnknownSpelling(normalized);
@@ -172,11 +173,4 @@ function closestCommand(what: string): string | undefined {
 function closestOption(what: string): string | undefined {
   const option = /^unknown option '(--.*)'$/.exec(what)?.[1];
   return option === undefined ? undefined : closestSpelling(option);
-}
-
-/** A reader that has seen enough (`| head`) is no error. */
-function endQuietlyWithoutReader(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
-  }
 }

@@ -24,6 +24,7 @@ import {
 } from "../options.js";
 import { integerFrom, unescapeText } from "../parsers.js";
 import { interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
+import { readerReady } from "../terminal/streams.js";
 import { describeTimings } from "../terminal/timings.js";
 
 const listGroups = () => ({
@@ -123,7 +124,7 @@ async function run(options: RunOptions): Promise<void> {
     if (output.json) {
       writeJson(await collect(generation, { model, path, prompt, loadMs }));
     } else {
-      const finishReason = await stream(generation, output.displayPrompt ? prompt : "");
+      const finishReason = await stream(generation, output.displayPrompt ? prompt : "", signal);
       if (finishReason === "context") {
         say(`stopped: the context of ${session.contextSize} tokens is full (see -c)`);
       }
@@ -198,11 +199,12 @@ function dropLastNewline(text: string): string {
 }
 
 /** Prints the text as it comes and ends the line, also when it is stopped. Returns why it ended. */
-async function stream(generation: Generation<Piece, GenerateResult>, prompt: string) {
+async function stream(generation: Generation<Piece, GenerateResult>, prompt: string, signal: AbortSignal) {
   write(prompt);
   try {
     for await (const { text } of generation) {
       writeText(text);
+      await readerReady(process.stdout, signal);
     }
   } finally {
     write("\n");

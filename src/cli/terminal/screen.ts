@@ -3,6 +3,7 @@
 import type { GenerateTimings } from "../../engine/generate.js";
 import type { BitnetError } from "../../system/errors.js";
 import { log, type OutputStream, reportError, writeJson, writeText } from "./output.js";
+import { readerReady } from "./streams.js";
 import { describeTimings } from "./timings.js";
 
 export class Screen {
@@ -23,6 +24,11 @@ export class Screen {
 
   answer(text: string): void {
     writeText(text, this.#stdout);
+  }
+
+  /** Waits for a slow reader of the answers. */
+  ready(signal: AbortSignal): Promise<void> {
+    return readerReady(this.#stdout, signal);
   }
 
   result(value: unknown): void {
