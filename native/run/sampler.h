@@ -60,8 +60,8 @@ constexpr double kMaxReal = 1e6;                // more than any logit
 constexpr size_t kMaxTexts = 64;                // in a list of texts
 
 constexpr SamplingParameter kSamplingParameters[] = {
-    {"temperature", &SamplerParams::temperature, -kMaxReal, kMaxReal, "--temp <t>", "--temperature",
-     "temperature, also -temp; 0: the likeliest token"},
+    {"temperature", &SamplerParams::temperature, -kMaxReal, kMaxReal, "--temp <t>",
+     "-temp --temperature", "temperature; 0: the likeliest token"},
     {"topK", &SamplerParams::top_k, 0, kMaxCount, "--top-k <n>", "",
      "sample from the n likeliest tokens; 0: all"},
     {"topP", &SamplerParams::top_p, 0, 1, "--top-p <p>", "",
@@ -70,7 +70,7 @@ constexpr SamplingParameter kSamplingParameters[] = {
      "drop tokens below this share of the best probability"},
     {"topNSigma", &SamplerParams::top_n_sigma, -1, kMaxReal, "--top-nsigma <n>", "--top-n-sigma",
      "keep logits within n standard deviations of the best; 0 or below: off"},
-    {"typicalP", &SamplerParams::typical_p, 0, 1, "--typical <p>", "",
+    {"typicalP", &SamplerParams::typical_p, 0, 1, "--typical <p>", "--typical-p",
      "locally typical sampling; 1: off"},
     {"xtcProbability", &SamplerParams::xtc_probability, 0, 1, "--xtc-probability <p>", "",
      "chance to exclude the top choices (XTC) at a token; 0: off"},

@@ -1,10 +1,10 @@
-// The command table, bitnet.cpp's spellings, errors to exit status. The only place that ends the process.
+// The command table, errors to exit status. The only place that ends the process.
 
-import { Command, CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import { closest } from "../system/closest.js";
-import { BitnetError, exitStatusOf, toBitnetError } from "../system/errors.js";
+import { exitStatusOf, toBitnetError } from "../system/errors.js";
 import { packageVersion } from "../system/package.js";
-import { closestSpelling, findUnknownSpelling, normalizeArgv } from "./argv.js";
+import { ProgramCommand, UsageError } from "./command.js";
 import { reportError } from "./terminal/output.js";
 import { guardStreams } from "./terminal/streams.js";
 
@@ -92,30 +92,31 @@ const usageStatus = 2; // what cannot even be parsed
 /** Runs one command line and sets the exit status. */
 export async function main(args: readonly string[]): Promise<void> {
   guardStreams((status) => process.exit(status));
-  const normalized = normalizeArgv(args);
   try {
-    const unknown = findUnknownSpelling(normalized);
-    if (unknown !== undefined) {
-      throw new CommanderError(usageStatus, "bitnet.unknownOption", unknownOptionMessage(unknown));
-    }
-    const program = await createProgram(normalized);
-    await program.parseAsync(normalized, { from: "user" });
+    const program = await createProgram(args);
+    await program.parseAsync(args, { from: "user" });
   } catch (error) {
-    process.exitCode = reportFailure(error, normalized);
+    process.exitCode = reportFailure(error, args);
   }
 }
 
 async function createProgram(args: readonly string[]): Promise<Command> {
-  const program = new Command("bitnet")
+  const program = new ProgramCommand("bitnet")
     .description("Run 1.58-bit (ternary) language models on the CPU.")
     .version(packageVersion(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
-    .configureOutput({ outputError: () => {} }) // reportFailure prints
-    .configureHelp({ minWidthToWrap: 20 }) // columns that are left for the texts
     .exitOverride()
     .enablePositionalOptions() // `bench kernels` has options of the same names as `bench`
-    .showSuggestionAfterError()
     .addHelpText("after", '\nExample:\n  $ bitnet run -p "Once upon a time" -n 100');
+  const [first = ""] = args;
+  if (first !== "help" && !first.startsWith("-") && !commands.some(({ name }) => name === first) && first !== "") {
+    const meant = closest(
+      first,
+      commands.map(({ name }) => name),
+    );
+    const hint = meant === undefined ? "see bitnet --help" : `did you mean ${meant}?`;
+    throw new UsageError(`unknown command '${first}'`, hint);
+  }
   for (const entry of commands) {
     await addCommand(program, entry, args.includes(entry.name));
   }
@@ -134,43 +135,14 @@ async function addCommand(parent: Command, entry: CommandEntry, isWanted: boolea
   }
 }
 
-function unknownOptionMessage({ arg, suggestion }: { arg: string; suggestion?: string }): string {
-  return `error: unknown option '${arg}'${suggestion === undefined ? "" : `\n(Did you mean ${suggestion}?)`}`;
-}
-
 /** Prints what went wrong; returns the exit status. */
 function reportFailure(thrown: unknown, args: readonly string[]): number {
   if (thrown instanceof CommanderError) {
-    return thrown.exitCode === 0 ? 0 : reportUsage(thrown, args);
+    return thrown.exitCode === 0 ? 0 : usageStatus; // help was printed
   }
   const error = toBitnetError(thrown);
   if (error.code !== "ABORTED") {
     reportError(error, args.includes("--verbose") || Boolean(process.env.BITNET_DEBUG));
   }
-  return exitStatusOf(error);
-}
-
-function reportUsage(error: CommanderError, args: readonly string[]): number {
-  if (error.code !== "commander.help") {
-    // commander: "error: what\n(Did you mean --this?)"
-    const [what = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
-    const meant =
-      /^\(Did you mean (.*)\?\)$/.exec(suggestion ?? "")?.[1] ?? closestCommand(what) ?? closestOption(what);
-    const name = commands.find((entry) => entry.name === args[0])?.name;
-    const help = name === undefined ? "see bitnet --help" : `see bitnet ${name} --help`;
-    const hint = meant === undefined ? help : `did you mean ${meant}?`;
-    reportError(new BitnetError("USAGE", what, { hint }), false);
-  }
-  return usageStatus;
-}
-
-function closestCommand(what: string): string | undefined {
-  const word = /^unknown command '(.*)'$/.exec(what)?.[1];
-  const names = commands.map((entry) => entry.name);
-  return word === undefined ? undefined : closest(word, names);
-}
-
-function closestOption(what: string): string | undefined {
-  const option = /^unknown option '(--.*)'$/.exec(what)?.[1];
-  return option === undefined ? undefined : closestSpelling(option);
+  return error instanceof UsageError ? usageStatus : exitStatusOf(error);
 }

@@ -17,8 +17,10 @@ export interface OptionRow {
   readonly standardHelp?: string;
   /** Help of the "--no-" form, which makes the value false. */
   readonly negated?: string;
-  /** Other spellings, not in the help: "--temperature". */
+  /** Other spellings: "--temperature", "-temp". Those of one dash stand in the help. */
   readonly aliases?: readonly string[];
+  /** Other spellings of the "--no-" form: "-no-cnv". */
+  readonly negatedAliases?: readonly string[];
   /** Accepted so that other programs' command lines work. The text says why it has no effect here. */
   readonly ignored?: string;
   /** The value of an ignored option that asks for what is done anyway. */
@@ -64,15 +66,49 @@ export function groupOf<const R extends OptionRows>(title: string, rows: R): Opt
   return { title, rows };
 }
 
+/** An option of a command, and the row that it was made of. */
+export interface CommandOption {
+  readonly row: OptionRow;
+  /** The title of its group. */
+  readonly group: string;
+  readonly option: Option;
+  /** The "--no-" form, where it is an option of its own. */
+  readonly negation?: Option;
+}
+
+const optionsByCommand = new WeakMap<Command, CommandOption[]>();
+const refusalsByCommand = new WeakMap<Command, Refusals>();
+
+/** The options that rows have added to a command, in their order. */
+export function optionsOf(command: Command): readonly CommandOption[] {
+  return optionsByCommand.get(command) ?? [];
+}
+
+/** Options of other programs that are not there: spellings separated by spaces, and what to do instead. */
+export type Refusals = Readonly<Record<string, string>>;
+
+/** Makes a command tell what to do instead of an option that it does not have. */
+export function refuseOptions(command: Command, refusals: Refusals): void {
+  refusalsByCommand.set(command, { ...refusalsByCommand.get(command), ...refusals });
+}
+
+export function refusalsOf(command: Command): Refusals {
+  return refusalsByCommand.get(command) ?? {};
+}
+
 /** Adds the options to a command. What it returns reads their values, once the command line is parsed. */
 export function addOptions<G extends OptionGroups>(command: Command, groups: G): () => GroupValues<G> {
   const names = new Map<OptionRow, string>();
+  const added = [...optionsOf(command)];
   for (const { title, rows } of Object.values(groups)) {
     command.optionsGroup(`${title}:`);
     for (const row of Object.values(rows)) {
-      names.set(row, addOption(command, row));
+      const entry = { row, group: title, ...addOption(command, row) };
+      added.push(entry);
+      names.set(row, entry.option.attributeName());
     }
   }
+  optionsByCommand.set(command, added);
   return () => {
     const given = command.opts();
     const read = ({ rows }: OptionGroup) =>
@@ -81,23 +117,15 @@ export function addOptions<G extends OptionGroups>(command: Command, groups: G):
   };
 }
 
-/** Returns the name under which commander keeps the value. */
-function addOption(command: Command, row: OptionRow): string {
+function addOption(command: Command, row: OptionRow): { option: Option; negation?: Option } {
   const option = createOption(row);
   command.addOption(option);
-  if (row.negated !== undefined) {
-    command.option(`--no-${option.name()}`, row.negated);
+  if (row.negated === undefined) {
+    return { option };
   }
-  for (const alias of row.aliases ?? []) {
-    const [value = ""] = /[<[].*$/.exec(row.flags) ?? [];
-    const other = createOption({ ...row, flags: `${alias} ${value}`, standard: undefined }).hideHelp();
-    command.addOption(other);
-    command.on(`option:${other.name()}`, () => {
-      const given: unknown = command.getOptionValue(other.attributeName());
-      command.setOptionValueWithSource(option.attributeName(), given, "cli");
-    });
-  }
-  return option.attributeName();
+  const negation = new Option(`--no-${option.name()}`, row.negated);
+  command.addOption(negation);
+  return { option, negation };
 }
 
 function createOption(row: OptionRow): Option {

@@ -89,8 +89,9 @@ export const sessionRows = {
   },
   cacheType: {
     flags: "--cache-type <type>",
-    help: "keys and values: f16, or q8 for half the memory and more speed at a long context, also -ctk, -ctv (default: f16)",
+    help: "keys and values: f16, or q8 for half the memory and more speed at a long context (default: f16)",
     parse: parseCacheType,
+    aliases: ["-ctk", "-ctv", "--cache-type-k", "--cache-type-v"],
   },
 } as const satisfies OptionRows;
 
@@ -174,12 +175,14 @@ export const generationRows = {
     flags: "-n, --n-predict <n>",
     help: "tokens to generate; -1 or -2: no limit but the context (default: 128)",
     parse: integerFrom(-2),
+    aliases: ["--predict"],
   },
   ignoreEos: { flags: "--ignore-eos", help: "do not end before -n tokens" },
   stop: {
     flags: "-r, --stop <text>",
     help: "end at this text, which is not printed; repeatable",
     parse: collectText,
+    aliases: ["--reverse-prompt"],
   },
   escape: {
     flags: "-e, --escape",
@@ -223,7 +226,8 @@ function unescapeTexts<T extends object>(values: T): T {
 export const chatRows = {
   conversation: {
     flags: "--conversation",
-    help: "talk with the model, also -cnv; -p is the system prompt, -n limits one answer",
+    help: "talk with the model; -p is the system prompt, -n limits one answer",
+    aliases: ["-cnv"],
   },
   chatTemplate: {
     flags: "--chat-template <name>",
@@ -248,10 +252,19 @@ export const outputRows = {
 
 /** Options of llama-cli command lines that have no meaning here. */
 export const llamaGroup = groupOf("Ignored", {
-  gpuLayers: { flags: "--n-gpu-layers <n>", ignored: "everything runs on the CPU", harmless: "0" },
+  gpuLayers: {
+    flags: "--n-gpu-layers <n>",
+    aliases: ["-ngl", "--gpu-layers"],
+    ignored: "everything runs on the CPU",
+    harmless: "0",
+  },
   batchSize: { flags: "-b, --batch-size <n>", ignored: "batches have the size that is fastest" },
-  ubatchSize: { flags: "--ubatch-size <n>", ignored: "batches have the size that is fastest" },
-  threadsBatch: { flags: "--threads-batch <n>", ignored: "prompts take as many threads as answers" },
+  ubatchSize: { flags: "--ubatch-size <n>", aliases: ["-ub"], ignored: "batches have the size that is fastest" },
+  threadsBatch: {
+    flags: "--threads-batch <n>",
+    aliases: ["-tb"],
+    ignored: "prompts take as many threads as answers",
+  },
 });
 
 /** What is written into a GGUF file. The names are those of the core's types. */
@@ -277,6 +290,7 @@ export function fileTypeRows() {
 export const folderRows = {
   modelDir: {
     flags: "--model-dir <dir>",
-    help: "folder of models, also -md (default: BITNET_MODELS, else ~/.local/share/bitnet/models; models/ here is seen, too)",
+    help: "folder of models (default: BITNET_MODELS, else ~/.local/share/bitnet/models; models/ here is seen, too)",
+    aliases: ["-md"],
   },
 } as const satisfies OptionRows;

@@ -2,6 +2,7 @@
 
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
+import { ProgramCommand } from "../../src/cli/command.js";
 import { addOptions, groupOf, noteIgnored, type OptionRows, type RowValues } from "../../src/cli/option-rows.js";
 import { generationRows, modelRows, readGeneration, readSession, samplingGroup } from "../../src/cli/options.js";
 import { collectText, integerFrom } from "../../src/cli/parsers.js";
@@ -9,7 +10,7 @@ import { listSamplingParameters } from "../../src/engine/request.js";
 
 /** The values that a command with these rows reads from a command line. */
 function parse<const R extends OptionRows>(rows: R, ...args: string[]): RowValues<R> {
-  const command = new Command().exitOverride().configureOutput({ writeErr: () => {} });
+  const command = new ProgramCommand();
   const read = addOptions(command, { all: groupOf("All", rows) });
   command.parse(args, { from: "user" });
   return read().all;
@@ -48,7 +49,7 @@ describe("rows", () => {
     expect(parse(rows, "--depth", "5").level).toBe(5);
     expect(parse(rows, "--depth", "5", "--level", "6").level).toBe(6);
     expect(parse(rows, "--level", "6", "--depth", "5").level).toBe(5);
-    expect(() => parse(rows, "--depth", "x")).toThrow(/--depth/);
+    expect(() => parse(rows, "--depth", "x")).toThrow(/--level <n>.*'x' is invalid/);
   });
 
   test("without an effect say why, unless they ask for what is done anyway", () => {
@@ -70,11 +71,11 @@ describe("rows", () => {
   });
 
   test("without a help text are accepted, but not shown", () => {
-    const command = new Command();
+    const command = new ProgramCommand();
     addOptions(command, {
       all: groupOf("All", { shown: { flags: "--shown", help: "x" }, silent: { flags: "--silent" } }),
     });
-    expect(command.helpInformation()).toMatch(/All:\n {2}--shown +x\n/);
+    expect(command.helpInformation()).toMatch(/All:\n {6}--shown +x\n/);
     expect(command.helpInformation()).not.toContain("--silent");
   });
 });
@@ -103,10 +104,10 @@ describe("the sampling options", () => {
   });
 
   test("help shows the defaults of the core", () => {
-    const command = new Command();
+    const command = new ProgramCommand();
     addOptions(command, { sampling: samplingGroup() });
     const help = command.helpInformation().replace(/\s+/g, " ");
-    expect(help).toContain("--temp <t> temperature, also -temp; 0: the likeliest token (default: 0.8)");
+    expect(help).toContain("-temp, --temp <t> temperature; 0: the likeliest token (default: 0.8)");
     expect(help).toContain("--min-p <p> drop tokens below this share of the best probability (default: 0.05)");
   });
 });

@@ -1,70 +1,7 @@
 import { InvalidArgumentError } from "commander";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { findUnknownSpelling, normalizeArgv } from "../../src/cli/argv.js";
 import { collectBias, integerFrom, numberFrom, parseCacheType, parseIds, unescapeText } from "../../src/cli/parsers.js";
-
-describe("normalizeArgv", () => {
-  test.each([
-    [["-cnv"], ["--conversation"]],
-    [
-      ["-temp", "0.5"],
-      ["--temp", "0.5"],
-    ],
-    [["-temp=0.5"], ["--temp=0.5"]],
-    [
-      ["-ctk", "q8_0", "-ctv", "q8_0"],
-      ["--cache-type", "q8_0", "--cache-type", "q8_0"],
-    ],
-    [
-      ["--temperature", "0"],
-      ["--temp", "0"],
-    ],
-    [
-      ["-ngl", "0"],
-      ["--n-gpu-layers", "0"],
-    ],
-    [
-      ["-hr", "a/b", "-md", "m", "-ld", "l"],
-      ["--hf-repo", "a/b", "--model-dir", "m", "--log-dir", "l"],
-    ],
-  ])("turns %j into %j", (args, expected) => {
-    expect(normalizeArgv(args)).toEqual(expected);
-  });
-
-  test.each([
-    [["-c", "8"]],
-    [["-p", "-cnv"]],
-    [["--stop", "-temp"]],
-    [["--dry-sequence-breaker", "-temp"]],
-    [["--", "-cnv"]],
-    [["-cnvx"]],
-    [["x-cnv"]],
-  ])("leaves %j alone", (args) => {
-    expect(normalizeArgv(args)).toEqual(args);
-  });
-
-  test("never changes the number of arguments and is done after one pass", () => {
-    const arg = fc.oneof(fc.constantFrom("-cnv", "-temp", "-p", "--", "--temperature=1", "-ngl"), fc.string());
-    fc.assert(
-      fc.property(fc.array(arg), (args) => {
-        const once = normalizeArgv(args);
-        expect(once).toHaveLength(args.length);
-        expect(normalizeArgv(once)).toEqual(once);
-      }),
-    );
-  });
-});
-
-describe("findUnknownSpelling", () => {
-  test("finds a slip and what was meant", () => {
-    expect(findUnknownSpelling(["run", "-tmp", "1"])).toEqual({ arg: "-tmp", suggestion: "-temp" });
-  });
-
-  test.each([[["-p", "-abc"]], [["-n", "-1"]], [["-t4"]], [["--", "-abc"]], [["-m", "-x"]]])("accepts %j", (args) => {
-    expect(findUnknownSpelling(args)).toBeUndefined();
-  });
-});
 
 describe("numbers", () => {
   test.each(["", "x", "1.5", "1e3", "0x10", " 1", "1 ", "--1", "NaN", "Infinity", "0", "1025", "99999999999999999999"])(

@@ -52,7 +52,7 @@ test.each(commands)("bitnet %s", async (line) => {
 describe("the table of options", () => {
   test("has every option of bitnet run and no other", async () => {
     const { stdout } = await runBitnet(["run", "--help"]);
-    const real = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(([, name]) => name);
+    const real = [...stdout.matchAll(/^ {2,6}(?:-[\w-]+, )*(--[a-z-]+)/gm)].map(([, name]) => name);
     const rows = readme.split("\n").filter((line) => line.startsWith("| `-"));
     const told = rows.flatMap((row) => row.split("|")[1]?.match(/--[a-z-]+/g) ?? []);
     const spelled = told.map((name) => (name === "--temperature" ? "--temp" : name));

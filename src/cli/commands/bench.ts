@@ -49,8 +49,9 @@ const groups = {
     },
     pairs: {
       flags: "--prompt-generate <p,n>",
-      help: "also -pg: a test of p prompt tokens, then n decoded ones; repeatable",
+      help: "a test of p prompt tokens, then n decoded ones; repeatable",
       parse: collectPair,
+      aliases: ["-pg"],
     },
     depths: {
       flags: "-d, --depth <n>",

@@ -24,8 +24,12 @@ const ignoredGroup = groupOf("Options", {
 
 const listGroups = () => ({
   model: groupOf("Model", {
-    repository: { flags: "--hf-repo <repo>", help: "model on the Hugging Face hub, owner/name[@revision] (also -hr)" },
-    modelDir: withHelp(folderRows.modelDir, "where models go; without -hr the folder of a checkpoint (also -md)"),
+    repository: {
+      flags: "--hf-repo <repo>",
+      help: "model on the Hugging Face hub, owner/name[@revision]",
+      aliases: ["-hr"],
+    },
+    modelDir: withHelp(folderRows.modelDir, "where models go; without -hr the folder of a checkpoint"),
   }),
   types: groupOf("Types", {
     type: {
@@ -45,7 +49,8 @@ const listGroups = () => ({
   output: groupOf("Output", {
     logDir: {
       flags: "--log-dir <dir>",
-      help: "where the logs of the steps go (also -ld)",
+      help: "where the logs of the steps go",
+      aliases: ["-ld"],
       standard: "logs",
     },
     json: withHelp(outputRows.json, "print the result as one JSON object on stdout"),

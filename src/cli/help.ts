@@ -1,0 +1,113 @@
+// How help looks: spellings in the left column, descriptions beside them as far as the terminal goes.
+
+import { type Command, Help, type Option } from "commander";
+import { optionsOf } from "./option-rows.js";
+
+const widest = 100; // lines that are longer are hard to read
+const narrowest = 40;
+const indent = "  ";
+const noShort = "    "; // as wide as "-t, "
+
+export class ProgramHelp extends Help {
+  readonly #command: Command;
+
+  constructor(command: Command) {
+    super();
+    this.#command = command;
+  }
+
+  override prepareContext(context: { error?: boolean; helpWidth?: number; outputHasColors?: boolean }): void {
+    super.prepareContext({ ...context, helpWidth: helpWidth(context.helpWidth) }); // of a terminal
+  }
+
+  override styleTitle(text: string): string {
+    return `\u001b[1m${text}\u001b[22m`; // taken away where there are no colours
+  }
+
+  override optionTerm(option: Option): string {
+    const entry = optionsOf(this.#command).find((known) => known.option === option || known.negation === option);
+    const aliases = (entry?.negation === option ? entry.row.negatedAliases : entry?.row.aliases) ?? [];
+    const dashed = aliases.filter((alias) => !alias.startsWith("--"));
+    const spellings = [...dashed, option.flags].join(", ");
+    return spellings.startsWith("--") ? noShort + spellings : spellings;
+  }
+
+  /** The default as people write it, unless the text tells it itself. */
+  override optionDescription(option: Option): string {
+    const { description, defaultValue, defaultValueDescription, argChoices } = option;
+    const choices = argChoices === undefined ? "" : `: ${argChoices.join(", ")}`;
+    const standard = defaultValueDescription ?? describeDefault(defaultValue);
+    const isTold = standard === undefined || description.includes("(default");
+    return `${description}${choices}${isTold ? "" : ` (default: ${standard})`}`;
+  }
+
+  override subcommandTerm(command: Command): string {
+    return [command.name(), ...command.aliases()].join(", ");
+  }
+
+  /** A term that leaves no room beside it has its description below it. */
+  override padWidth(command: Command, helper: Help): number {
+    return Math.min(super.padWidth(command, helper), Math.floor((this.helpWidth ?? widest) * 0.4));
+  }
+
+  override formatItem(term: string, termWidth: number, description: string): string {
+    const width = (this.helpWidth ?? widest) - termWidth - 2 * indent.length;
+    const lines = wrapText(description, width).split("\n");
+    const column = " ".repeat(termWidth + 2 * indent.length);
+    const isBeside = this.displayWidth(term) <= termWidth;
+    const first = isBeside ? `${indent}${term.padEnd(termWidth)}${indent}${lines.shift() ?? ""}` : `${indent}${term}`;
+    return [first.trimEnd(), ...lines.filter((line) => line !== "").map((line) => column + line)].join("\n");
+  }
+}
+
+function describeDefault(value: unknown): string | undefined {
+  if (value === undefined || typeof value === "boolean") {
+    return undefined; // a switch is off, or its "--no-" form tells
+  }
+  return Array.isArray(value) ? value.join(",") : String(value);
+}
+
+/** Columns of help on a terminal of so many; without one COLUMNS tells. */
+export function helpWidth(columns: number | undefined): number {
+  return Math.min(Math.max((columns ?? Number(process.env.COLUMNS)) || 80, narrowest), widest);
+}
+
+/** The words of one paragraph in lines of at most `width` columns, but for longer words. */
+export function wrapText(text: string, width: number): string {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of keepTogether(text).split(/[ \n]+/)) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].join("\n").replaceAll(noBreak, " ");
+}
+
+const noBreak = "\u00a0";
+
+function keepTogether(text: string): string {
+  return text.replace(/\(default: \S{1,16}\)/g, (part) => part.replace(" ", noBreak));
+}
+
+/** Text below the options: its paragraphs are wrapped, lines that are indented stay as they are. */
+export function wrapParagraphs(text: string, width: number): string {
+  const blocks: string[][] = [];
+  for (const line of text.split("\n")) {
+    const last = blocks.at(-1)?.at(-1);
+    const continues = last !== undefined && isProse(last) && isProse(line);
+    if (continues) {
+      blocks.at(-1)?.push(line);
+    } else {
+      blocks.push([line]);
+    }
+  }
+  return blocks.map((lines) => (lines.every(isProse) ? wrapText(lines.join(" "), width) : lines.join("\n"))).join("\n");
+}
+
+function isProse(line: string): boolean {
+  return /^\S/.test(line) && !line.endsWith(":");
+}
