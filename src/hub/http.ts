@@ -35,8 +35,19 @@ export interface Hub {
   readonly environment: HubEnvironment;
   readonly retry: RetryPolicy;
   readonly fetch: typeof fetch;
-  /** Told what is worth a line in a log: retries, fallbacks. */
+  /** Told what is worth a line in a log: fallbacks, and retries where nobody takes them. */
   readonly onNote: (text: string) => void;
+  /** Told of each retry, before its pause. */
+  readonly onRetry?: (retry: HubRetry) => void;
+}
+
+/** A request that failed and will be repeated. */
+export interface HubRetry {
+  /** What was asked for: "owner/name" or "owner/name/file". */
+  subject: string;
+  reason: string;
+  /** Milliseconds until then. */
+  pause: number;
 }
 
 export interface HubOptions {
@@ -46,9 +57,17 @@ export interface HubOptions {
   fetch?: typeof fetch;
   retry?: Partial<RetryPolicy>;
   onNote?: (text: string) => void;
+  /** Default: a note. */
+  onRetry?: (retry: HubRetry) => void;
 }
 
-const hubOptions: OptionNames<HubOptions> = { environment: true, fetch: true, retry: true, onNote: true };
+const hubOptions: OptionNames<HubOptions> = {
+  environment: true,
+  fetch: true,
+  retry: true,
+  onNote: true,
+  onRetry: true,
+};
 
 export async function openHub(options: HubOptions = {}): Promise<Hub> {
   checkOptionNames("openHub", options, hubOptions);
@@ -58,6 +77,7 @@ export async function openHub(options: HubOptions = {}): Promise<Hub> {
     retry: { ...defaultRetry, ...options.retry },
     fetch: options.fetch ?? createProxyFetch(),
     onNote: options.onNote ?? (() => {}),
+    onRetry: options.onRetry,
   };
 }
 
@@ -111,7 +131,11 @@ export async function retrying<T>(
         throw unreachableError(hub, subject, error);
       }
       const pause = error.retryAfterMs ?? backoff(hub.retry, failures);
-      hub.onNote(`${subject}: ${error.message}; trying again in ${(pause / 1000).toFixed(1)} s`);
+      if (hub.onRetry === undefined) {
+        hub.onNote(`${subject}: ${error.message}; trying again in ${(pause / 1000).toFixed(1)} s`);
+      } else {
+        hub.onRetry({ subject, reason: error.message, pause });
+      }
       await delay(pause, undefined, { signal }).catch(() => throwIfAborted(signal));
     }
   }
@@ -195,14 +219,38 @@ async function sendRequest(hub: Hub, url: URL, home: URL, { headers, signal }: H
   }
 }
 
-/** The code or message of the innermost cause: fetch itself only says "fetch failed". */
+/** What codes of the system and of the HTTP client mean. */
+const failures = new Map([
+  ["ECONNREFUSED", "connection refused"],
+  ["ECONNRESET", "the connection was reset"],
+  ["EPIPE", "the connection was closed"],
+  ["ENOTFOUND", "no server of that name"],
+  ["EAI_AGAIN", "names cannot be looked up: is there a network?"],
+  ["ENETUNREACH", "there is no network"],
+  ["ENETDOWN", "there is no network"],
+  ["EHOSTUNREACH", "there is no way to it"],
+  ["ETIMEDOUT", "no answer"],
+  ["UND_ERR_CONNECT_TIMEOUT", "no answer"],
+  ["UND_ERR_HEADERS_TIMEOUT", "no answer"],
+  ["UND_ERR_BODY_TIMEOUT", "no more data"],
+  ["UND_ERR_SOCKET", "the connection was closed"],
+  ["UND_ERR_RESPONSE_STATUS_CODE", "an unexpected answer"],
+  ["CERT_HAS_EXPIRED", "its certificate has expired"],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is signed by itself"],
+  ["SELF_SIGNED_CERT_IN_CHAIN", "its certificate is signed by nobody known: see NODE_EXTRA_CA_CERTS"],
+  ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "its certificate is signed by nobody known: see NODE_EXTRA_CA_CERTS"],
+  ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "its certificate is signed by nobody known: see NODE_EXTRA_CA_CERTS"],
+  ["ERR_TLS_CERT_ALTNAME_INVALID", "its certificate is for another name"],
+]);
+
+/** The innermost cause in words, as fetch itself only says "fetch failed"; else its message or code. */
 export function describeFailure(error: unknown): string {
   let inner = error;
   while (inner instanceof Error && inner.cause instanceof Error) {
     inner = inner.cause;
   }
   const { code, message } = inner as { code?: unknown; message?: unknown };
-  return typeof code === "string" ? code : String(message);
+  return failures.get(String(code)) ?? (message ? String(message) : String(code));
 }
 
 function describeStatus(status: number): string {

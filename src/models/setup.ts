@@ -14,7 +14,7 @@ import { type Gguf, openGguf } from "../gguf/gguf.js";
 import type { TensorType } from "../gguf/tensor-types.js";
 import { sizeOf } from "../hub/cache.js";
 import { type DownloadProgress, downloadFiles } from "../hub/download.js";
-import { type Hub, openHub } from "../hub/http.js";
+import { type Hub, type HubRetry, openHub } from "../hub/http.js";
 import { findRegistered, type RegisteredModel } from "../hub/registry.js";
 import { openRemoteGguf } from "../hub/remote-gguf.js";
 import { openRepository, type Repository, type RepositoryName, readRepositoryName } from "../hub/repository.js";
@@ -38,6 +38,8 @@ export interface SetupOptions {
   signal?: AbortSignal;
   /** Called with each step and each thing worth a line. */
   onNote?: (text: string) => void;
+  /** Called with each request that will be repeated. Default: a note. */
+  onRetry?: (retry: HubRetry) => void;
   onDownload?: (progress: DownloadProgress) => void;
   onConvert?: (progress: ConvertProgress) => void;
 }
@@ -51,6 +53,7 @@ const setupOptions: OptionNames<SetupOptions> = {
   hub: true,
   signal: true,
   onNote: true,
+  onRetry: true,
   onDownload: true,
   onConvert: true,
 };
@@ -89,7 +92,7 @@ export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   if (existing !== undefined) {
     return { ...describe(existing, task, registered), origin: "existing", repository: name.name };
   }
-  const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
+  const hub = options.hub ?? (await openHub({ onNote: task.onNote, onRetry: task.onRetry }));
   task.onNote(`looking up ${name.name}@${name.revision} on ${hub.environment.endpoint}`);
   const opened = await openRepository(hub, name, options);
   const source = { repository: opened.name, commit: opened.commit };
@@ -332,7 +335,8 @@ export interface DownloadedCheckpoint {
   commit: string;
 }
 
-export interface DownloadCheckpointOptions extends Pick<SetupOptions, "hub" | "signal" | "onNote" | "onDownload"> {
+export interface DownloadCheckpointOptions
+  extends Pick<SetupOptions, "hub" | "signal" | "onNote" | "onRetry" | "onDownload"> {
   /** Also weights that nothing says are ternary. Default: false. */
   force?: boolean;
 }
@@ -341,6 +345,7 @@ const downloadCheckpointOptions: OptionNames<DownloadCheckpointOptions> = {
   hub: true,
   signal: true,
   onNote: true,
+  onRetry: true,
   onDownload: true,
   force: true,
 };
@@ -353,7 +358,7 @@ export async function downloadCheckpoint(
   checkOptionNames("downloadCheckpoint", options, downloadCheckpointOptions);
   const name = readRepositoryName(repository);
   const task: SetupTask = { ...options, type: "i2_s", onNote: options.onNote ?? (() => {}) };
-  const hub = options.hub ?? (await openHub({ onNote: task.onNote }));
+  const hub = options.hub ?? (await openHub({ onNote: task.onNote, onRetry: task.onRetry }));
   const opened = await openRepository(hub, name, options);
   const declared = options.force === true || findRegistered(name.name) !== undefined;
   return { source: await fetchCheckpoint(task, hub, opened, declared), repository: opened.name, commit: opened.commit };

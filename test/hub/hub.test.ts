@@ -16,7 +16,7 @@ import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { scanCache } from "../../src/hub/cache.js";
 import { type DownloadOptions, type DownloadProgress, downloadFiles } from "../../src/hub/download.js";
-import { type Hub, type HubOptions, openHub, readRetryAfter } from "../../src/hub/http.js";
+import { type Hub, type HubOptions, type HubRetry, openHub, readRetryAfter } from "../../src/hub/http.js";
 import { openRepository, parseRepositoryName, type Repository } from "../../src/hub/repository.js";
 import type { BitnetError } from "../../src/system/errors.js";
 import { FakeHub, type Fault, gitHash, sha256 } from "../support/fake-hub.js";
@@ -47,6 +47,7 @@ function hubWith(options: HubOptions & { token?: string; offline?: boolean } = {
     retry: { baseDelayMs: 1, maxDelayMs: 4, stallMs: 2000, ...options.retry },
     onNote: (text) => notes.push(text),
     ...(options.fetch && { fetch: options.fetch }),
+    ...(options.onRetry && { onRetry: options.onRetry }),
   });
 }
 
@@ -277,6 +278,18 @@ describe("a connection that is cut", () => {
     expect(notes).toEqual([expect.stringMatching(/429 too many requests; trying again in 1\.0 s/)]);
   });
 
+  test("hands retries to whoever wants to show them, with causes in words", async () => {
+    fake.faults.push({ path: "weights.bin", cutAt: 1000 }, { path: "weights.bin", status: 503, retryAfter: "0" });
+    const retries: HubRetry[] = [];
+    expectComplete(await download({}, { onRetry: (retry: HubRetry) => retries.push(retry) }));
+    expect(retries).toMatchObject([
+      { subject: "test/model/weights.bin", reason: expect.stringMatching(/cut/), pause: expect.any(Number) },
+      { subject: "test/model/weights.bin", reason: "503 the server failed", pause: 0 },
+    ]);
+    expect(retries[0]?.reason).not.toMatch(/UND_ERR|ECONN/);
+    expect(notes).toEqual([]);
+  });
+
   test("fails at once when Retry-After asks for hours", async () => {
     fake.faults.push({ path: "weights.bin", status: 429, retryAfter: "7200" });
     const error = await failure(download());
@@ -424,7 +437,10 @@ describe("errors say what to do", () => {
   test("a hub that cannot be reached", async () => {
     await fake.stop();
     const error = await open("test/model", { retry: { attempts: 2 } });
-    expect(error).toMatchObject({ code: "NETWORK", message: expect.stringMatching(/cannot reach 127.*ECONNREFUSED/) });
+    expect(error).toMatchObject({
+      code: "NETWORK",
+      message: expect.stringMatching(/cannot reach 127.*connection refused/),
+    });
     expect(error.hint).toMatch(/https_proxy.*HF_ENDPOINT.*HF_HUB_OFFLINE/);
   });
 

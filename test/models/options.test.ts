@@ -12,7 +12,12 @@ test.each([
     "file",
     "did you mean files?",
   ],
-  ["openHub", () => openHub({ proxy: "" } as never), "proxy", "its options: environment, fetch, retry, onNote"],
+  [
+    "openHub",
+    () => openHub({ proxy: "" } as never),
+    "proxy",
+    "its options: environment, fetch, retry, onNote, onRetry",
+  ],
   ["listModels", () => listModels({ cachedir: "/nowhere" } as never), "cachedir", "did you mean cacheDir?"],
   ["removeModels", () => removeModels([], { modeldir: "" } as never), "modeldir", "did you mean modelDir?"],
 ])("%s refuses an option that it does not have", async (name, call, option, hint) => {
