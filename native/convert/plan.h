@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -46,9 +47,11 @@ struct ConvertJob {
 struct ConvertRequest {
   GgufWriter file;  // holds the metadata; the plan adds the tensors
   std::vector<ConvertJob> jobs;
-  std::vector<TlConfig> tl_configs;  // searched before the built-in ones, for sources and outputs
-  bool check_tokenizer = false;      // the vocabulary must load, too
-  int n_threads = 0;                 // 0: physical_cores()
+  // Tile sizes of a kernel_config.ini. For sources only what the source itself does not say.
+  std::vector<TlConfig> tl_configs;
+  std::map<TensorType, std::vector<TlConfig>> source_tiles;  // what the source says
+  bool check_tokenizer = false;                              // the vocabulary must load, too
+  int n_threads = 0;                                         // 0: physical_cores()
 };
 
 // A job with what follows from it.
@@ -63,13 +66,16 @@ struct PlannedTensor {
 struct ConvertPlan {
   std::vector<PlannedTensor> tensors;
   std::vector<uint8_t> head;  // what stands before the data
+  // Of every shape that is written in TL1 or TL2. The head has them if one is not bitnet.cpp's own.
+  std::map<TensorType, std::vector<TlConfig>> tiles;
+  bool has_own_tiles = false;  // not bitnet.cpp's
   uint64_t file_bytes = 0;
   bool check_tokenizer = false;
   int n_threads = 0;
 };
 
-// Throws kUnsupported if a type cannot hold its shape, or if TL1 or TL2 have no tile sizes for it,
-// naming the tensor. Reads no file.
+// Throws kUnsupported, naming the tensor, if a type cannot hold its shape, if no tiles of TL1 or
+// TL2 fit it, or if nothing says which tiles a source has. Reads no file.
 ConvertPlan plan_conversion(ConvertRequest request);
 
 struct ConvertResult {

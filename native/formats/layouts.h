@@ -40,7 +40,15 @@ struct TileRules {
   std::span<const TlConfig> builtin;
   // Why tile sizes that are not 0 do not fit their shape; nullptr if they do.
   const char* (*problem)(const TlConfig& tl);
+  // The rule for shapes that are not built in: sets BM, BK and bm, such that the kernels that
+  // bitnet.cpp generates compute them, too. Returns why no sizes do; nullptr if these do.
+  const char* (*choose)(TlConfig& tl);
 };
+
+// The rule's tile rows for a number of rows that 32 divides: as many as possible, but at most 256,
+// which keeps the sums of a tile in the caches, and a quarter of the rows, because a thread of
+// bitnet.cpp takes whole tiles. At least 32, the rows of one step of the kernels.
+uint32_t choose_tile_rows(uint32_t rows);
 
 struct TernaryFormat {
   // One row into codes; returns its scale.

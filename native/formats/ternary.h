@@ -14,22 +14,30 @@ namespace bitnet {
 // TL1 and TL2 lie in tiles whose sizes a reader must know.
 bool is_tiled(TensorType type);
 
-// Tile sizes of the TL1 and TL2 layouts for one matrix shape. They are not stored in a GGUF file:
-// bitnet.cpp keeps them in kernel_config.ini, and the sets of its setup_env.py are built in.
+// Tile sizes of the TL1 and TL2 layouts for one matrix shape. bitnet.cpp keeps them in
+// kernel_config.ini alone, and the sets of its setup_env.py are built in. This program writes
+// others into the file, too (gguf/tiles.h).
 struct TlConfig {
   uint32_t rows, cols;  // the shape it is for: M, K
   uint32_t BM, BK, bm;  // tile rows, tile columns, sub-tile rows
+
+  bool operator==(const TlConfig&) const = default;
 };
 
 // Parses kernel_config.ini ([Kernels_i] sections with m, k, bm, bk, bmm). Throws kBadFile naming
 // `name`.
 std::vector<TlConfig> parse_tl_config(const std::string& text, const std::string& name);
-// The built-in config for a shape; throws kUnsupported if no model of bitnet.cpp has it. type:
-// kTL1, kTL2.
-TlConfig builtin_tl_config(TensorType type, uint32_t rows, uint32_t cols);
-// The one of `configs` for the shape, else the built-in one; nothing for types without tiles.
-TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols,
-                        const std::vector<TlConfig>& configs);
+// Of the functions below, `type` is kTL1 or kTL2.
+// Whether it is one of bitnet.cpp's own.
+bool is_builtin_tl_config(TensorType type, const TlConfig& config);
+// To read with: the one of `configs` for the shape, else the built-in one. There is no third way:
+// with wrong sizes a file gives other weights. Throws kUnsupported.
+TlConfig known_tl_config(TensorType type, int64_t rows, int64_t cols,
+                         const std::vector<TlConfig>& configs);
+// To write with: the same, and for any other shape what the rule of the type says. Throws
+// kUnsupported, saying why, if no tiles fit.
+TlConfig choose_tl_config(TensorType type, int64_t rows, int64_t cols,
+                          const std::vector<TlConfig>& configs);
 // Throws kUnsupported if the tile sizes do not divide the shape as the layout needs.
 void check_tl_config(TensorType type, const TlConfig& config);
 

@@ -94,7 +94,19 @@ const char* tile_problem(const TlConfig& tl) {
   return n_bytes(tl.cols, tl.rows) ? nullptr : "TL1 cannot hold this shape";
 }
 
-constexpr TileRules kTiles{kBuiltin, tile_problem};
+// The look-up tables of bitnet.cpp are built for 16 columns at a time. Its 16-bit sums hold 258
+// columns of a tile; its own sets have at most 128.
+const char* choose_tiles(TlConfig& tl) {
+  if (tl.rows % 32 != 0) return "its rows are no multiple of 32";
+  if (tl.cols % 16 != 0) return "its columns are no multiple of 16";
+  tl.BM = choose_tile_rows(tl.rows);
+  tl.BK = 128;
+  while (tl.cols % tl.BK != 0) tl.BK -= 16;
+  tl.bm = 32;
+  return nullptr;
+}
+
+constexpr TileRules kTiles{kBuiltin, tile_problem, choose_tiles};
 
 constexpr TernaryFormat kTernary{
     .unpack_row = unpack_row,

@@ -181,7 +181,22 @@ const char* tile_problem(const TlConfig& tl) {
   return has_room ? nullptr : "the tensor has no room for them";
 }
 
-constexpr TileRules kTiles{kBuiltin, tile_problem};
+// 96 columns as in nearly all of bitnet.cpp's own sets; else the most that leave a multiple of 32
+// to the pairs. Its 16-bit sums hold 258 columns of a tile.
+const char* choose_tiles(TlConfig& tl) {
+  if (tl.rows % 32 != 0) return "its rows are no multiple of 32";
+  if (tl.cols < 256) return "it has fewer than 256 columns";
+  tl.BM = choose_tile_rows(tl.rows);
+  tl.bm = 32;
+  tl.BK = 96;
+  if (tl.cols % tl.BK % 32 == 0) return nullptr;
+  for (tl.BK = 240; tl.BK > 0; tl.BK -= 24) {
+    if (tl.cols % tl.BK % 32 == 0) return nullptr;
+  }
+  return "its columns are no multiple of 24 and some 32 more";
+}
+
+constexpr TileRules kTiles{kBuiltin, tile_problem, choose_tiles};
 
 constexpr TernaryFormat kTernary{
     .unpack_row = unpack_row,

@@ -1,4 +1,5 @@
-// The tile sizes of TL1 and TL2: kernel_config.ini, and the rules and built-in sets of the types.
+// The tile sizes of TL1 and TL2: kernel_config.ini, the built-in sets, and the rule for other
+// shapes.
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -10,7 +11,9 @@
 namespace bitnet {
 namespace {
 
-std::string shape_text(uint32_t rows, uint32_t cols) {
+constexpr int64_t kMaxNumber = 1 << 30;
+
+std::string shape_text(int64_t rows, int64_t cols) {
   return std::to_string(rows) + " x " + std::to_string(cols);
 }
 
@@ -65,7 +68,7 @@ struct IniParser {
     uint32_t number = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
     if (error != std::errc() || end != value.data() + value.size() || number == 0 ||
-        number > uint32_t{1} << 30) {
+        number > kMaxNumber) {
       fail("expected a positive number for " + key);
     }
     uint32_t& slot = section->values[known - std::begin(kKeys)];
@@ -90,6 +93,19 @@ const TileRules& rules_of(TensorType type) {
   throw Error(ErrorCode::kInternal, std::string(tensor_type_name(type)) + " has no tiles");
 }
 
+// The one of `configs` for the shape, else the built-in one; nullptr if there is none.
+const TlConfig* find_known(TensorType type, int64_t rows, int64_t cols,
+                           const std::vector<TlConfig>& configs) {
+  const auto for_shape = [&](const TlConfig& tl) { return tl.rows == rows && tl.cols == cols; };
+  const auto& builtin = rules_of(type).builtin;
+  if (const auto given = std::find_if(configs.begin(), configs.end(), for_shape);
+      given != configs.end()) {
+    return &*given;
+  }
+  const auto own = std::find_if(builtin.begin(), builtin.end(), for_shape);
+  return own == builtin.end() ? nullptr : &*own;
+}
+
 }  // namespace
 
 std::vector<TlConfig> parse_tl_config(const std::string& text, const std::string& name) {
@@ -111,23 +127,37 @@ bool is_tiled(TensorType type) {
   return format && format->ternary && format->ternary->tiles;
 }
 
-TlConfig builtin_tl_config(TensorType type, uint32_t rows, uint32_t cols) {
-  for (const TlConfig& config : rules_of(type).builtin) {
-    if (config.rows == rows && config.cols == cols) return config;
-  }
+uint32_t choose_tile_rows(uint32_t rows) {
+  uint32_t tile = std::max(32u, std::min(256u, rows / 4) / 32 * 32);
+  while (rows % tile != 0) tile -= 32;
+  return tile;
+}
+
+bool is_builtin_tl_config(TensorType type, const TlConfig& tl) {
+  const auto& builtin = rules_of(type).builtin;
+  return std::find(builtin.begin(), builtin.end(), tl) != builtin.end();
+}
+
+TlConfig known_tl_config(TensorType type, int64_t rows, int64_t cols,
+                         const std::vector<TlConfig>& configs) {
+  if (const TlConfig* known = find_known(type, rows, cols, configs)) return *known;
   throw Error(ErrorCode::kUnsupported,
-              std::string("no built-in ") + tensor_type_name(type) +
+              std::string("neither the file nor this program knows its ") + tensor_type_name(type) +
                   " tile sizes for a matrix of " + shape_text(rows, cols) +
                   "; give the kernel_config.ini that the file was converted with");
 }
 
-TlConfig find_tl_config(TensorType type, int64_t rows, int64_t cols,
-                        const std::vector<TlConfig>& configs) {
-  if (!is_tiled(type)) return {};
-  for (const TlConfig& config : configs) {
-    if (config.rows == rows && config.cols == cols) return config;
+TlConfig choose_tl_config(TensorType type, int64_t rows, int64_t cols,
+                          const std::vector<TlConfig>& configs) {
+  if (const TlConfig* known = find_known(type, rows, cols, configs)) return *known;
+  TlConfig chosen{static_cast<uint32_t>(rows), static_cast<uint32_t>(cols), 0, 0, 0};
+  const bool too_large = std::max(rows, cols) > kMaxNumber;
+  if (const char* problem = too_large ? "it is too large" : rules_of(type).choose(chosen)) {
+    throw Error(ErrorCode::kUnsupported, std::string("no ") + tensor_type_name(type) +
+                                             " tiles fit a matrix of " + shape_text(rows, cols) +
+                                             ": " + problem + " (I2_S needs no tiles)");
   }
-  return builtin_tl_config(type, static_cast<uint32_t>(rows), static_cast<uint32_t>(cols));
+  return chosen;
 }
 
 void check_tl_config(TensorType type, const TlConfig& tl) {

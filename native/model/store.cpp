@@ -11,6 +11,7 @@
 
 #include "base/numbers.h"
 #include "formats/dequantize.h"
+#include "gguf/tiles.h"
 #include "kernels/packing.h"
 #include "model/refuse.h"
 
@@ -146,14 +147,13 @@ const uint8_t* WeightStore::on_huge_pages(const uint8_t* data, int64_t n_bytes) 
 }
 
 TlConfig WeightStore::tl_config(const GgufTensor& t) const {
-  const uint32_t rows = static_cast<uint32_t>(t.rows()), cols = static_cast<uint32_t>(t.cols());
-  for (const TlConfig& config : tl_configs_) {
-    if (config.rows != rows || config.cols != cols) continue;
+  std::vector<TlConfig> configs = stored_tiles(gguf_, t.type);  // the file knows best
+  configs.insert(configs.end(), tl_configs_.begin(), tl_configs_.end());
+  try {
+    const TlConfig config = known_tl_config(t.type, static_cast<int64_t>(t.rows()),
+                                            static_cast<int64_t>(t.cols()), configs);
     check_tl_config(t.type, config);
     return config;
-  }
-  try {
-    return builtin_tl_config(t.type, rows, cols);
   } catch (const Error& error) {
     refuse(gguf_, t, std::string(": ") + error.what(), error.code);
   }

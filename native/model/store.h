@@ -63,7 +63,8 @@ class WeightStore {
   const Gguf& gguf_;
   const Kernels& kernels_;
   ThreadPool& pool_;
-  std::vector<TlConfig> tl_configs_;  // of the kernel config; other shapes have built-in ones
+  std::vector<TlConfig>
+      tl_configs_;  // of the kernel config, for shapes that the file says nothing of
   WeightLayout layout_ = WeightLayout::kI2S;
   bool in_place_ = false;
   bool copy_canonical_ = false;  // also what could be used in place, for the huge pages

@@ -7,6 +7,7 @@
 
 #include "convert/convert.h"
 #include "formats/format.h"
+#include "gguf/tiles.h"
 #include "node/gguf.h"
 #include "node/support.h"
 
@@ -140,13 +141,20 @@ constexpr std::pair<const char*, WriteKey> kKeyTypes[] = {
      }},
 };
 
+// Tile sizes among the keys of a source are for reading it: the plan writes those of the output.
+void take_source_tiles(bitnet::ConvertRequest& request, const Napi::Value& source) {
+  for (const auto type : {bitnet::TensorType::kTL1, bitnet::TensorType::kTL2})
+    request.source_tiles[type] = bitnet::stored_tiles(gguf_of(source), type);
+}
+
 // entry: [key, type, value]; a key whose value is undefined is left out.
-void write_key(bitnet::GgufWriter& file, const Napi::Array& entry) {
+void write_key(bitnet::ConvertRequest& request, const Napi::Array& entry) {
   const Napi::Value value = entry.Get(2u);
   if (value.IsUndefined()) return;
   const std::string key = text_of(entry.Get(0u), "a key"), type = text_of(entry.Get(1u), key);
+  if (bitnet::is_tiles_key(key)) return take_source_tiles(request, value);
   for (const auto& [name, write] : kKeyTypes) {
-    if (type == name) return write(file, key, value);
+    if (type == name) return write(request.file, key, value);
   }
   throw to_js(entry.Env(), ErrorCode::kUsage, key + " has the unknown type " + type);
 }
@@ -177,7 +185,7 @@ std::vector<bitnet::TlConfig> read_tl_configs(const std::string& path) {
 bitnet::ConvertRequest request_of(const Napi::Object& js) {
   bitnet::ConvertRequest out;
   for_each_element(js.Get("metadata"), "metadata",
-                   [&](const Napi::Value& entry) { write_key(out.file, entry.As<Napi::Array>()); });
+                   [&](const Napi::Value& entry) { write_key(out, entry.As<Napi::Array>()); });
   out.jobs = list_of(js.Get("tensors"), "tensors",
                      [](const Napi::Value& job) { return job_of(job.ToObject()); });
   out.tl_configs = read_tl_configs(optional_string(js, "kernelConfig"));
@@ -225,6 +233,25 @@ Napi::Value run_conversion(const std::shared_ptr<Conversion>& conversion,
       [=](Napi::Env env) -> Napi::Value { return results_array(env, conversion->results); });
 }
 
+Napi::Object tiles_object(Napi::Env env, bitnet::TensorType type, const bitnet::TlConfig& tl) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("type", bitnet::tensor_type_name(type));
+  out.Set("rows", tl.rows);
+  out.Set("cols", tl.cols);
+  out.Set("BM", tl.BM);
+  out.Set("BK", tl.BK);
+  out.Set("bm", tl.bm);
+  return out;
+}
+
+Napi::Array tiles_array(Napi::Env env, const bitnet::ConvertPlan& plan) {
+  Napi::Array out = Napi::Array::New(env);
+  for (const auto& [type, tiles] : plan.tiles) {
+    for (const bitnet::TlConfig& tl : tiles) out.Set(out.Length(), tiles_object(env, type, tl));
+  }
+  return out;
+}
+
 Napi::Value conversion_object(Napi::Env env, const std::shared_ptr<Conversion>& conversion) {
   Napi::Object out = Napi::Object::New(env);
   const std::vector<bitnet::PlannedTensor>& tensors = conversion->plan.tensors;
@@ -232,6 +259,8 @@ Napi::Value conversion_object(Napi::Env env, const std::shared_ptr<Conversion>& 
   for (size_t i = 0; i < tensors.size(); ++i)
     bytes.Set(static_cast<uint32_t>(i), tensors[i].n_bytes);
   out.Set("fileBytes", conversion->plan.file_bytes);
+  out.Set("tiles", tiles_array(env, conversion->plan));
+  out.Set("hasOwnTiles", conversion->plan.has_own_tiles);
   out.Set("tensorBytes", bytes);
   out.Set("run", Napi::Function::New(env, [conversion](const Napi::CallbackInfo& call) {
             return run_conversion(conversion, call);

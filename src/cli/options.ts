@@ -52,7 +52,7 @@ export const modelRows = {
   },
   kernelConfig: {
     flags: "--kernel-config <file>",
-    help: "kernel_config.ini with the tile sizes of TL1 and TL2 (default: bitnet.cpp's own)",
+    help: "kernel_config.ini with tile sizes of TL1 and TL2 (default: those of the file; in a new file, by the shapes)",
   },
   fastHead: {
     flags: "--no-fast-head",

@@ -19,7 +19,7 @@ export interface ConvertOptions {
   embeddingType?: string;
   /** Type of output, the head of models that do not share the embedding. Default: as embeddingType. */
   outputType?: string;
-  /** Path of a kernel_config.ini with the tile sizes of TL1 and TL2. Default: bitnet.cpp's own. */
+  /** Path of a kernel_config.ini with tile sizes of TL1 and TL2. Default: bitnet.cpp's own, else by the shapes. */
   kernelConfig?: string;
   /** general.name. Default: the source's name. */
   modelName?: string;

@@ -42,6 +42,8 @@ export interface ConvertReport {
   seconds: number;
   tensors: ConvertedTensor[];
   typeHistogram: Record<string, number>;
+  /** Of TL1 and TL2 with other tiles than bitnet.cpp's own: a kernel_config.ini that its converter and generators take. */
+  kernelConfig?: string;
   ternary: { minus: number; zero: number; plus: number };
   warnings: string[];
 }

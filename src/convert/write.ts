@@ -6,6 +6,7 @@ import { loadAddon, type NativeConversion, type NativeConvertResult } from "../n
 import { at } from "../system/at.js";
 import { BitnetError, throwIfAborted, withContext } from "../system/errors.js";
 import { findTarget, requireSpace, writeThenRename } from "../system/files.js";
+import { writeKernelConfig } from "./kernel-config.js";
 import type { ConvertedTensor, ConvertProgress, ConvertReport, ModelPlan } from "./plan.js";
 
 export interface WriteOptions {
@@ -36,7 +37,12 @@ export async function writeModel(plan: ModelPlan, options: WriteOptions): Promis
     throwIfAborted(signal);
     return written;
   });
-  return report(plan, conversion, results, outfile, (performance.now() - started) / 1000);
+  const seconds = (performance.now() - started) / 1000;
+  const written = report(plan, conversion, results, outfile, seconds);
+  // The file itself says its tiles; the programs of bitnet.cpp look for them beside it.
+  return conversion.hasOwnTiles
+    ? { ...written, kernelConfig: await writeKernelConfig(outfile, conversion.tiles) }
+    : written;
 }
 
 async function checkTarget(outfile: string, source: string | undefined): Promise<void> {

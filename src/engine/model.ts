@@ -63,7 +63,7 @@ export interface LoadOptions {
   fastHead?: boolean;
   /** Leaves large weights in the file's pages, which other processes share, instead of huge pages. Default: false. */
   inPlace?: boolean;
-  /** Path of the kernel_config.ini that a TL1 or TL2 file was made with. */
+  /** Path of the kernel_config.ini that a TL1 or TL2 file was made with, if the file does not say its tiles. */
   kernelConfig?: string;
   /**
    * Tile and thread parameters: speed only, never results. Default: what `bitnet tune` has saved for this machine, also

@@ -6,6 +6,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { readJson } from "../checkpoint/checkpoint.js";
 import { readModelConfig } from "../checkpoint/config.js";
 import { saysTernary } from "../checkpoint/names.js";
+import { checkCheckpointShapes, checkTensorShapes } from "../convert/check-shapes.js";
 import { convertCheckpoint } from "../convert/convert.js";
 import type { ConvertProgress, ConvertReport } from "../convert/plan.js";
 import { matrixTypes, parseTypes } from "../convert/types.js";
@@ -31,7 +32,7 @@ export interface SetupOptions {
   type?: string;
   /** Of the token embedding, as for a conversion. Default: f16, or a published file's own. */
   embeddingType?: string;
-  /** Path of a kernel_config.ini with the tile sizes of TL1 and TL2. Default: bitnet.cpp's own. */
+  /** Path of a kernel_config.ini with tile sizes of TL1 and TL2. Default: bitnet.cpp's own, else by the shapes. */
   kernelConfig?: string;
   /** Default: the hub that the process's environment describes. */
   hub?: Hub;
@@ -259,6 +260,7 @@ async function fetchCheckpoint(task: SetupTask, hub: Hub, repository: Repository
     if (!isTernary) {
       await checkTernary(folder, repository);
     }
+    await checkCheckpointShapes(folder, { outtype: task.type, kernelConfig: task.kernelConfig });
     const weights = index === undefined ? named : await listIndexedWeights(join(folder, index));
     task.onNote(`downloading the checkpoint of ${repository.name} (${weights.length} files of weights)`);
     return get([...paths.filter((path) => sidecars.test(path)), ...weights], task.onDownload);
@@ -267,6 +269,8 @@ async function fetchCheckpoint(task: SetupTask, hub: Hub, repository: Repository
     .map((type) => findPublished(repository, type))
     .find((path) => path !== undefined);
   if (gguf !== undefined) {
+    const remote = await openRemoteGguf(hub, repository, gguf, task);
+    checkTensorShapes(remote.tensors(), { outtype: task.type, kernelConfig: task.kernelConfig });
     task.onNote(`downloading ${repository.name}/${gguf}`);
     return join(await get([gguf], task.onDownload), gguf);
   }
@@ -339,6 +343,9 @@ export interface DownloadCheckpointOptions
   extends Pick<SetupOptions, "hub" | "signal" | "onNote" | "onRetry" | "onDownload"> {
   /** Also weights that nothing says are ternary. Default: false. */
   force?: boolean;
+  /** Of the conversion that follows: what no matrix of the model can be is refused before the download. Default: i2_s. */
+  outtype?: string;
+  kernelConfig?: string;
 }
 
 const downloadCheckpointOptions: OptionNames<DownloadCheckpointOptions> = {
@@ -348,6 +355,8 @@ const downloadCheckpointOptions: OptionNames<DownloadCheckpointOptions> = {
   onRetry: true,
   onDownload: true,
   force: true,
+  outtype: true,
+  kernelConfig: true,
 };
 
 /** Downloads what a conversion of "owner/name" or "owner/name@revision" reads. */
@@ -357,7 +366,8 @@ export async function downloadCheckpoint(
 ): Promise<DownloadedCheckpoint> {
   checkOptionNames("downloadCheckpoint", options, downloadCheckpointOptions);
   const name = readRepositoryName(repository);
-  const task: SetupTask = { ...options, type: "i2_s", onNote: options.onNote ?? (() => {}) };
+  const type = parseTypes({ outtype: options.outtype ?? "i2_s" }).outtype.name.toLowerCase();
+  const task: SetupTask = { ...options, type, onNote: options.onNote ?? (() => {}) };
   const hub = options.hub ?? (await openHub({ onNote: task.onNote, onRetry: task.onRetry }));
   const opened = await openRepository(hub, name, options);
   const declared = options.force === true || findRegistered(name.name) !== undefined;

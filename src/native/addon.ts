@@ -418,10 +418,22 @@ export interface NativeTernaryResult {
   relativeError: number; // RMS(w - code * scale) / RMS(w)
 }
 
+/** How TL1 or TL2 cuts a matrix of rows x cols, in bitnet.cpp's names. */
+export interface NativeTileSizes {
+  type: string; // "TL2"
+  rows: number;
+  cols: number;
+  BM: number; // rows of a tile
+  BK: number; // columns of a tile
+  bm: number; // rows of a part of it
+}
+
 /** A planned conversion: every size and offset is known, nothing is written yet. */
 export interface NativeConversion {
   readonly fileBytes: number; // of the whole output
   readonly tensorBytes: number[]; // of the data of each tensor
+  readonly tiles: NativeTileSizes[]; // of every shape that becomes TL1 or TL2
+  readonly hasOwnTiles: boolean; // they are not all bitnet.cpp's own, and the file says them
   /** Writes the file, flushes, reads it back and compares; what is written of it when it fails, stays. */
   run(outfile: string): Promise<NativeConvertResult[]>; // one per tensor
   progress(): { tensor: number; doneBytes: number }; // every byte counts twice: written, verified
@@ -429,7 +441,7 @@ export interface NativeConversion {
 }
 
 export interface NativeAddon {
-  /** Throws UNSUPPORTED if a type cannot hold its shape, naming the tensor. */
+  /** Throws UNSUPPORTED if a type cannot hold its shape or no tiles fit it, naming the tensor. Reads no weights. */
   planConversion(request: {
     metadata: readonly NativeMetadataEntry[]; // in the order of the file, like the tensors
     tensors: readonly NativeConvertTensor[];

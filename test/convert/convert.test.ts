@@ -644,7 +644,12 @@ const failures: Failure[] = [
     message: /blk\.0\.attn_q\.weight: .*TQ2_0/,
     options: { outtype: "tq2_0" },
   },
-  { name: "TL1 without tile sizes", code: "UNSUPPORTED", message: /kernel_config\.ini/, options: { outtype: "tl1" } },
+  {
+    name: "a shape that is too small for TL2",
+    code: "UNSUPPORTED",
+    message: /blk\.0\.attn_q\.weight: no TL2 tiles fit a matrix of 64 x 64: it has fewer than 256 columns/,
+    options: { outtype: "tl2" },
+  },
   {
     name: "a kernel config that is not there",
     code: "NOT_FOUND",

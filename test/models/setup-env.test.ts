@@ -311,6 +311,31 @@ describe("bitnet setup-env with a checkpoint", () => {
     await expectStory(join(models(), "tiny", `ggml-model-${type}.gguf`), tiles);
   });
 
+  test.each(["tl1", "tl2"])("makes %s of any shape without a kernel_config.ini, and writes one", async (type) => {
+    fake.repositories.set("test/tiny", { files: checkpoint() });
+    const { status, stderr } = await run("setup-env", ["-hr", "test/tiny", "-q", type, "--quant-embd", "q6_k"]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(existsSync(join(models(), "tiny", "kernel_config.ini"))).toBe(true);
+    await expectStory(join(models(), "tiny", `ggml-model-${type}.gguf`));
+  });
+
+  test("refuses a type that a matrix cannot have before any weight is downloaded", async () => {
+    const files = checkpoint();
+    const config = JSON.parse(String(files["config.json"]));
+    files["config.json"] = Buffer.from(JSON.stringify({ ...config, intermediate_size: 5460 }));
+    fake.repositories.set("test/tiny", { files });
+    for (const [command, ...args] of [
+      ["setup-env", "-hr", "test/tiny", "-q", "tl2"],
+      ["convert", "test/tiny", "--outtype", "tl1"],
+    ]) {
+      fake.seen.length = 0;
+      const { status, stderr } = await runBitnet([command ?? "", ...args], { env });
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/blk\.0\.ffn_gate\.weight: no TL\d tiles fit a matrix of 5460 x 256: its rows/);
+      expect(fake.seen.filter(({ path }) => /safetensors|tokenizer/.test(path))).toEqual([]);
+    }
+  });
+
   test("converts when the published file has another embedding than is wanted", async () => {
     fake.repositories.set("test/tiny", { files: { ...checkpoint(), "ggml-model-i2_s.gguf": tiny } });
     const { status, stdout, stderr } = await run("setup-env", ["-hr", "test/tiny", "--quant-embd", "q8_0", "--json"]);

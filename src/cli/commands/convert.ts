@@ -71,7 +71,7 @@ export default function configureConvert(command: Command): void {
 Examples:
   $ bitnet convert models/my-checkpoint --outtype i2_s --outfile my-model.gguf
   $ bitnet convert tiiuae/Falcon3-3B-Instruct-1.58bit --outtype tq2_0 --embedding-type q6_k
-  $ bitnet convert model-f32.gguf --outtype tl2 --kernel-config kernel_config.ini`,
+  $ bitnet convert model-f32.gguf --outtype tl2`,
     )
     .action(async (source: string) => {
       const options = read();
@@ -118,6 +118,8 @@ async function locate(
   try {
     const fetched = await downloadCheckpoint(source, {
       force: model.force,
+      outtype: types.outtype,
+      kernelConfig: types.kernelConfig,
       signal: interruptSignal(),
       onNote: (text) => progress.line(text),
       onDownload: ({ file, doneBytes, totalBytes, allDoneBytes, allTotalBytes, cachedBytes }) => {

@@ -20,7 +20,7 @@ export async function withProgress(
 
 /** The report for people: what is in the file, on stderr; the file's name, on stdout. */
 export function printReport(report: ConvertReport): void {
-  const { outfile, bytes, seconds, tensors, typeHistogram, ternary, warnings } = report;
+  const { outfile, bytes, seconds, tensors, typeHistogram, ternary, warnings, kernelConfig } = report;
   for (const warning of warnings) {
     note(warning);
   }
@@ -35,6 +35,9 @@ export function printReport(report: ConvertReport): void {
   if (rounded.length > 0) {
     const mean = rounded.reduce((sum, { relativeError = 0 }) => sum + relativeError, 0) / rounded.length;
     log(`${rounded.length} float matrices rounded to ternary weights, ${(100 * mean).toFixed(0)} % off on average`);
+  }
+  if (kernelConfig !== undefined) {
+    log(`its tiles are in the file, and for bitnet.cpp in ${kernelConfig}`);
   }
   log(`${formatBytes(bytes)} in ${seconds.toFixed(1)} s, read back and verified`);
   write(`${outfile}\n`);

@@ -675,15 +675,61 @@ TEST("tile sizes are built in for the models of bitnet.cpp, and all of them fit"
       {8640, 3200}, {4096, 4096}, {14336, 4096}, {4096, 14336}, {1024, 4096}};
   for (const TensorType type : {TensorType::kTL1, TensorType::kTL2}) {
     for (const auto& [rows, cols] : shapes) {
-      const TlConfig config = bitnet::builtin_tl_config(type, rows, cols);
+      const TlConfig config = bitnet::known_tl_config(type, rows, cols, {});
       CHECK(config.rows == rows && config.cols == cols);
+      CHECK(bitnet::is_builtin_tl_config(type, config));
+      CHECK(bitnet::choose_tl_config(type, rows, cols, {}) == config);
       bitnet::check_tl_config(type, config);
     }
-    CHECK_THROWS(bitnet::builtin_tl_config(type, 2560, 2560), Error,
+    CHECK_THROWS(bitnet::known_tl_config(type, 2560, 2560, {}), Error,
                  "tile sizes for a matrix of 2560 x 2560; give the kernel_config.ini");
   }
-  CHECK_EQ(bitnet::builtin_tl_config(TensorType::kTL2, 1536, 1536).BK, 192u);
-  CHECK_EQ(bitnet::builtin_tl_config(TensorType::kTL1, 3200, 3200).BM, 320u);
+  CHECK_EQ(bitnet::known_tl_config(TensorType::kTL2, 1536, 1536, {}).BK, 192u);
+  CHECK_EQ(bitnet::known_tl_config(TensorType::kTL1, 3200, 3200, {}).BM, 320u);
+}
+
+TEST("the rule finds tiles for other shapes, and those of a kernel config go before") {
+  using Choice = std::tuple<TensorType, TlConfig>;
+  for (const auto& [type, expected] : {
+           Choice{TensorType::kTL1, {2560, 6912, 256, 128, 32}},
+           Choice{TensorType::kTL1, {640, 2560, 160, 128, 32}},
+           Choice{TensorType::kTL1, {256, 720, 64, 80, 32}},
+           Choice{TensorType::kTL1, {32, 16, 32, 16, 32}},
+           Choice{TensorType::kTL2, {6912, 2560, 256, 96, 32}},
+           Choice{TensorType::kTL2, {96, 320, 32, 96, 32}},
+           Choice{TensorType::kTL2, {64, 264, 32, 168, 32}},  // 264 = 168 + 3 * 32
+           Choice{TensorType::kTL2, {64, 280, 32, 216, 32}},  // 280 = 216 + 2 * 32
+       }) {
+    CHECK(bitnet::choose_tl_config(type, expected.rows, expected.cols, {}) == expected);
+    const TlConfig given{expected.rows, expected.cols, 32, 48, 32};
+    CHECK(bitnet::choose_tl_config(type, expected.rows, expected.cols, {given}) == given);
+  }
+}
+
+TEST("the rule's tiles fit every shape that it does not refuse, and bitnet.cpp's 16-bit sums") {
+  for (const TensorType type : {TensorType::kTL1, TensorType::kTL2}) {
+    const int64_t step = type == TensorType::kTL1 ? 16 : 32;
+    for (int64_t cols = 256; cols <= 4096; cols += step) {
+      for (const int64_t rows : {32, 160, 5472, 32 * 31, 8192}) {
+        const TlConfig tl = bitnet::choose_tl_config(type, rows, cols, {});
+        bitnet::check_tl_config(type, tl);
+        CHECK(tl.BM <= 256 && tl.BK <= 240 && tl.BK * 127 <= 32767);
+      }
+    }
+  }
+}
+
+TEST("a shape that no tiles fit is refused with the reason") {
+  const auto refuse = [](TensorType type, int64_t rows, int64_t cols, const std::string& text) {
+    CHECK_THROWS(bitnet::choose_tl_config(type, rows, cols, {}), Error, text);
+  };
+  refuse(TensorType::kTL1, 5460, 2048,
+         "no TL1 tiles fit a matrix of 5460 x 2048: its rows are no multiple of 32");
+  refuse(TensorType::kTL1, 2048, 5460, "its columns are no multiple of 16");
+  refuse(TensorType::kTL2, 48, 2048, "its rows are no multiple of 32");
+  refuse(TensorType::kTL2, 64, 224, "it has fewer than 256 columns");
+  refuse(TensorType::kTL2, 2048, 5460, "its columns are no multiple of 24 and some 32 more");
+  refuse(TensorType::kTL2, int64_t{1} << 40, 4096, "it is too large");
 }
 
 TEST("tile sizes that do not fit the shape are refused") {
