@@ -1,26 +1,12 @@
 // What the terminal shows: texts from outside, columns, speeds, progress.
 
-import { PassThrough } from "node:stream";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { formatBytes, formatColumns, formatSpeed, oneLine, withoutControls } from "../../src/cli/terminal/format.js";
 import { log, reportError } from "../../src/cli/terminal/output.js";
-import { createProgress } from "../../src/cli/terminal/progress.js";
 import { describeTimings } from "../../src/cli/terminal/timings.js";
 import { BitnetError } from "../../src/system/errors.js";
-
-class FakeStream extends PassThrough {
-  readonly isTTY: boolean;
-  written = "";
-
-  constructor(isTTY: boolean) {
-    super();
-    this.isTTY = isTTY;
-    this.on("data", (chunk) => {
-      this.written += chunk;
-    });
-  }
-}
+import { FakeStream } from "../support/terminal.js";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
 const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
@@ -111,66 +97,5 @@ describe("speeds", () => {
     expect(describeTimings({ ...timings, reusedTokens: 0, decodedTokens: 0 })).toEqual([
       "prefill: 30 tokens in 100 ms (300.0 tokens/s)",
     ]);
-  });
-});
-
-describe("progress", () => {
-  beforeEach(() => void vi.useFakeTimers({ now: 0 }));
-  afterEach(() => void vi.useRealTimers());
-
-  test("is a line now and then where there is no terminal, about the whole only", () => {
-    const stream = new FakeStream(false);
-    const progress = createProgress("downloading", "bytes", stream);
-    progress.update(100, 1000);
-    expect(stream.written).toBe("");
-    vi.advanceTimersByTime(5000);
-    progress.update(200, 400, { part: "a.bin" });
-    progress.update(300, 1000);
-    progress.update(400, 1000);
-    expect(stream.written).toMatch(/^downloading: 30 % of 1\.00 kB, \d+(\.\d+)? k?B\/s\n$/);
-    progress.stop();
-  });
-
-  test("of steps names the step", () => {
-    const stream = new FakeStream(false);
-    const progress = createProgress("measuring", "steps", stream);
-    vi.advanceTimersByTime(5000);
-    progress.update(1, 4, { name: "pp512" });
-    expect(stream.written).toBe("measuring: 25 %, pp512\n");
-  });
-
-  test.each(["bytes", "steps"] as const)("of %s is a bar on a terminal, which may end and begin again", (unit) => {
-    const stream = new FakeStream(true);
-    const progress = createProgress("working", unit, stream);
-    progress.line("before");
-    progress.update(1, 4, { name: "first" });
-    vi.advanceTimersByTime(1000);
-    expect(stream.written).toMatch(/before.*25%.*first/s);
-    progress.stop();
-    const stopped = stream.written.length;
-    vi.advanceTimersByTime(1000);
-    progress.stop();
-    expect(stream.written.length).toBe(stopped);
-    progress.update(1, 2, { name: "second" });
-    vi.advanceTimersByTime(1000);
-    expect(stream.written.slice(stopped)).toMatch(/50%.*second/s);
-    expect(stream.written.slice(stopped)).not.toContain("first");
-    progress.stop();
-  });
-
-  test("of a part has a bar of its own until it is done", () => {
-    const stream = new FakeStream(true);
-    const progress = createProgress("downloading", "bytes", stream);
-    progress.update(1, 4, { part: "a.bin" });
-    progress.update(1, 8);
-    vi.advanceTimersByTime(1000);
-    expect(stream.written).toMatch(/25%.*a\.bin.*12%.*downloading/s);
-    progress.update(4, 4, { part: "a.bin" });
-    progress.update(4, 8);
-    const done = stream.written.length;
-    vi.advanceTimersByTime(1000);
-    expect(stream.written.slice(done)).toMatch(/50%.*downloading/s);
-    expect(stream.written.slice(done)).not.toContain("a.bin");
-    progress.stop();
   });
 });

@@ -16,6 +16,11 @@ function colorsOf(stream: OutputStream): ChalkInstance {
   return stream === process.stderr ? chalkStderr : new Chalk({ level: stream.isTTY ? 1 : 0 });
 }
 
+/** Whether lines can be drawn anew. */
+export function isScreen(stream: OutputStream): boolean {
+  return Boolean(stream.isTTY) && process.env.TERM !== "dumb";
+}
+
 /** Columns of a terminal; undefined where the output goes elsewhere, which takes lines of any length. */
 export function columnsOf(stream: OutputStream = process.stdout): number | undefined {
   return stream.isTTY ? stream.columns || 80 : undefined; // some terminals say 0
