@@ -20,6 +20,7 @@ const TYPESCRIPT = {
   files: /\.ts$/,
   floors: [
     ["cli/main.ts"],
+    ["cli/program.ts"],
     ["cli/commands"],
     ["cli"],
     ["cli/terminal", "index.ts"],

@@ -38,10 +38,11 @@ export class ProgramCommand extends Command {
 
   override parseOptions(args: string[]): ParseOptionsResult {
     const { args: rewritten, unknown } = rewriteArguments(this, args);
+    const parsed = super.parseOptions(rewritten); // --no-color before the unknown one is heard
     if (unknown !== undefined) {
       throw new UsageError(unknown.message, unknown.hint ?? this.#seeHelp());
     }
-    return super.parseOptions(rewritten);
+    return parsed;
   }
 
   override error(message: string, _options?: ErrorOptions): never {

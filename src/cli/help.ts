@@ -95,19 +95,20 @@ function keepTogether(text: string): string {
 
 /** Text below the options: its paragraphs are wrapped, lines that are indented stay as they are. */
 export function wrapParagraphs(text: string, width: number): string {
-  const blocks: string[][] = [];
+  const blocks: string[] = [];
+  let previous = "";
   for (const line of text.split("\n")) {
-    const last = blocks.at(-1)?.at(-1);
-    const continues = last !== undefined && isProse(last) && isProse(line);
+    const continues = isProse(previous) && !previous.endsWith(":") && isProse(line) && !line.endsWith(":");
     if (continues) {
-      blocks.at(-1)?.push(line);
+      blocks.push(`${blocks.pop()} ${line}`);
     } else {
-      blocks.push([line]);
+      blocks.push(line);
     }
+    previous = line;
   }
-  return blocks.map((lines) => (lines.every(isProse) ? wrapText(lines.join(" "), width) : lines.join("\n"))).join("\n");
+  return blocks.map((block) => (isProse(block) ? wrapText(block, width) : block)).join("\n");
 }
 
 function isProse(line: string): boolean {
-  return /^\S/.test(line) && !line.endsWith(":");
+  return /^\S/.test(line);
 }

@@ -21,6 +21,8 @@ export interface OptionRow {
   readonly aliases?: readonly string[];
   /** Other spellings of the "--no-" form: "-no-cnv". */
   readonly negatedAliases?: readonly string[];
+  /** false: no environment variable sets it, or another part of the program reads that. */
+  readonly variable?: false;
   /** Accepted so that other programs' command lines work. The text says why it has no effect here. */
   readonly ignored?: string;
   /** The value of an ignored option that asks for what is done anyway. */

@@ -39,11 +39,13 @@ export const modelRows = {
   threads,
   kernel: {
     flags: "--kernel <name>",
-    help: "kernels to use, such as scalar (default: the best that this CPU has)",
+    help: "kernels to use, such as scalar (default: BITNET_KERNEL, else the best that this CPU has)",
+    variable: false,
   },
   layout: {
     flags: "--layout <name>",
     help: "how ternary weights lie in memory (default: BITNET_LAYOUT, else auto)",
+    variable: false,
     choices: ["auto", "i2_s", "lut", "trit"],
   },
   tokenizerPre: {
@@ -249,6 +251,22 @@ export const outputRows = {
   json: { flags: "--json", help: "print one JSON object instead of text" },
   quiet: { flags: "--quiet", help: "nothing on stderr but errors" },
 } as const satisfies OptionRows;
+
+/** What every command has. */
+export const generalGroup = groupOf("General", {
+  config: {
+    flags: "--config <file>",
+    help: "JSON file with options, see docs/command-line.md (default: ~/.config/bitnet/config.json, if it is there)",
+  },
+  color: {
+    flags: "--color [when]",
+    aliases: ["-co"],
+    help: "colours in what is printed for people",
+    choices: ["always", "auto", "never", "on", "off"],
+    negated: "the same as --color never",
+  },
+  verbose: { flags: "-v, --verbose", help: "print the stack of an error", variable: false },
+});
 
 /** Options of llama-cli command lines that have no meaning here. */
 export const llamaGroup = groupOf("Ignored", {

@@ -459,6 +459,8 @@ export interface NativeAddon {
   families(): NativeFamily[];
   /** Kernel names this build has, best first, and whether this CPU can run each. */
   kernels(): { name: string; supported: boolean }[];
+  /** What the addon was built with: "GCC 12.2.0", "Release". */
+  buildInfo(): { compiler: string; build: string };
   /** Cores this process may use, without hyper-threads. */
   physicalCores(): number;
   /** Read bandwidth with a buffer of `bytes` and int8 peak of a kernel; takes about 2 * `seconds`. */
@@ -481,11 +483,20 @@ let addon: NativeAddon | undefined;
  * here, in the package or, where that belongs to somebody else, in the user's cache.
  */
 export function loadAddon(): NativeAddon {
-  addon ??= requireAddon([
+  addon ??= requireAddon(addonPlaces());
+  return addon;
+}
+
+/** The file that loadAddon() takes; undefined if there is none. */
+export function addonPath(): string | undefined {
+  return addonPlaces().find((candidate) => existsSync(candidate));
+}
+
+function addonPlaces(): string[] {
+  return [
     join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`, addonName),
     ...buildFolders().map((folder) => join(folder, "Release", addonName)),
-  ]);
-  return addon;
+  ];
 }
 
 /** Where `bitnet build-native` may put what it builds, in the order in which they are looked in. */

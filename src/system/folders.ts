@@ -50,6 +50,12 @@ export function stateFolder(env: Variables = process.env): string | undefined {
   return env.XDG_STATE_HOME ? join(env.XDG_STATE_HOME, "bitnet") : below(homeFolder(), ".bitnet");
 }
 
+/** What the user has set down for good: $XDG_CONFIG_HOME/bitnet, else ~/.config/bitnet. */
+export function configFolder(env: Variables = process.env): string | undefined {
+  const folder = env.XDG_CONFIG_HOME || below(homeFolder(), ".config");
+  return folder === undefined ? undefined : resolve(folder, "bitnet");
+}
+
 /** Downloads and the token of the hub: $HF_HOME, else $XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface. */
 export function hubFolder(env: Variables = process.env): string | undefined {
   return env.HF_HOME ? expandHome(env.HF_HOME) : below(userCache(env), "huggingface");

@@ -19,6 +19,7 @@ const groups = {
     kernels: {
       flags: "--kernel <names>",
       help: "kernels to measure (default: all that this CPU has)",
+      variable: false,
       parse: collectNames,
     },
     layouts: {

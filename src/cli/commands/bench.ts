@@ -63,6 +63,7 @@ const groups = {
     kernels: {
       flags: "--kernel <names>",
       help: "kernels to use (default: the best that this CPU has)",
+      variable: false,
       parse: collectNames,
     },
     repetitions: measureRows.repetitions,

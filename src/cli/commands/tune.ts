@@ -43,6 +43,7 @@ const groups = {
   output: groupOf("Output", {
     file: {
       flags: "--output <file>",
+      variable: false,
       help: "tuning file to write (default: BITNET_TUNING, else ~/.bitnet/tuning.json)",
     },
     dryRun: { flags: "--dry-run", help: "save nothing" },

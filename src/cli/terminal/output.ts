@@ -1,19 +1,31 @@
 // The terminal: results on stdout, everything else on stderr. Only the command line may use it.
 
-import { Chalk, type ChalkInstance, chalkStderr } from "chalk";
+import { Chalk, type ChalkInstance } from "chalk";
 import type { BitnetError } from "../../system/errors.js";
 import { oneLine, withoutControls } from "./format.js";
 
 export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
 
 const plain = new Chalk({ level: 0 });
+const coloured = new Chalk({ level: 1 });
 
-// chalk looks at the terminal and FORCE_COLOR; NO_COLOR (https://no-color.org) is ours to respect.
-function colorsOf(stream: OutputStream): ChalkInstance {
-  if (process.env.NO_COLOR) {
-    return plain;
+/** Whether a stream takes colours: NO_COLOR (https://no-color.org) says no, FORCE_COLOR yes, else it is a terminal. */
+export function hasColors(stream: OutputStream): boolean {
+  const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+  if (NO_COLOR) {
+    return false;
   }
-  return stream === process.stderr ? chalkStderr : new Chalk({ level: stream.isTTY ? 1 : 0 });
+  return FORCE_COLOR ? !["0", "false"].includes(FORCE_COLOR) : stream.isTTY === true && TERM !== "dumb";
+}
+
+/** Answers `hasColors` for this process and the libraries that it loads. */
+export function setColors(when: "always" | "never"): void {
+  process.env.NO_COLOR = when === "never" ? "1" : "";
+  process.env.FORCE_COLOR = when === "never" ? "0" : "1";
+}
+
+function colorsOf(stream: OutputStream): ChalkInstance {
+  return hasColors(stream) ? coloured : plain;
 }
 
 /** Whether lines can be drawn anew. */

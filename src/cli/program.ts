@@ -1,0 +1,223 @@
+// The table of commands, and the program that is made of it.
+
+import { type Command, Option } from "commander";
+import { closest } from "../system/closest.js";
+import { packageVersion } from "../system/package.js";
+import { ProgramCommand, UsageError } from "./command.js";
+import { addOptions } from "./option-rows.js";
+import { generalGroup } from "./options.js";
+import { insteadOf, quantizeArguments, sameCommand } from "./other-programs.js";
+import { applySettings } from "./settings.js";
+import { hasColors, setColors } from "./terminal/output.js";
+
+/** Adds options and the action; `loadProgram` gives all commands with all their options. */
+type Configure = (command: Command, loadProgram: () => Promise<ProgramCommand>) => void;
+
+interface CommandEntry {
+  name: string;
+  /** Other names, which the help shows. Names of other programs are in other-programs.ts. */
+  aliases?: string[];
+  description: string;
+  /** Loaded only for the command that runs, so that every start is quick. */
+  load: () => Promise<{ default: Configure }>;
+  /** Commands of their own after the name of this one. */
+  subcommands?: CommandEntry[];
+}
+
+/** By their groups in the help. */
+const commands: Record<string, CommandEntry[]> = {
+  "Use models": [
+    {
+      name: "run",
+      description: "generate text from a prompt, or talk",
+      load: () => import("./commands/run.js"),
+    },
+    {
+      name: "tokenize",
+      description: "turn text into token ids, or ids into text",
+      load: () => import("./commands/tokenize.js"),
+    },
+    {
+      name: "logits",
+      description: "print or save the raw logits of a prompt",
+      load: () => import("./commands/logits.js"),
+    },
+  ],
+  "Get models": [
+    {
+      name: "setup-env",
+      description: "download a model and make it ready to run",
+      load: () => import("./commands/setup-env.js"),
+    },
+    {
+      name: "convert",
+      description: "make a GGUF file of a checkpoint or of another GGUF file",
+      load: () => import("./commands/convert.js"),
+    },
+    {
+      name: "dummy",
+      description: "make a model of random weights in any size, to measure with",
+      load: () => import("./commands/dummy.js"),
+    },
+  ],
+  "See what is there": [
+    {
+      name: "list",
+      aliases: ["ls"],
+      description: "list the models on this machine",
+      load: () => import("./commands/list.js"),
+    },
+    {
+      name: "inspect",
+      aliases: ["show"],
+      description: "show the metadata, tensors and memory need of a GGUF file",
+      load: () => import("./commands/inspect.js"),
+    },
+    {
+      name: "rm",
+      aliases: ["remove"],
+      description: "delete a model that list shows",
+      load: () => import("./commands/rm.js"),
+    },
+  ],
+  "Measure and tune": [
+    {
+      name: "bench",
+      description: "measure the speed of models, and how close it is to the machine's limits",
+      load: () => import("./commands/bench.js"),
+      subcommands: [
+        {
+          name: "kernels",
+          description: "measure the ternary matrix products of every kernel of this CPU",
+          load: () => import("./commands/bench-kernels.js"),
+        },
+      ],
+    },
+    {
+      name: "tune",
+      description: "find the fastest settings for this machine; later runs use them by themselves",
+      load: () => import("./commands/tune.js"),
+    },
+  ],
+  "This program": [
+    {
+      name: "version",
+      description: "print the version, with --verbose also what this program runs on",
+      load: () => import("./commands/version.js"),
+    },
+    {
+      name: "build-native",
+      description: "build the native part, where an installation could not",
+      load: () => import("./commands/build-native.js"),
+    },
+  ],
+};
+
+/** The program with the options of the command that `args` name, and the arguments as it takes them. */
+export async function createProgram(args: readonly string[]): Promise<{ program: ProgramCommand; args: string[] }> {
+  const resolved = resolveCommand(args);
+  return { program: await buildProgram((name) => name === resolved[0]), args: resolved };
+}
+
+/** With the options of all commands. */
+export async function loadProgram(): Promise<ProgramCommand> {
+  return buildProgram(() => true);
+}
+
+async function buildProgram(isWanted: (name: string) => boolean): Promise<ProgramCommand> {
+  const program = new ProgramCommand("bitnet");
+  program
+    .usage("[command] [options]")
+    .description("Run 1.58-bit (ternary) language models on the CPU.")
+    .optionsGroup("General:")
+    .version(packageVersion(), "-V, --version", "print the version, with --verbose also of what it runs on")
+    .addHelpOption(new Option("-h, --help", "print this help").helpGroup("General:"))
+    .helpCommand("help [command]", "show the help of a command")
+    .exitOverride()
+    .configureOutput({
+      getOutHasColors: () => hasColors(process.stdout),
+      getErrHasColors: () => hasColors(process.stderr),
+    })
+    .hook("preAction", async (_, command) => {
+      await applySettings(command as ProgramCommand, loadProgram);
+      applyColor(command.getOptionValue("color"));
+    })
+    .enablePositionalOptions() // `bench kernels` has options of the same names as `bench`
+    .addHelpText("after", '\nExamples:\n  $ bitnet run -p "Once upon a time" -n 100\n  $ bitnet help run');
+  for (const [group, entries] of Object.entries(commands)) {
+    program.commandsGroup(`${group}:`);
+    for (const entry of entries) {
+      await addCommand(program, entry, isWanted(entry.name));
+    }
+  }
+  return program;
+}
+
+async function addCommand(parent: ProgramCommand, entry: CommandEntry, isWanted: boolean): Promise<void> {
+  const { name, aliases = [], description, load, subcommands = [] } = entry;
+  const command = parent.command(name).aliases(aliases).description(description).copyInheritedSettings(parent);
+  if (!isWanted) {
+    return;
+  }
+  (await load()).default(command, loadProgram);
+  addOptions(command, { general: generalGroup });
+  command.on("option:color", applyColor).on("option:no-color", () => applyColor(false)); // errors come before actions
+  for (const subcommand of subcommands) {
+    await addCommand(command, subcommand, true);
+  }
+}
+
+function applyColor(when: unknown): void {
+  if (when === false || when === "never" || when === "off") {
+    setColors("never");
+  } else if (when === "always" || when === "on") {
+    setColors("always");
+  }
+}
+
+/** The arguments with the command's own name first. */
+function resolveCommand(args: readonly string[]): string[] {
+  const [first, ...rest] = args;
+  switch (first) {
+    case undefined:
+      return [];
+    case "-V":
+    case "-v":
+    case "--version":
+      return ["version", ...rest];
+    case "help":
+      return rest.length === 0 ? ["--help"] : resolveCommand([...rest, "--help"]);
+  }
+  if (first === "-h" || first === "--help") {
+    return [...args];
+  }
+  if (first.startsWith("-")) {
+    throw new UsageError(
+      `expected a command before '${first}'`,
+      "bitnet run takes a model and a prompt; see bitnet --help",
+    );
+  }
+  const name = findCommand(first);
+  return name === "quantize" ? ["convert", ...quantizeArguments(rest)] : [name, ...rest];
+}
+
+function findCommand(typed: string): string {
+  const entries = Object.values(commands).flat();
+  const known = entries.find(({ name, aliases }) => name === typed || aliases?.includes(typed));
+  const name = known?.name ?? sameCommand(typed);
+  if (name !== undefined) {
+    return name;
+  }
+  const instead = insteadOf(typed);
+  if (instead !== undefined) {
+    throw new UsageError(`there is no command '${typed}' here`, instead);
+  }
+  const meant = closest(
+    typed,
+    entries.flatMap(({ name, aliases = [] }) => [name, ...aliases]),
+  );
+  throw new UsageError(
+    `unknown command '${typed}'`,
+    meant === undefined ? "see bitnet --help" : `did you mean ${meant}?`,
+  );
+}

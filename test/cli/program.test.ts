@@ -1,0 +1,126 @@
+// The table of commands: names, aliases, names of other programs, help and versions.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { createProgram, loadProgram } from "../../src/cli/program.js";
+import { commandsBelow } from "../../src/cli/settings.js";
+import { root, runBitnet } from "../support/fixtures.js";
+
+describe("names of commands", () => {
+  test.each([
+    ["ls --json", "list --json"],
+    ["show x", "inspect x"],
+    ["remove x", "rm x"],
+    ["run_inference.py -p x", "run -p x"],
+    ["run-inference", "run"],
+    ["llama-cli -p x", "run -p x"],
+    ["setup_env.py -md x", "setup-env -md x"],
+    ["utils/e2e_benchmark.py -m x", "bench -m x"],
+    ["llama-bench", "bench"],
+    ["utils/convert-hf-to-gguf-bitnet.py x", "convert x"],
+    ["convert-helper-bitnet.py x", "convert x"],
+    ["generate-dummy-bitnet-model.py x", "dummy x"],
+    ["help ls", "list --help"],
+    ["help bench kernels", "bench kernels --help"],
+    ["help", "--help"],
+    ["-v", "version"],
+    ["--version --verbose", "version --verbose"],
+    ["quantize in.gguf out.gguf I2_S 2", "convert in.gguf --outfile out.gguf --outtype I2_S --threads 2"],
+    ["quantize in.gguf TQ2_0", "convert in.gguf --outtype TQ2_0"],
+    [
+      "llama-quantize --token-embedding-type f16 --allow-requantize ./in ./out I2_S 1 1",
+      "convert --token-embedding-type f16 ./in --outfile ./out --outtype I2_S --threads 1",
+    ],
+  ])("bitnet %s is bitnet %s", async (typed, meant) => {
+    expect((await createProgram(typed.split(" "))).args).toEqual(meant.split(" "));
+  });
+
+  test.each([
+    ["serve", /there is no command 'serve' here/, /no server/],
+    ["run_inference_server.py", /no command/, /no server/],
+    ["perplexity", /no command/, /bitnet logits/],
+    ["utils/codegen_tl1.py", /no command/, /bitnet convert/],
+    ["quantize_embeddings.py", /no command/, /bitnet convert/],
+    ["test_power.sh", /no command/, /bitnet bench/],
+    ["tune_gemm_config.py", /no command/, /bitnet tune/],
+    ["test_gemm_kernel.sh", /no command/, /bitnet bench kernels/],
+    ["constructor", /unknown command 'constructor'/, /see bitnet --help/],
+    ["runn", /unknown command 'runn'/, /did you mean run\?/],
+    ["-m", /expected a command before '-m'/, /bitnet run/],
+  ])("bitnet %s ends with 2 and one line that goes on", async (typed, message, hint) => {
+    const { status, stdout, stderr } = await runBitnet([typed]);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(stderr).toMatch(new RegExp(`^error: .*${message.source}.*\nhint: .*${hint.source}.*\n$`));
+  });
+
+  test("every instead names a command that there is", async () => {
+    const text = readFileSync(join(root, "src/cli/other-programs.ts"), "utf8");
+    const names = commandsBelow(await loadProgram()).map((command) => command.name());
+    const named = [...text.matchAll(/bitnet (\w[\w-]*)/g)].map(([, name]) => name);
+    expect(named.length).toBeGreaterThan(5);
+    expect(names).toEqual(expect.arrayContaining(named));
+  });
+});
+
+describe("bitnet version", () => {
+  test("is one line, with --verbose all that a report about a fault needs", async () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    expect((await runBitnet(["version"])).stdout).toBe(`${version}\n`);
+    const { stdout } = await runBitnet(["--version", "--verbose"], { env: { BITNET_KERNEL: "scalar" } });
+    expect(stdout).toMatch(/^version +\d+\.\d+/m);
+    expect(stdout).toMatch(/^kernel +scalar$/m);
+    expect(stdout).toMatch(/^kernels +.*scalar/m);
+    expect(stdout).toMatch(/^compiler +(GCC|Clang) \d/m);
+    expect(stdout).toMatch(/^addon +.*bitnet\.node$/m);
+    expect(stdout).toMatch(/^models +\//m);
+  });
+
+  test("has a JSON form", async () => {
+    const about = JSON.parse((await runBitnet(["version", "--json"])).stdout);
+    expect(about).toMatchObject({ node: process.version, cores: expect.any(Number), kernels: expect.any(Array) });
+  });
+});
+
+describe("colours", () => {
+  const nonsense = async (args: string[], env = {}) =>
+    (await runBitnet(["run", ...args, "--nonsense"], { env })).stderr.includes("\u001b[");
+  test.each([
+    [["--color", "always"], {}, true],
+    [["--color=always"], { NO_COLOR: "1" }, true],
+    [["--color"], {}, true],
+    [["--color", "never"], { FORCE_COLOR: "1" }, false],
+    [["--no-color"], { FORCE_COLOR: "1" }, false],
+    [["--color", "auto"], {}, false],
+    [["--color", "auto"], { FORCE_COLOR: "1" }, true],
+  ])("with %j and %j: %s", async (args, env, coloured) => {
+    expect(await nonsense(args, env)).toBe(coloured);
+  });
+
+  test("come from a variable as well", async () => {
+    const { stderr } = await runBitnet(["run", "-m", "/nowhere", "-p", "x"], { env: { BITNET_COLOR: "always" } });
+    expect(stderr).toContain("\u001b[");
+  });
+});
+
+describe("help", () => {
+  const helps = ["", "run", "logits", "tokenize", "bench", "bench kernels", "tune", "setup-env", "convert", "inspect"]
+    .concat(["dummy", "list", "rm", "version"])
+    .map((name) => [...name.split(" "), "--help"].filter((word) => word !== ""));
+  const cases = helps.flatMap((args) => [60, 80, 120].map((columns) => [args, columns] as const));
+
+  test.each(cases)("bitnet %j fits %d columns", async (args, columns) => {
+    const { stdout } = await runBitnet([...args], { env: { COLUMNS: String(columns) } });
+    const isFixed = (line: string) => /^ {2}(\$|\S+\/\S+ )/.test(line); // what is typed, and names of models
+    expect(stdout.split("\n").filter((line) => line.length > columns && !isFixed(line))).toEqual([]);
+    expect(stdout).not.toContain(root);
+    expect(stdout).not.toMatch(/\(default\).*\(default|\(default[^)]*\) \(default/);
+    expect(stdout).not.toMatch(/ +$/m);
+  });
+
+  test("is bold in its headings, where there are colours", async () => {
+    const { stdout } = await runBitnet(["run", "--help"], { env: { FORCE_COLOR: "1" } });
+    expect(stdout).toContain("\u001b[1mSampling:\u001b[22m");
+    expect((await runBitnet(["run", "--help"])).stdout).not.toContain("\u001b");
+  });
+});
