@@ -42,9 +42,20 @@ export interface ConversationIo {
   stdin: ReplInput;
   stdout: OutputStream;
   stderr: OutputStream;
-  /** Where SIGINT comes from. */
-  signals: Pick<EventEmitter, "on" | "off">;
+  /** Where SIGINT and the signals of job control come from. */
+  signals: Pick<EventEmitter, "on" | "off" | "emit">;
+  /** What a signal does that nobody listens to: SIGTSTP stops the process, SIGTERM and SIGHUP end it. */
+  raise(signal: NodeJS.Signals): void;
 }
+
+const processIo: ConversationIo = {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  signals: process,
+  // Ctrl-Z is for all processes of the job, as the terminal sends it.
+  raise: (signal) => void process.kill(signal === "SIGTSTP" ? 0 : process.pid, signal),
+};
 
 export type ConversationSession = Pick<Session, "contextSize" | "generateTokens" | "timings" | "tokens" | "close">;
 
@@ -65,7 +76,7 @@ export type ModelIsConversationModel = Assert<Model extends ConversationModel ? 
 export async function runConversation(
   model: ConversationModel,
   options: ConversationOptions = {},
-  io: ConversationIo = { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, signals: process },
+  io: ConversationIo = processIo,
 ): Promise<void> {
   const format = await chooseFormat(model, options.chatTemplate);
   const session = model.createSession({ contextSize: options.contextSize, cacheType: options.cacheType });
@@ -79,11 +90,13 @@ export async function runConversation(
       input: io.stdin,
       output: screen.promptOutput,
       history: history?.lines,
-      onLine: (line) => history?.file.add(line),
+      onMessage: (text) => history?.file.add(text),
+      signals: io.signals,
+      stop: () => io.raise("SIGTSTP"),
     });
     conversation = new Conversation(model, session, chat, repl, screen, options);
     screen.hint(describeStart(model, format, session, options));
-    await conversation.run(io.signals);
+    await conversation.run(io);
     const failure = await history?.file.finish();
     if (failure !== undefined) {
       screen.hint(`the input history was not kept: ${failure.message}`);
@@ -208,15 +221,29 @@ class Conversation implements ConversationState {
     this.#repl = repl;
   }
 
-  async run(signals: ConversationIo["signals"]): Promise<void> {
+  async run({ signals, raise }: Pick<ConversationIo, "signals" | "raise">): Promise<void> {
     const interrupt = () => this.#interruptBySignal();
+    const end = (signal: NodeJS.Signals) => {
+      stopListening();
+      this.#repl.close(); // the shell gets its terminal as it was
+      raise(signal);
+    };
+    const stopListening = () => {
+      signals.off("SIGINT", interrupt);
+      signals.off("SIGTERM", end);
+      signals.off("SIGHUP", end);
+    };
     signals.on("SIGINT", interrupt);
+    if (this.#repl.isInteractive) {
+      signals.on("SIGTERM", end);
+      signals.on("SIGHUP", end);
+    }
     try {
       while (this.#leaving === "no") {
         await this.#takeTurn();
       }
     } finally {
-      signals.off("SIGINT", interrupt);
+      stopListening();
       this.#repl.close();
     }
     if (this.#leaving === "interrupted") {
@@ -228,9 +255,6 @@ class Conversation implements ConversationState {
     const event = await this.#repl.read(prompt, continuedPrompt);
     if (event.kind === "end") {
       this.#leaving = "done";
-      if (this.#repl.isInteractive) {
-        this.screen.promptOutput.write("\n");
-      }
       return;
     }
     if (event.kind === "interrupt") {
@@ -238,14 +262,20 @@ class Conversation implements ConversationState {
       return;
     }
     this.#lastInterrupt = Number.NEGATIVE_INFINITY;
-    const text = event.text;
-    const command = /^\/([A-Za-z?]+)(?:\s+(.*))?$/s.exec(text.trim());
+    if (event.kind === "tooLong") {
+      await this.#reportErrors(async () => {
+        throw new BitnetError("USAGE", `the message is too long: it has more than ${event.limit} characters`);
+      });
+      return;
+    }
+    const { text, isBlock } = event;
+    const command = isBlock ? null : /^\/([A-Za-z?]+)(?:\s+(.*))?$/s.exec(text.trim());
     if (command !== null) {
       const [, name = "", argument = ""] = command;
       await this.#reportErrors(async () => findCommand(name).run(this, argument.trim()));
     } else if (text.trim() !== "") {
       // Two slashes send a message that begins with one.
-      await this.#answerMessage(text.startsWith("//") ? text.slice(1) : text);
+      await this.#answerMessage(text.startsWith("//") && !isBlock ? text.slice(1) : text);
     }
   }
 

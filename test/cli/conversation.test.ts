@@ -1,13 +1,10 @@
 // The loop of a conversation: turns, commands, Ctrl-C, a context that fills up, terminals and pipes.
 
-import { execFile, spawn, spawnSync } from "node:child_process";
-import { EventEmitter, once } from "node:events";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { answerChat } from "../../src/chat/answer.js";
@@ -15,75 +12,16 @@ import { Chat } from "../../src/chat/chat.js";
 import { encodeChat } from "../../src/chat/encode.js";
 import { saveChat } from "../../src/chat/file.js";
 import { builtinFormat, modelFormat } from "../../src/chat/format.js";
-import { type ConversationModel, type ConversationOptions, runConversation } from "../../src/cli/conversation.js";
-import { defaultHistoryFile, HistoryFile } from "../../src/cli/terminal/history.js";
 import { loadModel, type Model } from "../../src/engine/model.js";
 import { FakeModel, type Script } from "../support/fake-model.js";
 import { readFixture, root, runBitnet, tinyModel } from "../support/fixtures.js";
+import { echo, Talk, talk } from "../support/talk.js";
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "bitnet-conversation-"));
 });
 afterAll(() => rm(folder, { recursive: true }));
-
-/** Answers "re: " and the last user message. */
-const echo: Script = (prompt) =>
-  `re: ${prompt.slice(prompt.lastIndexOf("User: ") + "User: ".length, -"<|eot_id|>Assistant: ".length)}<|eot_id|>`;
-
-/** One conversation with somebody who types. */
-class Talk {
-  readonly stdin = Object.assign(new PassThrough(), { isTTY: false });
-  readonly stdout = Object.assign(new PassThrough(), { isTTY: false });
-  readonly stderr = Object.assign(new PassThrough(), { isTTY: false });
-  readonly signals = new EventEmitter();
-  out = "";
-  err = "";
-  readonly end: Promise<unknown>;
-
-  constructor(model: ConversationModel, options: ConversationOptions = {}, isTTY = false) {
-    for (const stream of [this.stdin, this.stdout, this.stderr]) {
-      stream.isTTY = isTTY;
-    }
-    this.stdout.on("data", (chunk) => {
-      this.out += chunk;
-    });
-    this.stderr.on("data", (chunk) => {
-      this.err += chunk;
-    });
-    this.end = runConversation(model, { historyFile: false, ...options }, this).catch((error: unknown) => error);
-  }
-
-  type(text: string): void {
-    this.stdin.write(text);
-  }
-
-  interrupt(): void {
-    this.signals.emit("SIGINT");
-  }
-
-  async until(text: string, where: "out" | "err" = "out", from = 0): Promise<number> {
-    for (let tries = 0; tries < 10_000; tries++) {
-      const at = this[where].indexOf(text, from);
-      if (at >= 0) {
-        return at + text.length;
-      }
-      await sleep(5);
-    }
-    throw new Error(`"${text}" is not in ${where}: ${JSON.stringify(this[where])}`);
-  }
-}
-
-/** A whole conversation through a pipe. */
-async function talk(model: ConversationModel, input: string, options: ConversationOptions = {}): Promise<Talk> {
-  const conversation = new Talk(model, options);
-  conversation.stdin.end(input);
-  const error = await conversation.end;
-  if (error !== undefined) {
-    throw error;
-  }
-  return conversation;
-}
 
 describe("through a pipe", () => {
   test("every line is a turn, answers go to stdout, nothing else does", async () => {
@@ -466,151 +404,6 @@ describe("Ctrl-C", () => {
   });
 });
 
-describe("on a terminal", () => {
-  const key = { ctrlC: "\u0003", ctrlD: "\u0004", up: "\u001b[A" };
-
-  test("there are prompts and hints, and Ctrl-D leaves", async () => {
-    const conversation = new Talk(new FakeModel(echo), {}, true);
-    await conversation.until("> ");
-    conversation.type("one\r");
-    await conversation.until("re: one");
-    await conversation.until("> ", "out", await conversation.until("re: one\n"));
-    conversation.type(key.ctrlD);
-    expect(await conversation.end).toBeUndefined();
-    expect(conversation.err).toContain("/help lists the commands");
-  });
-
-  test("--quiet has prompts but no hints", async () => {
-    const conversation = new Talk(new FakeModel(echo), { quiet: true }, true);
-    await conversation.until("> ");
-    conversation.type(key.ctrlD);
-    await conversation.end;
-    expect(conversation.err).toBe("");
-  });
-
-  test("--json keeps prompts off stdout", async () => {
-    const conversation = new Talk(new FakeModel(echo), { json: true }, true);
-    await conversation.until("> ", "err");
-    conversation.type("one\r");
-    await conversation.until("}\n");
-    conversation.type(key.ctrlD);
-    await conversation.end;
-    expect(JSON.parse(conversation.out)).toMatchObject({ content: "re: one" });
-  });
-
-  test("Ctrl-C at an empty prompt says how to leave, and a second one leaves", async () => {
-    const conversation = new Talk(new FakeModel(echo), {}, true);
-    await conversation.until("> ");
-    conversation.type(key.ctrlC);
-    await conversation.until("/exit leaves", "err");
-    conversation.type(key.ctrlC);
-    expect(await conversation.end).toMatchObject({ code: "ABORTED" });
-  });
-
-  test("Ctrl-C in a line drops the line only, twice as well", async () => {
-    const model = new FakeModel(echo);
-    const conversation = new Talk(model, {}, true);
-    await conversation.until("> ");
-    conversation.type(`half${key.ctrlC}`);
-    const first = await conversation.until("^C");
-    conversation.type(`a \\\r`);
-    await conversation.until(". ", "out", first);
-    conversation.type(`b${key.ctrlC}`);
-    await conversation.until("^C", "out", first);
-    conversation.type("whole\r");
-    await conversation.until("re: whole");
-    conversation.type(key.ctrlD);
-    expect(await conversation.end).toBeUndefined();
-    expect(model.session.prompts).toEqual(["<|begin|>User: whole<|eot_id|>Assistant: "]);
-  });
-
-  test("a model cannot send control sequences", async () => {
-    const conversation = new Talk(new FakeModel(() => "a\u001b]0;title\u0007\u009bb\tc\r\n<|eot_id|>"), {}, true);
-    await conversation.until("> ");
-    conversation.type("one\r");
-    await conversation.until("a]0;titleb\tc\n");
-    conversation.type(key.ctrlD);
-    await conversation.end;
-  });
-
-  test("lines typed ahead are answered one by one", async () => {
-    const conversation = new Talk(new FakeModel(echo), {}, true);
-    await conversation.until("> ");
-    conversation.type("one\rtwo\r");
-    await conversation.until("re: two");
-    conversation.type(key.ctrlD);
-    await conversation.end;
-    expect(conversation.out.indexOf("re: one")).toBeLessThan(conversation.out.indexOf("re: two"));
-  });
-
-  test("a pasted text is one message, sent by Enter", async () => {
-    const model = new FakeModel(echo);
-    const conversation = new Talk(model, {}, true);
-    const start = await conversation.until("> ");
-    conversation.type("\u001b[200~one \\\rtwo\r\r three\r\u001b[201~");
-    await conversation.until(" three", "out", start);
-    expect(model.session.prompts).toEqual([]);
-    conversation.type("\r");
-    const first = await conversation.until("re: one \\\ntwo\n\n three\n");
-    await conversation.until("> ", "out", first);
-    conversation.type(`\u001b[200~gone\rg\u001b[201~${key.ctrlC}`);
-    await conversation.until("^C", "out", first);
-    conversation.type("four\r");
-    await conversation.until("re: four\n", "out", first);
-    conversation.type(key.ctrlD);
-    await conversation.end;
-    expect(model.session.prompts).toHaveLength(2);
-  });
-
-  test("lines are kept in the history file for the next conversation", async () => {
-    const historyFile = join(folder, "state", "history");
-    for (const [typed, expected] of [
-      ["one\r", "re: one"],
-      [`${key.up}!\r`, "re: one!"],
-      [`${key.up}${key.up}?\r`, "re: one?"],
-    ] as const) {
-      const conversation = new Talk(new FakeModel(echo), { historyFile }, true);
-      await conversation.until("> ");
-      conversation.type(typed);
-      await conversation.until(`${expected}\n`);
-      conversation.type(key.ctrlD);
-      expect(await conversation.end).toBeUndefined();
-    }
-    expect(await readFile(historyFile, "utf8")).toBe("one\none!\none?\n");
-    expect((await stat(historyFile)).mode & 0o777).toBe(0o600);
-  });
-
-  test("a history file that cannot be written is a hint, not an end", async () => {
-    const conversation = new Talk(new FakeModel(echo), { historyFile: "/dev/null/history" }, true);
-    await conversation.until("no input history", "err");
-    await conversation.until("> ");
-    conversation.type("one\r");
-    await conversation.until("re: one");
-    conversation.type(key.ctrlD);
-    expect(await conversation.end).toBeUndefined();
-  });
-});
-
-describe("the history file", () => {
-  test("lies in the state directory", () => {
-    expect(defaultHistoryFile({ XDG_STATE_HOME: "/state" })).toBe("/state/bitnet/history");
-    expect(defaultHistoryFile({})).toMatch(/\/\.bitnet\/history$/);
-  });
-
-  test("keeps the newest thousand lines", async () => {
-    const path = join(folder, "long-history");
-    await writeFile(path, Array.from({ length: 5000 }, (_, i) => `line ${i}\n`).join(""), { mode: 0o644 });
-    const history = new HistoryFile(path);
-    const lines = await history.load();
-    expect([lines.length, lines[0], lines.at(-1)]).toEqual([1000, "line 4999", "line 4000"]);
-    history.add("line 4999"); // as the last one: not again
-    history.add("new");
-    expect(await history.finish()).toBeUndefined();
-    expect((await readFile(path, "utf8")).split("\n").slice(-3)).toEqual(["line 4999", "new", ""]);
-    expect((await stat(path)).mode & 0o777).toBe(0o600);
-  });
-});
-
 interface Reference {
   prompts: { name: string; ids: number[]; packed: { greedy_ids: number[]; greedy_text: string } }[];
 }
@@ -763,77 +556,5 @@ describe("bitnet run -cnv", () => {
     await once(child.stderr, "data");
     child.kill("SIGINT");
     expect(await exit).toEqual([130, null]);
-  });
-});
-
-const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
-if (python === undefined) {
-  process.stderr.write("skipped: the tests on a pseudo-terminal need python3\n");
-}
-
-describe.runIf(python !== undefined)("on a pseudo-terminal", () => {
-  /** Plays the steps of support/play-terminal.py against a real process. */
-  async function play(steps: object[], ...more: string[]) {
-    const script = join(root, "test", "support", "play-terminal.py");
-    const args = [script, JSON.stringify(steps), process.execPath, bin, "run", "-cnv", "-temp", "0", ...more];
-    const env = { ...process.env, HOME: folder, XDG_STATE_HOME: join(folder, "xdg"), TERM: "xterm" };
-    const { stdout } = await promisify(execFile)(python ?? "python3", args, { env });
-    return JSON.parse(stdout) as { output: string; status: number; missing: string | null };
-  }
-  const prompt = "\u001b[0J> ";
-
-  test("arrow keys bring back earlier lines, also those of the last conversation", async () => {
-    const first = await play([
-      { wait: prompt, send: "What is BitNet?\r" },
-      { wait: "zero or one." },
-      { wait: prompt, send: "My name is Lily.\r" },
-      { wait: "Lily!" },
-      { wait: prompt, send: "\u001b[A\u001b[A\r" },
-      { wait: "zero or one." },
-      { wait: prompt, send: "\u0004" },
-    ]);
-    expect(first).toMatchObject({ missing: null, status: 0 });
-    const second = await play([
-      { wait: prompt, send: "\u001b[A\r" },
-      { wait: "zero or one." },
-      { wait: prompt, send: "/exit\r" },
-    ]);
-    expect(second).toMatchObject({ missing: null, status: 0 });
-    const history = join(folder, "xdg", "bitnet", "history");
-    expect((await readFile(history, "utf8")).split("\n")[0]).toBe("What is BitNet?");
-  });
-
-  // On this model the fastest kernels end a story before a key that is pressed when it begins arrives. Without an end,
-  // and with the slowest kernels, an answer takes twenty times as long: seconds, which the load of a machine stretches too.
-  const slow = ["--ignore-eos", "--kernel", "scalar", "-t", "1"];
-
-  test("Ctrl-C stops an answer and keeps the chat; twice at the prompt leaves with 130", async () => {
-    const result = await play(
-      [
-        { wait: prompt, send: "Tell me a story about a cat.\r" },
-        { wait: "Once upon", send: "\u0003" },
-        { wait: "(stopped" },
-        { wait: prompt, send: "What is BitNet?\r" },
-        { wait: "zero or one.", send: "\u0003" },
-        { wait: "(stopped" },
-        { wait: prompt, pause: 2.2, send: "\u0003" }, // later than a second Ctrl-C of the same wish
-        { wait: "/exit leaves" },
-        { wait: prompt, send: "\u0003" },
-      ],
-      ...slow,
-    );
-    expect(result).toMatchObject({ missing: null, status: 130 });
-  });
-
-  test("Ctrl-C twice in a row during an answer leaves with 130", async () => {
-    const result = await play(
-      [
-        { wait: prompt, send: "Tell me a story about a cat.\r" },
-        { wait: "Once upon", send: "\u0003" },
-        { pause: 0.3, send: "\u0003" },
-      ],
-      ...slow,
-    );
-    expect(result).toMatchObject({ missing: null, status: 130 });
   });
 });

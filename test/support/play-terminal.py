@@ -1,7 +1,7 @@
 """Runs a command on a pseudo-terminal and plays a user: python3 play-terminal.py STEPS COMMAND...
 
-STEPS is a JSON list of {"wait": text, "send": text, "pause": seconds}: each step waits until the text appears after
-what earlier steps saw, then pauses, then types. Prints {"output": ..., "status": ...} as JSON; a step whose text does
+STEPS is a JSON list of {"wait": text, "send": text, "pause": seconds, "signal": name}: each step waits until the text
+appears after what earlier steps saw, then pauses, types, and sends the signal to the job in the foreground. Prints {"output": ..., "status": ...} as JSON; a step whose text does
 not come in time ends the run with "missing".
 """
 import json
@@ -51,6 +51,8 @@ for step in steps:
     seen = found + len(text)
     time.sleep(step.get("pause", 0))
     os.write(fd, step.get("send", "").encode())
+    if "signal" in step:
+        os.killpg(os.tcgetpgrp(fd), signal.Signals[step["signal"]])
 
 deadline = time.monotonic() + TIMEOUT
 while read_some(0.1):

@@ -1,6 +1,5 @@
 // bitnet rm: delete models that bitnet list shows.
 
-import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { readHubEnvironment } from "../../hub/environment.js";
 import { findModels, listModels, type ModelFile, removeModels } from "../../models/installed.js";
@@ -8,6 +7,7 @@ import { closest } from "../../system/closest.js";
 import { BitnetError } from "../../system/errors.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { folderRows, outputRows, withHelp } from "../options.js";
+import { confirm } from "../terminal/ask.js";
 import { formatBytes } from "../terminal/format.js";
 import { interruptSignal, log, writeJson } from "../terminal/output.js";
 
@@ -48,7 +48,7 @@ async function removeModel(text: string, { folder, output }: GroupValues<typeof 
   for (const file of files) {
     log(file);
   }
-  if (!output.yes && !(await confirm(models, files.length))) {
+  if (!output.yes && !(await confirmDeletion(models, files.length))) {
     throw new BitnetError("USAGE", "nothing was deleted");
   }
   const freed = await removeModels(models, { modelDir, cacheDir });
@@ -58,18 +58,10 @@ async function removeModel(text: string, { folder, output }: GroupValues<typeof 
   }
 }
 
-async function confirm(models: readonly ModelFile[], count: number): Promise<boolean> {
+async function confirmDeletion(models: readonly ModelFile[], count: number): Promise<boolean> {
   if (!process.stdin.isTTY) {
     throw new BitnetError("USAGE", "there is no terminal to ask for a confirmation", { hint: "add --yes to delete" });
   }
   const size = formatBytes(models.reduce((sum, { bytes }) => sum + bytes, 0));
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question(`Delete these ${count} files (${size})? [y/N] `, {
-      signal: interruptSignal(),
-    });
-    return /^y(es)?$/i.test(answer.trim());
-  } finally {
-    terminal.close();
-  }
+  return confirm(`Delete these ${count} files (${size})?`, interruptSignal());
 }

@@ -4,7 +4,7 @@ import { Chalk, type ChalkInstance } from "chalk";
 import type { BitnetError } from "../../system/errors.js";
 import { oneLine, withoutControls } from "./format.js";
 
-export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
+export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
 
 const plain = new Chalk({ level: 0 });
 const coloured = new Chalk({ level: 1 });

@@ -6,7 +6,13 @@ import { oneLine } from "./format.js";
 export { displayWidth };
 
 const graphemes = new Intl.Segmenter();
+const asciiOnly = /^[\x20-\x7e]*$/;
 const ellipsis = "…";
+
+/** The characters as people count them: a letter with its accents, an emoji with all that it is joined of. */
+export function graphemesOf(text: string): string[] {
+  return asciiOnly.test(text) ? text.split("") : Array.from(graphemes.segment(text), ({ segment }) => segment);
+}
 
 /** Filled up with spaces to `width` columns, before the text where `right`. */
 export function padToWidth(text: string, width: number, right = false): string {
@@ -22,7 +28,7 @@ export function shorten(text: string, width: number): string {
   if (width < 1) {
     return "";
   }
-  const characters = Array.from(graphemes.segment(text), ({ segment }) => segment);
+  const characters = graphemesOf(text);
   const end = take(characters.toReversed(), Math.floor((width - 1) / 2)).reverse();
   const start = take(characters, width - 1 - displayWidth(end.join("")));
   return start.join("") + ellipsis + end.join("");
@@ -34,7 +40,7 @@ export function cutLine(text: string, width: number): string {
   if (displayWidth(line) <= width) {
     return line;
   }
-  const characters = Array.from(graphemes.segment(line), ({ segment }) => segment);
+  const characters = graphemesOf(line);
   return width < 1 ? "" : take(characters, width - 1).join("") + ellipsis;
 }
 

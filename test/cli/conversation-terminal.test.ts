@@ -1,0 +1,160 @@
+// A conversation at a terminal: keys, prompts, pastes, what is kept for the arrow keys.
+
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { defaultHistoryFile, HistoryFile } from "../../src/cli/terminal/history.js";
+import { FakeModel } from "../support/fake-model.js";
+import { echo, Talk } from "../support/talk.js";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "bitnet-conversation-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe("on a terminal", () => {
+  const key = { ctrlC: "\u0003", ctrlD: "\u0004", up: "\u001b[A" };
+
+  test("there are prompts and hints, and Ctrl-D leaves", async () => {
+    const conversation = new Talk(new FakeModel(echo), {}, true);
+    await conversation.until("> ");
+    conversation.type("one\r");
+    await conversation.until("re: one");
+    await conversation.until("> ", "out", await conversation.until("re: one\n"));
+    conversation.type(key.ctrlD);
+    expect(await conversation.end).toBeUndefined();
+    expect(conversation.err).toContain("/help lists the commands");
+  });
+
+  test("--quiet has prompts but no hints", async () => {
+    const conversation = new Talk(new FakeModel(echo), { quiet: true }, true);
+    await conversation.until("> ");
+    conversation.type(key.ctrlD);
+    await conversation.end;
+    expect(conversation.err).toBe("");
+  });
+
+  test("--json keeps prompts off stdout", async () => {
+    const conversation = new Talk(new FakeModel(echo), { json: true }, true);
+    await conversation.until("> ", "err");
+    conversation.type("one\r");
+    await conversation.until("}\n");
+    conversation.type(key.ctrlD);
+    await conversation.end;
+    expect(JSON.parse(conversation.out)).toMatchObject({ content: "re: one" });
+  });
+
+  test("Ctrl-C at an empty prompt says how to leave, and a second one leaves", async () => {
+    const conversation = new Talk(new FakeModel(echo), {}, true);
+    await conversation.until("> ");
+    conversation.type(key.ctrlC);
+    await conversation.until("/exit leaves", "err");
+    conversation.type(key.ctrlC);
+    expect(await conversation.end).toMatchObject({ code: "ABORTED" });
+  });
+
+  test("Ctrl-C in a line drops the line only, twice as well", async () => {
+    const model = new FakeModel(echo);
+    const conversation = new Talk(model, {}, true);
+    await conversation.until("> ");
+    conversation.type(`half${key.ctrlC}`);
+    const first = await conversation.until("^C");
+    conversation.type(`a \\\r`);
+    await conversation.until(". ", "out", first);
+    conversation.type(`b${key.ctrlC}`);
+    await conversation.until("^C", "out", first);
+    conversation.type("whole\r");
+    await conversation.until("re: whole");
+    conversation.type(key.ctrlD);
+    expect(await conversation.end).toBeUndefined();
+    expect(model.session.prompts).toEqual(["<|begin|>User: whole<|eot_id|>Assistant: "]);
+  });
+
+  test("a model cannot send control sequences", async () => {
+    const conversation = new Talk(new FakeModel(() => "a\u001b]0;title\u0007\u009bb\tc\r\n<|eot_id|>"), {}, true);
+    await conversation.until("> ");
+    conversation.type("one\r");
+    await conversation.until("a]0;titleb\tc\n");
+    conversation.type(key.ctrlD);
+    await conversation.end;
+  });
+
+  test("lines typed ahead are answered one by one", async () => {
+    const conversation = new Talk(new FakeModel(echo), {}, true);
+    await conversation.until("> ");
+    conversation.type("one\rtwo\r");
+    await conversation.until("re: two");
+    conversation.type(key.ctrlD);
+    await conversation.end;
+    expect(conversation.out.indexOf("re: one")).toBeLessThan(conversation.out.indexOf("re: two"));
+  });
+
+  test("a pasted text is one message, sent by Enter", async () => {
+    const model = new FakeModel(echo);
+    const conversation = new Talk(model, {}, true);
+    const start = await conversation.until("> ");
+    conversation.type("\u001b[200~one \\\rtwo\r\r three\r\u001b[201~");
+    await conversation.until(" three", "out", start);
+    expect(model.session.prompts).toEqual([]);
+    conversation.type("\r");
+    const first = await conversation.until("re: one \\\ntwo\n\n three\n");
+    await conversation.until("> ", "out", first);
+    conversation.type(`\u001b[200~gone\rg\u001b[201~${key.ctrlC}`);
+    await conversation.until("^C", "out", first);
+    conversation.type("four\r");
+    await conversation.until("re: four\n", "out", first);
+    conversation.type(key.ctrlD);
+    await conversation.end;
+    expect(model.session.prompts).toHaveLength(2);
+  });
+
+  test("lines are kept in the history file for the next conversation", async () => {
+    const historyFile = join(folder, "state", "history");
+    for (const [typed, expected] of [
+      ["one\r", "re: one"],
+      [`${key.up}!\r`, "re: one!"],
+      [`${key.up}${key.up}?\r`, "re: one?"],
+    ] as const) {
+      const conversation = new Talk(new FakeModel(echo), { historyFile }, true);
+      await conversation.until("> ");
+      conversation.type(typed);
+      await conversation.until(`${expected}\n`);
+      conversation.type(key.ctrlD);
+      expect(await conversation.end).toBeUndefined();
+    }
+    expect(await readFile(historyFile, "utf8")).toBe("one\none!\none?\n");
+    expect((await stat(historyFile)).mode & 0o777).toBe(0o600);
+  });
+
+  test("a history file that cannot be written is a hint, not an end", async () => {
+    const conversation = new Talk(new FakeModel(echo), { historyFile: "/dev/null/history" }, true);
+    await conversation.until("no input history", "err");
+    await conversation.until("> ");
+    conversation.type("one\r");
+    await conversation.until("re: one");
+    conversation.type(key.ctrlD);
+    expect(await conversation.end).toBeUndefined();
+  });
+});
+
+describe("the history file", () => {
+  test("lies in the state directory", () => {
+    expect(defaultHistoryFile({ XDG_STATE_HOME: "/state" })).toBe("/state/bitnet/history");
+    expect(defaultHistoryFile({})).toMatch(/\/\.bitnet\/history$/);
+  });
+
+  test("keeps the newest thousand lines", async () => {
+    const path = join(folder, "long-history");
+    await writeFile(path, Array.from({ length: 5000 }, (_, i) => `line ${i}\n`).join(""), { mode: 0o644 });
+    const history = new HistoryFile(path);
+    const lines = await history.load();
+    expect([lines.length, lines[0], lines.at(-1)]).toEqual([1000, "line 4999", "line 4000"]);
+    history.add("line 4999"); // as the last one: not again
+    history.add("new");
+    expect(await history.finish()).toBeUndefined();
+    expect((await readFile(path, "utf8")).split("\n").slice(-3)).toEqual(["line 4999", "new", ""]);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+  });
+});
