@@ -73,9 +73,8 @@ export {
   type DownloadCheckpointOptions,
   type DownloadedCheckpoint,
   downloadCheckpoint,
-  type SetupOptions,
-  type SetupResult,
   setupModel,
 } from "./models/setup.js";
+export type { SetupOptions, SetupPlan, SetupResult } from "./models/setup-options.js";
 export type { CacheType } from "./native/addon.js";
 export { BitnetError, type BitnetErrorCode } from "./system/errors.js";

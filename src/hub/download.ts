@@ -89,14 +89,29 @@ function hashOf(file: RepositoryFile): NonNullable<RepositoryFile["hash"]> {
   return file.hash;
 }
 
-async function checkDiskSpace(hub: Hub, repository: Repository, files: readonly RepositoryFile[]): Promise<void> {
-  let needed = 0;
+/** How much of these files a download would have to fetch, in bytes. */
+export async function measureDownload(
+  repository: Repository,
+  paths: readonly string[],
+): Promise<{ totalBytes: number; missingBytes: number }> {
+  const files = paths.map((path) => findFile(repository, path));
+  const totalBytes = files.reduce((sum, { size }) => sum + size, 0);
+  return { totalBytes, missingBytes: repository.fromCache ? 0 : await measureMissing(repository, files) };
+}
+
+async function measureMissing(repository: Repository, files: readonly RepositoryFile[]): Promise<number> {
+  let missing = 0;
   for (const file of files) {
     const blob = join(repository.paths.blobs, hashOf(file).hex);
     if ((await sizeOf(blob)) !== file.size) {
-      needed += Math.max(0, file.size - ((await sizeOf(`${blob}.incomplete`)) ?? 0));
+      missing += Math.max(0, file.size - ((await sizeOf(`${blob}.incomplete`)) ?? 0));
     }
   }
+  return missing;
+}
+
+async function checkDiskSpace(hub: Hub, repository: Repository, files: readonly RepositoryFile[]): Promise<void> {
+  const needed = await measureMissing(repository, files);
   const { bavail, bsize } = await statfs(repository.paths.blobs);
   const free = bavail * bsize;
   if (needed > 0 && needed + diskReserve > free) {

@@ -2,13 +2,14 @@
 
 import { readdir, readFile, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
-import { openGguf } from "../gguf/gguf.js";
 import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } from "../hub/cache.js";
 import { readHubEnvironment } from "../hub/environment.js";
 import { findRegistered } from "../hub/registry.js";
 import { BitnetError } from "../system/errors.js";
 import { modelsFolders } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { weightTypeOf } from "./check.js";
+import { removeNote, tryOpenGguf } from "./provenance.js";
 
 export interface ModelFile {
   /** Folder in the model directory, or owner/name of the hub. */
@@ -106,18 +107,8 @@ async function describeCheckpoint(repo: string, files: readonly CachedFile[]): P
 }
 
 function describeGguf(path: string, bytes: number): { type: string; bytes: number } {
-  try {
-    const sizes = new Map<string, number>();
-    for (const { name, type, bytes: size, shape } of openGguf(path).tensors()) {
-      if (name.startsWith("blk.") && shape.length === 2) {
-        sizes.set(type, (sizes.get(type) ?? 0) + size);
-      }
-    }
-    const [largest] = [...sizes].sort((a, b) => b[1] - a[1]);
-    return { type: largest?.[0] ?? "none", bytes };
-  } catch {
-    return { type: "damaged", bytes };
-  }
+  const gguf = tryOpenGguf(path);
+  return { type: gguf === undefined ? "damaged" : weightTypeOf(gguf), bytes };
 }
 
 /** The entries that `text` means: a path, a name, or the last part of a name. */
@@ -158,6 +149,7 @@ async function removeFromModelDirs({ files }: ModelFile, modelDirs: readonly str
       throw new BitnetError("INTERNAL", `${file} is not in ${modelDirs.join(" nor in ")}`);
     }
     const info = await stat(file).catch(() => undefined);
+    await removeNote(file);
     await rm(file, { force: true });
     freed += info !== undefined && info.nlink === 1 ? info.size : 0; // the cache may hold the same file
     if (dirname(resolve(file)) !== resolve(modelDir)) {

@@ -179,7 +179,7 @@ describe("bitnet setup-env with a published GGUF file", () => {
     const first = startSetup(["-hr", "test/ready"]);
     await first.until(() => sizeOf(`${blob}.incomplete`) === 900_000);
     const second = startSetup(["-hr", "test/ready"]);
-    await second.until((stderr) => stderr.includes("another process is downloading it; waiting"));
+    await second.until((stderr) => stderr.includes("another process is setting it up; waiting"));
     first.kill("SIGKILL");
     expect(await first.end).toMatchObject({ signal: "SIGKILL" });
     expect(await second.end).toMatchObject({ status: 0 });
@@ -286,7 +286,7 @@ describe("bitnet setup-env with a checkpoint", () => {
     expect(stderr).toMatch(/weights: \d+ of -1, \d+ of 0, \d+ of \+1; read back and verified/);
     const path = join(models(), "tiny", "ggml-model-i2_s.gguf");
     expect(stdout).toMatch(/^bitnet run -m /);
-    expect(readdirSync(join(models(), "tiny"))).toEqual(["ggml-model-i2_s.gguf"]);
+    expect(readdirSync(join(models(), "tiny"))).toEqual(["ggml-model-i2_s.gguf", "ggml-model-i2_s.gguf.json"]);
     expect(readdirSync(join(folder, "logs")).sort()).toEqual([
       "convert_to_i2_s.log",
       "download_model.log",
