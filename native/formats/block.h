@@ -26,6 +26,18 @@ void quantize_blocks(const float* x, uint8_t* row, int64_t n) {
   for (int64_t i = 0; i < n; i += kElems, row += kBytes) quantize_block(x + i, row);
 }
 
+// Whether f16 numbers at these bytes of every block, its scales, are finite: the values are their
+// products with bounded integers.
+template <int kElems, int kBytes, int... kScales>
+bool finite_blocks(const uint8_t* row, int64_t n) {
+  constexpr uint16_t kInfinity = 0x7c00;  // of f16, and the exponent that NaN has, too
+  bool is_finite = true;
+  for (const uint8_t* end = row + n / kElems * kBytes; row < end; row += kBytes) {
+    is_finite &= (((load_unaligned<uint16_t>(row + kScales) & kInfinity) != kInfinity) && ...);
+  }
+  return is_finite;
+}
+
 constexpr float kTiny = 1e-15f;  // groups of smaller values are zeros in the K types
 
 // 1 / d, or 0 for values so small that d is 0 or its inverse overflows: they become zeros.

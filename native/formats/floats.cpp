@@ -24,6 +24,17 @@ void narrow_row(const float* x, uint8_t* row, int64_t n) {
   for (int64_t i = 0; i < n; ++i) store_unaligned(row + 2 * i, narrow(x[i]));
 }
 
+// kExponent: the bits that are all set in infinity and NaN, and in no finite number.
+template <class Bits, Bits kExponent>
+bool finite_floats(const uint8_t* row, int64_t n) {
+  bool is_finite = true;
+  for (int64_t i = 0; i < n; ++i) {
+    const auto bits = load_unaligned<Bits>(row + i * static_cast<int64_t>(sizeof(Bits)));
+    is_finite &= (bits & kExponent) != kExponent;
+  }
+  return is_finite;
+}
+
 }  // namespace
 
 extern constinit const Format kF32Format{
@@ -33,6 +44,7 @@ extern constinit const Format kF32Format{
     .block_bytes = 4,
     .dequantize = copy_in,
     .quantize = copy_out,
+    .is_finite = finite_floats<uint32_t, 0x7f800000>,
     .matmul = Matmul::kFloats,
     .file_type = 0,
 };
@@ -44,6 +56,7 @@ extern constinit const Format kF16Format{
     .block_bytes = 2,
     .dequantize = widen_row<f16_to_f32>,
     .quantize = narrow_row<f32_to_f16>,
+    .is_finite = finite_floats<uint16_t, 0x7c00>,
     .matmul = Matmul::kFloats,
     .file_type = 1,
 };
@@ -55,6 +68,7 @@ extern constinit const Format kBF16Format{
     .block_bytes = 2,
     .dequantize = widen_row<bf16_to_f32>,
     .quantize = narrow_row<f32_to_bf16>,
+    .is_finite = finite_floats<uint16_t, 0x7f80>,
     .matmul = Matmul::kFloats,
     .file_type = 32,
 };

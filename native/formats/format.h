@@ -36,6 +36,9 @@ struct Format {
   // only.
   void (*dequantize)(const uint8_t* row, float* out, int64_t n) = nullptr;
   void (*quantize)(const float* x, uint8_t* row, int64_t n) = nullptr;
+  // Whether dequantize() gives finite values only; looks at the numbers that decide it, which is
+  // much faster. Every row with `dequantize` has it.
+  bool (*is_finite)(const uint8_t* row, int64_t n) = nullptr;
   Matmul matmul = Matmul::kDequantized;
 
   const TernaryFormat* ternary = nullptr;

@@ -246,6 +246,7 @@ extern constinit const Format kQ2KFormat{
     .block_bytes = 84,
     .dequantize = dequantize_blocks<kBlock, 84, dequantize_q2_k>,
     .quantize = quantize_blocks<kBlock, 84, quantize_q2_k>,
+    .is_finite = finite_blocks<kBlock, 84, 80, 82>,
     .substitute = TensorType::kQ4_0,
 };
 
@@ -256,6 +257,7 @@ extern constinit const Format kQ4KFormat{
     .block_bytes = 144,
     .dequantize = dequantize_blocks<kBlock, 144, dequantize_q45_k<false>>,
     .quantize = quantize_blocks<kBlock, 144, quantize_q45_k<TensorType::kQ4_K, 15>>,
+    .is_finite = finite_blocks<kBlock, 144, 0, 2>,
     .substitute = TensorType::kQ5_0,
 };
 
@@ -266,6 +268,7 @@ extern constinit const Format kQ5KFormat{
     .block_bytes = 176,
     .dequantize = dequantize_blocks<kBlock, 176, dequantize_q45_k<true>>,
     .quantize = quantize_blocks<kBlock, 176, quantize_q45_k<TensorType::kQ5_K, 31>>,
+    .is_finite = finite_blocks<kBlock, 176, 0, 2>,
     .substitute = TensorType::kQ8_0,
 };
 

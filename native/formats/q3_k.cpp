@@ -104,6 +104,7 @@ extern constinit const Format kQ3KFormat{
     .block_bytes = 110,
     .dequantize = dequantize_blocks<256, 110, dequantize_block>,
     .quantize = quantize_blocks<256, 110, quantize_block>,
+    .is_finite = finite_blocks<256, 110, 108>,
     .substitute = TensorType::kQ4_0,
 };
 

@@ -56,6 +56,7 @@ extern constinit const Format kQ4_0Format{
     .block_bytes = 18,
     .dequantize = dequantize_blocks<32, 18, dequantize_block<false, false>>,
     .quantize = quantize_blocks<32, 18, quantize_block<TensorType::kQ4_0, 16>>,
+    .is_finite = finite_blocks<32, 18, 0>,
     .matmul = Matmul::kIntegers,
     .substitute = TensorType::kF16,
 };
@@ -66,6 +67,7 @@ extern constinit const Format kQ4_1Format{
     .block_elems = 32,
     .block_bytes = 20,
     .dequantize = dequantize_blocks<32, 20, dequantize_block<false, true>>,
+    .is_finite = finite_blocks<32, 20, 0, 2>,
 };
 
 extern constinit const Format kQ5_0Format{
@@ -75,6 +77,7 @@ extern constinit const Format kQ5_0Format{
     .block_bytes = 22,
     .dequantize = dequantize_blocks<32, 22, dequantize_block<true, false>>,
     .quantize = quantize_blocks<32, 22, quantize_block<TensorType::kQ5_0, 32>>,
+    .is_finite = finite_blocks<32, 22, 0>,
     .matmul = Matmul::kIntegers,
     .substitute = TensorType::kF16,
 };
@@ -85,6 +88,7 @@ extern constinit const Format kQ5_1Format{
     .block_elems = 32,
     .block_bytes = 24,
     .dequantize = dequantize_blocks<32, 24, dequantize_block<true, true>>,
+    .is_finite = finite_blocks<32, 24, 0, 2>,
 };
 
 }  // namespace bitnet

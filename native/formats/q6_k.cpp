@@ -116,6 +116,7 @@ extern constinit const Format kQ6KFormat{
     .block_bytes = 210,
     .dequantize = dequantize_blocks<256, 210, dequantize_block>,
     .quantize = quantize_blocks<256, 210, quantize_block>,
+    .is_finite = finite_blocks<256, 210, 208>,
     .matmul = Matmul::kIntegers,
     .substitute = TensorType::kQ8_0,
 };

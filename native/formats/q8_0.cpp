@@ -34,6 +34,7 @@ extern constinit const Format kQ8_0Format{
     .block_bytes = 34,
     .dequantize = dequantize_blocks<32, 34, dequantize_block>,
     .quantize = quantize_blocks<32, 34, quantize_block>,
+    .is_finite = finite_blocks<32, 34, 0>,
     .matmul = Matmul::kIntegers,
     .substitute = TensorType::kF16,
 };

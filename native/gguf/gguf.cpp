@@ -282,10 +282,12 @@ std::string_view GgufValue::string(uint64_t i) const {
   return {reinterpret_cast<const char*>(p + 8), static_cast<size_t>(load<uint64_t>(p))};
 }
 
-bool GgufValue::is_integer() const {
-  return scalar_bytes(type) != 0 && type != GgufType::kF32 && type != GgufType::kF64 &&
-         type != GgufType::kBool;
+bool GgufValue::is_integers() const {
+  return scalar_bytes(element) != 0 && element != GgufType::kF32 && element != GgufType::kF64 &&
+         element != GgufType::kBool;
 }
+
+bool GgufValue::is_integer() const { return type != GgufType::kArray && is_integers(); }
 
 uint64_t GgufValue::n_bytes() const {
   if (element != GgufType::kString) return count * scalar_bytes(element);

@@ -52,6 +52,7 @@ struct GgufValue {
   double number(uint64_t i = 0) const;            // any numeric or bool element
   int64_t integer(uint64_t i = 0) const;          // any integer or bool element
   bool is_integer() const;                        // a scalar of an integer type
+  bool is_integers() const;                       // the same, or an array of such
   uint64_t n_bytes() const;                       // from data to the end of the last element
 };
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "kernels/kernels.h"
+#include "model/keys.h"
 #include "model/refuse.h"
 
 namespace bitnet {
@@ -33,16 +34,22 @@ int64_t bounded(const Gguf& gguf, const std::string& key, int64_t value, int64_t
   return value;
 }
 
-// An error names at most this much of a text that a file holds.
 std::string quoted(std::string_view text) {
-  std::string out(1, '\'');
-  return out.append(text.substr(0, 64)).append(1, '\'');
+  return std::string(1, '\'').append(printable(text)).append(1, '\'');
 }
 
-const Family& require_family(const Gguf& gguf) {
+// Files for use beside a model name the architecture of that model, too.
+void require_model(const Gguf& gguf) {
+  const std::string_view type = gguf.string("general.type").value_or("model");
+  if (type == "model") return;
+  refuse(gguf, "general.type is " + quoted(type) + ", expected a file of type 'model'",
+         ErrorCode::kUnsupported);
+}
+
+const Family& require_family(const Gguf& gguf, Purpose purpose) {
   const std::string_view name = gguf.require_string("general.architecture");
   const Family* family = find_family(name);
-  if (family && family->runnable) return *family;
+  if (family && (family->runnable || purpose == Purpose::kWrite)) return *family;
   refuse(gguf,
          "the architecture " + quoted(name) + " is not supported" +
              (family ? ": its files can be written by convert, but not be run" : "") +
@@ -63,6 +70,17 @@ class Keys {
   int64_t count_or(const char* key, int64_t standard, int64_t most) const {
     return bounded(gguf_, name(key), u32_or(key, standard), most);
   }
+  // The same of a count that may differ by layer elsewhere: a number, or an array of n_layers equal
+  // numbers.
+  int64_t layer_count(const char* key, int64_t most, int64_t n_layers) const {
+    const GgufValue* value = gguf_.find(name(key));
+    if (!value || value->type != GgufType::kArray) return count(key, most);
+    return bounded(gguf_, name(key), value_of_every_layer(name(key), *value, n_layers), most);
+  }
+  int64_t layer_count_or(const char* key, int64_t standard, int64_t most, int64_t n_layers) const {
+    return gguf_.find(name(key)) ? layer_count(key, most, n_layers)
+                                 : bounded(gguf_, name(key), standard, most);
+  }
   int64_t u32_or(const char* key, int64_t standard) const {
     return gguf_.u32(name(key)).value_or(static_cast<uint32_t>(standard));
   }
@@ -74,13 +92,33 @@ class Keys {
   }
 
  private:
+  int64_t value_of_every_layer(const std::string& key, const GgufValue& array,
+                               int64_t n_layers) const {
+    if (!array.is_integers()) refuse(gguf_, key + " is an array of something else than integers");
+    if (array.count != static_cast<uint64_t>(n_layers)) {
+      refuse(gguf_, key + " is an array of " + std::to_string(array.count) +
+                        " numbers, expected one for each of the " + std::to_string(n_layers) +
+                        " layers");
+    }
+    const int64_t first = array.integer(0);
+    for (uint64_t i = 1; i < static_cast<uint64_t>(n_layers); ++i) {
+      if (array.integer(i) == first) continue;
+      refuse(gguf_,
+             key + " is " + std::to_string(array.integer(i)) + " in layer " + std::to_string(i) +
+                 " and " + std::to_string(first) +
+                 " in layer 0; layers of different shape are not supported",
+             ErrorCode::kUnsupported);
+    }
+    return first;
+  }
+
   const Gguf& gguf_;
   std::string prefix_;
 };
 
 void read_heads(const Gguf& gguf, const Keys& keys, Config& c) {
-  c.n_heads = keys.count(".attention.head_count", kMaxWidth);
-  c.n_kv_heads = keys.count_or(".attention.head_count_kv", c.n_heads, c.n_heads);
+  c.n_heads = keys.layer_count(".attention.head_count", kMaxWidth, c.n_layers);
+  c.n_kv_heads = keys.layer_count_or(".attention.head_count_kv", c.n_heads, c.n_heads, c.n_layers);
   if (c.n_heads % c.n_kv_heads != 0)
     refuse(gguf, keys.name(".attention.head_count") + " is not a multiple of head_count_kv");
   c.head_dim = keys.count_or(".attention.key_length", c.n_embd / c.n_heads, kAttentionMaxHeadDim);
@@ -100,30 +138,36 @@ void read_heads(const Gguf& gguf, const Keys& keys, Config& c) {
   }
 }
 
+// As llama.cpp: a file that gives a factor and no type means linear scaling, and old files have the
+// factor under another name.
 float read_rope_scale(const Gguf& gguf, const Keys& keys) {
-  const std::string_view type = keys.string_or(".rope.scaling.type", "none");
+  const std::string_view type = keys.string_or(".rope.scaling.type", "linear");
   if (type == "none") return 1.0f;
   if (type != "linear") {
     refuse(gguf, "RoPE scaling " + quoted(type) + " is not supported; linear is",
            ErrorCode::kUnsupported);
   }
-  const float factor = keys.f32_or(".rope.scaling.factor", 1.0f);
+  const bool is_old = !gguf.find(keys.name(".rope.scaling.factor"));
+  const char* key = is_old ? ".rope.scale_linear" : ".rope.scaling.factor";
+  const float factor = keys.f32_or(key, 1.0f);
   if (!(factor > 0) || !std::isfinite(factor))
-    refuse(gguf, keys.name(".rope.scaling.factor") + " is not a positive number");
+    refuse(gguf, keys.name(key) + " is not a positive number");
   return 1.0f / factor;
 }
 
 }  // namespace
 
-Config read_config(const Gguf& gguf) {
+Config read_config(const Gguf& gguf, Purpose purpose) {
   Config c{};
-  c.family = &require_family(gguf);
+  c.family = &require_family(gguf, purpose);
+  require_model(gguf);
   c.activation = c.family->activation;
   c.rope_neox = c.family->rope_pairs == RopePairs::kHalves;
+  check_keys(gguf, *c.family, purpose);
   const Keys keys(gguf, c.family->architecture);
   c.n_layers = keys.count(".block_count", kMaxLayers);
   c.n_embd = keys.count(".embedding_length", kMaxWidth);
-  c.n_ff = keys.count(".feed_forward_length", kMaxWidth);
+  c.n_ff = keys.layer_count(".feed_forward_length", kMaxWidth, c.n_layers);
   read_heads(gguf, keys, c);
   c.n_ctx_train = keys.count(".context_length", kMaxContext);
   c.rms_eps = keys.f32_or(".attention.layer_norm_rms_epsilon", 1e-5f);
@@ -136,8 +180,8 @@ Config read_config(const Gguf& gguf) {
   return c;
 }
 
-Config read_config(const Gguf& gguf, const Tokenizer& tokenizer) {
-  Config c = read_config(gguf);
+Config read_config(const Gguf& gguf, const Tokenizer& tokenizer, Purpose purpose) {
+  Config c = read_config(gguf, purpose);
   const GgufTensor& embedding = require_tensor(gguf, "token_embd.weight");
   c.n_vocab = bounded(gguf, "the number of rows of token_embd.weight",
                       static_cast<int64_t>(embedding.rows()), kMaxVocab);

@@ -23,13 +23,16 @@ struct Config {
   float rope_scale;  // positions are multiplied by it ("linear" scaling: 1 / factor)
 };
 
+// What a file is for: to be run, or to be written by a conversion, which knows more families.
+enum class Purpose : uint8_t { kRun, kWrite };
+
 // All but n_vocab, which stays 0, from the metadata alone. Throws kUnsupported (architecture, RoPE
-// scaling and the like), kBadFile.
-Config read_config(const Gguf& gguf);
+// scaling, a key that is not understood and the like), kBadFile.
+Config read_config(const Gguf& gguf, Purpose purpose = Purpose::kRun);
 
 // The whole. Old 1bitLLM models stand under the newer architecture bitnet-b1.58 although their own
 // files say SiLU; their vocabulary of 32002 SentencePiece tokens tells them apart.
-Config read_config(const Gguf& gguf, const Tokenizer& tokenizer);
+Config read_config(const Gguf& gguf, const Tokenizer& tokenizer, Purpose purpose = Purpose::kRun);
 
 int64_t extent(const Config& config, Extent of);
 

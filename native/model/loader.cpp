@@ -2,8 +2,7 @@
 
 #include <string>
 
-#include "formats/dequantize.h"
-#include "model/refuse.h"
+#include "model/tensors.h"
 
 namespace bitnet {
 
@@ -30,11 +29,9 @@ class ModelLoader {
 
  private:
   void load_head(Weights& out) {
-    out.token_embd = linear("token_embd", config_.n_vocab, config_.n_embd);
-    if (out.token_embd.is_ternary) unsupported("token_embd.weight", "as an embedding");
+    out.token_embd = matrix("token_embd", config_.n_vocab, config_.n_embd);
     const bool separate = config_.family->own_head && gguf_.find_tensor("output.weight");
-    out.output = separate ? linear("output", config_.n_vocab, config_.n_embd) : out.token_embd;
-    if (out.output.is_ternary) unsupported("output.weight", "as a head");
+    out.output = separate ? matrix("output", config_.n_vocab, config_.n_embd) : out.token_embd;
     // A block-quantized head is read whole for every token, as the ternary weights are; a float
     // one has a compact copy for that.
     if (!takes_integers(out.output)) return;
@@ -54,37 +51,18 @@ class ModelLoader {
     return out;
   }
 
-  [[noreturn]] void unsupported(const std::string& name, const std::string& where) {
-    const GgufTensor& t = require_tensor(gguf_, name);
-    refuse(
-        gguf_, t,
-        std::string(" has type ") + tensor_type_name(t.type) + ", which is not supported " + where,
-        ErrorCode::kUnsupported);
-  }
-
-  const GgufTensor& require(const std::string& name, int64_t rows, int64_t cols) {
-    const GgufTensor& t = require_tensor(gguf_, name);
-    if (static_cast<int64_t>(t.cols()) != cols || static_cast<int64_t>(t.rows()) != rows) {
-      refuse(gguf_, t,
-             " has shape [" + std::to_string(t.cols()) + ", " + std::to_string(t.rows()) +
-                 "], expected [" + std::to_string(cols) + ", " + std::to_string(rows) + "]");
-    }
-    return t;
-  }
-
   // Norm weights, biases and the like.
   const float* vector(const std::string& name, int64_t n) {
-    const GgufTensor& t = require(name, 1, n);
-    if (!is_dequantizable(t.type)) unsupported(name, "for a vector");
-    return store_.floats(t);
+    return store_.floats(require_tensor(gguf_, name, 1, n));
   }
 
   const float* optional_vector(const std::string& name, int64_t n) {
     return gguf_.find_tensor(name) ? vector(name, n) : nullptr;
   }
 
-  Linear linear(const std::string& name, int64_t rows, int64_t cols) {
-    const GgufTensor& t = require(name + ".weight", rows, cols);
+  // NAME.weight alone.
+  Linear matrix(const std::string& name, int64_t rows, int64_t cols) {
+    const GgufTensor& t = require_tensor(gguf_, name + ".weight", rows, cols);
     Linear out;
     out.type = t.type;
     out.rows = rows;
@@ -93,10 +71,14 @@ class ModelLoader {
     if (out.is_ternary) {
       out.ternary = store_.ternary(t);
     } else {
-      if (!is_dequantizable(t.type)) unsupported(name + ".weight", "for a weight matrix");
       out.row_bytes = static_cast<int64_t>(*tensor_bytes(t.type, t.cols(), 1));
       out.data = store_.rows(t);
     }
+    return out;
+  }
+
+  Linear linear(const std::string& name, int64_t rows, int64_t cols) {
+    Linear out = matrix(name, rows, cols);
     out.bias = optional_vector(name + ".bias", rows);
     if (const float* scale = optional_vector(name + ".scale", 1)) out.output_scale = *scale;
     return out;
@@ -110,6 +92,7 @@ class ModelLoader {
 }  // namespace
 
 Weights load_weights(const Gguf& gguf, const Config& config, WeightStore& store) {
+  check_tensors(gguf, config);
   return ModelLoader(gguf, config, store).load();
 }
 

@@ -8,8 +8,8 @@
 
 namespace bitnet {
 
-// Finds the tensors that the family has, checks their types and shapes and lets the store place
-// them. Throws kBadFile (missing, other shape, not a number), kUnsupported (type).
+// Checks the tensors (model/tensors.h) and lets the store place them. Throws as check_tensors(),
+// and kBadFile for values that are not numbers.
 Weights load_weights(const Gguf& gguf, const Config& config, WeightStore& store);
 
 }  // namespace bitnet

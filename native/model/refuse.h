@@ -2,11 +2,20 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "gguf/gguf.h"
 
 namespace bitnet {
+
+// A key or a name of a file, fit to be printed: bounded, and without control characters.
+inline std::string printable(std::string_view text) {
+  constexpr size_t kMost = 100;
+  std::string out;
+  for (const char c : text.substr(0, kMost)) out += c >= 0x20 && c < 0x7f ? c : '?';
+  return text.size() > kMost ? out + "..." : out;
+}
 
 // "FILE: what"
 [[noreturn]] inline void refuse(const Gguf& gguf, const std::string& what,
@@ -17,7 +26,7 @@ namespace bitnet {
 // "FILE: tensor NAME" and what follows, which begins with a space or a colon.
 [[noreturn]] inline void refuse(const Gguf& gguf, const GgufTensor& tensor, const std::string& what,
                                 ErrorCode code = ErrorCode::kBadFile) {
-  refuse(gguf, "tensor " + std::string(tensor.name) + what, code);
+  refuse(gguf, "tensor " + printable(tensor.name) + what, code);
 }
 
 // The tensor of this name; refuses a file without it.

@@ -1,6 +1,7 @@
 #include "model/store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -9,8 +10,10 @@
 #include <optional>
 #include <sstream>
 
+#include "base/float_range.h"
 #include "base/numbers.h"
 #include "formats/dequantize.h"
+#include "formats/format.h"
 #include "gguf/tiles.h"
 #include "kernels/packing.h"
 #include "model/refuse.h"
@@ -24,6 +27,7 @@ constexpr int64_t kCacheLine = 64;
 constexpr int64_t kBeyondCaches = 64 << 20;  // bytes of weights
 // Less is not worth the time of a copy and memory that no other process can share.
 constexpr int64_t kWorthHugePages = 64 << 20;  // bytes
+constexpr int64_t kCheckBytes = 1 << 20;       // that one thread looks through at a time
 
 std::string read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -129,14 +133,40 @@ const float* WeightStore::floats(const GgufTensor& t) {
   const auto n = static_cast<int64_t>(t.cols());
   float* out = reinterpret_cast<float*>(allocate(n * static_cast<int64_t>(sizeof(float))));
   dequantize_row(t.type, t.data, out, n);
+  if (!all_finite(out, n)) refuse(gguf_, t, " holds a value that is not a number");
   return out;
 }
 
 const uint8_t* WeightStore::rows(const GgufTensor& t) {
+  require_finite(t);
   if (reinterpret_cast<uintptr_t>(t.data) % 4 == 0) return t.data;
   uint8_t* copy = allocate(static_cast<int64_t>(t.n_bytes));  // a file with an odd alignment
   std::memcpy(copy, t.data, t.n_bytes);
   return copy;
+}
+
+// Reads the whole tensor once. The pages of a large one are given back: of an embedding only some
+// rows are ever read, and a head is copied.
+void WeightStore::require_finite(const GgufTensor& t) const {
+  const Format& format = format_of(t.type);
+  const auto cols = static_cast<int64_t>(t.cols()), rows = static_cast<int64_t>(t.rows());
+  const auto row_bytes = static_cast<int64_t>(t.n_bytes) / rows;
+  std::atomic<int64_t> bad{rows};  // the first row that is not finite
+  pool_.parallel_for(rows, std::max<int64_t>(1, kCheckBytes / row_bytes),
+                     [&](int64_t begin, int64_t end, int) {
+                       for (int64_t r = begin; r < end; ++r) {
+                         if (format.is_finite(t.data + r * row_bytes, cols)) continue;
+                         int64_t first = bad.load();
+                         while (r < first && !bad.compare_exchange_weak(first, r)) {
+                         }
+                         return;
+                       }
+                     });
+  if (bad < rows) {
+    refuse(gguf_, t, " holds a value that is not a number, in row " + std::to_string(bad.load()));
+  }
+  if (gguf_.map() && static_cast<int64_t>(t.n_bytes) >= kWorthHugePages)
+    gguf_.map()->dont_need(t.data, t.n_bytes);
 }
 
 const uint8_t* WeightStore::on_huge_pages(const uint8_t* data, int64_t n_bytes) {

@@ -39,7 +39,7 @@ class WeightStore {
   // The weights of a ternary tensor in layout(). Throws kBadFile, kUnsupported.
   TernaryMatrix ternary(const GgufTensor& tensor);
   // Values of a tensor of any type but the ternary ones, as f32 [cols]: always copied, for what is
-  // small. One row.
+  // small. One row. Throws kBadFile if one is not finite, likewise rows().
   const float* floats(const GgufTensor& tensor);
   // The rows of a tensor as the file has them, on a multiple of 4 bytes.
   const uint8_t* rows(const GgufTensor& tensor);
@@ -49,6 +49,7 @@ class WeightStore {
  private:
   WeightLayout select_layout(std::string name) const;
   TlConfig tl_config(const GgufTensor& tensor) const;
+  void require_finite(const GgufTensor& tensor) const;
   bool is_canonical(const GgufTensor& tensor) const;
   int64_t packed_bytes(const GgufTensor& tensor) const;
   void reserve_ternary();

@@ -46,6 +46,7 @@ Napi::Object model_info(Napi::Env env, const bitnet::Model& m) {
   out.Set("kernel", m.kernels.name);
   out.Set("threads", m.pool.size());
   out.Set("prefetchBytes", m.tuning.prefetch_bytes);
+  out.Set("warnings", string_array(env, m.tokenizer.warnings()));
   return out;
 }
 

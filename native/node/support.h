@@ -173,4 +173,11 @@ inline Napi::String js_string(Napi::Env env, std::string_view text) {
   return Napi::String::New(env, text.data(), text.size());
 }
 
+inline Napi::Value string_array(Napi::Env env, const std::vector<std::string>& texts) {
+  Napi::Array array = Napi::Array::New(env, texts.size());
+  for (size_t i = 0; i < texts.size(); ++i)
+    array.Set(static_cast<uint32_t>(i), js_string(env, texts[i]));
+  return array;
+}
+
 }  // namespace addon

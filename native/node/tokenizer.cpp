@@ -61,6 +61,7 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
     Napi::Array eog = Napi::Array::New(env);
     for (const int32_t id : t.eog()) eog.Set(eog.Length(), id);
     out.Set("eog", eog);
+    out.Set("warnings", string_array(env, t.warnings()));
     object.Set("info", out);
   }
 

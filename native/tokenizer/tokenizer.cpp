@@ -165,5 +165,6 @@ std::string_view Tokenizer::text(int32_t id) const {
 int32_t Tokenizer::find(std::string_view text) const { return impl_->vocabulary.find(text); }
 const std::string& Tokenizer::model() const { return impl_->vocabulary.model_name(); }
 const std::string& Tokenizer::pre() const { return impl_->pre; }
+const std::vector<std::string>& Tokenizer::warnings() const { return impl_->vocabulary.warnings(); }
 
 }  // namespace bitnet

@@ -53,6 +53,8 @@ class Tokenizer {
   int32_t find(std::string_view text) const;  // the id of that exact entry, or -1
   const std::string& model() const;           // "gpt2", "llama"
   const std::string& pre() const;             // the pre-tokenizer in use
+  // What the file says of its tokens and cannot mean, a sentence each.
+  const std::vector<std::string>& warnings() const;
 
  private:
   struct Impl;

@@ -57,16 +57,6 @@ bool is_integer(GgufType type) {
   }
 }
 
-// A token id; -1 if absent, negative or past the vocabulary, as some files have for padding.
-int32_t read_id(const Gguf& gguf, std::string_view key, int32_t n_vocab) {
-  const GgufValue* value = gguf.find(key);
-  if (!value) return -1;
-  if (!is_integer(value->type))
-    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + std::string(key) + " is not an integer");
-  const int64_t id = value->integer();
-  return id >= 0 && id < n_vocab ? static_cast<int32_t>(id) : -1;
-}
-
 }  // namespace
 
 const GgufValue* find_array(const Gguf& gguf, std::string_view key, ArrayOf kind,
@@ -175,9 +165,29 @@ void Vocabulary::read_types(const Gguf& gguf) {
   }
 }
 
+// A token id; -1 if absent. One that is no token is none either, as some files have -1 for "none"
+// and ids past the vocabulary for padding; what that changes is worth a warning.
+int32_t Vocabulary::read_id(const Gguf& gguf, const std::string& key) {
+  const GgufValue* value = gguf.find(key);
+  if (!value) return -1;
+  if (!is_integer(value->type))
+    throw Error(ErrorCode::kBadFile, gguf.name() + ": " + key + " is not an integer");
+  const int64_t id = value->integer();
+  if (id >= 0 && id < size()) return static_cast<int32_t>(id);
+  const bool says_none = id == -1 || id == std::numeric_limits<uint32_t>::max();
+  if (!says_none) {
+    warnings_.push_back(key + " is " +
+                        (value->type == GgufType::kU64 ? std::to_string(static_cast<uint64_t>(id))
+                                                       : std::to_string(id)) +
+                        ", but the vocabulary has " + std::to_string(size()) +
+                        " tokens: the file counts as naming none");
+  }
+  return -1;
+}
+
 void Vocabulary::read_special(const Gguf& gguf) {
   const auto read = [&](const char* key, int32_t fallback) {
-    const int32_t id = read_id(gguf, key, size());
+    const int32_t id = read_id(gguf, key);
     return id >= 0 || fallback >= size() ? id : fallback;
   };
   const bool spm = model_ == Model::kSpm;

@@ -46,6 +46,8 @@ class Vocabulary {
 
   const SpecialIds& special() const { return special_; }
   const std::vector<int32_t>& eog() const { return eog_; }  // ascending
+  // What the file says and cannot mean, a sentence each.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   // Of a hash table with open addressing. Most look-ups need nothing but the slot.
@@ -61,6 +63,7 @@ class Vocabulary {
   size_t find_slot(std::string_view text, Slot& wanted) const;
   void read_texts(const Gguf& gguf);
   void read_types(const Gguf& gguf);
+  int32_t read_id(const Gguf& gguf, const std::string& key);
   void read_special(const Gguf& gguf);
   void find_eog();
 
@@ -73,6 +76,7 @@ class Vocabulary {
   bool unique_ = true;                   // no two texts are equal
   SpecialIds special_;
   std::vector<int32_t> eog_;  // end a generation; ascending
+  std::vector<std::string> warnings_;
 };
 
 // The array under `key` with elements of a kind, or nullptr if the file has none.

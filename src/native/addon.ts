@@ -55,6 +55,7 @@ export interface NativeTokenizerInfo {
   addBos: boolean;
   addEos: boolean;
   eog: number[]; // every end-of-generation token
+  warnings: string[]; // what the file says of its tokens and cannot mean: a sentence each
 }
 
 export interface NativeTokenizer {
@@ -91,6 +92,7 @@ export interface NativeModelInfo {
   kernel: string; // "avx2"
   threads: number;
   prefetchBytes: number; // as tuned, given or measured when the model was loaded
+  warnings: string[]; // what the file says and cannot mean, though it runs: a sentence each
 }
 
 /** Speed only, never results; native/base/tuning.h says what each does. What is left out has its default. */

@@ -34,6 +34,7 @@ struct TinyFile {
   std::vector<std::pair<std::string, uint32_t>> keys;
   std::vector<std::pair<std::string, float>> floats;
   std::vector<std::pair<std::string, std::string>> texts;
+  std::vector<std::pair<std::string, std::vector<int32_t>>> lists;
   GgufBuilder b;
 
   static constexpr uint32_t kF32 = 0, kF16 = 1, kTQ2_0 = 35, kI2_S = 36;
@@ -66,7 +67,7 @@ struct TinyFile {
   }
 
   void u32(const std::string& key, uint32_t value) {
-    if (!has(keys, key) && !has(texts, key)) b.u32(key, value);
+    if (!has(keys, key) && !has(texts, key) && !has(lists, key)) b.u32(key, value);
   }
   void tensor(const std::string& name, uint32_t type, std::vector<uint64_t> ne,
               const std::vector<uint8_t>& bytes) {
@@ -97,6 +98,7 @@ struct TinyFile {
     for (const auto& [key, value] : keys) b.u32(key, value);
     for (const auto& [key, value] : floats) b.f32(key, value);
     for (const auto& [key, value] : texts) b.string(key, value);
+    for (const auto& [key, values] : lists) b.array<int32_t>(key, 5, values);
     b.string("tokenizer.ggml.model", tokenizer).strings("tokenizer.ggml.tokens", tokens);
     if (tokenizer == "gpt2") {
       b.string("tokenizer.ggml.pre", "gpt-2").strings("tokenizer.ggml.merges", {});
@@ -117,9 +119,11 @@ struct TinyFile {
     norm("output_norm.weight", embd);
     for (uint32_t i = 0; i < layers; ++i) {
       const std::string blk = "blk." + std::to_string(i) + ".";
-      for (const char* name : {"attn_norm", "attn_sub_norm", "ffn_norm"})
-        norm(blk + name + ".weight", embd);
-      norm(blk + "ffn_sub_norm.weight", ff);
+      for (const char* name : {"attn_norm", "ffn_norm"}) norm(blk + name + ".weight", embd);
+      if (arch.starts_with("bitnet")) {
+        norm(blk + "attn_sub_norm.weight", embd);
+        norm(blk + "ffn_sub_norm.weight", ff);
+      }
       matrix(blk + "attn_q.weight", embd, embd);
       matrix(blk + "attn_k.weight", embd, kv);
       matrix(blk + "attn_v.weight", embd, kv);
