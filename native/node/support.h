@@ -68,7 +68,7 @@ class Task : public Napi::AsyncWorker {
   void OnOK() override {
     finished_();
     try {
-      deferred_.Resolve(result_(Env()));
+      deferred_.Resolve(guarded(Env(), [this] { return result_(Env()); }));
     } catch (const Napi::Error& error) {
       deferred_.Reject(error.Value());
     }

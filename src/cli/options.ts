@@ -99,12 +99,13 @@ export const sessionRows = {
 
 const defaultContextSize = 2048;
 
-/** What was asked for, as far as the model goes; `say` is told where it goes less far. */
+/** What was asked for, as far as the model goes; `say` is told where it goes less far, and what its file says wrongly. */
 export function readSession(
   { contextSize, cacheType }: RowValues<typeof sessionRows>,
-  { contextLength: trained }: Pick<ModelInfo, "contextLength">,
+  { contextLength: trained, warnings }: Pick<ModelInfo, "contextLength" | "warnings">,
   say: (text: string) => void,
 ): SessionOptions {
+  warnings.forEach(say);
   const asked = contextSize === 0 ? trained : contextSize;
   if (asked !== undefined && asked > trained) {
     say(`-c ${asked} is more than the ${trained} tokens that the model was trained for; using ${trained}`);

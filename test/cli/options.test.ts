@@ -161,7 +161,9 @@ describe("what options mean for the library", () => {
     [9999, 4096, 4096, 1],
   ])("-c %s of a model trained for %d is %d", (contextSize, contextLength, expected, notes) => {
     const told: string[] = [];
-    expect(readSession({ contextSize }, { contextLength }, (text) => told.push(text)).contextSize).toBe(expected);
+    expect(readSession({ contextSize }, { contextLength, warnings: [] }, (text) => told.push(text)).contextSize).toBe(
+      expected,
+    );
     expect(told).toHaveLength(notes);
   });
 });

@@ -36,6 +36,7 @@ export class FakeTokenizer implements AnswerTokenizer {
       addBos,
       addEos: false,
       eog,
+      warnings: [],
     };
   }
 

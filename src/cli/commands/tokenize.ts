@@ -6,7 +6,7 @@ import { openTokenizer } from "../../engine/tokenizer.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { modelRows, readModel, withHelp } from "../options.js";
 import { parseIds } from "../parsers.js";
-import { write, writeJson } from "../terminal/output.js";
+import { note, write, writeJson } from "../terminal/output.js";
 
 const groups = {
   model: groupOf("Model", {
@@ -43,6 +43,7 @@ Examples:
       const { path, load } = readModel(options.model);
       const { decode, addSpecial, parseSpecial } = options.text;
       const tokenizer = openTokenizer(path, load);
+      tokenizer.info.warnings.forEach(note);
       const input = text ?? (await buffer(process.stdin));
       if (decode) {
         write(`${tokenizer.decode(parseIds(input.toString()), { special: true })}\n`);
