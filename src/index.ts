@@ -64,10 +64,11 @@ export { type InspectReport, inspectGguf } from "./gguf/inspect.js";
 export { listTensorTypes, type TensorType } from "./gguf/tensor-types.js";
 export { type DownloadOptions, type DownloadProgress, downloadFiles } from "./hub/download.js";
 export { type HubEnvironment, readHubEnvironment } from "./hub/environment.js";
-export { type Hub, type HubOptions, openHub, type RetryPolicy } from "./hub/http.js";
+export { type Hub, type HubOptions, openHub } from "./hub/http.js";
 export { findRegistered, type RegisteredModel, registeredModels } from "./hub/registry.js";
 export { openRemoteGguf } from "./hub/remote-gguf.js";
 export { openRepository, type Repository, type RepositoryFile, readRepositoryName } from "./hub/repository.js";
+export type { RetryPolicy } from "./hub/retry.js";
 export { listModels, type ModelFile, removeModels } from "./models/installed.js";
 export {
   type DownloadCheckpointOptions,

@@ -24,7 +24,7 @@ import {
 import { devNull } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
 import { at } from "../system/at.js";
-import { BitnetError } from "../system/errors.js";
+import { BitnetError, toBitnetError, withContext } from "../system/errors.js";
 
 export interface RepositoryPaths {
   folder: string;
@@ -61,6 +61,25 @@ export function checkRelativePath(path: string): string {
     throw new BitnetError("BAD_FILE", `the repository lists a file with an unsafe name: ${JSON.stringify(path)}`);
   }
   return path;
+}
+
+/**
+ * A failure of the file system in the cache, with the path, which operations on open files do not tell, and what to do.
+ * Any other error as it is.
+ */
+export function cacheError(error: unknown, path: string): unknown {
+  const isSystem = error instanceof Error && !(error instanceof BitnetError) && "syscall" in error;
+  if (!isSystem) {
+    return error;
+  }
+  const named = (error as NodeJS.ErrnoException).path ?? path;
+  const elsewhere = "set HF_HOME to a folder on another disk";
+  const hint =
+    toBitnetError(error).code === "NO_SPACE"
+      ? `make room, then run the same command again: it continues where it stopped; or ${elsewhere}`
+      : `the cache must be writable, or ${elsewhere}`;
+  const { code, message } = withContext(`cannot write to ${named}`, error);
+  return new BitnetError(code, message, { hint, cause: error });
 }
 
 /** Size of a file, following links; undefined if there is none. */

@@ -16,6 +16,10 @@ export interface HubEnvironment {
   cacheDir: string | undefined;
   /** Nothing but the cache is to be used. */
   offline: boolean;
+  /** Without a byte for so long, a download counts as cut. Default: 60000. */
+  downloadTimeoutMs?: number;
+  /** The same for the questions about a repository. Default: that of downloads. */
+  lookupTimeoutMs?: number;
 }
 
 export async function readHubEnvironment(env: Variables = process.env): Promise<HubEnvironment> {
@@ -24,8 +28,32 @@ export async function readHubEnvironment(env: Variables = process.env): Promise<
     endpoint: readEndpoint(env),
     cacheDir: findCache(env, home),
     offline: isOn(env.HF_HUB_OFFLINE) || isOn(env.TRANSFORMERS_OFFLINE),
+    ...readTimeouts(env),
     ...(await readToken(env, home)),
   };
+}
+
+function readTimeouts(env: Variables): Pick<HubEnvironment, "downloadTimeoutMs" | "lookupTimeoutMs"> {
+  const downloadTimeoutMs = readSeconds(env, "HF_HUB_DOWNLOAD_TIMEOUT");
+  const lookupTimeoutMs = readSeconds(env, "HF_HUB_ETAG_TIMEOUT");
+  return { ...(downloadTimeoutMs && { downloadTimeoutMs }), ...(lookupTimeoutMs && { lookupTimeoutMs }) };
+}
+
+const maxTimeoutSeconds = 24 * 3600;
+
+function readSeconds(env: Variables, name: string): number | undefined {
+  const text = env[name]?.trim();
+  if (!text) {
+    return undefined;
+  }
+  const seconds = Number(text);
+  if (!(seconds > 0 && seconds <= maxTimeoutSeconds)) {
+    throw new BitnetError(
+      "USAGE",
+      `${name}: expected a number of seconds, up to ${maxTimeoutSeconds}, but got ${text}`,
+    );
+  }
+  return seconds * 1000;
 }
 
 function findCache(env: Variables, home: string | undefined): string | undefined {

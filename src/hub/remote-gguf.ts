@@ -8,9 +8,11 @@ import { join } from "node:path";
 import { type Gguf, openGguf } from "../gguf/gguf.js";
 import { BitnetError } from "../system/errors.js";
 import { makeTemporaryFolder } from "../system/folders.js";
+import { locateBody, readChunk } from "./answers.js";
 import { sizeOf, snapshotPath } from "./cache.js";
-import { type Hub, type HubRequest, requestOnce, retrying, TransientError } from "./http.js";
-import type { Repository } from "./repository.js";
+import { contentsUrl, type Hub, type HubRequest, requestOnce } from "./http.js";
+import type { Repository, RepositoryFile } from "./repository.js";
+import { retrying, TransientError } from "./retry.js";
 
 const firstBytes = 2 ** 20;
 const mostBytes = 2 ** 28; // the largest vocabularies need some 16 MB
@@ -39,7 +41,7 @@ export async function openRemoteGguf(
       for (let have = 0, want = firstBytes; ; want *= 4) {
         const end = Math.min(want, file.size);
         if (end > have) {
-          const bytes = await fetchRange(hub, repository, path, have, end, options.signal);
+          const bytes = await fetchRange(hub, repository, file, have, end, options.signal);
           await handle.write(bytes, 0, bytes.length, have);
           await handle.truncate(file.size);
           isGguf ||= new TextDecoder().decode(bytes.subarray(0, 4)) === "GGUF";
@@ -82,31 +84,58 @@ function tryOpen(path: string, have: number, last: boolean): Gguf | undefined {
 async function fetchRange(
   hub: Hub,
   repository: Repository,
-  path: string,
+  file: RepositoryFile,
   start: number,
   end: number,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
-  const encoded = path.split("/").map(encodeURIComponent).join("/");
-  const url = `${hub.environment.endpoint}/${repository.name}/resolve/${repository.commit}/${encoded}`;
-  const headers = { range: `bytes=${start}-${end - 1}` };
-  const request: HubRequest = { repo: repository.name, subject: `${repository.name}/${path}`, signal, headers };
-  return retrying(hub, request, async () => {
-    const response = await requestOnce(hub, url, request);
-    if (response.status !== 206) {
-      await response.body?.cancel();
-      throw new BitnetError("NETWORK", `${request.subject}: the server cannot send a part of a file`, {
-        hint: "download it first",
-      });
+  const url = contentsUrl(hub, repository.name, repository.commit, file.path);
+  const subject = `${repository.name}/${file.path}`;
+  const bytes = new Uint8Array(end - start);
+  let position = start;
+  const attempt = async () => {
+    while (position < end) {
+      const headers = { range: `bytes=${position}-${end - 1}` };
+      const request: HubRequest = { repo: repository.name, subject, signal, headers, expectedStatus: 416 };
+      const response = await requestOnce(hub, url, request);
+      position += await readPart(response, bytes.subarray(position - start), position, file, hub.retry.stallMs);
     }
-    const bytes = new Uint8Array(
-      await response.arrayBuffer().catch((cause) => {
-        throw new TransientError("cut off", { cause });
-      }),
-    );
-    if (bytes.length !== end - start) {
-      throw new TransientError(`${bytes.length} bytes came where ${end - start} were asked for`);
+  };
+  await retrying(hub, { subject, signal }, attempt, () => position);
+  return bytes;
+}
+
+/**
+ * Copies the bytes of the file from `position` on to `target`; returns how many came. A server without ranges sends the
+ * whole file: what is in front of them is skipped, and what follows is not waited for.
+ */
+async function readPart(
+  response: Response,
+  target: Uint8Array,
+  position: number,
+  file: RepositoryFile,
+  stallMs: number,
+): Promise<number> {
+  let filled = 0;
+  try {
+    const { start, end } = locateBody(response, position, file);
+    const reader = response.body?.getReader();
+    const wanted = Math.min(target.length, end - position);
+    for (let at = start; filled < wanted; ) {
+      const chunk = reader === undefined ? undefined : await readChunk(reader, stallMs);
+      if (chunk === undefined) {
+        throw new TransientError(`the connection was cut at byte ${at} of ${file.size}`);
+      }
+      const fresh = chunk.subarray(Math.max(0, position + filled - at)).subarray(0, wanted - filled);
+      target.set(fresh, filled);
+      filled += fresh.length;
+      at += chunk.length;
     }
-    return bytes;
-  });
+    await reader?.cancel().catch(() => {});
+    return filled;
+  } finally {
+    if (response.body?.locked === false) {
+      await response.body.cancel().catch(() => {});
+    }
+  }
 }

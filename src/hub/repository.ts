@@ -94,7 +94,9 @@ async function openRemote(
 ): Promise<Repository> {
   const { listFiles, modelInfo } = await import("@huggingface/hub");
   const request: HubRequest = { repo: name, subject: `${name}@${revision}`, signal };
-  const retry = { ...hub.retry, attempts: Math.min(hub.retry.attempts, lookupAttempts) };
+  const { attempts, stallMs } = hub.retry;
+  const timeout = hub.environment.lookupTimeoutMs ?? stallMs;
+  const retry = { ...hub.retry, attempts: Math.min(attempts, lookupAttempts), stallMs: timeout };
   const common = { hubUrl: hub.environment.endpoint, fetch: asFetch({ ...hub, retry }, request) };
   const info = await reading(request, () => modelInfo({ ...common, name, revision, additionalFields: ["sha"] }));
   const commit = String(info.sha);
@@ -119,12 +121,21 @@ async function openRemote(
 function asFetch(hub: Hub, request: HubRequest): typeof fetch {
   return (input, init) => {
     const url = new URL(input instanceof Request ? input.url : input);
-    if (url.origin !== new URL(hub.environment.endpoint).origin) {
-      throw unexpectedError(request, `it goes on at ${url.host}`); // the next page of a listing
-    }
     const headers = Object.fromEntries(new Headers(init?.headers));
-    return requestHub(hub, url.href, { ...request, headers });
+    return requestHub(hub, atEndpoint(url, hub.environment.endpoint, request), { ...request, headers });
   };
+}
+
+/** The next page of a listing: some mirrors pass on the hub's own address of it. */
+function atEndpoint({ href, host, pathname, search }: URL, endpoint: string, request: HubRequest): string {
+  if (href.startsWith(`${endpoint}/`)) {
+    return href;
+  }
+  const api = pathname.indexOf("/api/models/");
+  if (api < 0) {
+    throw unexpectedError(request, `it goes on at ${host}`);
+  }
+  return `${endpoint}${pathname.slice(api)}${search}`;
 }
 
 async function reading<T>(request: HubRequest, body: () => Promise<T>): Promise<T> {

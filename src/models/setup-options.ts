@@ -2,8 +2,9 @@
 
 import type { ConvertProgress, ConvertReport } from "../convert/plan.js";
 import type { DownloadProgress } from "../hub/download.js";
-import type { Hub, HubRetry } from "../hub/http.js";
+import type { Hub } from "../hub/http.js";
 import type { RegisteredModel } from "../hub/registry.js";
+import type { HubRetry } from "../hub/retry.js";
 import type { OptionNames } from "../system/options.js";
 import type { Wanted } from "./place.js";
 import type { Provenance } from "./provenance.js";

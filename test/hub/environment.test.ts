@@ -1,15 +1,12 @@
-// What the environment says about the hub, and its proxies.
+// What the environment says about the hub.
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readHubEnvironment } from "../../src/hub/environment.js";
-import { createProxyFetch, proxyFor } from "../../src/hub/proxy.js";
+import { openHub } from "../../src/hub/http.js";
 import { findRegistered, registeredModels } from "../../src/hub/registry.js";
-import { FakeHub } from "../support/fake-hub.js";
 import { root } from "../support/fixtures.js";
 
 let home: string;
@@ -79,6 +76,20 @@ describe("the environment", () => {
     expect((await readHubEnvironment({ HF_ENDPOINT: value })).endpoint).toBe(expected);
   });
 
+  test("takes timeouts in seconds", async () => {
+    const env = { HF_HUB_DOWNLOAD_TIMEOUT: "30", HF_HUB_ETAG_TIMEOUT: "2.5" };
+    expect(await readHubEnvironment(env)).toMatchObject({ downloadTimeoutMs: 30_000, lookupTimeoutMs: 2500 });
+    expect((await openHub({ environment: await readHubEnvironment(env) })).retry.stallMs).toBe(30_000);
+    for (const value of ["soon", "0", "-1", "1e9"]) {
+      await expect(readHubEnvironment({ HF_HUB_ETAG_TIMEOUT: value })).rejects.toMatchObject({
+        code: "USAGE",
+        message: expect.stringContaining(
+          `HF_HUB_ETAG_TIMEOUT: expected a number of seconds, up to 86400, but got ${value}`,
+        ),
+      });
+    }
+  });
+
   test.each(["hub.example", "ftp://hub.example", "https://user:password@hub.example"])(
     "HF_ENDPOINT=%s is refused and not repeated",
     async (value) => {
@@ -87,71 +98,6 @@ describe("the environment", () => {
       expect(error.message).not.toContain("password");
     },
   );
-});
-
-describe("proxies", () => {
-  const env = {
-    https_proxy: "http://p:1",
-    HTTP_PROXY: "http://p:2",
-    no_proxy: "localhost, .corp.example,10.0.0.1:8080",
-  };
-  test.each([
-    ["https://huggingface.co/a", "http://p:1"],
-    ["http://huggingface.co/a", "http://p:2"],
-    ["https://localhost/", undefined],
-    ["https://hub.corp.example/", undefined],
-    ["https://corp.example/", undefined],
-    ["https://notcorp.example/", "http://p:1"],
-    ["http://10.0.0.1:8080/", undefined],
-    ["http://10.0.0.1/", "http://p:2"],
-  ])("%s goes through %s", (url, expected) => {
-    expect(proxyFor(new URL(url), env)).toBe(expected);
-  });
-
-  test("all_proxy is the fallback, * exempts all, and nothing means no proxy", () => {
-    const url = new URL("https://huggingface.co");
-    expect(proxyFor(url, { ALL_PROXY: "http://p:3" })).toBe("http://p:3");
-    expect(proxyFor(url, { ALL_PROXY: "http://p:3", NO_PROXY: "*" })).toBeUndefined();
-    expect(proxyFor(url, {})).toBeUndefined();
-  });
-
-  test("a request goes through the proxy that is named", async () => {
-    const hub = await FakeHub.start();
-    hub.repositories.set("test/model", { files: { a: "hello" } });
-    const tunnels: string[] = [];
-    const proxy = createServer().on("connect", (request: IncomingMessage, client: Socket) => {
-      tunnels.push(request.url ?? "");
-      const [host = "", port] = (request.url ?? "").split(":");
-      const server = connect(Number(port), host, () => {
-        client.write("HTTP/1.1 200 Connection established\r\n\r\n");
-        server.pipe(client).pipe(server);
-      });
-      server.on("error", () => client.destroy());
-      client.on("error", () => server.destroy());
-    });
-    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-    try {
-      const url = `${hub.url}/test/model/resolve/${hub.commitOf("test/model")}/a`;
-      const address = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-      const through = createProxyFetch({ http_proxy: address });
-      expect(await (await through(url, { headers: { "x-test": "1" } })).text()).toBe("hello");
-      expect(tunnels).toEqual([new URL(hub.url).host]);
-      expect(hub.seen[0]?.headers["x-test"]).toBe("1");
-      expect(await (await createProxyFetch({})(url)).text()).toBe("hello");
-      expect(tunnels).toHaveLength(1);
-    } finally {
-      proxy.closeAllConnections();
-      proxy.close();
-      await hub.stop();
-    }
-  });
-
-  test("a proxy of an unknown kind is refused without its password", async () => {
-    const fetch = createProxyFetch({ https_proxy: "socks5://user:password@p:1" });
-    const error = await fetch("https://huggingface.co").catch((thrown) => thrown);
-    expect(error).toMatchObject({ code: "UNSUPPORTED", message: expect.stringMatching(/https_proxy/) });
-    expect(JSON.stringify([error.message, error.hint, String(error.cause)])).not.toContain("password");
-  });
 });
 
 describe("the registry", () => {

@@ -16,8 +16,9 @@ import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { scanCache } from "../../src/hub/cache.js";
 import { type DownloadOptions, type DownloadProgress, downloadFiles } from "../../src/hub/download.js";
-import { type Hub, type HubOptions, type HubRetry, openHub, readRetryAfter } from "../../src/hub/http.js";
+import { type Hub, type HubOptions, openHub } from "../../src/hub/http.js";
 import { openRepository, parseRepositoryName, type Repository } from "../../src/hub/repository.js";
+import { type HubRetry, readRateLimit, readRetryAfter } from "../../src/hub/retry.js";
 import type { BitnetError } from "../../src/system/errors.js";
 import { FakeHub, type Fault, gitHash, sha256 } from "../support/fake-hub.js";
 
@@ -294,6 +295,53 @@ describe("a connection that is cut", () => {
     fake.faults.push({ path: "weights.bin", status: 429, retryAfter: "7200" });
     const error = await failure(download());
     expect(error).toMatchObject({ code: "NETWORK", hint: expect.stringMatching(/wait for 7200 s.*HF_TOKEN/) });
+  });
+
+  const limited = (seconds: number, r = 0) => ({
+    status: 429,
+    headers: { ratelimit: `"api";r=${r};t=${seconds}`, "ratelimit-policy": '"fixed window";"api";q=500;w=300' },
+  });
+
+  test("waits until the hub's next window, however often it says so, and does not count that as failures", async () => {
+    fake.faults.push(limited(0), limited(0), { path: "weights.bin", ...limited(0) });
+    expectComplete(await download({}, { retry: { attempts: 1 } }));
+    expect(notes).toHaveLength(3);
+    expect(notes[0]).toBe("test/model@main: 429 too many requests; trying again in 1.0 s");
+  });
+
+  test("says once that it waits, for however many files", async () => {
+    const files = Object.fromEntries(["a.txt", "b.txt", "c.txt", "d.txt"].map((name) => [name, name]));
+    fake.repositories.set("test/model", { files });
+    const all = fake.once(() => fake.seen.filter(({ path }) => path.includes("/resolve/")).length === 4);
+    fake.faults.push(...Object.keys(files).map((name) => ({ path: name, after: all, ...limited(3) })));
+    await download();
+    expect(notes).toEqual([expect.stringMatching(/429 too many requests; trying again in 4\.0 s/)]);
+  });
+
+  test("gives up when the sum of such pauses is too long, and names the time", async () => {
+    fake.lastingFaults.push(limited(1));
+    const error = await failure(download({}, { retry: { maxRetryAfterMs: 3000 } }));
+    expect(error).toMatchObject({ code: "NETWORK", message: "test/model@main: 429 too many requests" });
+    expect(error.hint).toMatch(/^wait for 2 s, until .*\d\d:\d\d:\d\d, and run the same command again/);
+  });
+
+  test.each([
+    ['"api";r=0;t=55', 56_000],
+    ['"api";t=55;r=0', 56_000],
+    ['"api"; r=0; t=300', 301_000],
+    ['"api";t=7', 8000],
+    ['"api";r=0;t=55, "resolvers";r=0;t=120, "pages";r=10;t=299', 121_000],
+    ["limit=100, remaining=0, reset=5", 6000],
+    ['"api";r=12;t=55', undefined],
+    ['"api";r=0', undefined],
+    ['"api";r=0;t=-5', undefined],
+    ['"api";r=0;t=99999999999999999999', undefined],
+    ['"t=9";r=0', undefined],
+    ["soon", undefined],
+    ["", undefined],
+    [null, undefined],
+  ])("RateLimit: %s means %s ms", (header, ms) => {
+    expect(readRateLimit(header)).toBe(ms);
   });
 
   test("reads both forms of Retry-After", () => {

@@ -86,6 +86,30 @@ test("a head that was cut is asked for again", async () => {
   expect((await openFile(makeGguf(100, 8000))).tensors()).toHaveLength(1);
 });
 
+test.each([
+  ["a server that sends whole files only", { ignoreRange: true }],
+  ["a server that sends more than was asked for", { ignoreEnd: true }],
+  ["a server that sends less than was asked for", { partBytes: 300_000 }],
+  ["a server that compresses", { ignoreRange: true, gzip: true }],
+])("%s is no hindrance", async (_, fault) => {
+  fake.lastingFaults.push({ path: "a.gguf", ...fault });
+  const gguf = await openFile(makeGguf(250_000, 20_000));
+  expect(gguf.metadataArray("tokenizer.ggml.tokens", 249_999, 1)).toEqual(["word number 249999"]);
+  expect(gguf.tensors()).toHaveLength(1);
+});
+
+test.each([
+  ["another part", { shiftRange: 1 }, /another part of the file/],
+  ["a web page", { page: "<html>Please log in</html>" }, /a web page came instead of the file/],
+  ["416", { status: 416 }, /416/],
+])("%s in place of the head is an error soon", async (_, fault, message) => {
+  fake.lastingFaults.push({ path: "a.gguf", ...fault });
+  await expect(openFile(makeGguf(100, 8000))).rejects.toMatchObject({
+    code: "NETWORK",
+    message: expect.stringMatching(message),
+  });
+});
+
 test("a tensor that ends behind the file is refused, as in a local file", async () => {
   const content = makeGguf(100, 8000);
   await expect(openFile(content.subarray(0, content.length - 5000))).rejects.toMatchObject({

@@ -104,6 +104,11 @@ describe("bitnet setup-env with a published GGUF file", () => {
     expect(stdout).toMatch(/^bitnet run -m/);
   });
 
+  test("copes with a server that sends whole files only", async () => {
+    fake.lastingFaults.push({ path: ".gguf", ignoreRange: true });
+    expect(readFileSync(await setupReady()).equals(tiny)).toBe(true);
+  });
+
   test("replaces a file that is cut off", async () => {
     mkdirSync(join(models(), "ready"), { recursive: true });
     writeFileSync(join(models(), "ready", "ggml-model-i2_s.gguf"), tiny.subarray(0, 1_000_000));

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
 
 export interface FakeFile {
   content: Buffer;
@@ -31,9 +32,15 @@ export interface FakeRepository {
 export interface Fault {
   /** Only for requests whose path ends so. */
   path?: string;
+  /** Only for requests for a part of a file. */
+  ranged?: boolean;
   /** Answer with this status. */
   status?: number;
   retryAfter?: string;
+  /** Of the answer, beside or instead of the usual ones. */
+  headers?: Record<string, string>;
+  /** The hub answers with a redirect to this address, where it has the contents or a redirect to them. */
+  redirect?: string;
   /** Close the connection after the byte at this offset of the file. */
   cutAt?: number;
   /** End the answer properly, but early, with a length to match. */
@@ -50,6 +57,12 @@ export interface Fault {
   ignoreRange?: boolean;
   /** Answer with another range than was asked for. */
   shiftRange?: number;
+  /** Answer to the end of the file, whatever end is asked for. */
+  ignoreEnd?: boolean;
+  /** Answer with at most so many bytes of a range, and say so. */
+  partBytes?: number;
+  /** The answer is compressed, although nobody has asked for that. */
+  gzip?: boolean;
   /** Say nothing after this offset. */
   stallAt?: number;
   /** Answer only when this has come. */
@@ -84,6 +97,7 @@ export class FakeHub {
   readonly #waiting: { condition: () => boolean; resolve: () => void }[] = [];
   #hubUrl = "";
   #cdnUrl = "";
+  #signatures = 0;
 
   get url(): string {
     return this.#hubUrl;
@@ -143,9 +157,14 @@ export class FakeHub {
     const [, , name = "", action, rest = ""] =
       /^(\/api\/models)?\/([^/]+\/[^/]+)\/(revision|tree|resolve)\/(.+)$/.exec(path) ?? [];
     const repository = this.repositories.get(name);
-    const fault = action === "resolve" ? undefined : this.#takeFault(path);
+    const fault = this.#takeFault(request, action === "resolve");
+    if (fault?.redirect !== undefined) {
+      response.writeHead(302, { location: fault.redirect });
+      response.end();
+      return;
+    }
     if (fault?.status !== undefined) {
-      return refuse(response, fault.status, undefined, fault.retryAfter);
+      return refuse(response, fault.status, fault);
     }
     if (!this.#admit(request, response, repository)) {
       return;
@@ -220,7 +239,8 @@ export class FakeHub {
     } else if (isLfs(file)) {
       const path = storagePath.split("/").map(encodeURIComponent).join("/");
       response.setHeader("x-linked-etag", `"${sha256(file.content)}"`);
-      response.writeHead(302, { location: `${this.#cdnUrl}/${path}?signature=secret-of-the-storage` });
+      const location = `${this.#cdnUrl}/${path}?signature=secret-of-the-storage-${++this.#signatures}`;
+      response.writeHead(302, { location });
       response.end();
     } else {
       response.setHeader("etag", `"${gitHash(file.content)}"`);
@@ -233,7 +253,7 @@ export class FakeHub {
     const url = new URL(request.url ?? "", this.#cdnUrl);
     const [, name = "", path = ""] = /^\/([^/]+\/[^/]+)\/(.+)$/.exec(decodeURIComponent(url.pathname)) ?? [];
     const file = fileOf(this.repositories.get(name), path);
-    if (file === undefined || url.searchParams.get("signature") !== "secret-of-the-storage") {
+    if (file === undefined || !/^secret-of-the-storage-\d+$/.test(url.searchParams.get("signature") ?? "")) {
       return refuse(response, 403);
     }
     if (request.headers.authorization !== undefined) {
@@ -242,8 +262,12 @@ export class FakeHub {
     await this.#sendContents(seen, request, response, file.content);
   }
 
-  #takeFault(path: string): Fault | undefined {
-    const fits = (fault: Fault) => path.endsWith(fault.path ?? "");
+  #takeFault({ url = "", headers }: IncomingMessage, isRedirect = false): Fault | undefined {
+    const path = decodeURIComponent(new URL(url, this.#hubUrl).pathname);
+    const fits = (fault: Fault) =>
+      path.endsWith(fault.path ?? "") &&
+      (fault.redirect !== undefined) === isRedirect &&
+      (!fault.ranged || headers.range !== undefined);
     const index = this.faults.findIndex(fits);
     return index >= 0 ? this.faults.splice(index, 1)[0] : this.lastingFaults.find(fits);
   }
@@ -254,12 +278,13 @@ export class FakeHub {
     response: ServerResponse,
     original: Buffer,
   ): Promise<void> {
-    const fault = this.#takeFault(new URL(request.url ?? "", this.#hubUrl).pathname) ?? {};
+    const fault = this.#takeFault(request) ?? {};
     await fault.after;
     if (fault.status !== undefined) {
-      return refuse(response, fault.status, undefined, fault.retryAfter);
+      return refuse(response, fault.status, fault);
     }
     if (fault.page !== undefined) {
+      response.writeHead(200, { "content-type": "text/html; charset=utf-8" });
       response.end(fault.page);
       return;
     }
@@ -270,13 +295,20 @@ export class FakeHub {
     if (start >= content.length && content.length > 0) {
       return refuse(response, 416);
     }
-    const last = ranged && range[2] !== "" ? Math.min(Number(range[2]) + 1, content.length) : content.length;
+    const isOpen = !ranged || range[2] === "" || fault.ignoreEnd;
+    const asked = isOpen ? content.length : Math.min(Number(range?.[2]) + 1, content.length);
+    const last = ranged ? Math.min(asked, start + (fault.partBytes ?? content.length)) : asked;
     const end = Math.max(start, fault.shortAt ?? last);
-    const body = Buffer.concat([content.subarray(start, end), fault.extra ?? Buffer.alloc(0)]);
+    const plain = Buffer.concat([content.subarray(start, end), fault.extra ?? Buffer.alloc(0)]);
+    const body = fault.gzip ? gzipSync(plain) : plain;
     if (ranged) {
       response.setHeader("content-range", `bytes ${start}-${last - 1}/${content.length}`);
     }
-    response.writeHead(ranged ? 206 : 200, fault.noLength ? {} : { "content-length": body.length });
+    if (fault.gzip) {
+      response.setHeader("content-encoding", "gzip");
+    }
+    const length = fault.noLength ? {} : { "content-length": body.length };
+    response.writeHead(ranged ? 206 : 200, { ...length, ...fault.headers });
     const stop = Math.min(body.length, Math.max(0, (fault.cutAt ?? fault.stallAt ?? Number.POSITIVE_INFINITY) - start));
     for (let at = 0; at < stop && !response.destroyed; at += this.pieceBytes) {
       const piece = body.subarray(at, Math.min(stop, at + this.pieceBytes));
@@ -328,13 +360,11 @@ function sendJson(response: ServerResponse, value: unknown): void {
   response.end(JSON.stringify(value));
 }
 
-function refuse(response: ServerResponse, status: number, errorCode?: string, retryAfter?: string): void {
-  if (errorCode !== undefined) {
-    response.setHeader("x-error-code", errorCode);
-  }
+function refuse(response: ServerResponse, status: number, why: string | Fault = {}): void {
+  const { retryAfter, headers }: Fault = typeof why === "string" ? { headers: { "x-error-code": why } } : why;
   if (retryAfter !== undefined) {
     response.setHeader("retry-after", retryAfter);
   }
-  response.writeHead(status, { "content-type": "application/json" });
+  response.writeHead(status, { "content-type": "application/json", ...headers });
   response.end(JSON.stringify({ error: "as the test asked for" }));
 }
