@@ -76,6 +76,6 @@ export {
   downloadCheckpoint,
   setupModel,
 } from "./models/setup.js";
-export type { SetupOptions, SetupPlan, SetupResult } from "./models/setup-options.js";
+export type { SetupOptions, SetupPlan, SetupResult, SetupStep } from "./models/setup-options.js";
 export type { CacheType } from "./native/addon.js";
 export { BitnetError, type BitnetErrorCode } from "./system/errors.js";

@@ -128,7 +128,11 @@ async function announce(
   const { name, commit } = repository;
   task.onPlan?.({ repository: name, commit, files, ...sizes, path, converts });
   const what = files.length === 1 ? `${name}/${files[0]}` : `the checkpoint of ${name} (${files.length} files)`;
-  task.onNote(sizes.missingBytes > 0 ? `downloading ${what}` : `${what} is in the cache`);
+  if (sizes.missingBytes > 0) {
+    task.onStep({ kind: "download", what });
+  } else {
+    task.onNote(`${what} is in the cache`);
+  }
   return sizes;
 }
 

@@ -27,7 +27,9 @@ export interface SetupOptions {
   file?: string;
   /** "run" refuses a model that is not for that before it is downloaded. Default: "keep". */
   use?: "keep" | "run";
-  /** Called with each step and each thing worth a line. */
+  /** Called as each step begins. Default: a note. */
+  onStep?: (step: SetupStep) => void;
+  /** Called with each thing worth a line. */
   onNote?: (text: string) => void;
   /** Called with each request that will be repeated. Default: a note. */
   onRetry?: (retry: HubRetry) => void;
@@ -35,6 +37,12 @@ export interface SetupOptions {
   onPlan?: (plan: SetupPlan) => void;
   onDownload?: (progress: DownloadProgress) => void;
   onConvert?: (progress: ConvertProgress) => void;
+}
+
+/** A step that begins; `what`: what it is done with, "owner/name/file" for example. */
+export interface SetupStep {
+  kind: "look-up" | "download" | "convert";
+  what: string;
 }
 
 /** What a model is about to be made of. */
@@ -62,6 +70,7 @@ export const setupOptions: OptionNames<SetupOptions> = {
   use: true,
   hub: true,
   signal: true,
+  onStep: true,
   onNote: true,
   onRetry: true,
   onPlan: true,
@@ -89,7 +98,16 @@ export interface SetupResult {
 
 export interface SetupTask extends SetupOptions {
   type: string; // in lower case
+  onStep: (step: SetupStep) => void;
   onNote: (text: string) => void;
+}
+
+const stepVerbs = { "look-up": "looking up", download: "downloading", convert: "converting" };
+
+/** `type`: in lower case. */
+export function startTask<Options extends SetupOptions>(options: Options, type: string): Options & SetupTask {
+  const { onNote = () => {}, onStep = ({ kind, what }) => onNote(`${stepVerbs[kind]} ${what}`) } = options;
+  return { ...options, type, onNote, onStep };
 }
 
 /** The task of one model of the hub. */

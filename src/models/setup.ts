@@ -10,7 +10,7 @@ import { parseTypes } from "../convert/types.js";
 import type { Gguf } from "../gguf/gguf.js";
 import { readHubEnvironment } from "../hub/environment.js";
 import { openHub } from "../hub/http.js";
-import { findRegistered, type RegisteredModel } from "../hub/registry.js";
+import { findRegistered, type RegisteredModel, registeredModels } from "../hub/registry.js";
 import { openRepository, type Repository, readRepositoryName } from "../hub/repository.js";
 import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
 import { modelsFolder, modelsFolders } from "../system/folders.js";
@@ -19,7 +19,14 @@ import { describe, openChecked, openWhole } from "./check.js";
 import { fetchSource, openTwin, usePublished } from "./fetch.js";
 import { findPlace, findPublisher, type Place, type Wanted, withSetupLock } from "./place.js";
 import { type Provenance, sourceOf, writeProvenance } from "./provenance.js";
-import { type HubTask, type SetupOptions, type SetupResult, type SetupTask, setupOptions } from "./setup-options.js";
+import {
+  type HubTask,
+  type SetupOptions,
+  type SetupResult,
+  type SetupTask,
+  setupOptions,
+  startTask,
+} from "./setup-options.js";
 import { embeddingReason } from "./sources.js";
 
 /** Sets a model up; does nothing if that is done already. */
@@ -27,7 +34,7 @@ export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   checkOptionNames("setupModel", options, setupOptions);
   const { repository, embeddingType, file } = options;
   const type = parseTypes({ outtype: options.type ?? "i2_s", embeddingType }).outtype.name.toLowerCase();
-  const task: SetupTask = { ...options, type, onNote: options.onNote ?? (() => {}) };
+  const task = startTask(options, type);
   if (repository === undefined) {
     return setupLocal(task, options.modelDir);
   }
@@ -97,7 +104,7 @@ async function setupFromHub(task: HubTask, modelDir: string): Promise<SetupResul
   if (place.kind === "same" && gguf !== undefined) {
     return describeExisting({ gguf, provenance: place.provenance }, task, wanted, registered);
   }
-  task.onNote(`looking up ${name.name}@${name.revision} on ${hub.environment.endpoint}`);
+  task.onStep({ kind: "look-up", what: `${name.name}@${name.revision} on ${hub.environment.endpoint}` });
   let opened: Repository;
   try {
     opened = await openRepository(hub, name, task);
@@ -190,13 +197,20 @@ async function setupLocal(task: SetupTask, folder: string | undefined): Promise<
       hint: "name a model of the hub with -hr OWNER/NAME, or the folder of a checkpoint with -md",
     });
   }
+  const registered = findRegisteredFolder(folder);
   const path = join(folder, defaultFileName(task.type));
   const existing = (await stat(path).catch(() => undefined)) && openWhole(task, path);
   if (existing !== undefined) {
-    return { ...describe(existing, task, undefined), origin: "existing" };
+    return { ...describe(existing, task, registered), origin: "existing" };
   }
   const report = await convert(task, folder, path, { name: basename(resolve(folder)) });
-  return { ...describe(openChecked(path, task), task, undefined), origin: "converted", report };
+  return { ...describe(openChecked(path, task), task, registered), origin: "converted", report };
+}
+
+/** The model that a folder is named after, as the folders of downloads are. */
+function findRegisteredFolder(folder: string): RegisteredModel | undefined {
+  const name = basename(resolve(folder)).toLowerCase();
+  return registeredModels.find(({ repo }) => basename(repo).toLowerCase() === name);
 }
 
 /** A model of the hub as a source for a conversion: a checkpoint's folder, or a GGUF file if it has nothing else. */
@@ -207,7 +221,7 @@ export interface DownloadedCheckpoint {
 }
 
 export interface DownloadCheckpointOptions
-  extends Pick<SetupOptions, "hub" | "signal" | "onNote" | "onRetry" | "onDownload"> {
+  extends Pick<SetupOptions, "hub" | "signal" | "onStep" | "onNote" | "onRetry" | "onDownload"> {
   /** Also weights that nothing says are ternary. Default: false. */
   force?: boolean;
   /** Of the conversion that follows: what no matrix of the model can be is refused before the download. Default: i2_s. */
@@ -218,6 +232,7 @@ export interface DownloadCheckpointOptions
 const downloadCheckpointOptions: OptionNames<DownloadCheckpointOptions> = {
   hub: true,
   signal: true,
+  onStep: true,
   onNote: true,
   onRetry: true,
   onDownload: true,
@@ -235,11 +250,11 @@ export async function downloadCheckpoint(
   const name = readRepositoryName(repository);
   const { force, outtype, ...rest } = options;
   const type = parseTypes({ outtype: outtype ?? "i2_s" }).outtype.name.toLowerCase();
-  const onNote = options.onNote ?? (() => {});
-  const hub = options.hub ?? (await openHub({ onNote, onRetry: options.onRetry }));
+  const started = startTask(rest, type);
+  const hub = options.hub ?? (await openHub({ onNote: started.onNote, onRetry: options.onRetry }));
   const registered = findRegistered(name.name);
   const wanted: Wanted = { name, fileName: defaultFileName(type), cacheDir: hub.environment.cacheDir };
-  const task: HubTask = { ...rest, type, onNote, hub, registered, wanted };
+  const task: HubTask = { ...started, hub, registered, wanted };
   const opened = await openRepository(hub, name, options);
   const fetched = await fetchSource(task, opened, undefined, force === true || registered !== undefined);
   return { source: fetched.path, repository: opened.name, commit: opened.commit };
@@ -251,7 +266,7 @@ interface ConvertSource {
 }
 
 async function convert(task: SetupTask, source: string, outfile: string, from: ConvertSource): Promise<ConvertReport> {
-  task.onNote(`converting ${source} to ${task.type}`);
+  task.onStep({ kind: "convert", what: `${source} to ${task.type}` });
   await mkdir(dirname(outfile), { recursive: true });
   const report = await convertCheckpoint({
     source,

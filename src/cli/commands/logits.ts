@@ -72,7 +72,9 @@ async function printLogits({ prompt, output, ...options }: LogitsOptions): Promi
   const { path, load } = readModel(options.model);
   const signal = interruptSignal();
   await using model = await loadModel(path, { ...load, signal });
-  model.info.warnings.forEach(note);
+  for (const text of model.info.warnings) {
+    note(text);
+  }
   const ids = prompt.ids ?? [...model.tokenizer.encode(prompt.prompt ?? "", { parseSpecial: true })];
   await using session = model.createSession({ contextSize: Math.max(ids.length, 1) });
   const { all, out, top } = output;

@@ -7,13 +7,14 @@ import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
 import type { TensorType } from "../../gguf/tensor-types.js";
 import { registeredModels } from "../../hub/registry.js";
 import { setupModel } from "../../models/setup.js";
-import type { SetupResult } from "../../models/setup-options.js";
+import type { SetupOptions, SetupResult } from "../../models/setup-options.js";
 import { type BitnetError, toBitnetError } from "../../system/errors.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
 import { folderRows, modelRows, outputRows, withHelp } from "../options.js";
-import { formatBytes, formatColumns } from "../terminal/format.js";
-import { interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
-import { createProgress, type Progress } from "../terminal/progress.js";
+import { describeStep, showDownload } from "../setup-steps.js";
+import { formatBytes, formatColumns, withoutControls } from "../terminal/format.js";
+import { interruptSignal, note, write, writeJson } from "../terminal/output.js";
+import { createSteps, type Steps } from "../terminal/steps.js";
 
 const ignoredGroup = groupOf("Options", {
   usePretuned: {
@@ -55,6 +56,7 @@ const listGroups = () => ({
       standard: "logs",
     },
     json: withHelp(outputRows.json, "print the result as one JSON object on stdout"),
+    quiet: outputRows.quiet,
   }),
   ignored: ignoredGroup,
 });
@@ -95,9 +97,8 @@ async function setupEnv(options: SetupEnvOptions): Promise<void> {
   const { repository, modelDir } = options.model;
   const { type, quantEmbd, kernelConfig } = options.types;
   const logs = openLogs(options.output.logDir);
-  log("no compile step needed: every kernel is in this program and is chosen when a model is loaded");
-  noteIgnored(ignoredGroup, options.ignored, note);
-  const display = createDisplay(logs);
+  const steps = await createSteps(options.output);
+  noteIgnored(ignoredGroup, options.ignored, (text) => steps.note(text));
   let result: SetupResult;
   try {
     result = await setupModel({
@@ -107,42 +108,63 @@ async function setupEnv(options: SetupEnvOptions): Promise<void> {
       embeddingType: quantEmbd === true ? "f16" : quantEmbd,
       kernelConfig,
       signal: interruptSignal(),
-      onNote: display.note,
-      onDownload: ({ file, doneBytes, totalBytes, allDoneBytes, allTotalBytes, cachedBytes }) => {
-        display.step("download_model");
-        const progress = display.progress("downloading");
-        progress.update(doneBytes, totalBytes, { part: file, start: cachedBytes });
-        progress.update(allDoneBytes, allTotalBytes, { start: allDoneBytes });
-      },
-      onConvert: ({ doneBytes, totalBytes }) => {
-        display.step(`convert_to_${type}`);
-        display.progress("converting").update(doneBytes, totalBytes);
-      },
+      ...showSetup(steps, logs, type),
     });
   } catch (error) {
-    display.stop();
-    throw explainFailure(error, logs);
+    steps.fail();
+    throw explainFailure(error, logs, options);
   }
-  display.stop();
+  steps.succeed();
   logs.write(JSON.stringify(result));
   if (options.output.json) {
     writeJson({ ...result, next: nextCommand(result, options) });
   } else {
-    printResult(result, options);
+    printResult(result, options, steps);
   }
 }
 
-function printResult(result: SetupResult, options: SetupEnvOptions): void {
+/** What happens, on the screen and in the logs. */
+function showSetup(
+  steps: Steps,
+  logs: Logs,
+  type: string,
+): Pick<SetupOptions, "onStep" | "onNote" | "onRetry" | "onDownload" | "onConvert"> {
+  return {
+    onStep(step) {
+      logs.begin({ "look-up": "setup", download: "download_model", convert: `convert_to_${type}` }[step.kind]);
+      const { doing, done } = describeStep(step);
+      logs.write(doing);
+      steps.begin({ doing, done });
+    },
+    onNote(text) {
+      logs.write(text);
+      steps.line(text);
+    },
+    onRetry(retry) {
+      logs.write(`${retry.subject}: ${retry.reason}; trying again in ${(retry.pause / 1000).toFixed(1)} s`);
+      steps.retry(retry);
+    },
+    onDownload: (progress) => showDownload(steps, progress),
+    onConvert: ({ doneBytes, totalBytes }) => steps.progress("converting").update(doneBytes, totalBytes),
+  };
+}
+
+function printResult(result: SetupResult, options: SetupEnvOptions, steps: Steps): void {
   const { path, bytes, type, origin, architecture, report } = result;
-  if (origin === "existing") {
-    log(`GGUF model already exists at ${path}`);
-  } else if (report !== undefined) {
+  if (report !== undefined) {
     const { minus, zero, plus } = report.ternary;
-    log(`weights: ${minus} of -1, ${zero} of 0, ${plus} of +1; read back and verified`);
+    steps.line(`weights: ${minus} of -1, ${zero} of 0, ${plus} of +1; read back and verified`);
   }
-  log(`GGUF model saved at ${path} (${architecture}, ${type}, ${formatBytes(bytes)})`);
+  const what = origin === "existing" ? "already exists" : "saved";
+  steps.succeed(`GGUF model ${what} at ${path} (${architecture}, ${type}, ${formatBytes(bytes)})`);
   const next = nextCommand(result, options);
-  write(next === undefined ? `${path}\n` : `${next}\n`);
+  if (next === undefined) {
+    write(`${path}\n`);
+  } else if (process.stdout.isTTY) {
+    write(`\nReady. Try:\n\n  ${withoutControls(next)}\n\n`);
+  } else {
+    write(`${next}\n`);
+  }
 }
 
 /** What to type next, where there is something to run. */
@@ -184,47 +206,10 @@ function openLogs(folder: string): Logs {
   };
 }
 
-interface Display {
-  note(text: string): void;
-  step(name: string): void;
-  /** The bars of this kind of work; replaces those of the work before. */
-  progress(what: string): Progress;
-  stop(): void;
-}
-
-function createDisplay(logs: Logs): Display {
-  let shown: { what: string; progress: Progress } | undefined;
-  const stop = () => {
-    shown?.progress.stop();
-    shown = undefined;
-  };
-  return {
-    note(text) {
-      logs.write(text);
-      if (shown === undefined) {
-        log(text);
-      } else {
-        shown.progress.line(text);
-      }
-    },
-    step(name) {
-      logs.begin(name);
-    },
-    progress(what) {
-      if (shown?.what !== what) {
-        stop();
-        shown = { what, progress: createProgress(what, "bytes") };
-      }
-      return shown.progress;
-    },
-    stop,
-  };
-}
-
-function explainFailure(thrown: unknown, logs: Logs): BitnetError {
+function explainFailure(thrown: unknown, logs: Logs, { output }: SetupEnvOptions): BitnetError {
   const error = toBitnetError(thrown);
   logs.write(error.code === "ABORTED" ? "stopped" : `${error.message}${error.hint ? ` (${error.hint})` : ""}`);
-  if (error.code === "ABORTED") {
+  if (error.code === "ABORTED" && !output.quiet) {
     note("stopped; the same command continues where it stopped");
   }
   return error;

@@ -43,7 +43,9 @@ Examples:
       const { path, load } = readModel(options.model);
       const { decode, addSpecial, parseSpecial } = options.text;
       const tokenizer = openTokenizer(path, load);
-      tokenizer.info.warnings.forEach(note);
+      for (const text of tokenizer.info.warnings) {
+        note(text);
+      }
       const input = text ?? (await buffer(process.stdin));
       if (decode) {
         write(`${tokenizer.decode(parseIds(input.toString()), { special: true })}\n`);

@@ -24,7 +24,7 @@ export function setColors(when: "always" | "never"): void {
   process.env.FORCE_COLOR = when === "never" ? "0" : "1";
 }
 
-function colorsOf(stream: OutputStream): ChalkInstance {
+export function colorsOf(stream: OutputStream): ChalkInstance {
   return hasColors(stream) ? coloured : plain;
 }
 
@@ -52,8 +52,8 @@ export function writeJson(value: unknown, stdout: OutputStream = process.stdout)
   stdout.write(`${JSON.stringify(value)}\n`);
 }
 
-export function note(text: string): void {
-  process.stderr.write(`${colorsOf(process.stderr).cyan("note:")} ${withoutControls(text)}\n`);
+export function note(text: string, stderr: OutputStream = process.stderr): void {
+  stderr.write(`${colorsOf(stderr).cyan("note:")} ${withoutControls(text)}\n`);
 }
 
 export function log(text: string, stderr: OutputStream = process.stderr): void {
