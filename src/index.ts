@@ -70,6 +70,8 @@ export { openRemoteGguf } from "./hub/remote-gguf.js";
 export { openRepository, type Repository, type RepositoryFile, readRepositoryName } from "./hub/repository.js";
 export type { RetryPolicy } from "./hub/retry.js";
 export { listModels, type ModelFile, removeModels } from "./models/installed.js";
+export type { HubReference } from "./models/reference.js";
+export { type ResolvedModel, type ResolveOptions, resolveModel } from "./models/resolve.js";
 export {
   type DownloadCheckpointOptions,
   type DownloadedCheckpoint,

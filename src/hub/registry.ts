@@ -5,6 +5,8 @@ export type ModelFamily = "bitnet" | "bitnet-b1.58" | "llama" | "qwen3" | "gemma
 export interface RegisteredModel {
   /** owner/name on the hub. */
   repo: string;
+  /** What it may be called here: "2b". */
+  short: string;
   /** Name of the architecture in the GGUF file. */
   family: ModelFamily;
   kind: "base" | "instruct" | "embedding";
@@ -21,6 +23,7 @@ function falcon3(size: string, instruct: boolean): RegisteredModel {
   const repo = `tiiuae/Falcon3-${size}${instruct ? "-Instruct" : ""}-1.58bit`;
   return {
     repo,
+    short: `falcon3-${size.toLowerCase()}${instruct ? "" : "-base"}`,
     family: "llama",
     kind: instruct ? "instruct" : "base",
     parameters: size,
@@ -33,6 +36,7 @@ function falconE(size: string, kind: "Instruct" | "Base"): RegisteredModel {
   const repo = `tiiuae/Falcon-E-${size}-${kind}`;
   return {
     repo,
+    short: `falcon-e-${size.toLowerCase()}${kind === "Instruct" ? "" : "-base"}`,
     family: "llama",
     kind: kind === "Instruct" ? "instruct" : "base",
     parameters: size,
@@ -42,10 +46,18 @@ function falconE(size: string, kind: "Instruct" | "Base"): RegisteredModel {
 }
 
 export const registeredModels: readonly RegisteredModel[] = [
-  { repo: "1bitLLM/bitnet_b1_58-large", family: "bitnet", kind: "base", parameters: "0.7B", license: "MIT" },
-  { repo: "1bitLLM/bitnet_b1_58-3B", family: "bitnet", kind: "base", parameters: "3.3B", license: "MIT" },
+  {
+    repo: "1bitLLM/bitnet_b1_58-large",
+    short: "large",
+    family: "bitnet",
+    kind: "base",
+    parameters: "0.7B",
+    license: "MIT",
+  },
+  { repo: "1bitLLM/bitnet_b1_58-3B", short: "3b", family: "bitnet", kind: "base", parameters: "3.3B", license: "MIT" },
   {
     repo: "HF1BitLLM/Llama3-8B-1.58-100B-tokens",
+    short: "llama3-8b",
     family: "llama",
     kind: "base",
     parameters: "8B",
@@ -60,6 +72,7 @@ export const registeredModels: readonly RegisteredModel[] = [
   falcon3("1B", true),
   {
     repo: "microsoft/BitNet-b1.58-2B-4T",
+    short: "2b",
     family: "bitnet-b1.58",
     kind: "instruct",
     parameters: "2.4B",
@@ -72,6 +85,7 @@ export const registeredModels: readonly RegisteredModel[] = [
   falconE("1B", "Base"),
   {
     repo: "microsoft/bitnet-embedding-0.6b",
+    short: "embedding-0.6b",
     family: "qwen3",
     kind: "embedding",
     parameters: "0.6B",
@@ -80,6 +94,7 @@ export const registeredModels: readonly RegisteredModel[] = [
   },
   {
     repo: "microsoft/bitnet-embedding-270m",
+    short: "embedding-270m",
     family: "gemma3",
     kind: "embedding",
     parameters: "270M",
@@ -91,4 +106,10 @@ export const registeredModels: readonly RegisteredModel[] = [
 /** The entry of a repository; the hub does not distinguish upper and lower case either. */
 export function findRegistered(repo: string): RegisteredModel | undefined {
   return registeredModels.find((model) => model.repo.toLowerCase() === repo.toLowerCase());
+}
+
+/** The entry that a name without an owner means: the short one, or the last part of the repository. */
+export function findByName(name: string): RegisteredModel | undefined {
+  const wanted = name.toLowerCase();
+  return registeredModels.find(({ repo, short }) => short === wanted || repo.toLowerCase().endsWith(`/${wanted}`));
 }

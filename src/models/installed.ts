@@ -1,5 +1,6 @@
 // The models on this machine: GGUF files in the model directory, and models in the cache of the hub.
 
+import type { Stats } from "node:fs";
 import { readdir, readFile, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } from "../hub/cache.js";
@@ -9,7 +10,7 @@ import { BitnetError } from "../system/errors.js";
 import { modelsFolders } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { weightTypeOf } from "./check.js";
-import { removeNote, tryOpenGguf } from "./provenance.js";
+import { readProvenance, removeNote, tryOpenGguf } from "./provenance.js";
 
 export interface ModelFile {
   /** Folder in the model directory, or owner/name of the hub. */
@@ -21,8 +22,16 @@ export interface ModelFile {
   /** Of the weights, like "I2_S"; "damaged" if the file cannot be opened. */
   type: string;
   bytes: number;
-  /** Of the cache: which state of the repository. */
+  /** Of the file, or of the newest one of a checkpoint; ISO 8601. */
+  modified: string;
+  /** Where it came from: owner/name as it was asked for. Undefined: unknown. */
+  repository?: string;
+  /** Branches and tags that meant it when it was downloaded. */
+  revisions?: string[];
+  /** Of the repository that its bytes came from. */
   commit?: string;
+  /** Its path in that repository, if it is published so. */
+  file?: string;
   /** What removing it deletes. */
   files: string[];
 }
@@ -60,40 +69,72 @@ async function listModelDir(modelDir: string): Promise<ModelFile[]> {
   for (const entry of await readdir(modelDir, { withFileTypes: true }).catch(() => [])) {
     const path = join(modelDir, entry.name);
     const inside = (await readdir(path).catch(() => [])).map((name) => join(path, name)); // follows a linked folder
-    for (const file of [path, ...inside].filter((name) => name.endsWith(".gguf"))) {
+    for (const file of [path, ...inside].filter(isGgufName)) {
       const info = await stat(file).catch(() => undefined);
       if (info?.isFile()) {
-        const name = file === path ? entry.name.replace(/\.gguf$/, "") : entry.name;
-        models.push({
-          name,
-          where: "models",
-          kind: "gguf",
-          path: file,
-          ...describeGguf(file, info.size),
-          files: [file],
-        });
+        const name = file === path ? entry.name.replace(/\.gguf$/i, "") : entry.name;
+        models.push(await describeMade(name, file, info));
       }
     }
   }
   return models.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
+function isGgufName(path: string): boolean {
+  return /\.gguf$/i.test(path);
+}
+
+async function describeMade(name: string, path: string, { size, mtime }: Stats): Promise<ModelFile> {
+  const provenance = await readProvenance(path);
+  const model: ModelFile = {
+    name,
+    where: "models",
+    kind: "gguf",
+    path,
+    ...describeGguf(path, size),
+    modified: mtime.toISOString(),
+    files: [path],
+  };
+  if (provenance === undefined) {
+    return model;
+  }
+  const { repository, revision, source, made } = provenance;
+  const file = made === "published" ? source.files[0]?.path : undefined;
+  return { ...model, repository, revisions: [revision], commit: source.commit, ...(file !== undefined && { file }) };
+}
+
 /** The GGUF files of a snapshot, and its checkpoint if that is of a ternary model. */
-async function listSnapshotModels({ repo, commit, files }: CachedSnapshot): Promise<ModelFile[]> {
-  const common = { name: repo, where: "cache" as const, commit };
-  const models: ModelFile[] = files
-    .filter(({ path }) => path.endsWith(".gguf"))
-    .map(({ file, size }) => ({ ...common, kind: "gguf", path: file, ...describeGguf(file, size), files: [file] }));
-  const rest = files.filter(({ path }) => !path.endsWith(".gguf"));
+async function listSnapshotModels({ repo, commit, refs, files }: CachedSnapshot): Promise<ModelFile[]> {
+  const common = { name: repo, where: "cache" as const, repository: repo, revisions: refs, commit };
+  const models: ModelFile[] = await Promise.all(
+    files
+      .filter(({ path }) => isGgufName(path))
+      .map(async ({ path, file, size }) => ({
+        ...common,
+        kind: "gguf" as const,
+        path: file,
+        ...describeGguf(file, size),
+        modified: await newestOf([file]),
+        file: path,
+        files: [file],
+      })),
+  );
+  const rest = files.filter(({ path }) => !isGgufName(path));
   const type = await describeCheckpoint(repo, rest);
   const first = rest[0];
   if (type !== undefined && first !== undefined) {
     const folder = resolve(first.file, ...first.path.split("/").map(() => ".."));
     const bytes = rest.reduce((sum, { size }) => sum + size, 0);
     const paths = rest.map(({ file }) => file);
-    models.push({ ...common, kind: "checkpoint", path: folder, type, bytes, files: paths });
+    const modified = await newestOf(paths);
+    models.push({ ...common, kind: "checkpoint", path: folder, type, bytes, modified, files: paths });
   }
   return models;
+}
+
+async function newestOf(paths: readonly string[]): Promise<string> {
+  const times = await Promise.all(paths.map(async (path) => (await stat(path).catch(() => undefined))?.mtimeMs ?? 0));
+  return new Date(Math.max(...times)).toISOString();
 }
 
 /** "safetensors" if the files are a ternary model's checkpoint. Other models in the cache are none of our business. */
