@@ -116,6 +116,12 @@ const thinkingSwitches = ["enable_thinking", "thinking"];
 // A template is a few kilobytes; this bounds what a hostile file makes the parser read.
 const maxTemplateLength = 1 << 20;
 
+/** Messages between two texts, and answers as they are: the way to talk with a model that no format fits. */
+export function affixFormat({ prefix = "", suffix = "" }: { prefix?: string; suffix?: string }): ChatFormat {
+  const write = ({ role, content }: ChatMessage) => (role === "user" ? prefix + content + suffix : content);
+  return { name: "affixes", render: (messages) => messages.map(write).join("") };
+}
+
 /** A built-in format; USAGE if there is none of that name. */
 export function builtinFormat(name: string, tokenizer: FormatTokenizer): ChatFormat {
   const format = Object.hasOwn(builtinFormats, name) ? builtinFormats[name] : undefined;

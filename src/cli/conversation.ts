@@ -4,7 +4,14 @@ import type { EventEmitter } from "node:events";
 import { readFile } from "node:fs/promises";
 import { type AnswerResult, type AnswerTokenizer, answerChat } from "../chat/answer.js";
 import { Chat } from "../chat/chat.js";
-import { builtinFormat, type ChatFormat, chatFormatNames, jinjaFormat, modelFormat } from "../chat/format.js";
+import {
+  affixFormat,
+  builtinFormat,
+  type ChatFormat,
+  chatFormatNames,
+  jinjaFormat,
+  modelFormat,
+} from "../chat/format.js";
 import { type GenerateTimings, newTimings } from "../engine/generate.js";
 import type { Model, ModelInfo, Session } from "../engine/model.js";
 import type { GenerateOptions } from "../engine/request.js";
@@ -24,6 +31,12 @@ export interface ConversationOptions {
   cacheType?: CacheType;
   /** Name of a built-in format or path of a Jinja file. Default: the model's own template, else "bitnet". */
   chatTemplate?: string;
+  /** Texts around each message, in the place of a chat format. */
+  affixes?: { prefix?: string; suffix?: string };
+  /** Sent before anything is read. */
+  firstMessage?: string;
+  /** End after one answer. Default: false. */
+  singleTurn?: boolean;
   /** Whether the model is to think before it answers, if its template leaves the choice. */
   think?: boolean;
   /** For every answer; `maxTokens` is the limit of one answer. */
@@ -78,7 +91,8 @@ export async function runConversation(
   options: ConversationOptions = {},
   io: ConversationIo = processIo,
 ): Promise<void> {
-  const format = await chooseFormat(model, options.chatTemplate);
+  const format =
+    options.affixes === undefined ? await chooseFormat(model, options.chatTemplate) : affixFormat(options.affixes);
   const session = model.createSession({ contextSize: options.contextSize, cacheType: options.cacheType });
   const screen = new Screen(io.stdout, io.stderr, options);
   let conversation: Conversation | undefined;
@@ -95,8 +109,10 @@ export async function runConversation(
       stop: () => io.raise("SIGTSTP"),
     });
     conversation = new Conversation(model, session, chat, repl, screen, options);
-    screen.hint(describeStart(model, format, session, options));
-    await conversation.run(io);
+    if (!options.singleTurn) {
+      screen.hint(describeStart(model, format, session, options));
+    }
+    await conversation.run(io, options);
     const failure = await history?.file.finish();
     if (failure !== undefined) {
       screen.hint(`the input history was not kept: ${failure.message}`);
@@ -221,7 +237,10 @@ class Conversation implements ConversationState {
     this.#repl = repl;
   }
 
-  async run({ signals, raise }: Pick<ConversationIo, "signals" | "raise">): Promise<void> {
+  async run(
+    { signals, raise }: Pick<ConversationIo, "signals" | "raise">,
+    { firstMessage, singleTurn }: ConversationOptions = {},
+  ): Promise<void> {
     const interrupt = () => this.#interruptBySignal();
     const end = (signal: NodeJS.Signals) => {
       stopListening();
@@ -239,7 +258,11 @@ class Conversation implements ConversationState {
       signals.on("SIGHUP", end);
     }
     try {
-      while (this.#leaving === "no") {
+      if (firstMessage !== undefined) {
+        this.chat.addUser(firstMessage);
+        await this.answer();
+      }
+      while (this.#leaving === "no" && !(singleTurn && this.#answers > 0)) {
         await this.#takeTurn();
       }
     } finally {

@@ -23,10 +23,10 @@ export interface OptionRow {
   readonly negatedAliases?: readonly string[];
   /** false: no environment variable sets it, or another part of the program reads that. */
   readonly variable?: false;
-  /** Accepted so that other programs' command lines work. The text says why it has no effect here. */
+  /** Accepted so that other programs' command lines work. Why it has no effect here; "": what it asks for is done anyway. */
   readonly ignored?: string;
   /** The value of an ignored option that asks for what is done anyway. */
-  readonly harmless?: string;
+  readonly harmless?: string | boolean;
 }
 
 export type OptionRows = Readonly<Record<string, OptionRow>>;
@@ -125,7 +125,7 @@ function addOption(command: Command, row: OptionRow): { option: Option; negation
   if (row.negated === undefined) {
     return { option };
   }
-  const negation = new Option(`--no-${option.name()}`, row.negated);
+  const negation = new Option(`--no-${option.name()}`, row.negated).hideHelp(row.help === undefined);
   command.addOption(negation);
   return { option, negation };
 }
@@ -153,8 +153,9 @@ export function noteIgnored<R extends OptionRows>(
 ): void {
   for (const [key, { flags, ignored, harmless }] of Object.entries(rows)) {
     const value: unknown = values[key as keyof RowValues<R>];
-    if (ignored !== undefined && value !== undefined && value !== harmless) {
-      say(`${new Option(flags).long} has no effect: ${ignored}`);
+    if (ignored && value !== undefined && value !== harmless) {
+      const long = new Option(flags).long ?? flags;
+      say(`${value === false ? long.replace("--", "--no-") : long} has no effect: ${ignored}`);
     }
   }
 }

@@ -118,7 +118,7 @@ export function samplingGroup() {
   return groupOf("Sampling", {
     ...samplingRows(),
     logitBias: {
-      flags: "--logit-bias <id+bias>",
+      flags: "-l, --logit-bias <id+bias>",
       help: "add to a token's logit: 15043+1, 15043-inf; repeatable",
       parse: collectBias,
     },
@@ -230,11 +230,23 @@ export const chatRows = {
   conversation: {
     flags: "--conversation",
     help: "talk with the model; -p is the system prompt, -n limits one answer",
-    aliases: ["-cnv"],
+    aliases: ["-cnv", "-i", "--interactive"],
+    negated: "go on with the prompt, also where a chat would be opened",
+    negatedAliases: ["-no-cnv"],
   },
+  singleTurn: { flags: "--single-turn", help: "one answer to -p, and the end", aliases: ["-st"] },
+  systemPrompt: {
+    flags: "--system-prompt <text>",
+    help: "system prompt of a chat, whose first message -p is then",
+    aliases: ["-sys"],
+  },
+  systemFile: { flags: "--system-prompt-file <file>", help: "the same from a file", aliases: ["-sysf"] },
+  inPrefix: { flags: "--in-prefix <text>", help: "text before each message, in the place of a chat format" },
+  inSuffix: { flags: "--in-suffix <text>", help: "text after each message, in the place of a chat format" },
   chatTemplate: {
     flags: "--chat-template <name>",
     help: "chat format by name, or a Jinja file (default: the model's own)",
+    aliases: ["--chat-template-file"],
   },
   think: {
     flags: "--think",
@@ -263,27 +275,10 @@ export const generalGroup = groupOf("General", {
     flags: "--color [when]",
     aliases: ["-co"],
     help: "colours in what is printed for people",
-    choices: ["always", "auto", "never", "on", "off"],
+    choices: ["auto", "always", "never", "on", "off"],
     negated: "the same as --color never",
   },
   verbose: { flags: "-v, --verbose", help: "print the stack of an error", variable: false },
-});
-
-/** Options of llama-cli command lines that have no meaning here. */
-export const llamaGroup = groupOf("Ignored", {
-  gpuLayers: {
-    flags: "--n-gpu-layers <n>",
-    aliases: ["-ngl", "--gpu-layers"],
-    ignored: "everything runs on the CPU",
-    harmless: "0",
-  },
-  batchSize: { flags: "-b, --batch-size <n>", ignored: "batches have the size that is fastest" },
-  ubatchSize: { flags: "--ubatch-size <n>", aliases: ["-ub"], ignored: "batches have the size that is fastest" },
-  threadsBatch: {
-    flags: "--threads-batch <n>",
-    aliases: ["-tb"],
-    ignored: "prompts take as many threads as answers",
-  },
 });
 
 /** What is written into a GGUF file. The names are those of the core's types. */

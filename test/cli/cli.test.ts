@@ -224,8 +224,9 @@ describe("wrong arguments end with 2", () => {
     ["run --seed -2", /argument '-2' is invalid/],
     ["run --logit-bias x", /argument 'x' is invalid/],
     ["run -m", /argument missing/],
-    ["run stray", /too many arguments/],
-    ["run -p a -f b", /one of -p and -f/],
+    ["run a b stray", /too many arguments/],
+    ["run -m a b stray", /too many arguments/],
+    ["run a b -p c", /one of -p and an argument/],
     ["run --logprobs 3", /needs --json/],
     ["logits", /one of --ids and --prompt/],
     ["logits -p a --ids 1", /one of --ids and --prompt/],
@@ -403,7 +404,7 @@ describe("bitnet run -cnv", () => {
   });
 
   test("its options need it", async () => {
-    expectError(await runBitnet(["run", "--chat-template", "bitnet", "-p", "x"]), 2, /need -cnv/);
-    expectError(await runBitnet(["run", "--no-history", "-p", "x"]), 2, /need -cnv/);
+    expectError(await runBitnet(["run", "--chat-template", "bitnet", "-p", "x"]), 2, /--chat-template needs -cnv/);
+    expectError(await runBitnet(["run", "--no-history", "-p", "x"]), 2, /--history needs -cnv/);
   });
 });

@@ -88,7 +88,8 @@ describe("colours", () => {
   test.each([
     [["--color", "always"], {}, true],
     [["--color=always"], { NO_COLOR: "1" }, true],
-    [["--color"], {}, true],
+    [["--color"], {}, false],
+    [["-co", "on"], {}, true],
     [["--color", "never"], { FORCE_COLOR: "1" }, false],
     [["--no-color"], { FORCE_COLOR: "1" }, false],
     [["--color", "auto"], {}, false],

@@ -1,19 +1,18 @@
 // bitnet run: from a prompt to text, the twin of run_inference.py and llama-cli.
 
 import { readFile } from "node:fs/promises";
-import { addAbortSignal } from "node:stream";
-import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
 import type { GenerateResult, Piece } from "../../engine/generate.js";
 import type { Generation } from "../../engine/generation.js";
 import { loadModel, type Model } from "../../engine/model.js";
 import { bundledModel } from "../../models/bundled.js";
 import { BitnetError } from "../../system/errors.js";
-import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
+import { llamaGroup, llamaRefusals } from "../llama-options.js";
+import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import {
   chatRows,
+  type GenerationValues,
   generationRows,
-  llamaGroup,
   modelRows,
   outputRows,
   readGeneration,
@@ -23,6 +22,7 @@ import {
   sessionRows,
 } from "../options.js";
 import { integerFrom, unescapeText } from "../parsers.js";
+import { isPiped, readPrompt, readStdin } from "../prompt.js";
 import { interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
 import { readerReady } from "../terminal/streams.js";
 import { describeTimings } from "../terminal/timings.js";
@@ -30,11 +30,17 @@ import { describeTimings } from "../terminal/timings.js";
 const listGroups = () => ({
   prompt: groupOf("Prompt", {
     prompt: { flags: "-p, --prompt <text>", help: 'the prompt; "-" reads it from stdin' },
-    file: { flags: "-f, --file <file>", help: 'read the prompt from a file; "-" is stdin' },
+    file: { flags: "-f, --file <file>", help: 'read the prompt from a file; "-" is stdin; -p comes after it' },
+    verbosePrompt: { flags: "--verbose-prompt", help: "print the tokens of the prompt to stderr" },
   }),
   generation: groupOf("Length", generationRows),
   model: groupOf("Model", {
     path: modelRows.path,
+    hubModel: {
+      flags: "--hf-repo <repo>",
+      help: "the same for a model of the Hugging Face hub: owner/name[:type]",
+      aliases: ["-hf", "-hfr", "-hr"],
+    },
     threads: modelRows.threads,
     kernel: modelRows.kernel,
     tokenizerPre: modelRows.tokenizerPre,
@@ -58,13 +64,23 @@ const listGroups = () => ({
   ignored: llamaGroup,
 });
 
-type RunOptions = GroupValues<ReturnType<typeof listGroups>>;
+type Groups = GroupValues<ReturnType<typeof listGroups>>;
+
+interface RunOptions extends Groups {
+  /** The first argument: a model in the place of -m. */
+  named?: string;
+  /** The argument after it: a prompt. */
+  operand?: string;
+}
 
 const defaultPredict = 128;
 
 export default function configureRun(command: Command): void {
   const read = addOptions(command, listGroups());
+  refuseOptions(command, llamaRefusals);
   command
+    .argument("[model]", "the model, as for -m; with it, or with no prompt on a terminal, a model that can chat does")
+    .argument("[prompt]", "the prompt; what is piped in stands before it")
     .addHelpText(
       "after",
       `
@@ -72,52 +88,133 @@ Examples:
   $ bitnet run -p "Once upon a time"
   $ bitnet run -m model.gguf -p "The capital of France is" -n 32 -temp 0
   $ bitnet run -m model.gguf -cnv -p "You are a helpful assistant."
+  $ bitnet run model.gguf "What is the capital of France?"
   $ bitnet run -m model.gguf -f prompt.txt --json > answer.json
   $ echo "Once upon a time" | bitnet run -m model.gguf --seed 7 --quiet`,
     )
-    .action(async () => {
-      const options = read();
-      const problem = findContradiction(options);
+    .action(async (first: string | undefined, second: string | undefined) => {
+      const isModelTyped = command.getOptionValueSource("model") === "cli";
+      const operands = isModelTyped ? { operand: first } : { named: first, operand: second };
+      const options = { ...read(), ...operands };
+      const isTyped = (name: string) => command.getOptionValueSource(name) === "cli";
+      const problem = isModelTyped && second !== undefined ? "too many arguments" : findContradiction(options, isTyped);
       if (problem !== undefined) {
         command.error(problem, { exitCode: 2 });
       }
-      await (options.chat.conversation ? converse(options) : run(options));
+      await run(options);
     });
 }
 
-function findContradiction({ prompt: { prompt, file }, chat, output }: RunOptions): string | undefined {
-  if (prompt !== undefined && file !== undefined) {
-    return "expected one of -p and -f, not both";
+/** A chat or a text, if that is asked for; undefined: what the model is made for. */
+function wantsChat(options: RunOptions): boolean | undefined {
+  const { named, operand, prompt, chat } = options;
+  const { conversation, singleTurn, systemPrompt, systemFile, inPrefix, inSuffix } = chat;
+  if (conversation !== undefined) {
+    return conversation;
+  }
+  if (singleTurn || (systemPrompt ?? systemFile ?? inPrefix ?? inSuffix) !== undefined) {
+    return true;
+  }
+  if (operand !== undefined || named !== undefined) {
+    return undefined;
+  }
+  const isSilent =
+    (prompt.prompt ?? prompt.file) === undefined && nameOfModel(options) !== undefined && process.stdin.isTTY;
+  return isSilent ? undefined : false;
+}
+
+function findContradiction(options: RunOptions, isTyped: (name: string) => boolean): string | undefined {
+  const { prompt, chat, output } = options;
+  if (prompt.prompt !== undefined && options.operand !== undefined) {
+    return "expected one of -p and an argument as the prompt, not both";
+  }
+  if (chat.systemPrompt !== undefined && chat.systemFile !== undefined) {
+    return "expected one of -sys and -sysf, not both";
   }
   if (output.logprobs !== undefined && !output.json) {
     return "--logprobs needs --json";
   }
-  if (chat.conversation && output.logprobs !== undefined) {
+  const wanted = wantsChat(options);
+  const readsStdin = [prompt.prompt, prompt.file, chat.systemFile].includes("-");
+  if (wanted && output.logprobs !== undefined) {
     return "--logprobs cannot be used with -cnv";
   }
-  if (chat.conversation && [prompt, file].includes("-")) {
+  if (wanted && readsStdin && !chat.singleTurn) {
     return "with -cnv the standard input is the conversation: give the system prompt with -p TEXT or -f FILE";
   }
-  if (!chat.conversation && (chat.chatTemplate ?? chat.think ?? chat.history) !== undefined) {
-    return "--chat-template, --think and --history need -cnv";
-  }
-  return undefined;
+  const needsChat = ["chatTemplate", "think", "history", "singleTurn", "systemPrompt", "systemPromptFile"];
+  const alone = wanted === false ? needsChat.concat("inPrefix", "inSuffix").find(isTyped) : undefined;
+  return alone === undefined ? undefined : `--${toLongName(alone)} needs -cnv`;
+}
+
+function toLongName(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** The model that is named, as loadModel takes it; the bundled one if none is. */
+function resolveModelArgument(options: RunOptions): ReturnType<typeof readModel> {
+  const { hubModel: _, ...load } = options.model;
+  return readModel({ ...load, path: nameOfModel(options) });
+}
+
+function nameOfModel({ named, model }: RunOptions): string | undefined {
+  return named ?? model.path ?? model.hubModel;
 }
 
 async function run(options: RunOptions): Promise<void> {
-  const { output } = options;
-  const { path, load } = readModel(options.model);
   const signal = interruptSignal();
   const say = startNotes(options);
-  const prompt = (await readPrompt(options, signal)) ?? (await readPipedPrompt(options, signal));
+  const wanted = wantsChat(options);
+  const { escape: escapes } = options.generation;
+  let prompt = await readPrompt({ ...options.prompt, operand: options.operand, escapes }, signal);
+  if (prompt === undefined && wanted !== true && !process.stdin.isTTY) {
+    prompt = (await readStdin(signal)) || undefined;
+  } else if (options.prompt.prompt !== undefined && wanted !== true && isPiped() && options.prompt.file !== "-") {
+    say("standard input is not read, as there is a prompt; -f - puts it before the prompt");
+  }
+  if (prompt === undefined && wanted === false) {
+    prompt = promptOfBundled(options);
+  }
+  const { path, load } = resolveModelArgument(options);
   const loadStart = performance.now();
   await using model = await loadModel(path, { ...load, signal });
   const loadMs = performance.now() - loadStart;
-  await using session = model.createSession(readSession(options.session, model.info, say));
+  if (wanted ?? Boolean(model.info.chatTemplate)) {
+    await converse(model, options, prompt, say);
+  } else {
+    await goOn(model, options, { path, prompt: prompt ?? promptOfBundled(options), loadMs, say, signal });
+  }
+}
 
+/** The bundled model knows how to begin without a prompt. */
+function promptOfBundled(options: RunOptions): string {
+  if (nameOfModel(options) !== undefined) {
+    throw new BitnetError("USAGE", "there is no prompt", {
+      hint: "give one with -p TEXT, -f FILE or on stdin; -cnv opens a chat",
+    });
+  }
+  return bundledModel.prompt;
+}
+
+interface TextRequest {
+  path: string;
+  prompt: string;
+  loadMs: number;
+  say: (text: string) => void;
+  signal: AbortSignal;
+}
+
+/** Prints the prompt and how the model goes on with it. */
+async function goOn(model: Model, options: RunOptions, request: TextRequest): Promise<void> {
+  const { path, prompt, loadMs, say, signal } = request;
+  const { output } = options;
+  await using session = model.createSession(readSession(options.session, model.info, say));
+  if (options.prompt.verbosePrompt) {
+    log(describeTokens(model, prompt));
+  }
   const { logprobs } = output;
   const generation = session.generate(prompt, {
-    ...readGeneration(options, { maxTokens: defaultPredict }),
+    ...readGeneration(asGeneration(options), { maxTokens: defaultPredict }),
     ...{ logprobs, signal },
   });
   try {
@@ -136,66 +233,62 @@ async function run(options: RunOptions): Promise<void> {
   }
 }
 
-async function converse(options: RunOptions): Promise<void> {
+/** One line per token: its id and its text. */
+function describeTokens({ tokenizer }: Model, prompt: string): string {
+  const ids = [...tokenizer.encode(prompt, { parseSpecial: true })];
+  const lines = ids.map((id) => `${String(id).padStart(7)} ${JSON.stringify(tokenizer.piece(id, { special: true }))}`);
+  return [`prompt: ${ids.length} tokens`, ...lines].join("\n");
+}
+
+/** A chat. `prompt` is its system prompt as in bitnet.cpp, or its first message where something says that it is one. */
+async function converse(
+  model: Model,
+  options: RunOptions,
+  prompt: string | undefined,
+  say: (text: string) => void,
+): Promise<void> {
   const { runConversation } = await import("../conversation.js");
   const { chat, output } = options;
-  const { path, load } = readModel(options.model);
-  const say = startNotes(options);
-  const signal = interruptSignal();
-  const systemPrompt = await readPrompt(options, signal);
-  await using model = await loadModel(path, { ...load, signal });
+  const { conversation, inPrefix, inSuffix, systemFile } = chat;
+  const readTyped = (text: string | undefined) =>
+    text !== undefined && options.generation.escape ? unescapeText(text) : text;
+  const system =
+    systemFile === undefined
+      ? readTyped(chat.systemPrompt)
+      : (await readFile(systemFile, "utf8")).replace(/\r?\n$/, "");
+  const isSingle =
+    chat.singleTurn ?? (prompt !== undefined && conversation === undefined && chat.systemPrompt === undefined);
+  const isMessage = isSingle || system !== undefined || options.operand !== undefined;
+  const hasAffixes = (inPrefix ?? inSuffix) !== undefined;
   await runConversation(model, {
-    systemPrompt,
+    systemPrompt: isMessage ? system : prompt,
+    firstMessage: isMessage ? prompt : undefined,
+    singleTurn: isSingle,
+    affixes: hasAffixes ? { prefix: readTyped(inPrefix), suffix: readTyped(inSuffix) } : undefined,
     ...readSession(options.session, model.info, say),
     chatTemplate: chat.chatTemplate,
     think: chat.think,
-    generate: readGeneration(options, { maxTokens: -1 }),
+    generate: readGeneration(asGeneration(options), { maxTokens: -1 }),
     json: output.json,
     quiet: output.quiet,
     historyFile: chat.history,
   });
 }
 
+/** The bundled model has a temperature of its own. */
+function asGeneration(options: RunOptions): GenerationValues {
+  return { ...options, model: { path: nameOfModel(options) } };
+}
+
 /** Says what should be known beforehand. Returns what says the rest: nothing with --quiet. */
-function startNotes({ ignored, model, output }: RunOptions): (text: string) => void {
+function startNotes(options: RunOptions): (text: string) => void {
+  const { ignored, output } = options;
   const say = output.quiet ? () => {} : note;
   noteIgnored(llamaGroup, ignored, say);
-  if (model.path === undefined) {
+  if (nameOfModel(options) === undefined) {
     say(bundledModel.note);
   }
   return say;
-}
-
-/** The prompt of -p or -f, if there is one. */
-async function readPrompt(
-  { prompt: { prompt, file }, generation }: RunOptions,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  if (prompt === "-" || file === "-") {
-    return readStdin(signal);
-  }
-  if (prompt !== undefined) {
-    return generation.escape ? unescapeText(prompt) : prompt;
-  }
-  return file === undefined ? undefined : dropLastNewline(await readFile(file, "utf8"));
-}
-
-/** What is piped in; the bundled model knows how to begin without. */
-async function readPipedPrompt({ model }: RunOptions, signal: AbortSignal): Promise<string> {
-  const piped = process.stdin.isTTY ? "" : await readStdin(signal);
-  if (piped === "" && model.path !== undefined) {
-    throw new BitnetError("USAGE", "there is no prompt", { hint: "give one with -p TEXT, -f FILE or on stdin" });
-  }
-  return piped || bundledModel.prompt;
-}
-
-async function readStdin(signal: AbortSignal): Promise<string> {
-  return dropLastNewline(await readAll(addAbortSignal(signal, process.stdin)));
-}
-
-/** As llama-cli does with -f: editors end every file with a newline that is not meant. */
-function dropLastNewline(text: string): string {
-  return text.replace(/\r?\n$/, "");
 }
 
 /** Prints the text as it comes and ends the line, also when it is stopped. Returns why it ended. */

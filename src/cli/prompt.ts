@@ -1,0 +1,56 @@
+// Where the prompt of `bitnet run` comes from: arguments, files, stdin.
+
+import { fstatSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { addAbortSignal } from "node:stream";
+import { text as readAll } from "node:stream/consumers";
+import { unescapeText } from "./parsers.js";
+
+export interface PromptSource {
+  /** -p; "-" is stdin. */
+  prompt?: string;
+  /** -f; "-" is stdin. */
+  file?: string;
+  /** The argument after the model. */
+  operand?: string;
+  /** Process \n and the like in what was typed. */
+  escapes: boolean;
+}
+
+/** The prompt, if there is one: a file or stdin first, then what was typed. */
+export async function readPrompt(source: PromptSource, signal: AbortSignal): Promise<string | undefined> {
+  const { prompt, file, operand, escapes } = source;
+  const typed = prompt === "-" ? undefined : (prompt ?? operand);
+  const parts: string[] = [];
+  if (file === "-" || prompt === "-") {
+    parts.push(await readStdin(signal));
+  } else if (file !== undefined) {
+    parts.push(dropLastNewline(await readFile(file, "utf8")));
+  } else if (operand !== undefined && isPiped()) {
+    parts.push(await readStdin(signal));
+  }
+  if (typed !== undefined) {
+    parts.push(escapes ? unescapeText(typed) : typed);
+  }
+  const given = parts.filter((part, i) => part !== "" || i === parts.length - 1);
+  return given.length === 0 ? undefined : given.join("\n\n");
+}
+
+/** Whether somebody has directed a pipe or a file with something in it to stdin. */
+export function isPiped(): boolean {
+  try {
+    const stdin = fstatSync(0);
+    return stdin.isFIFO() || (stdin.isFile() && stdin.size > 0);
+  } catch {
+    return false; // it is closed
+  }
+}
+
+export async function readStdin(signal: AbortSignal): Promise<string> {
+  return dropLastNewline(await readAll(addAbortSignal(signal, process.stdin)));
+}
+
+/** As llama-cli does with -f: editors end every file with a newline that is not meant. */
+function dropLastNewline(text: string): string {
+  return text.replace(/\r?\n$/, "");
+}
