@@ -3,6 +3,7 @@
 import { at } from "./at.js";
 
 const shortestStart = 2;
+const shortWord = 3; // letters; with another letter in the place of one of them it is another word
 
 /**
  * The candidate that `word` is a slip of: one mistake in three letters at most. Where there is none, the one candidate
@@ -27,12 +28,13 @@ export function closest(word: string, candidates: readonly string[]): string | u
 
 /** Insertions, deletions, substitutions and swaps of neighbours (optimal string alignment). */
 function editDistance(a: string, b: string): number {
+  const substituted = a.length <= shortWord ? 2 : 1;
   let before: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
-      const substitution = at(previous, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const substitution = at(previous, j - 1) + (a[i - 1] === b[j - 1] ? 0 : substituted);
       const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
       const swap = isSwap ? at(before, j - 2) + 1 : Number.POSITIVE_INFINITY;
       row.push(Math.min(substitution, swap, at(previous, j) + 1, at(row, j - 1) + 1));

@@ -124,7 +124,7 @@ describe("the arguments of a command", () => {
 
 describe("errors name the command and nothing that it lacks", () => {
   test.each([
-    ["run -hr a/b", /unknown option '-hr'\nhint: see bitnet run --help/],
+    ["bench -cnv x", /unknown option '-cnv'\nhint: see bitnet bench --help/],
     ["tokenize -cnv x", /unknown option '-cnv'\nhint: see bitnet tokenize --help/],
     ["bench kernels --nonsense 1", /unknown option '--nonsense'\nhint: see bitnet bench kernels --help/],
     ["bench kernels -o out.csv", /'out\.csv' is invalid.*\nhint: see bitnet bench kernels --help/],
