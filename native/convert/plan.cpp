@@ -108,7 +108,6 @@ ConvertPlan plan_conversion(ConvertRequest request) {
   for (size_t i = 0; i < plan.tensors.size(); ++i) plan.tensors[i].offset = layout.offsets[i];
   plan.head = std::move(layout.head);
   plan.file_bytes = layout.file_bytes;
-  plan.check_tokenizer = request.check_tokenizer;
   plan.n_threads = request.n_threads;
   return plan;
 }

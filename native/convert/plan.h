@@ -50,7 +50,6 @@ struct ConvertRequest {
   // Tile sizes of a kernel_config.ini. For sources only what the source itself does not say.
   std::vector<TlConfig> tl_configs;
   std::map<TensorType, std::vector<TlConfig>> source_tiles;  // what the source says
-  bool check_tokenizer = false;                              // the vocabulary must load, too
   int n_threads = 0;                                         // 0: physical_cores()
 };
 
@@ -70,7 +69,6 @@ struct ConvertPlan {
   std::map<TensorType, std::vector<TlConfig>> tiles;
   bool has_own_tiles = false;  // not bitnet.cpp's
   uint64_t file_bytes = 0;
-  bool check_tokenizer = false;
   int n_threads = 0;
 };
 

@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "convert/row_hash.h"
 #include "gguf/gguf.h"
-#include "tokenizer/tokenizer.h"
 
 namespace bitnet {
 namespace {
@@ -26,7 +25,7 @@ class Verification {
     const uint64_t hash = is_ternary(tensor->type) ? hash_codes(planned, *tensor, written.scale)
                                                    : hash_bytes(planned, *tensor);
     if (hash != written.hash) fail(name, "it does not hold the source's weights");
-    gguf_.map()->dont_need(tensor->data, tensor->n_bytes);
+    gguf_.dont_need(tensor->data, tensor->n_bytes);
   }
 
  private:
@@ -66,7 +65,7 @@ class Verification {
         planned.rows, planned.cols,
         [&](int64_t row, int) { hash += hash_row(row_data(row), row_bytes, row); },
         [&](int64_t begin, int64_t end) {
-          gguf_.map()->dont_need(row_data(begin), static_cast<uint64_t>(end - begin) * row_bytes);
+          gguf_.dont_need(row_data(begin), static_cast<uint64_t>(end - begin) * row_bytes);
         });
     return hash;
   }
@@ -80,9 +79,6 @@ class Verification {
 void verify(const ConvertPlan& plan, const std::string& outfile,
             const std::vector<ConvertResult>& written, RowLoop& loop, ConvertProgress& progress) {
   const Gguf gguf = Gguf::open(outfile);
-  if (plan.check_tokenizer) {
-    const Tokenizer tokenizer(gguf, {});  // throws if the vocabulary cannot be read
-  }
   Verification verification(gguf, loop);
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
     progress.tensor = i;

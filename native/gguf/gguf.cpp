@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/numbers.h"
 #include "gguf/conflicts.h"
+#include "gguf/split.h"
 
 namespace bitnet {
 namespace {
@@ -333,16 +334,91 @@ int64_t GgufValue::integer(uint64_t i) const {
   }
 }
 
-Gguf Gguf::open(const std::string& path) {
+Gguf Gguf::open_file(const std::string& path, const Gguf* first) {
   FileMap map(path);
-  Gguf gguf = parse(map.bytes(), path);
-  gguf.map_.emplace(std::move(map));
+  Gguf gguf = parse(map.bytes(), path, first);
+  gguf.files_.front().map.emplace(std::move(map));
   return gguf;
 }
 
+Gguf Gguf::open(const std::string& path, Parts parts) {
+  Gguf gguf = open_file(path, nullptr);
+  if (parts == Parts::kThisFile) return gguf;
+  const SplitPlace place = split_place(gguf);
+  if (place.count == 1) return gguf;
+  const std::vector<std::string> paths = split_paths(path, place);
+  std::vector<Gguf> all;
+  for (const std::string& part : paths) {
+    try {
+      all.push_back(open_file(part, all.empty() ? nullptr : &all.front()));
+    } catch (const Error& error) {
+      if (error.code != ErrorCode::kNotFound) throw;
+      fail(ErrorCode::kNotFound, part,
+           "part " + std::to_string(all.size() + 1) + " of the " + std::to_string(place.count) +
+               " of this model is missing; all must be in one folder");
+    }
+  }
+  Gguf whole = join(std::move(all));
+  whole.name_ = path;
+  return whole;
+}
+
+Gguf Gguf::join(std::vector<Gguf> parts) {
+  const auto n = static_cast<uint32_t>(parts.size());
+  for (uint32_t no = 0; no < n; ++no) {
+    const SplitPlace place = split_place(parts[no]);
+    if (place.no == no && place.count == n) continue;
+    fail(ErrorCode::kBadFile, parts[no].name_,
+         "it says that it is part " + std::to_string(place.no + 1) + " of " +
+             std::to_string(place.count) + ", expected part " + std::to_string(no + 1) + " of " +
+             std::to_string(n));
+  }
+  Gguf whole = std::move(parts.front());
+  for (uint32_t no = 1; no < n; ++no) whole.append(std::move(parts[no]));
+  const uint32_t n_tensors = whole.require_u32("split.tensors.count");
+  if (n_tensors != whole.tensors_.size()) {
+    fail(ErrorCode::kBadFile, whole.name_,
+         "key \"split.tensors.count\" is " + std::to_string(n_tensors) + ", but its " +
+             std::to_string(n) + " parts have " + std::to_string(whole.tensors_.size()) +
+             " tensors");
+  }
+  return whole;
+}
+
+void Gguf::append(Gguf part) {
+  const auto no = static_cast<uint32_t>(files_.size());
+  for (GgufTensor tensor : part.tensors_) {
+    tensor.part = no;
+    if (!tensor_index_.emplace(tensor.name, tensors_.size()).second) {
+      fail(ErrorCode::kBadFile, part.name_,
+           "tensor " + quoted(tensor.name) + " is in another part of the model, too");
+    }
+    tensors_.push_back(tensor);
+  }
+  files_.push_back(std::move(part.files_.front()));
+}
+
+uint64_t Gguf::file_size() const {
+  uint64_t size = 0;
+  for (const File& file : files_) size += file.bytes.size();
+  return size;
+}
+
+const FileMap* Gguf::map_of(const uint8_t* data) const {
+  for (const File& file : files_) {
+    const uint8_t* begin = file.bytes.data();
+    if (file.map && data >= begin && data < begin + file.bytes.size()) return &*file.map;
+  }
+  return nullptr;
+}
+
 Gguf Gguf::parse(std::span<const uint8_t> bytes, const std::string& name) {
+  return parse(bytes, name, nullptr);
+}
+
+Gguf Gguf::parse(std::span<const uint8_t> bytes, const std::string& name, const Gguf* first) {
   Gguf gguf;
-  gguf.bytes_ = bytes;
+  gguf.files_.push_back({name, bytes, std::nullopt});
   gguf.name_ = name;
   Reader in{bytes, name};
   gguf.version_ = read_version(in);
@@ -376,7 +452,7 @@ Gguf Gguf::parse(std::span<const uint8_t> bytes, const std::string& name) {
   gguf.data_offset_ = std::min<uint64_t>(round_up(in.pos, alignment), bytes.size());
 
   const std::span<const uint8_t> data = bytes.subspan(gguf.data_offset_);
-  const TypeIds ids(gguf, raw, data.size(), alignment);
+  const TypeIds ids(first ? *first : gguf, raw, data.size(), alignment);
   for (const RawTensor& tensor : raw) {
     const auto type = ids.type_of(tensor);
     if (!type) fail_unknown_type(name, tensor);

@@ -63,27 +63,41 @@ struct GgufTensor {
   uint64_t ne[4];       // ne[0] is the fastest; unused dimensions are 1
   const uint8_t* data;  // inside the mapping
   uint64_t n_bytes;     // by type and shape; data + n_bytes is inside the file
+  uint32_t part = 0;    // the file that it lies in: of a model in several files, which one
 
   uint64_t cols() const { return ne[0]; }
   uint64_t rows() const { return ne[1] * ne[2] * ne[3]; }
 };
 
+// What to open of a model that is spread over several files (gguf/split.h).
+enum class Parts : uint8_t { kAll, kThisFile };
+
 class Gguf {
  public:
-  // Maps and parses. Throws kNotFound, kBadFile, kUnsupported; messages name the file and what is
-  // wrong with it.
-  static Gguf open(const std::string& path);
+  // Maps and parses. Of a model in several files any one is named, and all are opened: the tensors
+  // are those of all parts, the metadata that of the first. Throws kNotFound, kBadFile,
+  // kUnsupported; messages name the file and what is wrong with it.
+  static Gguf open(const std::string& path, Parts parts = Parts::kAll);
   // Parses bytes that outlive the object; for tests and fuzzing. `name` is used in messages.
   static Gguf parse(std::span<const uint8_t> bytes, const std::string& name);
+  // One model of all its parts, in their order. Throws kBadFile if they are not the parts of one.
+  static Gguf join(std::vector<Gguf> parts);
 
   const std::string& name() const { return name_; }
   uint32_t version() const { return version_; }
-  uint64_t file_size() const { return bytes_.size(); }
-  uint64_t data_offset() const { return data_offset_; }
-  uint64_t offset_of(const GgufTensor& tensor) const {  // from the start of the file
-    return static_cast<uint64_t>(tensor.data - bytes_.data());
+  uint64_t file_size() const;  // of all parts
+  uint64_t data_offset() const { return data_offset_; }        // of the first one
+  uint64_t offset_of(const GgufTensor& tensor) const {  // from the start of its file
+    return static_cast<uint64_t>(tensor.data - files_[tensor.part].bytes.data());
   }
-  const FileMap* map() const { return map_ ? &*map_ : nullptr; }
+  size_t n_parts() const { return files_.size(); }
+  const std::string& path(size_t part) const { return files_[part].path; }
+  // The mapping that `data` lies in; nullptr if it is in none, as in memory that was parsed.
+  const FileMap* map_of(const uint8_t* data) const;
+  // The bytes of a mapping are not needed again soon: their pages may be dropped.
+  void dont_need(const uint8_t* begin, uint64_t n_bytes) const {
+    if (const FileMap* map = map_of(begin)) map->dont_need(begin, n_bytes);
+  }
 
   // In file order.
   const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }
@@ -103,8 +117,17 @@ class Gguf {
   std::string_view require_string(std::string_view key) const;
 
  private:
-  std::optional<FileMap> map_;
-  std::span<const uint8_t> bytes_;
+  struct File {
+    std::string path;
+    std::span<const uint8_t> bytes;
+    std::optional<FileMap> map;  // of the bytes, unless they are somebody else's
+  };
+  static Gguf open_file(const std::string& path, const Gguf* first);
+  // first: the part that has the metadata, if it is another one.
+  static Gguf parse(std::span<const uint8_t> bytes, const std::string& name, const Gguf* first);
+  void append(Gguf part);
+
+  std::vector<File> files_;
   std::string name_;
   uint32_t version_ = 0;
   uint64_t data_offset_ = 0;

@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "gguf/tiles.h"
 #include "model/refuse.h"
 
 namespace bitnet {
@@ -90,7 +91,7 @@ void check_keys(const Gguf& gguf, const Family& family, Purpose purpose) {
   const bool any_value = purpose == Purpose::kWrite && !family.runnable;
   for (const auto& [name, value] : gguf.metadata()) {
     const bool is_foreign = name.starts_with(kRotatedWeights);
-    if (!is_foreign && !name.starts_with(prefix)) continue;
+    if ((!is_foreign && !name.starts_with(prefix)) || is_tiles_key(name)) continue;
     const Key* key = is_foreign ? nullptr : find_key(name.substr(prefix.size()));
     if (key && (any_value || key->meaning != Meaning::kOff || is_off(*key, value))) continue;
     refuse(gguf,

@@ -25,7 +25,7 @@ Model::Model(Gguf file, const LoadOptions& options)
       output_norm(weights_.output_norm),
       layers(weights_.layers),
       rope_freqs(weights_.rope_freqs),
-      head(std::make_unique<Head>(kernels, pool, output, options.head, gguf.map())) {
+      head(std::make_unique<Head>(kernels, pool, output, options.head, gguf.map_of(output.data))) {
   if (options.measure_prefetch && !options.in_place)
     tuning.prefetch_bytes = choose_prefetch(layers, kernels, pool, tuning);
 }

@@ -126,7 +126,7 @@ void WeightStore::fill(uint8_t* to, const uint8_t* from, int64_t n_bytes) {
   pool_.parallel_for(n_bytes, 1 << 20, [&](int64_t begin, int64_t end, int) {
     std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
   });
-  if (gguf_.map()) gguf_.map()->dont_need(from, static_cast<uint64_t>(n_bytes));
+  gguf_.dont_need(from, static_cast<uint64_t>(n_bytes));
 }
 
 const float* WeightStore::floats(const GgufTensor& t) {
@@ -165,8 +165,7 @@ void WeightStore::require_finite(const GgufTensor& t) const {
   if (bad < rows) {
     refuse(gguf_, t, " holds a value that is not a number, in row " + std::to_string(bad.load()));
   }
-  if (gguf_.map() && static_cast<int64_t>(t.n_bytes) >= kWorthHugePages)
-    gguf_.map()->dont_need(t.data, t.n_bytes);
+  if (static_cast<int64_t>(t.n_bytes) >= kWorthHugePages) gguf_.dont_need(t.data, t.n_bytes);
 }
 
 const uint8_t* WeightStore::on_huge_pages(const uint8_t* data, int64_t n_bytes) {
@@ -241,7 +240,7 @@ void WeightStore::repack(const TernaryTensor& source, const GgufTensor& t, uint8
     }
   });
   if (failure) refuse(gguf_, t, std::string(": ") + failure->what(), failure->code);
-  if (gguf_.map()) gguf_.map()->dont_need(t.data, t.n_bytes);
+  gguf_.dont_need(t.data, t.n_bytes);
 }
 
 }  // namespace bitnet

@@ -189,7 +189,6 @@ bitnet::ConvertRequest request_of(const Napi::Object& js) {
   out.jobs = list_of(js.Get("tensors"), "tensors",
                      [](const Napi::Value& job) { return job_of(job.ToObject()); });
   out.tl_configs = read_tl_configs(optional_string(js, "kernelConfig"));
-  out.check_tokenizer = bool_field(js, "checkTokenizer");
   out.n_threads = static_cast<int>(integer_field(js, "threads", 0));
   if (out.n_threads > 1024)
     throw to_js(js.Env(), ErrorCode::kUsage, "threads must be at most 1024");

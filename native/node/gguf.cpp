@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "formats/format.h"
+#include "model/check.h"
 #include "node/object.h"
 #include "node/support.h"
 
@@ -48,6 +49,10 @@ class GgufObject : public Wrapped<GgufObject> {
     object.Set("version", gguf_->version());
     object.Set("fileSize", gguf_->file_size());
     object.Set("dataOffset", gguf_->data_offset());
+    Napi::Array paths = Napi::Array::New(object.Env(), gguf_->n_parts());
+    for (size_t i = 0; i < gguf_->n_parts(); ++i)
+      paths.Set(static_cast<uint32_t>(i), js_string(object.Env(), gguf_->path(i)));
+    object.Set("paths", paths);
   }
 
   const bitnet::Gguf& gguf() const { return *gguf_; }
@@ -55,7 +60,8 @@ class GgufObject : public Wrapped<GgufObject> {
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&GgufObject::metadata>("metadata"),
                           InstanceMethod<&GgufObject::metadata_array>("metadataArray"),
-                          InstanceMethod<&GgufObject::tensors>("tensors")});
+                          InstanceMethod<&GgufObject::tensors>("tensors"),
+                          InstanceMethod<&GgufObject::check_model>("checkModel")});
   }
 
  private:
@@ -107,9 +113,16 @@ class GgufObject : public Wrapped<GgufObject> {
       tensor.Set("shape", shape);
       tensor.Set("offset", gguf_->offset_of(t));
       tensor.Set("bytes", t.n_bytes);
+      if (gguf_->n_parts() > 1) tensor.Set("part", t.part + 1);
       out.Set(i++, tensor);
     }
     return out;
+  }
+
+  Napi::Value check_model(const Napi::CallbackInfo& info) {
+    const std::string pre = optional_string(options_arg(info, 0), "tokenizerPre");
+    guarded(info.Env(), [&] { bitnet::check_model(*gguf_, {pre}); });
+    return info.Env().Undefined();
   }
 
   std::shared_ptr<const bitnet::Gguf> gguf_;
@@ -137,9 +150,10 @@ Napi::Value tensor_types(const Napi::CallbackInfo& info) {
 
 Napi::Value open_gguf(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    auto gguf =
-        std::make_shared<const bitnet::Gguf>(bitnet::Gguf::open(string_arg(info, 0, "the path")));
-    return make_gguf(info.Env(), gguf);
+    const bool alone = options_arg(info, 1).Get("alone").ToBoolean();
+    return make_gguf(info.Env(), std::make_shared<const bitnet::Gguf>(bitnet::Gguf::open(
+                                     string_arg(info, 0, "the path"),
+                                     alone ? bitnet::Parts::kThisFile : bitnet::Parts::kAll)));
   });
 }
 

@@ -61,7 +61,7 @@ uint8_t* Ops::scratch(int thread) const { return thread_scratch_.data() + thread
 
 void Ops::embed(std::span<const int32_t> tokens, float* x) {
   const Linear& embd = model_.token_embd;
-  const FileMap* map = model_.gguf.map();
+  const FileMap* map = model_.gguf.map_of(embd.data);
   const auto n_bytes = static_cast<uint64_t>(embd.row_bytes);
   pool_.parallel_for(
       static_cast<int64_t>(tokens.size()), kLightRows, [&](int64_t begin, int64_t end, int thread) {

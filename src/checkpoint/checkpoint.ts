@@ -112,6 +112,29 @@ export async function readOptionalJson(path: string): Promise<Record<string, unk
   return existsSync(path) ? readJson(path) : undefined;
 }
 
+/** Whether two tensors have the same type, shape and bytes. */
+export async function holdTheSame(a: CheckpointTensor, b: CheckpointTensor): Promise<boolean> {
+  if (a.dtype !== b.dtype || a.shape.join() !== b.shape.join() || a.bytes !== b.bytes) {
+    return false;
+  }
+  const chunk = 2 ** 20;
+  const [first, second] = [await open(a.file), await open(b.file)];
+  try {
+    const [left, right] = [Buffer.alloc(chunk), Buffer.alloc(chunk)];
+    for (let done = 0; done < a.bytes; done += chunk) {
+      const n = Math.min(chunk, a.bytes - done);
+      await first.read(left, 0, n, a.offset + done);
+      await second.read(right, 0, n, b.offset + done);
+      if (!left.subarray(0, n).equals(right.subarray(0, n))) {
+        return false;
+      }
+    }
+    return true;
+  } finally {
+    await Promise.all([first.close(), second.close()]);
+  }
+}
+
 /** The one number of a tensor like `weight_scale`. */
 export async function readScalar(tensor: CheckpointTensor): Promise<number> {
   const elements = tensor.shape.reduce((product, n) => product * n, 1);

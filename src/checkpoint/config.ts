@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BitnetError } from "../system/errors.js";
 import { readJson, readOptionalJson } from "./checkpoint.js";
+import { listGraphChanges } from "./graph-keys.js";
 
 export interface ModelConfig {
   path: string;
@@ -22,6 +23,8 @@ export interface ModelConfig {
   ropeTheta?: number;
   ropeScaling?: { type: string; factor?: number };
   tiedEmbeddings: boolean;
+  /** What else it says about the graph: "sliding_window is 4096". */
+  graphChanges: string[];
   /** Of quantization_config with quant_method "bitnet". */
   quantization?: { linearClass: string; mode: string };
   /** Of a text embedding model, how it pools: 1 mean, 2 first token, 3 last token; undefined for one with a head. */
@@ -77,6 +80,7 @@ export function parseModelConfig(json: Json, path: string): ModelConfig {
     normEpsilon: requireNumber(json.rms_norm_eps ?? json.norm_eps ?? 1e-5, "rms_norm_eps", path),
     ...ropeOf(json, path),
     tiedEmbeddings: json.tie_word_embeddings === true,
+    graphChanges: listGraphChanges(json),
     quantization: quantizationOf(json.quantization_config, path),
     bosTokenId: firstId(json.bos_token_id),
     eosTokenId: firstId(json.eos_token_id),

@@ -6,7 +6,7 @@ import type { MetadataEntry } from "../gguf/gguf.js";
 import type { NativeExtent, NativeFamily } from "../native/addon.js";
 import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
-import type { Checkpoint } from "./checkpoint.js";
+import { type Checkpoint, holdTheSame } from "./checkpoint.js";
 import type { ModelConfig } from "./config.js";
 import type { CheckpointTensor } from "./safetensors.js";
 import type { TokenizerOptions } from "./tokenizer.js";
@@ -87,6 +87,13 @@ export function chooseFamily(config: ModelConfig): NativeFamily {
     throw new BitnetError(
       "UNSUPPORTED",
       `${config.path}: hidden_act is ${JSON.stringify(config.hiddenAct)}; ${expected} expected for this model class`,
+    );
+  }
+  const [change] = config.graphChanges;
+  if (family.runnable && change !== undefined) {
+    throw new BitnetError(
+      "UNSUPPORTED",
+      `${config.path}: ${change}, which ${family.architecture} models here do not have`,
     );
   }
   return family;
@@ -194,19 +201,20 @@ export interface MatchedTensor {
 }
 
 /** The tensors of the model, in the order of the output. Throws if one is missing, unknown or too many. */
-export function matchTensors(
+export async function matchTensors(
   checkpoint: Checkpoint,
   family: NativeFamily,
   config: ModelConfig,
   skipUnknown = false,
-): MatchedTensor[] {
+): Promise<MatchedTensor[]> {
   const sources = nameTensors(checkpoint, family, skipUnknown);
   const matched: MatchedTensor[] = [];
+  const used = new Set<string>();
   for (const expected of listExpectedTensors(family, config)) {
     const tensor = sources.get(expected.name);
     if (tensor !== undefined) {
       matched.push({ expected, tensor, scale: checkpoint.tensors.get(tensor.name + scaleSuffix) });
-      sources.delete(expected.name);
+      used.add(expected.name);
     } else if (!expected.optional) {
       throw new BitnetError(
         "BAD_FILE",
@@ -214,11 +222,31 @@ export function matchTensors(
       );
     }
   }
-  sources.delete("output.weight"); // a head beside shared embeddings is not needed
-  for (const { file, name } of sources.values()) {
-    throw new BitnetError("BAD_FILE", `${file}: tensor ${name} is one too many for ${config.path}`);
+  if (!used.has("output.weight")) {
+    await dropHead(sources, family, config);
+  }
+  for (const [name, tensor] of sources) {
+    if (!used.has(name)) {
+      throw new BitnetError("BAD_FILE", `${tensor.file}: tensor ${tensor.name} is one too many for ${config.path}`);
+    }
   }
   return matched;
+}
+
+/** A head that the model does not need: that of an embedding model, or one that is the embedding once more. */
+async function dropHead(sources: Map<string, CheckpointTensor>, family: NativeFamily, config: ModelConfig) {
+  const head = sources.get("output.weight");
+  if (head === undefined) {
+    return;
+  }
+  sources.delete("output.weight");
+  const embedding = sources.get("token_embd.weight");
+  if (poolingOf(family, config) === undefined && embedding !== undefined && !(await holdTheSame(head, embedding))) {
+    const reason = config.tiedEmbeddings
+      ? `by ${config.path} the embedding is the head, but this is another one`
+      : `a ${family.architecture} model has no head of its own`;
+    throw new BitnetError("UNSUPPORTED", `${head.file}: tensor ${head.name}: ${reason}`);
+  }
 }
 
 /** GGUF names -> tensors of the checkpoint; scales stay with their weights. */
@@ -274,7 +302,7 @@ export function listExpectedTensors(family: NativeFamily, config: ModelConfig): 
     ...Array.from({ length: config.layers }, (_, layer) => listLayerTensors(family, config, `blk.${layer}.`)).flat(),
     tensor("output_norm.weight", "norm", [hiddenSize], { add: rulesOf(family).normOffset }),
   ];
-  if (poolingOf(family, config) === undefined && !config.tiedEmbeddings) {
+  if (poolingOf(family, config) === undefined && !config.tiedEmbeddings && family.ownHead) {
     // Some untied checkpoints have no head of their own after all; readers then take the embedding.
     tensors.push(tensor("output.weight", "head", [vocabSize, hiddenSize], { optional: true }));
   }

@@ -15,7 +15,6 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   return convertingAsync(async () => {
     const isDirectory = (await stat(options.source)).isDirectory();
     const plan = isDirectory ? await planCheckpoint(options, types) : await planGguf(options, types);
-    // The tokenizer of a GGUF source is copied as it is, whether this program can run it or not.
-    return writeModel(plan, { ...options, checkTokenizer: isDirectory });
+    return writeModel(plan, options);
   });
 }

@@ -35,7 +35,7 @@ export async function planCheckpoint(options: ConvertOptions, types: TypeChoice)
   const family = chooseFamily(config);
   const modelMetadata = listModelMetadata(family, config);
   const tokenizerRules = tokenizerRulesOf(family, config);
-  const matched = checkpoint === undefined ? [] : matchTensors(checkpoint, family, config, options.skipUnknown);
+  const matched = checkpoint === undefined ? [] : await matchTensors(checkpoint, family, config, options.skipUnknown);
   const declared = options.force === true || isDeclaredTernary(config, family, matched);
   const tokenizer = await readTokenizer(options.source, {
     ...tokenizerRules,
@@ -56,7 +56,7 @@ export async function planCheckpoint(options: ConvertOptions, types: TypeChoice)
   for (const tensor of matched) {
     tensors.push(await planner.plan(tensor));
   }
-  return { metadata, tensors, warnings: planner.warnings };
+  return { sources: [options.source], metadata, tensors, warnings: planner.warnings };
 }
 
 function listOrigin(options: ConvertOptions, origin: { repository: string; revision: string } | undefined) {

@@ -191,7 +191,7 @@ async function planDummy(options: DummyOptions, types: TypeChoice, seed: number)
   const expected = listExpectedTensors(family, config).filter(({ role }) => role !== "bias");
   const warnings: string[] = [];
   const tensors = expected.map((tensor, i) => planTensor(tensor, types, seed * 2 ** 20 + i, warnings));
-  return { metadata, tensors, warnings };
+  return { sources: [], metadata, tensors, warnings };
 }
 
 function planTensor(
@@ -254,6 +254,7 @@ async function chooseConfig(options: DummyOptions): Promise<DummyShape> {
     normEpsilon: s.epsilon,
     ropeTheta: s.theta,
     tiedEmbeddings: true,
+    graphChanges: [],
   };
   return { size, config, family: requireFamily(architecture ?? s.architecture) };
 }

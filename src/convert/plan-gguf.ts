@@ -2,9 +2,17 @@
 
 import { readScalar } from "../checkpoint/checkpoint.js";
 import { findFamily, isLinearTensor, isTernaryModel } from "../gguf/families.js";
-import { type MetadataEntry, type MetadataValue, openGguf, type TensorInfo } from "../gguf/gguf.js";
+import {
+  type Gguf,
+  type MetadataEntry,
+  type MetadataValue,
+  openGguf,
+  splitKeys,
+  type TensorInfo,
+} from "../gguf/gguf.js";
 import { isTernaryType } from "../gguf/tensor-types.js";
 import { at } from "../system/at.js";
+import { BitnetError } from "../system/errors.js";
 import type { ConvertOptions } from "./options.js";
 import type { ModelPlan, PlannedTensor } from "./plan.js";
 import { chooseType, type TensorUse, type TypeChoice } from "./types.js";
@@ -18,17 +26,18 @@ export async function planGguf(options: ConvertOptions, types: TypeChoice): Prom
   const all = new Map(gguf.tensors().map((tensor) => [tensor.name, tensor]));
   const declared = options.force === true || isTernaryModel(String(values["general.architecture"]), all.keys());
   const warnings: string[] = [];
+  gguf.checkModel({ tokenizerPre: options.tokenizerPre });
   const metadata = listMetadata(values, copies, options, types, warnings);
   if (options.vocabOnly) {
-    return { metadata, tensors: [], warnings };
+    return { sources: gguf.paths, metadata, tensors: [], warnings };
   }
   const tensors: PlannedTensor[] = [];
   for (const tensor of all.values()) {
     if (scaleOwner(tensor, all) === undefined) {
-      tensors.push(await planTensor(tensor, all, options, types, declared, warnings));
+      tensors.push(await planTensor(tensor, gguf, all, options, types, declared, warnings));
     }
   }
-  return { metadata, tensors, warnings };
+  return { sources: gguf.paths, metadata, tensors, warnings };
 }
 
 /** Some files keep unit weights and, beside them, NAME.scale: the ternary matrix that such a scale belongs to. */
@@ -41,6 +50,7 @@ function scaleOwner(tensor: TensorInfo, all: Map<string, TensorInfo>): TensorInf
 
 async function planTensor(
   tensor: TensorInfo,
+  gguf: Gguf,
   all: Map<string, TensorInfo>,
   options: ConvertOptions,
   types: TypeChoice,
@@ -60,17 +70,29 @@ async function planTensor(
     source: {
       kind: "tensor",
       type: sourceType,
-      file: options.source,
+      file: fileOf(tensor, gguf),
       offset,
       bytes,
       i2sLayout: options.i2sLayout,
-      factor: scale && (await readScalar({ ...scale, dtype: scale.type, file: options.source })),
+      factor: scale && (await readFactor(scale, gguf)),
     },
     ternary: use === "linear" && (ternary || isTernaryType(type)),
     declared,
     ropeHeads: 0,
     add: 0,
   };
+}
+
+async function readFactor(scale: TensorInfo, gguf: Gguf): Promise<number> {
+  const factor = await readScalar({ ...scale, dtype: scale.type, file: fileOf(scale, gguf) });
+  if (!Number.isFinite(factor)) {
+    throw new BitnetError("BAD_FILE", `${gguf.path}: tensor ${scale.name} holds a value that is not a number`);
+  }
+  return factor;
+}
+
+function fileOf({ part = 1 }: TensorInfo, { paths }: Gguf): string {
+  return at(paths, part - 1);
 }
 
 function useOf({ name, type }: TensorInfo): TensorUse {
@@ -104,7 +126,7 @@ function listMetadata(
   const changed = all.filter(([, , value]) => value !== undefined);
   const byKey = new Map(changed.map((entry) => [entry[0], entry]));
   return [
-    ...copies.map((entry) => byKey.get(entry[0]) ?? entry),
+    ...copies.filter(([key]) => !splitKeys.includes(key)).map((entry) => byKey.get(entry[0]) ?? entry),
     ...changed.filter(([key]) => values[key] === undefined),
   ];
 }

@@ -9,6 +9,8 @@ export interface PlannedTensor extends NativeConvertTensor {
 
 /** A model that is to be written: keys and tensors in the order of the file. */
 export interface ModelPlan {
+  /** Files or folders that the model is read from; none can be the output. */
+  sources: readonly string[];
   metadata: MetadataEntry[];
   tensors: PlannedTensor[];
   warnings: string[];

@@ -1,7 +1,8 @@
-// A planned model -> a GGUF file: written as x.partial by the native core, verified, flushed, renamed.
+// A planned model -> a GGUF file: written as x.partial by the native core, verified, checked as `run` would open it, renamed.
 
 import { realpath } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { openGguf } from "../gguf/gguf.js";
 import { loadAddon, type NativeConversion, type NativeConvertResult } from "../native/addon.js";
 import { at } from "../system/at.js";
 import { BitnetError, throwIfAborted, withContext } from "../system/errors.js";
@@ -15,10 +16,6 @@ export interface WriteOptions {
   threads?: number;
   signal?: AbortSignal;
   onProgress?: (progress: ConvertProgress) => void;
-  /** A file that the model is read from and that `outfile` must not be. */
-  source?: string;
-  /** The file's vocabulary must load, too. Default: false. */
-  checkTokenizer?: boolean;
 }
 
 const progressIntervalMs = 100;
@@ -26,14 +23,15 @@ const progressIntervalMs = 100;
 /** Writes the model; whatever goes wrong, nothing stays under `outfile` or beside it. */
 export async function writeModel(plan: ModelPlan, options: WriteOptions): Promise<ConvertReport> {
   const started = performance.now();
-  const { outfile, source, kernelConfig, threads, checkTokenizer, signal } = options;
+  const { outfile, kernelConfig, threads, signal } = options;
   throwIfAborted(signal);
-  await checkTarget(outfile, source);
+  await checkTarget(outfile, plan.sources);
   const { metadata, tensors } = plan;
-  const conversion = loadAddon().planConversion({ metadata, tensors, kernelConfig, threads, checkTokenizer });
+  const conversion = loadAddon().planConversion({ metadata, tensors, kernelConfig, threads });
   await requireSpace(dirname(resolve(outfile)), conversion.fileBytes);
   const results = await writeThenRename(outfile, async (partial) => {
     const written = await runConversion(conversion, partial, plan, options);
+    openGguf(partial).checkModel();
     throwIfAborted(signal);
     return written;
   });
@@ -45,12 +43,14 @@ export async function writeModel(plan: ModelPlan, options: WriteOptions): Promis
     : written;
 }
 
-async function checkTarget(outfile: string, source: string | undefined): Promise<void> {
+async function checkTarget(outfile: string, sources: readonly string[]): Promise<void> {
   const target = await findTarget(outfile).catch((error: unknown) => {
     throw withContext(`cannot write a model to ${outfile}`, error);
   });
-  if (source !== undefined && (await realpath(source)) === resolve(target)) {
-    throw new BitnetError("USAGE", `${outfile} is both the source and the output`);
+  for (const source of sources) {
+    if ((await realpath(source)) === resolve(target)) {
+      throw new BitnetError("USAGE", `${outfile} is both the source and the output`);
+    }
   }
 }
 

@@ -7,7 +7,9 @@ import type { Gguf, MetadataValue, TensorInfo } from "./gguf.js";
 export interface InspectReport {
   path: string;
   version: number;
-  fileSize: number; // bytes, as below
+  fileSize: number; // bytes, as below; of all parts
+  /** Of a model in several files: how many, and which one this is, from 1, if only one was looked at. */
+  split?: { parts: number; part?: number };
   architecture: string;
   name: string;
   parameters: number;
@@ -38,14 +40,23 @@ export function inspectGguf(gguf: Gguf, options: InspectOptions = {}): InspectRe
     path: gguf.path,
     version: gguf.version,
     fileSize: gguf.fileSize,
+    split: splitOf(gguf, metadata),
     architecture: String(metadata["general.architecture"] ?? ""),
     name: String(metadata["general.name"] ?? ""),
     parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0),
     metadata,
     tensors,
     types: countTypes(tensors),
-    memory: estimateMemory(metadata, tensors, options),
+    memory: estimateMemory(gguf, metadata, tensors, options),
   };
+}
+
+function splitOf({ paths }: Gguf, metadata: Record<string, MetadataValue>): InspectReport["split"] {
+  const [no, count] = [metadata["split.no"], metadata["split.count"]];
+  if (paths.length > 1) {
+    return { parts: paths.length };
+  }
+  return typeof no === "number" && typeof count === "number" && count > 1 ? { parts: count, part: no + 1 } : undefined;
 }
 
 function countTypes(tensors: TensorInfo[]): InspectReport["types"] {
@@ -59,13 +70,16 @@ function countTypes(tensors: TensorInfo[]): InspectReport["types"] {
 
 /** undefined for a file that describes no transformer. */
 function estimateMemory(
+  gguf: Gguf,
   metadata: Record<string, MetadataValue>,
   tensors: TensorInfo[],
   options: InspectOptions,
 ): MemoryEstimate | undefined {
   const number = (key: string): number | undefined => {
-    const value = metadata[`${String(metadata["general.architecture"])}.${key}`];
-    return typeof value === "number" ? value : undefined;
+    const name = `${String(metadata["general.architecture"])}.${key}`;
+    const value = metadata[name];
+    const one = typeof value === "object" ? gguf.metadataArray(name, 0, 1)[0] : value; // one of each layer: all equal
+    return typeof one === "number" ? one : undefined;
   };
   const [layers, heads, width] = [number("block_count"), number("attention.head_count"), number("embedding_length")];
   if (layers === undefined || heads === undefined || width === undefined || tensors.length === 0) {

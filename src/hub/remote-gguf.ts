@@ -70,7 +70,7 @@ function renamed({ code, message, hint, cause }: BitnetError, folder: string, na
 /** The file, if the `have` bytes hold its whole header. Where they do not, zeros follow, which read as anything. */
 function tryOpen(path: string, have: number, last: boolean): Gguf | undefined {
   try {
-    const gguf = openGguf(path);
+    const gguf = openGguf(path, { alone: true });
     return gguf.dataOffset <= have || last ? gguf : undefined;
   } catch (error) {
     if (last || !(error instanceof BitnetError)) {

@@ -14,6 +14,7 @@ export interface NativeTensorInfo {
   shape: number[]; // ne order: fastest dimension first
   offset: number; // bytes from the start of the file
   bytes: number;
+  part?: number; // of a model in several files: the one that it lies in, from 1
 }
 
 /** What is known of a tensor type, in the order in which lists show them. */
@@ -34,13 +35,16 @@ export type NativeMetadataValue = string | number | bigint | boolean | { arrayOf
 
 export interface NativeGguf {
   readonly path: string;
+  readonly paths: readonly string[]; // of all parts of a model in several files; else the path alone
   readonly version: number;
-  readonly fileSize: number;
-  readonly dataOffset: number;
+  readonly fileSize: number; // of all parts
+  readonly dataOffset: number; // in the first part
   metadata(): Record<string, NativeMetadataValue>; // in file order
   /** Elements [start, start + count) of an array value, clamped to its length. */
   metadataArray(key: string, start: number, count: number): (string | number | bigint | boolean)[];
   tensors(): NativeTensorInfo[];
+  /** Throws what loading it would, weights aside; a family that is only written and a vocabulary alone are right. */
+  checkModel(options: { tokenizerPre?: string }): void;
 }
 
 export interface NativeTokenizerInfo {
@@ -447,7 +451,6 @@ export interface NativeAddon {
   planConversion(request: {
     metadata: readonly NativeMetadataEntry[]; // in the order of the file, like the tensors
     tensors: readonly NativeConvertTensor[];
-    checkTokenizer?: boolean; // the vocabulary must load, too
     threads?: number;
     kernelConfig?: string;
   }): NativeConversion;
@@ -456,7 +459,7 @@ export interface NativeAddon {
   kvBytes(shape: NativeKvShape): number;
   tensorTypes(): NativeTensorType[];
   /** Metadata and tensor list only; the tokenizer alone for `bitnet tokenize` on a vocabulary-only file. */
-  openGguf(path: string): NativeGguf;
+  openGguf(path: string, options?: { alone?: boolean }): NativeGguf; // alone: not the other parts of its model
   openTokenizer(path: string, options: { tokenizerPre?: string }): NativeTokenizer;
   families(): NativeFamily[];
   /** Kernel names this build has, best first, and whether this CPU can run each. */

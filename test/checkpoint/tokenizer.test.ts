@@ -29,7 +29,7 @@ async function convertTokenizer(
   }
   const path = join(folder, "vocab.gguf");
   const { entries } = await readTokenizer(source, options);
-  await writeModel({ metadata: entries, tensors: [], warnings: [] }, { outfile: path });
+  await writeModel({ sources: [], metadata: entries, tensors: [], warnings: [] }, { outfile: path });
   return path;
 }
 

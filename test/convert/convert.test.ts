@@ -29,6 +29,7 @@ import {
   type MadeCheckpoint,
   type MakeOptions,
   makeCheckpoint,
+  type RawTensor,
   readTensors,
   shape,
   withFolder,
@@ -581,6 +582,42 @@ const failures: Failure[] = [
     made: reshape("model.extra.weight", [4]),
   },
   {
+    name: "a norm that the family does not have",
+    code: "BAD_FILE",
+    message: /q_norm\.weight is one too many/,
+    made: reshape("model.layers.0.self_attn.q_norm.weight", [16]),
+  },
+  {
+    name: "a norm's bias",
+    code: "BAD_FILE",
+    message: /input_layernorm\.bias is one too many/,
+    made: reshape("model.layers.0.input_layernorm.bias", [64]),
+  },
+  {
+    name: "a head that is not the embedding, though config.json says so",
+    code: "UNSUPPORTED",
+    message: /lm_head\.weight: by .*config\.json the embedding is the head, but this is another one/,
+    made: (m) => {
+      m.tensors["lm_head.weight"] = float32([shape.vocab, shape.hidden], (i) => i % 7);
+    },
+  },
+  {
+    name: "a head of its own in a family that has none",
+    code: "UNSUPPORTED",
+    message: /lm_head\.weight: a bitnet model has no head of its own/,
+    make: {
+      tied: false,
+      subNorms: ["self_attn.inner_attn_ln", "mlp.ffn_layernorm"],
+      config: { architectures: ["BitnetForCausalLM"] },
+    },
+  },
+  ...["sliding_window", "num_local_experts", "final_logit_softcapping", "partial_rotary_factor"].map((key) => ({
+    name: `a ${key} in config.json`,
+    code: "UNSUPPORTED",
+    message: new RegExp(`config\\.json: ${key} is 0\\.5, which llama models here do not have`),
+    make: configured({ [key]: 0.5 }),
+  })),
+  {
     name: "a layer too many",
     code: "BAD_FILE",
     message: /is one too many/,
@@ -687,6 +724,17 @@ describe("refuses, in one line and without leaving a file,", () => {
       const source = writeCheckpoint(join(folder, "model"), makeCheckpoint({ weights: "master" }));
       const { tensors } = await convertTo(join(folder, "out.gguf"), { source, force: true });
       expect(tensors.find(({ type }) => type === "I2_S")?.relativeError).toBeGreaterThan(0.05);
+    });
+  });
+
+  test("another head than the embedding; the same one once more is not needed", async () => {
+    await withFolder(async (folder) => {
+      const made = makeCheckpoint({ config: { sliding_window: 64, use_sliding_window: false, logit_scale: 1 } });
+      made.tensors["lm_head.weight"] = made.tensors["model.embed_tokens.weight"] as RawTensor;
+      const { tensors } = await convertTo(join(folder, "out.gguf"), {
+        source: writeCheckpoint(join(folder, "model"), made),
+      });
+      expect(tensors.map(({ name }) => name)).not.toContain("output.weight");
     });
   });
 

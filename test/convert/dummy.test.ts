@@ -113,7 +113,7 @@ describe("generateDummy", () => {
         ropeHeads: 0,
         add: 0,
       };
-      const plan = { metadata: [], tensors: [tensor], warnings: [] };
+      const plan = { sources: [], metadata: [], tensors: [tensor], warnings: [] };
       const writing = writeModel(plan, { outfile: join(folder, "huge.gguf") });
       await expect(writing).rejects.toMatchObject({
         code: "NO_SPACE",

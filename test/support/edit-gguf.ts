@@ -2,6 +2,7 @@
 // they hold.
 
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 export interface GgufTensorBytes {
   name: string;
@@ -87,6 +88,23 @@ export function joinGguf({ metadata, tensors }: GgufParts): Buffer {
     offset += padded(data).length;
   }
   return Buffer.concat([padded(Buffer.concat(parts)), ...tensors.map(({ data }) => padded(data))]);
+}
+
+/** Writes a model as `count` parts, as llama-gguf-split does, and returns their paths. */
+export function writeSplit(folder: string, stem: string, { metadata, tensors }: GgufParts, count: number): string[] {
+  const each = Math.ceil(tensors.length / count);
+  return Array.from({ length: count }, (_, no) => {
+    const of = (n: number) => String(n).padStart(5, "0");
+    const path = join(folder, `${stem}-${of(no + 1)}-of-${of(count)}.gguf`);
+    const split = new Map([
+      ...(no === 0 ? metadata : []),
+      ["split.no", ggufValue.u16(no)],
+      ["split.count", ggufValue.u16(count)],
+      ["split.tensors.count", ggufValue.i32(tensors.length)],
+    ] as const);
+    writeGgufParts(path, { metadata: split, tensors: tensors.slice(no * each, (no + 1) * each) });
+    return path;
+  });
 }
 
 /** Values as they stand in a file, after their key. */

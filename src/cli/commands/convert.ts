@@ -105,7 +105,7 @@ async function locate(
 ): Promise<Pick<ConvertOptions, "source" | "outfile" | "sourceRepository" | "sourceRevision">> {
   const fileName = defaultFileName(types.outtype);
   if (existsSync(source)) {
-    const stem = basename(source).replace(/\.gguf$/, "");
+    const stem = basename(source).replace(/(-\d{5}-of-\d{5})?\.gguf$/, ""); // also of a model in several files
     const outfile = statSync(source).isDirectory()
       ? join(source, fileName)
       : join(dirname(source), `${stem}-${types.outtype.toLowerCase()}.gguf`);

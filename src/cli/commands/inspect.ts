@@ -75,10 +75,12 @@ async function openModel(model: string, file: string | undefined): Promise<Gguf>
 }
 
 function formatReport(model: string, report: InspectReport): string {
-  const { version, fileSize, architecture, name, parameters, metadata, tensors, types, memory } = report;
+  const { version, fileSize, split, architecture, name, parameters, metadata, tensors, types, memory } = report;
+  const parts =
+    split && (split.part === undefined ? `${split.parts} parts, ` : `part ${split.part} of ${split.parts}, `);
   const lines = [
     oneLine(
-      `${model}: GGUF version ${version}, ${formatBytes(fileSize)}, ${tensors.length} tensors, ${parameters} parameters`,
+      `${model}: GGUF version ${version}, ${parts ?? ""}${formatBytes(fileSize)}, ${tensors.length} tensors, ${parameters} parameters`,
     ),
     oneLine(`${name || "(no name)"}, architecture ${architecture || "(none)"}`),
     "",

@@ -396,19 +396,125 @@ TEST("opens a file by mapping it, and the hints leave its content alone") {
   const std::string path = check::data("golden/b158-small.gguf");
   const Gguf opened = Gguf::open(path);
   const Gguf gguf = [&] { return Gguf::open(path); }();
-  CHECK(gguf.name() == path && gguf.map() != nullptr && parse(sample()).map() == nullptr);
+  CHECK(gguf.name() == path && gguf.map_of(gguf.tensors()[0].data) != nullptr &&
+        !parse(sample()).map_of(nullptr));
   CHECK_EQ(gguf.file_size(), std::filesystem::file_size(path));
   CHECK(gguf.require_string("general.architecture") == "bitnet-b1.58");
   CHECK_EQ(gguf.tensors().size(), 46u);
 
   const auto* tensor = gguf.find_tensor("blk.0.ffn_down.weight");
   const std::vector<uint8_t> before(tensor->data, tensor->data + tensor->n_bytes);
-  gguf.map()->will_need(tensor->data, tensor->n_bytes);
-  gguf.map()->dont_need(tensor->data, tensor->n_bytes);
-  gguf.map()->dont_need(gguf.map()->bytes().data(), ~uint64_t{0});
-  gguf.map()->will_need(gguf.map()->bytes().data() + gguf.file_size(), 1);
-  gguf.map()->will_need(before.data(), before.size());  // not of this mapping: ignored
+  const FileMap* map = gguf.map_of(tensor->data);
+  CHECK(gguf.map_of(before.data()) == nullptr);
+  map->will_need(tensor->data, tensor->n_bytes);
+  map->dont_need(tensor->data, tensor->n_bytes);
+  map->dont_need(map->bytes().data(), ~uint64_t{0});
+  map->will_need(map->bytes().data() + gguf.file_size(), 1);
+  map->will_need(before.data(), before.size());  // not of this mapping: ignored
+  gguf.dont_need(before.data(), before.size());  // likewise
   CHECK(std::equal(before.begin(), before.end(), tensor->data));
+}
+
+namespace {
+
+// Part `no` of `count`, as llama-gguf-split writes them: the metadata in the first one.
+GgufBuilder split_part(uint32_t no, uint32_t count, uint32_t n_tensors, const char* tensor) {
+  GgufBuilder b;
+  if (no == 0) b.string("general.architecture", "llama");
+  b.scalar<uint16_t>("split.no", 2, static_cast<uint16_t>(no));
+  b.scalar<uint16_t>("split.count", 2, static_cast<uint16_t>(count));
+  b.scalar<int32_t>("split.tensors.count", 5, static_cast<int32_t>(n_tensors));
+  b.tensor(tensor, 0, {1}, {0, 0, static_cast<uint8_t>(0x80 + no), 0x3f});
+  return b;
+}
+
+// Files of one folder that is removed again.
+struct Folder {
+  const std::filesystem::path path = std::filesystem::temp_directory_path() /
+                                     ("bitnet-split-" + std::to_string(std::random_device{}()));
+  Folder() { std::filesystem::create_directory(path); }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string write(const std::string& name, const Bytes& bytes) const {
+    const std::string file = (path / name).string();
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    return file;
+  }
+};
+
+}  // namespace
+
+TEST("a model in several files is opened whole by the name of any of them") {
+  const Folder folder;
+  std::vector<std::string> paths;
+  for (uint32_t i = 0; i < 3; ++i) {
+    const std::string name = "m-0000" + std::to_string(i + 1) + "-of-00003.gguf";
+    const char* tensors[] = {"a", "b", "c"};
+    paths.push_back(folder.write(name, split_part(i, 3, 3, tensors[i]).finish()));
+  }
+  for (const std::string& path : paths) {
+    const Gguf gguf = Gguf::open(path);
+    CHECK_EQ(gguf.name(), path);
+    CHECK_EQ(gguf.n_parts(), 3u);
+    CHECK_EQ(gguf.tensors().size(), 3u);
+    CHECK(gguf.require_string("general.architecture") == "llama");
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < 3; ++i) {
+      const bitnet::GgufTensor& t = gguf.tensors()[i];
+      CHECK(gguf.find_tensor(t.name) == &t && t.part == i && gguf.path(i) == paths[i]);
+      CHECK_EQ(int{t.data[2]}, 0x80 + static_cast<int>(i));
+      CHECK_EQ(gguf.offset_of(t) + 32, std::filesystem::file_size(paths[i]));
+      CHECK(gguf.map_of(t.data) && gguf.map_of(t.data)->bytes().size() == gguf.offset_of(t) + 32);
+      size += std::filesystem::file_size(paths[i]);
+    }
+    CHECK_EQ(gguf.file_size(), size);
+  }
+  const Gguf alone = Gguf::open(paths[1], bitnet::Parts::kThisFile);
+  CHECK(alone.n_parts() == 1 && alone.tensors().size() == 1 && !alone.find("general.architecture"));
+
+  std::filesystem::remove(paths[1]);
+  for (const size_t i : {0, 2}) {
+    try {
+      Gguf::open(paths[i]);
+      CHECK(false);
+    } catch (const Error& error) {
+      CHECK(error.code == ErrorCode::kNotFound);
+      CHECK_EQ(std::string(error.what()),
+               paths[1] + ": part 2 of the 3 of this model is missing; all must be in one folder");
+    }
+  }
+}
+
+TEST("parts that do not belong together are refused") {
+  const auto open = [](const std::string& name, const Bytes& first, const Bytes& second) {
+    const Folder folder;
+    folder.write("m-00001-of-00002.gguf", first);
+    folder.write("m-00002-of-00002.gguf", second);
+    folder.write("other.gguf", first);
+    folder.write("m-00001-of-65535.gguf", split_part(0, 65535, 65535, "a").finish());
+    return Gguf::open((folder.path / name).string());
+  };
+  const std::string first = "m-00001-of-00002.gguf", second = "m-00002-of-00002.gguf";
+  const Bytes a = split_part(0, 2, 2, "a").finish(), b = split_part(1, 2, 2, "b").finish();
+  CHECK_EQ(open(first, a, b).tensors().size(), 2u);
+  CHECK_THROWS(open("other.gguf", a, b), Error, "this one must end in -00001-of-00002.gguf");
+  CHECK_THROWS(open(first, b, a), Error, "this one must end in -00002-of-00002.gguf");
+  CHECK_THROWS(open(first, a, a), Error, "part 1 of 2, expected part 2 of 2");
+  CHECK_THROWS(open(first, a, split_part(1, 3, 2, "b").finish()), Error, "expected part 2 of 2");
+  CHECK_THROWS(open(first, a, split_part(1, 2, 2, "a").finish()), Error, "in another part");
+  CHECK_THROWS(open(first, split_part(0, 2, 3, "a").finish(), b), Error,
+               "\"split.tensors.count\" is 3, but its 2 parts have 2 tensors");
+  CHECK_THROWS(open(second, a, split_part(2, 2, 2, "b").finish()), Error,
+               "split.no is 2, but split.count is 2");
+  CHECK_THROWS(open(second, a, {}), Error, "the file is empty");
+  CHECK_THROWS(open("m-00001-of-65535.gguf", a, b), Error, "at most 1024 parts");
+  GgufBuilder no_place;
+  no_place.u32("split.count", 2);
+  CHECK_THROWS(open(first, no_place.finish(), b), Error, "\"split.no\" is missing");
+  GgufBuilder one;  // of one is all there is
+  one.u32("split.count", 1);
+  CHECK_EQ(open("other.gguf", one.finish(), b).n_parts(), 1u);
 }
 
 TEST("a missing file, a directory and an empty file are told apart") {
