@@ -1,5 +1,6 @@
-// Models that are spread over several files, as llama-gguf-split writes them: NAME-00001-of-00003.gguf
-// and so on in one folder. Every part has its own tensors; the first one has the metadata.
+// Models that are spread over several files, as llama-gguf-split writes them:
+// NAME-00001-of-00003.gguf and so on in one folder. Every part has its own tensors; the first one
+// has the metadata.
 #pragma once
 
 #include <cstdint>
