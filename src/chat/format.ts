@@ -1,8 +1,9 @@
 // Chat formats: how messages become the text a model was trained on. Built-in formats by name, or any Jinja template.
 
-import { Template } from "@huggingface/jinja";
 import type { Tokenizer } from "../engine/tokenizer.js";
-import { BitnetError, toBitnetError } from "../system/errors.js";
+import { BitnetError } from "../system/errors.js";
+import { Budget, LimitError, TemplateError } from "./template/limits.js";
+import { Template } from "./template/template.js";
 import { findThinkingTags, type ThinkingTags } from "./thinking.js";
 
 export interface ChatMessage {
@@ -113,8 +114,10 @@ export const chatFormatNames: readonly string[] = Object.keys(builtinFormats);
 const defaultFormat = "bitnet";
 // What templates call the switch: the first one is that of Qwen3 and most others, "thinking" that of DeepSeek and Granite.
 const thinkingSwitches = ["enable_thinking", "thinking"];
-// A template is a few kilobytes; this bounds what a hostile file makes the parser read.
-const maxTemplateLength = 1 << 20;
+// A template is a few kilobytes, the longest some thirty; this bounds what a hostile file makes the parser read.
+const maxTemplateLength = 1 << 18;
+// What a template may say about why it fails.
+const maxReasonLength = 300;
 
 /** Messages between two texts, and answers as they are: the way to talk with a model that no format fits. */
 export function affixFormat({ prefix = "", suffix = "" }: { prefix?: string; suffix?: string }): ChatFormat {
@@ -149,29 +152,38 @@ export function jinjaFormat(source: string, name: string, tokenizer: FormatToken
       hint,
     });
   }
-  const template = attempt(() => new Template(source), `${called} cannot be compiled`, hint);
+  const template = attempt(() => new Template(source.replace(/^\uFEFF/, "")), called, "cannot be compiled", hint);
   const special = readSpecialTexts(tokenizer);
   return {
     name,
-    render: (messages, addGenerationPrompt, { thinking } = {}) =>
-      attempt(
-        () =>
-          template.render({
-            messages: messages.map(({ role, content }) => ({ role, content })),
-            add_generation_prompt: addGenerationPrompt,
-            bos_token: special.bos,
-            eos_token: special.eos,
-            unk_token: special.unk,
-            pad_token: special.pad,
-            tools: null,
-            documents: null,
-            ...(thinking === undefined ? {} : Object.fromEntries(thinkingSwitches.map((name) => [name, thinking]))),
-          }),
-        `${called} failed`,
-        hint,
-      ),
+    render: (messages, addGenerationPrompt, options = {}) => {
+      const variables = createVariables(messages, addGenerationPrompt, special, options);
+      const characters = messages.reduce((sum, message) => sum + message.content.length, 0);
+      const budget = new Budget(messages.length, characters);
+      return attempt(() => template.render(variables, budget), called, "failed", hint);
+    },
     thinking: findThinkingTags(source),
     canSwitchThinking: thinkingSwitches.some((name) => new RegExp(`\\b${name}\\b`).test(source)),
+  };
+}
+
+/** What a template sees: the names that transformers gives it. */
+function createVariables(
+  messages: readonly ChatMessage[],
+  addGenerationPrompt: boolean,
+  special: SpecialTexts,
+  { thinking }: RenderOptions,
+) {
+  return {
+    messages: messages.map(({ role, content }) => ({ role, content })),
+    add_generation_prompt: addGenerationPrompt,
+    bos_token: special.bos,
+    eos_token: special.eos,
+    unk_token: special.unk,
+    pad_token: special.pad,
+    tools: null,
+    documents: null,
+    ...(thinking === undefined ? {} : Object.fromEntries(thinkingSwitches.map((name) => [name, thinking]))),
   };
 }
 
@@ -186,12 +198,16 @@ export function modelFormat(chatTemplate: string | null, tokenizer: FormatTokeni
   return jinjaFormat(chatTemplate, "model", tokenizer);
 }
 
-function attempt<T>(body: () => T, what: string, hint: string): T {
+function attempt<T>(body: () => T, called: string, failure: string, hint: string): T {
   try {
     return body();
   } catch (error) {
-    const firstLine = toBitnetError(error).message.replace(/\n.*/s, "");
-    throw new BitnetError("BAD_FILE", `${what}: ${firstLine}`, { hint, cause: error });
+    if (!(error instanceof TemplateError)) {
+      throw error;
+    }
+    const reason = error.message.slice(0, maxReasonLength).replace(/\n.*/s, "");
+    const message = error instanceof LimitError ? `${called} ${reason}` : `${called} ${failure}: ${reason}`;
+    throw new BitnetError("BAD_FILE", message, { hint, cause: error });
   }
 }
 

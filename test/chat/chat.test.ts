@@ -97,6 +97,20 @@ describe("choice of the format", () => {
     expect(modelFormat(template, tokenizer).name).toBe("bitnet");
   });
 
+  test("a template with the line ends of Windows, and a byte order mark, is the same template", () => {
+    const lines = [
+      "{% for message in messages %}",
+      "{{ message.role }}: {{ message.content }}<|eot_id|>",
+      "{% endfor %}",
+      "{% if add_generation_prompt %}",
+      "assistant: {% endif %}",
+      "",
+    ];
+    for (const source of [lines.join("\n"), `\uFEFF${lines.join("\r\n")}`, lines.join("\r")]) {
+      expect(jinjaFormat(source, "x", tokenizer).render([hi], true)).toBe("user: Hi<|eot_id|>\nassistant: ");
+    }
+  });
+
   test.each([
     ["cannot be compiled", "{% for x in %}", "the chat template x.jinja cannot be compiled"],
     ["raises an exception", "{{ raise_exception('no system role') }}", "no system role"],
