@@ -1,7 +1,7 @@
 // The functions that every template has: Jinja2's and those that transformers adds.
 
 import { type Bound, bind, createFunction, requireText } from "./arguments.js";
-import { type Budget, TemplateError, unsupported } from "./limits.js";
+import { type Budget, RaisedError, TemplateError, unsupported } from "./limits.js";
 import {
   type Arguments,
   Callable,
@@ -180,7 +180,7 @@ export function createGlobals({ budget, now }: Runtime): Map<string, Value> {
       throw unsupported("the function 'lipsum'");
     }),
     createFunction("raise_exception", "message", ([message]) => {
-      throw new TemplateError(requireText(message, "the message of raise_exception"));
+      throw new RaisedError(requireText(message, "the message of raise_exception"));
     }),
     createFunction("strftime_now", "format", ([format]) => formatTime(requireText(format, "the format"), now, budget)),
   ];

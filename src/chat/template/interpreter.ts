@@ -3,7 +3,7 @@
 import type { CallArguments, Expression, FilterCall, MacroParts, Statement, Target } from "./ast.js";
 import { applyFilter } from "./filters.js";
 import { createGlobals } from "./globals.js";
-import { type Budget, LimitError, TemplateError } from "./limits.js";
+import { type Budget, LimitError, RaisedError, TemplateError } from "./limits.js";
 import { Loop } from "./loop.js";
 import { getAttribute, getItem } from "./methods.js";
 import { binary, compare, concat, slice, unary } from "./operators.js";
@@ -82,7 +82,8 @@ export class Interpreter implements Runtime {
     try {
       return body();
     } catch (error) {
-      if (!(error instanceof TemplateError) || error instanceof LimitError || error.message.startsWith("line ")) {
+      const isComplete = error instanceof LimitError || error instanceof RaisedError;
+      if (!(error instanceof TemplateError) || isComplete || error.message.startsWith("line ")) {
         throw error;
       }
       throw new TemplateError(`line ${line}: ${error.message}`);

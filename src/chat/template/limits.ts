@@ -7,6 +7,9 @@ export class TemplateError extends Error {}
 /** A template that costs too much. */
 export class LimitError extends TemplateError {}
 
+/** What a template itself refuses, in its own words. */
+export class RaisedError extends TemplateError {}
+
 /** What Jinja2 can do and this interpreter cannot: an error, never another result. */
 export function unsupported(what: string): TemplateError {
   return new TemplateError(`${what} is not supported`);
