@@ -2,7 +2,8 @@
 
 import { stat } from "node:fs/promises";
 import { convertingAsync } from "../system/errors.js";
-import type { ConvertOptions } from "./options.js";
+import { checkOptionNames } from "../system/options.js";
+import { type ConvertOptions, convertOptions } from "./options.js";
 import type { ConvertReport } from "./plan.js";
 import { planCheckpoint } from "./plan-checkpoint.js";
 import { planGguf } from "./plan-gguf.js";
@@ -11,6 +12,7 @@ import { writeModel } from "./write.js";
 
 /** Converts; on any failure nothing is left under `outfile`. */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertReport> {
+  checkOptionNames("convertCheckpoint", options, convertOptions);
   const types = parseTypes(options);
   return convertingAsync(async () => {
     const isDirectory = (await stat(options.source)).isDirectory();

@@ -1,6 +1,7 @@
 // What a conversion may be told.
 
 import { basename } from "node:path";
+import type { OptionNames } from "../system/options.js";
 import type { ConvertProgress } from "./plan.js";
 
 /** How the codes of an I2_S source lie; nothing in a file says so. All published files are canonical. */
@@ -41,6 +42,26 @@ export interface ConvertOptions {
   signal?: AbortSignal;
   onProgress?: (progress: ConvertProgress) => void;
 }
+
+export const convertOptions: OptionNames<ConvertOptions> = {
+  source: true,
+  outfile: true,
+  outtype: true,
+  embeddingType: true,
+  outputType: true,
+  kernelConfig: true,
+  modelName: true,
+  sourceRepository: true,
+  sourceRevision: true,
+  tokenizerPre: true,
+  force: true,
+  skipUnknown: true,
+  threads: true,
+  i2sLayout: true,
+  vocabOnly: true,
+  signal: true,
+  onProgress: true,
+};
 
 /** The file name that bitnet.cpp's converter would choose, without its folder. */
 export function defaultFileName(outtype: string): string {

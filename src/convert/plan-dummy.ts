@@ -12,6 +12,7 @@ import { type MetadataEntry, openGguf } from "../gguf/gguf.js";
 import type { NativeFamily } from "../native/addon.js";
 import { at } from "../system/at.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../system/options.js";
 import type { ConvertProgress, ConvertReport, ModelPlan, PlannedTensor } from "./plan.js";
 import { chooseType, parseTypes, type TypeChoice } from "./types.js";
 import { writeModel } from "./write.js";
@@ -35,10 +36,31 @@ export interface DummyOptions {
   seed?: number;
   kernelConfig?: string;
   modelName?: string;
+  /** Metadata and tokenizer only. Default: false. */
+  vocabOnly?: boolean;
   threads?: number;
   signal?: AbortSignal;
   onProgress?: (progress: ConvertProgress) => void;
 }
+
+const dummyOptions: OptionNames<DummyOptions> = {
+  outfile: true,
+  size: true,
+  architecture: true,
+  model: true,
+  outtype: true,
+  embeddingType: true,
+  outputType: true,
+  vocabSize: true,
+  layers: true,
+  seed: true,
+  kernelConfig: true,
+  modelName: true,
+  vocabOnly: true,
+  threads: true,
+  signal: true,
+  onProgress: true,
+};
 
 export interface DummySize {
   architecture: string;
@@ -163,6 +185,7 @@ const maxSeed = 2 ** 32 - 1;
 
 /** Writes a dummy model, verified as a converted one is. */
 export async function generateDummy(options: DummyOptions): Promise<ConvertReport> {
+  checkOptionNames("generateDummy", options, dummyOptions);
   const types = parseTypes({ ...options, outtype: options.outtype ?? "i2_s" });
   const seed = options.seed ?? 0;
   if (!Number.isInteger(seed) || seed < 0 || seed > maxSeed) {
@@ -188,10 +211,10 @@ async function planDummy(options: DummyOptions, types: TypeChoice, seed: number)
     ...tokenizer.entries,
     ["general.quantization_version", "u32", 2],
   ];
-  const expected = listExpectedTensors(family, config).filter(({ role }) => role !== "bias");
+  const expected = options.vocabOnly ? [] : listExpectedTensors(family, config).filter(({ role }) => role !== "bias");
   const warnings: string[] = [];
   const tensors = expected.map((tensor, i) => planTensor(tensor, types, seed * 2 ** 20 + i, warnings));
-  return { sources: [], metadata, tensors, warnings };
+  return { sources: options.model === undefined ? [] : [options.model], metadata, tensors, warnings };
 }
 
 function planTensor(

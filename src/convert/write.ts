@@ -1,5 +1,6 @@
 // A planned model -> a GGUF file: written as x.partial by the native core, verified, checked as `run` would open it, renamed.
 
+import { existsSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { openGguf } from "../gguf/gguf.js";
@@ -47,9 +48,15 @@ async function checkTarget(outfile: string, sources: readonly string[]): Promise
   const target = await findTarget(outfile).catch((error: unknown) => {
     throw withContext(`cannot write a model to ${outfile}`, error);
   });
+  const folder = await realpath(dirname(resolve(outfile))).catch(() => undefined);
   for (const source of sources) {
-    if ((await realpath(source)) === resolve(target)) {
+    const from = await realpath(source);
+    if (from === resolve(target)) {
       throw new BitnetError("USAGE", `${outfile} is both the source and the output`);
+    }
+    // A checkpoint's files: its weights, its tokenizer, its config.json.
+    if (folder === from && existsSync(outfile) && !/\.gguf$/i.test(outfile)) {
+      throw new BitnetError("USAGE", `${outfile} is a file of the source`, { hint: "name a file that ends in .gguf" });
     }
   }
 }

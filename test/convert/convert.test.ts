@@ -887,6 +887,73 @@ describe("bitnet convert", () => {
     });
   });
 
+  test("says calmly that master weights are rounded, and warns where --force makes it a loss", async () => {
+    await withFolder(async (folder) => {
+      const says = { quantization_config: { quant_method: "bitnet", linear_class: "bitlinear" } };
+      const source = writeCheckpoint(join(folder, "model"), makeCheckpoint({ weights: "master", config: says }));
+      const { status, stderr } = await runBitnet(["convert", source]);
+      expect({ status, stderr }).toMatchObject({ status: 0 });
+      expect(stderr).toMatch(/^\d+ matrices of master weights rounded to ternary, as the model itself does$/m);
+      expect(stderr).not.toMatch(/% off|note:/);
+      const silent = writeCheckpoint(join(folder, "other"), makeCheckpoint({ weights: "master" }));
+      const forced = await runBitnet(["convert", silent, "--force"]);
+      expect(forced.stderr).toMatch(
+        /^note: --force: \d+ matrices rounded to ternary weights, \d+ % off on average: useless/m,
+      );
+    });
+  });
+
+  test("--quiet says nothing but errors", async () => {
+    await withFolder(async (folder) => {
+      const source = writeCheckpoint(join(folder, "model"), makeCheckpoint());
+      const { status, stdout, stderr } = await runBitnet(["convert", source, "--quiet", "--use-temp-file"]);
+      expect({ status, stdout, stderr }).toEqual({
+        status: 0,
+        stdout: `${join(source, "ggml-model-i2_s.gguf")}\n`,
+        stderr: "",
+      });
+    });
+  });
+
+  test.each(["convert", "dummy"])("%s answers every flag of the converters", async (command) => {
+    await withFolder(async (folder) => {
+      const source = writeCheckpoint(join(folder, "model"), makeCheckpoint());
+      const outfile = join(folder, "out.gguf");
+      const flags = ["--use-temp-file", "--vocab-only", "-o", outfile];
+      const { status, stderr } = await runBitnet([command, source, ...flags]);
+      expect({ status, stderr }).toMatchObject({ status: 0 });
+      expect(stderr).toMatch(/note: --use-temp-file has no effect: it is not needed here\n0 tensors: metadata only\n/);
+      for (const [flag, why] of [
+        ["--bigendian", /little-endian only/],
+        ["--awq-path=x", /no use for the scales of AWQ/],
+      ] as const) {
+        expect(await runBitnet([command, source, flag])).toMatchObject({
+          status: 2,
+          stderr: expect.stringMatching(why),
+        });
+      }
+    });
+  });
+
+  test("no file of the source is overwritten", async () => {
+    await withFolder(async (folder) => {
+      const source = writeCheckpoint(join(folder, "model"), makeCheckpoint());
+      const before = readFileSync(join(source, "model.safetensors"));
+      for (const [command, name] of [
+        ["convert", "model.safetensors"],
+        ["dummy", "model.safetensors"],
+        ["dummy", "config.json"],
+      ] as const) {
+        const { status, stderr } = await runBitnet([command, source, "-o", join(source, name)]);
+        expect({ status, stderr }).toMatchObject({
+          status: 1,
+          stderr: expect.stringMatching(/is a file of the source/),
+        });
+      }
+      expect(readFileSync(join(source, "model.safetensors")).equals(before)).toBe(true);
+    });
+  });
+
   test("a failure is one line and exit status 1", async () => {
     await withFolder(async (folder) => {
       const source = writeCheckpoint(join(folder, "model"), makeCheckpoint());

@@ -8,21 +8,16 @@ import { convertCheckpoint } from "../../convert/convert.js";
 import { type ConvertOptions, defaultFileName } from "../../convert/options.js";
 import type { ConvertReport } from "../../convert/plan.js";
 import { parseRepositoryName } from "../../hub/repository.js";
-import { downloadCheckpoint } from "../../models/setup.js";
+import { type DownloadedCheckpoint, downloadCheckpoint } from "../../models/setup.js";
 import { BitnetError } from "../../system/errors.js";
-import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
+import { modelsFolder } from "../../system/folders.js";
+import { converterGroup, findRefused, noteConverterOptions } from "../converter-rows.js";
+import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { fileTypeRows, modelRows, outputRows, withHelp } from "../options.js";
-import { printReport, withProgress } from "../terminal/convert-report.js";
-import { interruptSignal, note, writeJson } from "../terminal/output.js";
-import { createProgress } from "../terminal/progress.js";
-
-const unneeded = "it is not needed here";
-
-const ignoredGroup = groupOf("Ignored", {
-  useTempFile: { flags: "--use-temp-file", ignored: unneeded },
-  padVocab: { flags: "--pad-vocab", ignored: unneeded },
-  vocabType: { flags: "--vocab-type <type>", ignored: unneeded },
-});
+import { describeStep, showDownload } from "../setup-steps.js";
+import { printReport, showConversion } from "../terminal/convert-report.js";
+import { interruptSignal, writeJson } from "../terminal/output.js";
+import { createSteps, type Steps } from "../terminal/steps.js";
 
 const listGroups = () => {
   const { outtype, embeddingType, outputType, modelName } = fileTypeRows();
@@ -51,11 +46,12 @@ const listGroups = () => {
     output: groupOf("Output", {
       outfile: {
         flags: "-o, --outfile <file>",
-        help: "where to write (default: ggml-model-TYPE.gguf beside the source)",
+        help: "where to write (default: ggml-model-TYPE.gguf in the source's folder; of NAME.gguf NAME-TYPE.gguf beside it)",
       },
       json: withHelp(outputRows.json, "print the report as one JSON object"),
+      quiet: outputRows.quiet,
     }),
-    ignored: ignoredGroup,
+    ignored: converterGroup,
   };
 };
 
@@ -75,17 +71,22 @@ Examples:
     )
     .action(async (source: string) => {
       const options = read();
-      const report = await convert(source, options);
+      const refused = findRefused(options.ignored);
+      if (refused !== undefined) {
+        command.error(refused, { exitCode: 2 });
+      }
+      const steps = await createSteps(options.output);
+      noteConverterOptions(options.ignored, (text) => steps.note(text));
+      const report = await convert(source, options, steps);
       if (options.output.json) {
         writeJson(report);
       } else {
-        printReport(report);
+        printReport(report, steps, { forced: options.model.force });
       }
     });
 }
 
-async function convert(source: string, options: ConvertCommandOptions): Promise<ConvertReport> {
-  noteIgnored(ignoredGroup, options.ignored, note);
+async function convert(source: string, options: ConvertCommandOptions, steps: Steps): Promise<ConvertReport> {
   const { quantEmbd, ...types } = options.types;
   const common = {
     ...types,
@@ -94,18 +95,23 @@ async function convert(source: string, options: ConvertCommandOptions): Promise<
     ...options.work,
     signal: interruptSignal(),
   };
-  const located = await locate(source, options);
-  return withProgress("converting", (onProgress) => convertCheckpoint({ ...common, ...located, onProgress }));
+  const located = await locate(source, options, steps);
+  const what = `${source} to ${types.outtype.toLowerCase()}`;
+  return showConversion(steps, describeStep({ kind: "convert", what }), (onProgress) =>
+    convertCheckpoint({ ...common, ...located, onProgress }),
+  );
 }
 
 /** Where the source lies, after a download if it is on the hub, and where the output goes. */
 async function locate(
   source: string,
-  { types, model, output }: ConvertCommandOptions,
+  options: ConvertCommandOptions,
+  steps: Steps,
 ): Promise<Pick<ConvertOptions, "source" | "outfile" | "sourceRepository" | "sourceRevision">> {
+  const { types, output } = options;
   const fileName = defaultFileName(types.outtype);
   if (existsSync(source)) {
-    const stem = basename(source).replace(/(-\d{5}-of-\d{5})?\.gguf$/, ""); // also of a model in several files
+    const stem = basename(source).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, ""); // also of a model in several files
     const outfile = statSync(source).isDirectory()
       ? join(source, fileName)
       : join(dirname(source), `${stem}-${types.outtype.toLowerCase()}.gguf`);
@@ -114,26 +120,33 @@ async function locate(
   if (parseRepositoryName(source) === undefined) {
     throw new BitnetError("NOT_FOUND", `${source}: no such directory or file`);
   }
-  const progress = createProgress("downloading", "bytes");
+  const fetched = await download(source, options, steps);
+  const folder = join(modelsFolder(), basename(fetched.repository));
+  if (output.outfile === undefined) {
+    await mkdir(folder, { recursive: true });
+  }
+  const outfile = output.outfile ?? join(folder, fileName);
+  return { source: fetched.source, outfile, sourceRepository: fetched.repository, sourceRevision: fetched.commit };
+}
+
+async function download(
+  source: string,
+  { types, model }: ConvertCommandOptions,
+  steps: Steps,
+): Promise<DownloadedCheckpoint> {
   try {
-    const fetched = await downloadCheckpoint(source, {
+    return await downloadCheckpoint(source, {
       force: model.force,
       outtype: types.outtype,
       kernelConfig: types.kernelConfig,
       signal: interruptSignal(),
-      onNote: (text) => progress.line(text),
-      onDownload: ({ file, doneBytes, totalBytes, allDoneBytes, allTotalBytes, cachedBytes }) => {
-        progress.update(doneBytes, totalBytes, { part: file, start: cachedBytes });
-        progress.update(allDoneBytes, allTotalBytes, { start: allDoneBytes });
-      },
+      onStep: (step) => steps.begin(describeStep(step)),
+      onNote: (text) => steps.line(text),
+      onRetry: (retry) => steps.retry(retry),
+      onDownload: (progress) => showDownload(steps, progress),
     });
-    const folder = join("models", basename(fetched.repository));
-    if (output.outfile === undefined) {
-      await mkdir(folder, { recursive: true });
-    }
-    const outfile = output.outfile ?? join(folder, fileName);
-    return { source: fetched.source, outfile, sourceRepository: fetched.repository, sourceRevision: fetched.commit };
-  } finally {
-    progress.stop();
+  } catch (error) {
+    steps.fail();
+    throw error;
   }
 }

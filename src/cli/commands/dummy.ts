@@ -5,11 +5,13 @@ import type { Command } from "commander";
 import { defaultFileName } from "../../convert/options.js";
 import { dummySizes, generateDummy } from "../../convert/plan-dummy.js";
 import { listFamilies } from "../../gguf/families.js";
+import { converterGroup, findRefused, noteConverterOptions } from "../converter-rows.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { fileTypeRows, modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
-import { printReport, withProgress } from "../terminal/convert-report.js";
+import { printReport, showConversion } from "../terminal/convert-report.js";
 import { interruptSignal, writeJson } from "../terminal/output.js";
+import { createSteps } from "../terminal/steps.js";
 
 const listGroups = () => {
   const { outtype, embeddingType, outputType, modelName } = fileTypeRows();
@@ -42,6 +44,7 @@ const listGroups = () => {
         standard: 0,
       },
       modelName: withHelp(modelName, "name in the file"),
+      vocabOnly: { flags: "--vocab-only", help: "write metadata and tokenizer only" },
     }),
     work: groupOf("Work", { threads: modelRows.threads }),
     output: groupOf("Output", {
@@ -50,7 +53,9 @@ const listGroups = () => {
         help: "where to write (default: ggml-model-TYPE.gguf, in the model's directory if one is given)",
       },
       json: withHelp(outputRows.json, "print the report as one JSON object"),
+      quiet: outputRows.quiet,
     }),
+    ignored: converterGroup,
   };
 };
 
@@ -71,17 +76,24 @@ Examples:
   $ bitnet dummy --model-size BitNet-b1.58-2B-4T -o dummy-2b.gguf --embedding-type q6_k`,
     )
     .action(async (model: string | undefined) => {
-      const { types, model: shape, work, output } = read();
+      const { types, model: shape, work, output, ignored } = read();
+      const refused = findRefused(ignored);
+      if (refused !== undefined) {
+        command.error(refused, { exitCode: 2 });
+      }
       const directory = model === undefined || /\.(gguf|json|model)$/.test(model) ? "." : model;
       const outfile = output.outfile ?? join(directory, defaultFileName(types.outtype));
       const signal = interruptSignal();
-      const report = await withProgress("writing", (onProgress) =>
+      const steps = await createSteps(output);
+      noteConverterOptions(ignored, (text) => steps.note(text));
+      const step = { doing: "Writing random weights", done: "Written: random weights" };
+      const report = await showConversion(steps, step, (onProgress) =>
         generateDummy({ ...types, ...shape, ...work, outfile, model, signal, onProgress }),
       );
       if (output.json) {
         writeJson(report);
       } else {
-        printReport(report);
+        printReport(report, steps);
       }
     });
 }

@@ -12,6 +12,8 @@ export interface Step {
   doing: string;
   /** When it is done: "Downloaded owner/name". */
   done: string;
+  /** What was asked for, and no line of its own where there is no terminal. */
+  isObvious?: boolean;
 }
 
 export interface Steps {
@@ -103,9 +105,9 @@ class PlainSteps implements Steps {
     this.#progress = new ShownProgress(stream);
   }
 
-  begin({ doing }: Step): void {
+  begin({ doing, isObvious = false }: Step): void {
     this.#progress.stop();
-    if (!this.#isData) {
+    if (!this.#isData && !isObvious) {
       this.line(doing);
     }
   }
