@@ -46,7 +46,7 @@ const CPLUSPLUS = {
     ["measure", "train"],
     ["run"],
     ["model", "convert"],
-    ["tokenizer"],
+    ["tokenizer", "grammar"],
     ["kernels", "gguf"],
     ["formats"],
     ["base"],

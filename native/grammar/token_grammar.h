@@ -1,0 +1,35 @@
+// Which tokens may come next, so that the text stays one of a grammar.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "grammar/matcher.h"
+#include "grammar/token_trie.h"
+
+namespace bitnet {
+
+class TokenGrammar {
+ public:
+  // `ends`: tokens that end a text; allowed where the grammar is at an end.
+  TokenGrammar(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie,
+               std::vector<int32_t> ends);
+
+  bool allows(int32_t token);
+  // All of them, ascending.
+  std::vector<int32_t> allowed();
+  // The text goes on with a token that is allowed. Throws kInternal for another.
+  void accept(int32_t token);
+  // The text is whole and nothing can follow.
+  bool is_done() const { return matcher_.can_end() && matcher_.must_end(); }
+
+ private:
+  bool is_end(int32_t token) const;
+
+  GrammarMatcher matcher_;
+  std::shared_ptr<const TokenTrie> trie_;
+  std::vector<int32_t> ends_;
+};
+
+}  // namespace bitnet
