@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "grammar/matcher.h"
@@ -12,9 +13,11 @@ namespace bitnet {
 
 class TokenGrammar {
  public:
-  // `ends`: tokens that end a text; allowed where the grammar is at an end.
+  // `ends`: tokens that end a text; allowed where the grammar is at an end. `drops_space`: the
+  // first token loses the space that it begins with, as SentencePiece has it at the start of a
+  // text.
   TokenGrammar(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie,
-               std::vector<int32_t> ends);
+               std::vector<int32_t> ends, bool drops_space = false);
 
   bool allows(int32_t token);
   // All of them, ascending.
@@ -26,10 +29,12 @@ class TokenGrammar {
 
  private:
   bool is_end(int32_t token) const;
+  std::string_view bytes(int32_t token) const;
 
   GrammarMatcher matcher_;
   std::shared_ptr<const TokenTrie> trie_;
   std::vector<int32_t> ends_;
+  bool drops_space_;  // of the next token
 };
 
 }  // namespace bitnet

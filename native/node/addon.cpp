@@ -7,6 +7,7 @@
 #include "node/convert.h"
 #include "node/family.h"
 #include "node/gguf.h"
+#include "node/grammar.h"
 #include "node/machine.h"
 #include "node/model.h"
 #include "node/sampling.h"
@@ -20,6 +21,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   addon::define_convert(env, exports);
   addon::define_family(env, exports);
   addon::define_gguf(env, exports);
+  addon::define_grammar(env, exports);
   addon::define_machine(env, exports);
   addon::define_model(env, exports);
   addon::define_sampling(env, exports);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "node/grammar.h"
 #include "node/object.h"
 #include "node/sampling.h"
 #include "node/support.h"
@@ -201,6 +202,8 @@ class SessionObject : public Wrapped<SessionObject> {
     request.max_tokens = integer_of(env, options.Get("maxTokens"), "maxTokens", 0, kMaxSafeInteger);
     request.window = integer_of(env, options.Get("window"), "window", 1, kMaxSafeInteger);
     request.stop_at_eog = true;
+    if (!options.Get("grammar").IsUndefined()) request.grammar = grammar_of(options.Get("grammar"));
+    request.starts_text = options.Get("startsText").ToBoolean();
     if (!info[2].IsFunction())
       throw to_js(env, ErrorCode::kUsage, "generate needs a function for its progress");
     auto listener =

@@ -234,7 +234,7 @@ void Engine::start(Operation& operation) {
   operation.begun = Clock::now();
   if (request.tokens.empty()) {
     operation.phase = Operation::Phase::kDecode;
-    if (request.sampling) sequence.set_sampling(*request.sampling, texts_);
+    begin_sampling(operation);
     if (request.max_tokens == 0) finish(operation, Event::Finish::kLength);
     return;
   }

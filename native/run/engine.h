@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "grammar/token_grammar.h"
 #include "run/forward.h"
 #include "run/kv_pool.h"
 #include "run/sampler.h"
@@ -72,10 +73,12 @@ struct Request {
   // token is not evaluated, as nothing follows it.
   int64_t score_from = 0;
 
-  int64_t max_tokens = 0;                 // to sample
-  bool stop_at_eog = false;               // an end-of-generation token is the last one
-  std::optional<SamplerParams> sampling;  // a new sampler; else the sequence's goes on
-  bool tell_tokens = true;                // false: only the end matters, as to a measurement
+  int64_t max_tokens = 0;                  // to sample
+  bool stop_at_eog = false;                // an end-of-generation token is the last one
+  std::optional<SamplerParams> sampling;   // a new sampler; else the sequence's goes on
+  std::shared_ptr<const Grammar> grammar;  // what is sampled is a text of it; null: any
+  bool starts_text = false;                // ... whose first token loses its leading space
+  bool tell_tokens = true;                 // false: only the end matters, as to a measurement
   // Tokens that may be sampled beyond those that Engine::acknowledge() was told of.
   int64_t window = std::numeric_limits<int64_t>::max();
 
@@ -162,7 +165,10 @@ class Engine {
   void finish_prompt(Operation& operation);
   void compute_logits(Sequence& sequence);
   void score_rows(Operation& operation, const float* hidden, int64_t first, int64_t n);
+  void begin_sampling(Operation& operation);
   void sample_all(const std::vector<Operation*>& ready);
+  void sample_group(std::span<Operation* const> group, bool whole);
+  void sample_one(Operation& operation, std::span<const float> logits, bool is_whole);
   void take_sample(Operation& operation);
   void finish(Operation& operation, Event::Finish how);
   void fail(Operation& operation, ErrorCode code, const std::string& message);
@@ -178,6 +184,7 @@ class Engine {
   const std::shared_ptr<KvPool> pools_[2];  // by CacheType
   Forward forward_;
   const TokenTexts texts_;
+  std::shared_ptr<const TokenTrie> trie_;  // made for the first grammar
 
   // Shared with clients.
   mutable std::mutex mutex_;

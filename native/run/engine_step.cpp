@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "run/constraint.h"
 #include "run/engine.h"
 #include "run/operation.h"
 #include "run/score.h"
@@ -192,8 +193,7 @@ void Engine::finish_prompt(Operation& operation) {
       return fail(operation, ErrorCode::kNoMemory, "not enough memory for the logits of a prompt");
     }
   }
-  if (operation.request.sampling)
-    operation.sequence->set_sampling(*operation.request.sampling, texts_);
+  begin_sampling(operation);
   if (operation.request.max_tokens == 0) finish(operation, Event::Finish::kLength);
 }
 
@@ -207,40 +207,82 @@ void Engine::score_rows(Operation& operation, const float* hidden, int64_t first
   }
 }
 
-// A sampler that looks only at the largest logits gets them without computing the others. Rows of
-// the head that have no token, which pad some models to a round number, are never sampled.
+void Engine::begin_sampling(Operation& operation) {
+  const Request& request = operation.request;
+  if (request.sampling) operation.sequence->set_sampling(*request.sampling, texts_);
+  if (!request.grammar || operation.grammar) return;
+  const Tokenizer& tokenizer = model_->tokenizer;
+  if (!trie_) {
+    trie_ = std::make_shared<TokenTrie>(tokenizer.n_vocab(),
+                                        [&](int32_t id) { return tokenizer.piece(id, false); });
+  }
+  operation.grammar.emplace(request.grammar, trie_, tokenizer.eog(), request.starts_text);
+}
+
 void Engine::sample_all(const std::vector<Operation*>& ready) {
+  std::vector<Operation*> again;
+  const auto in_groups = [this](const std::vector<Operation*>& operations, bool whole) {
+    for (size_t first = 0; first < operations.size(); first += kHeadRows) {
+      const size_t n = std::min(operations.size() - first, static_cast<size_t>(kHeadRows));
+      sample_group(std::span(operations).subspan(first, n), whole);
+    }
+  };
+  in_groups(ready, false);
+  for (Operation* operation : ready) {
+    if (operation->needs_all_logits) again.push_back(operation);
+  }
+  in_groups(again, true);
+  for (Operation* operation : ready) take_sample(*operation);
+}
+
+// A sampler that looks only at the largest logits gets them without computing the others; with a
+// grammar so many that the tokens it allows are most likely among them. Rows of the head that have
+// no token, which pad some models to a round number, are never sampled.
+void Engine::sample_group(std::span<Operation* const> group, bool whole) {
   const size_t n_vocab = static_cast<size_t>(model_->config.n_vocab);
   const size_t n_tokens = static_cast<size_t>(model_->tokenizer.n_vocab());
   const size_t n_embd = static_cast<size_t>(model_->config.n_embd);
-  for (size_t first = 0; first < ready.size(); first += kHeadRows) {
-    const size_t n = std::min(ready.size() - first, static_cast<size_t>(kHeadRows));
-    logits_.resize(std::max(logits_.size(), n * n_vocab));
-    std::vector<HeadQuery> queries;
-    std::vector<std::vector<int32_t>> adjusted(n);
-    for (size_t i = 0; i < n; ++i) {
-      const Sequence& sequence = *ready[first + i]->sequence;
-      adjusted[i] = sequence.sampler.adjusted_ids();
-      std::erase_if(adjusted[i],
-                    [=](int32_t id) { return id < 0 || static_cast<size_t>(id) >= n_vocab; });
-      const int64_t k = n_tokens < n_vocab ? 0 : sequence.sampler.n_needed();
-      queries.push_back({sequence.hidden.data() + sequence.hidden.size() - n_embd, k, adjusted[i],
-                         &logits_[i * n_vocab]});
-    }
-    model_->head->top(queries);
-    model_->pool.parallel_for(static_cast<int64_t>(n), 1, [&](int64_t begin, int64_t end, int) {
-      for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-        Operation& operation = *ready[first + i];
-        try {
-          operation.sample =
-              operation.sequence->sampler.sample(std::span(queries[i].out, n_tokens));
-        } catch (const Error& error) {
-          operation.sampling_error.emplace(error);
-        }
-      }
-    });
-    for (size_t i = 0; i < n; ++i) take_sample(*ready[first + i]);
+  const size_t n = group.size();
+  logits_.resize(std::max(logits_.size(), n * n_vocab));
+  std::vector<HeadQuery> queries;
+  std::vector<std::vector<int32_t>> adjusted(n);
+  for (size_t i = 0; i < n; ++i) {
+    const Sequence& sequence = *group[i]->sequence;
+    adjusted[i] = sequence.sampler.adjusted_ids();
+    std::erase_if(adjusted[i],
+                  [=](int32_t id) { return id < 0 || static_cast<size_t>(id) >= n_vocab; });
+    int64_t k = whole || n_tokens < n_vocab ? 0 : sequence.sampler.n_needed();
+    if (k > 0 && group[i]->grammar) k = kGrammarLogits;
+    queries.push_back({sequence.hidden.data() + sequence.hidden.size() - n_embd, k, adjusted[i],
+                       &logits_[i * n_vocab]});
   }
+  model_->head->top(queries);
+  model_->pool.parallel_for(static_cast<int64_t>(n), 1, [&](int64_t begin, int64_t end, int) {
+    for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      try {
+        sample_one(*group[i], std::span(queries[i].out, n_tokens), queries[i].k == 0);
+      } catch (const Error& error) {
+        group[i]->sampling_error.emplace(error);
+      }
+    }
+  });
+}
+
+// `is_whole`: the logits of all tokens are there. If it takes them, the operation says so.
+void Engine::sample_one(Operation& operation, std::span<const float> logits, bool is_whole) {
+  Sampler& sampler = operation.sequence->sampler;
+  operation.needs_all_logits = false;
+  if (!operation.grammar) {
+    operation.sample = sampler.sample(logits);
+    return;
+  }
+  const std::optional<std::vector<int32_t>> allowed =
+      choose_allowed(*operation.grammar, sampler, logits, is_whole);
+  operation.needs_all_logits = !allowed;
+  if (!allowed) return;
+  if (allowed->empty())
+    throw Error(ErrorCode::kUsage, "no token of the vocabulary goes on with a text of the grammar");
+  operation.sample = sampler.sample(logits, &*allowed);
 }
 
 void Engine::take_sample(Operation& operation) {
@@ -252,6 +294,7 @@ void Engine::take_sample(Operation& operation) {
   const int32_t id = operation.sample.id;
   if (operation.n_sampled++ == 0) operation.first_token = Clock::now();
   sequence.sampler.accept(id);
+  if (operation.grammar) operation.grammar->accept(id);
   sequence.pending = id;
   scheduler_.use(operation.request.urgency, 0, 1);
   if (operation.request.tell_tokens) {
@@ -259,7 +302,8 @@ void Engine::take_sample(Operation& operation) {
     event.sample = std::move(operation.sample);
     emit(operation, std::move(event));
   }
-  if (operation.request.stop_at_eog && model_->tokenizer.is_eog(id))
+  const bool is_done = operation.grammar && operation.grammar->is_done();
+  if ((operation.request.stop_at_eog && model_->tokenizer.is_eog(id)) || is_done)
     return finish(operation, Event::Finish::kEog);
   if (operation.n_sampled == operation.request.max_tokens)
     return finish(operation, Event::Finish::kLength);

@@ -30,7 +30,9 @@ struct Operation {
   int64_t n_rows = 0;  // in the step that runs
   std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now(),
                                         first_token = begun;
+  std::optional<TokenGrammar> grammar;
   Sample sample{};
+  bool needs_all_logits = false;  // to be sampled in this step
   std::optional<Error> sampling_error;
 
   bool has_hidden() const { return !sequence->pending && !sequence->hidden.empty(); }

@@ -559,9 +559,20 @@ int32_t Sampler::draw() {
   return id;
 }
 
-Sample Sampler::sample(std::span<const float> logits) {
+std::span<const float> Sampler::masked(std::span<const float> logits,
+                                       const std::vector<int32_t>& allowed) {
+  masked_.assign(logits.size(), -std::numeric_limits<float>::infinity());
+  for (const int32_t id : allowed) {
+    const auto i = static_cast<size_t>(id);
+    if (i < logits.size()) masked_[i] = logits[i];
+  }
+  return masked_;
+}
+
+Sample Sampler::sample(std::span<const float> logits, const std::vector<int32_t>* allowed) {
   Sample sample{-1, std::numeric_limits<float>::quiet_NaN(), {}};
-  const std::span<const float> usable = adjusted(logits);
+  std::span<const float> usable = adjusted(logits);
+  if (allowed != nullptr) usable = masked(usable, *allowed);
   temperature_ = params_.temperature;
   if (is_greedy(params_)) {
     sample.id = likeliest(usable);
@@ -594,8 +605,9 @@ int64_t Sampler::n_candidates() const {
   return kEverything;
 }
 
-int64_t Sampler::n_needed() const {
-  if (params_.n_probs > 0) return 0;
+int64_t Sampler::n_needed() const { return params_.n_probs > 0 ? 0 : n_deciding(); }
+
+int64_t Sampler::n_deciding() const {
   if (is_greedy(params_)) return 1;
   const int64_t n = n_candidates();
   return n == kEverything ? 0 : n;

@@ -137,12 +137,15 @@ class Sampler {
   void reset();  // forgets accepted tokens; the random stream goes on
   // Does not accept() the sample. Ties are broken by the lower id. Throws kUsage if every logit
   // is NaN or -inf.
-  Sample sample(std::span<const float> logits);
+  // Only tokens in `allowed` can be chosen, if it is given; log-probabilities are of all.
+  Sample sample(std::span<const float> logits, const std::vector<int32_t>* allowed = nullptr);
   const SamplerParams& params() const { return params_; }
 
   // How many of the largest logits decide the next sample, not counting those of adjusted_ids(),
   // which it needs too; the others may be -infinity. 0: all of them.
   int64_t n_needed() const;
+  // The same for the choice alone, without the log-probabilities that are told with it.
+  int64_t n_deciding() const;
   // The tokens whose logits change before anything is chosen, each once.
   std::vector<int32_t> adjusted_ids() const;
 
@@ -177,6 +180,7 @@ class Sampler {
   int64_t n_candidates() const;  // how many of the likeliest tokens enter the stages
   std::vector<Adjustment> adjustments() const;
   std::span<const float> adjusted(std::span<const float> logits);
+  std::span<const float> masked(std::span<const float> logits, const std::vector<int32_t>& allowed);
   void append_bias(std::vector<Adjustment>& out) const;
   void append_penalties(std::vector<Adjustment>& out) const;
   void append_dry(std::vector<Adjustment>& out) const;
@@ -197,8 +201,8 @@ class Sampler {
   std::unordered_map<int32_t, int32_t> counts_;  // occurrences in the window of the penalties
   // Tokens in whose text a sequence breaker of DRY begins, each with the tokens of the rest of it.
   std::unordered_multimap<int32_t, std::vector<int32_t>> breakers_;
-  double temperature_ = 1.0;     // of the next draw
-  std::vector<float> adjusted_;  // scratch, as the next one
+  double temperature_ = 1.0;              // of the next draw
+  std::vector<float> adjusted_, masked_;  // scratch, as the next one
   std::vector<Candidate> candidates_;
 };
 

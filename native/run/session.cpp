@@ -64,13 +64,15 @@ Sample Session::step() {
 }
 
 Session::Generated Session::generate(std::span<const int32_t> tokens, const SamplerParams& params,
-                                     int64_t max_tokens, bool stop_at_eog) {
+                                     int64_t max_tokens, bool stop_at_eog,
+                                     std::shared_ptr<const Grammar> grammar) {
   check_not_empty(tokens);
   Request request;
   request.tokens.assign(tokens.begin(), tokens.end());
   request.sampling = params;
   request.max_tokens = max_tokens;
   request.stop_at_eog = stop_at_eog;
+  request.grammar = std::move(grammar);
   Outcome outcome = run(std::move(request));
   Generated out{{}, std::move(outcome.done)};
   for (const Sample& sample : outcome.samples) out.tokens.push_back(sample.id);

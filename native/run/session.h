@@ -36,7 +36,8 @@ class Session {
     Event done;
   };
   Generated generate(std::span<const int32_t> tokens, const SamplerParams& params,
-                     int64_t max_tokens, bool stop_at_eog = false);
+                     int64_t max_tokens, bool stop_at_eog = false,
+                     std::shared_ptr<const Grammar> grammar = nullptr);
 
   // Natural logarithms of the probabilities of tokens[from ...], each given all before it.
   std::vector<double> score(std::span<const int32_t> tokens, int64_t from);

@@ -414,3 +414,64 @@ TEST("scores are the log-softmax of the logits, whatever is known of the prompt"
     CHECK_EQ(session.tokens().size(), ids.size() - 1);
   }
 }
+
+// What a sampler chooses from all logits, where only the tokens that the grammar allows are left.
+static Ids generate_masked(const Ids& prompt, const SamplerParams& params, int max_tokens,
+                           const std::shared_ptr<const bitnet::Grammar>& grammar) {
+  Session session(engine_with(bundled(1)), {512, CacheType::kF16, false, {}});
+  const bitnet::Tokenizer& tokenizer = session.model().tokenizer;
+  const auto trie = std::make_shared<bitnet::TokenTrie>(
+      tokenizer.n_vocab(), [&](int32_t id) { return tokenizer.piece(id, false); });
+  bitnet::TokenGrammar constraint(grammar, trie, tokenizer.eog());
+  bitnet::Sampler sampler(params, session.engine().texts());
+  for (const int32_t id : prompt) sampler.accept(id);
+  Ids sequence = prompt, out;
+  while (std::ssize(out) < max_tokens) {
+    session.prefill(sequence, false);
+    const std::vector<int32_t> allowed = constraint.allowed();
+    const int32_t id = sampler.sample(session.logits(), &allowed).id;
+    sampler.accept(id);
+    constraint.accept(id);
+    out.push_back(id);
+    sequence.push_back(id);
+    if (tokenizer.is_eog(id) || constraint.is_done()) break;
+  }
+  return out;
+}
+
+TEST("under a grammar the likeliest tokens that it allows decide, alone and beside others") {
+  const char* texts[] = {
+      "root ::= \"{\" pair (\",\" pair)* \"}\"\npair ::= [a-z]+ \": \" (root | [0-9]+)",
+      "root ::= ([A-Z] [a-z]* \" \"){3,6}", "root ::= \"Once\" [^x]* \"end.\"", "root ::= [0-9]+"};
+  const auto engine = engine_with(bundled(2));
+  Mailbox mailbox;
+  struct Run {
+    Ids prompt;
+    SamplerParams params;
+    std::shared_ptr<const bitnet::Grammar> grammar;
+    std::shared_ptr<Operation> operation;
+  };
+  std::vector<Run> runs;
+  for (int i = 0; i < 12; ++i) {
+    Run run{ids_of(5 + i, i), {}, bitnet::Grammar::from_gbnf(texts[i % 4]), nullptr};
+    run.params.seed = static_cast<uint64_t>(i);
+    if (i % 3 == 0) run.params.temperature = 0;
+    if (i % 3 == 1) run.params.top_k = 0;
+    if (i % 4 == 1) run.params.repeat_penalty = 1.5f;
+    if (i % 5 == 2) run.params.n_probs = 2;
+    Request request;
+    request.tokens = run.prompt;
+    request.sampling = run.params;
+    request.max_tokens = 24;
+    request.stop_at_eog = true;
+    request.grammar = run.grammar;
+    run.operation = engine->submit(engine->create_sequence({512}), request, mailbox.sink());
+    runs.push_back(run);
+  }
+  for (const Run& run : runs) {
+    const Event done = mailbox.wait(*run.operation);
+    CHECK(done.finish != Event::Finish::kFailed);
+    CHECK(mailbox.tokens(*run.operation) ==
+          generate_masked(run.prompt, run.params, 24, run.grammar));
+  }
+}
