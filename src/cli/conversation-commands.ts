@@ -1,42 +1,28 @@
 // The commands of a conversation, as a table: what is typed after a slash, its help, what it does.
 
-import type { AnswerResult } from "../chat/answer.js";
-import type { Chat } from "../chat/chat.js";
 import { loadChat, saveChat } from "../chat/file.js";
-import type { GenerateTimings } from "../engine/generate.js";
-import type { GenerateOptions } from "../engine/request.js";
 import { closest } from "../system/closest.js";
 import { BitnetError } from "../system/errors.js";
-import { formatColumns } from "./terminal/format.js";
-import type { Screen } from "./terminal/screen.js";
+import { readPath, readText } from "./conversation-arguments.js";
+import { completePath, completeWord } from "./conversation-completion.js";
+import { parameterNames, set, settingNames } from "./conversation-settings.js";
+import { show, topicNames } from "./conversation-show.js";
+import type { ConversationState } from "./conversation-state.js";
+import type { Completion } from "./terminal/edit-line.js";
 import { describeTimings } from "./terminal/timings.js";
-
-/** What a command may see and do. */
-export interface ConversationState {
-  readonly chat: Chat;
-  readonly session: { readonly contextSize: number; tokens(): Int32Array };
-  readonly screen: Screen;
-  /** Recorded in saved chats. */
-  readonly modelName: string | undefined;
-  readonly generate: GenerateOptions;
-  readonly lastAnswer: AnswerResult | undefined;
-  /** Of all answers. */
-  readonly totals: GenerateTimings;
-  /** Answers the last user message. */
-  answer(): Promise<void>;
-  /** Throws if the chat cannot have this system prompt. */
-  useSystem(text: string): void;
-  leave(): void;
-}
 
 export interface ConversationCommand {
   readonly usage: string;
   readonly help: string;
+  /** Other names, as other programs have them. */
+  readonly aliases?: readonly string[];
+  /** What Tab makes of the text behind the name. */
+  complete?(argument: string): Completion;
   run(state: ConversationState, argument: string): Promise<void> | void;
 }
 
 const commands: Readonly<Record<string, ConversationCommand>> = {
-  help: { usage: "/help", help: "this list", run: showHelp },
+  help: { usage: "/help", help: "this list; also /?", aliases: ["?"], run: showHelp },
   clear: {
     usage: "/clear",
     help: "forget the chat; the system prompt stays",
@@ -46,19 +32,51 @@ const commands: Readonly<Record<string, ConversationCommand>> = {
     },
   },
   system: { usage: "/system [TEXT]", help: 'show or change the system prompt; "" removes it', run: showOrUseSystem },
+  set: {
+    usage: "/set [NAME VALUE]",
+    help: "change a parameter: /set temperature 0.2; alone it shows them",
+    run: set,
+    complete: completeSetting,
+  },
+  show: {
+    usage: "/show TOPIC",
+    help: "info, parameters, system, template, license or model",
+    run: show,
+    complete: (argument) => completeWord(argument, topicNames()),
+  },
   regen: { usage: "/regen", help: "answer the last message again", run: regenerate },
-  save: { usage: "/save FILE", help: "write the chat to a JSON file", run: save },
-  load: { usage: "/load FILE", help: "go on with a saved chat", run: load },
+  multiline: {
+    usage: "/multiline",
+    help: 'begin a message of many lines, as """ does; """ ends it',
+    run: (state) => state.beginBlock(),
+  },
+  save: { usage: "/save FILE", help: "write the chat to a JSON file", run: save, complete: completePath },
+  load: { usage: "/load FILE", help: "go on with a saved chat", run: load, complete: completePath },
   stats: { usage: "/stats", help: "tokens and speed", run: showStats },
-  exit: { usage: "/exit", help: "leave, as Ctrl-D does", run: (state) => state.leave() },
+  exit: {
+    usage: "/exit",
+    help: "leave, as Ctrl-D does; also /bye, /quit",
+    aliases: ["bye", "quit", "q"],
+    run: (state) => state.leave(),
+  },
 };
 
-/** The command of this name, "?" for help. Throws USAGE with what is there if there is none. */
+const namePattern = /^\/([A-Za-z?]+)(?:\s+(.*))?$/s;
+
+/** Name and argument of a message that is a command. */
+export function parseCommand(text: string): { name: string; argument: string } | undefined {
+  const match = namePattern.exec(text.trim());
+  return match === null ? undefined : { name: match[1] ?? "", argument: (match[2] ?? "").trim() };
+}
+
+/** The command of this name. Throws USAGE with the nearest one if there is none. */
 export function findCommand(name: string): ConversationCommand {
-  const known = name === "?" ? "help" : name.toLowerCase();
-  const command = Object.hasOwn(commands, known) ? commands[known] : undefined;
+  const known = name.toLowerCase();
+  const command = Object.hasOwn(commands, known)
+    ? commands[known]
+    : Object.values(commands).find(({ aliases = [] }) => aliases.includes(known));
   if (command === undefined) {
-    const meant = closest(known, Object.keys(commands));
+    const meant = closest(known, [...Object.keys(commands), "bye", "quit"]);
     const suggestion = meant === undefined ? "" : `did you mean /${meant}? `;
     throw new BitnetError("USAGE", `unknown command /${name}`, {
       hint: `${suggestion}/help lists the commands; a message that begins with / needs another / before it`,
@@ -67,23 +85,50 @@ export function findCommand(name: string): ConversationCommand {
   return command;
 }
 
+/** What Tab completes: names of commands, and what the command behind one knows. */
+export function completeCommand(before: string): Completion {
+  const [, name = "", space = "", argument = ""] = /^\/([A-Za-z?]*)(\s*)(.*)$/s.exec(before) ?? [];
+  if (!before.startsWith("/") || (space === "" && argument !== "")) {
+    return { start: before.length, candidates: [] };
+  }
+  if (space === "") {
+    return completeWord(
+      before,
+      Object.keys(commands).map((each) => `/${each}`),
+    );
+  }
+  const command = Object.hasOwn(commands, name.toLowerCase()) ? commands[name.toLowerCase()] : undefined;
+  const completion = command?.complete?.(argument) ?? { start: argument.length, candidates: [] };
+  return { ...completion, start: before.length - argument.length + completion.start };
+}
+
+function completeSetting(argument: string): Completion {
+  const isParameter = /^parameter\s+/.exec(argument);
+  if (isParameter === null) {
+    return completeWord(argument, settingNames());
+  }
+  const begin = isParameter[0].length;
+  const { start, candidates } = completeWord(argument.slice(begin), parameterNames());
+  return { start: begin + start, candidates };
+}
+
 function showHelp({ screen }: ConversationState): void {
+  screen.sayRows(Object.values(commands).map(({ usage, help }): [string, string] => [usage, help]));
   screen.say(
     [
-      ...formatColumns(Object.values(commands).map(({ usage, help }) => [usage, help])),
       `A \\ at the end of a line continues the message; """ begins and ends one of many lines.`,
-      "Ctrl-C stops an answer. Arrow keys edit the line and bring back earlier ones.",
+      "Tab completes commands and files. Ctrl-C stops an answer. Arrow keys edit, and bring back earlier messages.",
     ].join("\n"),
   );
 }
 
-function showOrUseSystem(state: ConversationState, text: string): void {
+function showOrUseSystem(state: ConversationState, argument: string): void {
   const { chat, screen } = state;
-  if (text === "") {
+  if (argument === "") {
     screen.say(chat.system === "" ? "(no system prompt)" : chat.system);
     return;
   }
-  state.useSystem(text === '""' ? "" : text);
+  state.useSystem(readText(argument));
   screen.hint(chat.system === "" ? "(no system prompt now)" : "(the system prompt is changed)");
 }
 
@@ -94,8 +139,11 @@ async function regenerate(state: ConversationState): Promise<void> {
   await state.answer();
 }
 
-async function save({ chat, session, screen, modelName, generate }: ConversationState, path: string): Promise<void> {
-  requirePath(path, "/save");
+async function save(
+  { chat, session, screen, modelName, generate }: ConversationState,
+  argument: string,
+): Promise<void> {
+  const path = requirePath(argument, "/save");
   const { signal, logitBias, ...options } = generate;
   await saveChat(path, {
     model: modelName,
@@ -107,21 +155,23 @@ async function save({ chat, session, screen, modelName, generate }: Conversation
   screen.hint(`(saved to ${path})`);
 }
 
-async function load(state: ConversationState, path: string): Promise<void> {
-  requirePath(path, "/load");
+async function load(state: ConversationState, argument: string): Promise<void> {
+  const path = requirePath(argument, "/load");
   const saved = await loadChat(path);
   state.useSystem(saved.system);
   state.chat.restore(saved.messages);
   state.screen.hint(`(${saved.messages.length} messages loaded from ${path})`);
 }
 
-function requirePath(path: string, command: string): void {
+function requirePath(argument: string, command: string): string {
+  const path = readPath(argument);
   if (path === "") {
     throw new BitnetError("USAGE", `${command} needs the name of a file`);
   }
+  return path;
 }
 
-function showStats({ chat, session, screen, lastAnswer, totals }: ConversationState): void {
+function showStats({ chat, session, screen, lastAnswer, totals, forgottenTurns }: ConversationState): void {
   const speeds =
     lastAnswer === undefined
       ? []
@@ -130,6 +180,7 @@ function showStats({ chat, session, screen, lastAnswer, totals }: ConversationSt
     [
       `messages: ${chat.messages.length}`,
       `context:  ${session.tokens().length} of ${session.contextSize} tokens`,
+      ...(forgottenTurns > 0 ? [`forgotten: ${forgottenTurns} turns`] : []),
       ...speeds,
     ].join("\n"),
   );

@@ -14,14 +14,18 @@ import {
 } from "../chat/format.js";
 import { type GenerateTimings, newTimings } from "../engine/generate.js";
 import type { Model, ModelInfo, Session } from "../engine/model.js";
-import type { GenerateOptions } from "../engine/request.js";
+import { checkGenerateOptions, type GenerateOptions } from "../engine/request.js";
 import type { CacheType } from "../native/addon.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
-import { type ConversationState, findCommand } from "./conversation-commands.js";
+import { completeCommand, findCommand, parseCommand } from "./conversation-commands.js";
+import type { ConversationState } from "./conversation-state.js";
+import { formatDuration } from "./terminal/bar.js";
 import { defaultHistoryFile, HistoryFile } from "./terminal/history.js";
+import { blockMark } from "./terminal/message-source.js";
 import type { OutputStream } from "./terminal/output.js";
 import { Repl, type ReplInput } from "./terminal/repl.js";
 import { Screen } from "./terminal/screen.js";
+import { describeTimings } from "./terminal/timings.js";
 
 export interface ConversationOptions {
   /** Default: none. */
@@ -49,6 +53,10 @@ export interface ConversationOptions {
   historyFile?: string | false;
   /** Recorded in saved chats. Default: the name in the model file. */
   modelName?: string;
+  /** The model file, for /show. */
+  modelPath?: string;
+  /** What the model thinks before it answers is not shown. Default: false. */
+  hideThinking?: boolean;
 }
 
 export interface ConversationIo {
@@ -73,7 +81,7 @@ const processIo: ConversationIo = {
 export type ConversationSession = Pick<Session, "contextSize" | "generateTokens" | "timings" | "tokens" | "close">;
 
 export interface ConversationModel {
-  readonly info: Pick<ModelInfo, "chatTemplate" | "name">;
+  readonly info: Pick<ModelInfo, "chatTemplate" | "name"> & Partial<ModelInfo>;
   readonly tokenizer: AnswerTokenizer;
   createSession(options: { contextSize?: number; cacheType?: CacheType }): ConversationSession;
 }
@@ -104,7 +112,8 @@ export async function runConversation(
       input: io.stdin,
       output: screen.promptOutput,
       history: history?.lines,
-      onMessage: (text) => history?.file.add(text),
+      onMessage: (text) => conversation?.keepsHistory && history?.file.add(text),
+      complete: completeCommand,
       signals: io.signals,
       stop: () => io.raise("SIGTSTP"),
     });
@@ -210,11 +219,17 @@ class Conversation implements ConversationState {
   readonly session: ConversationSession;
   readonly screen: Screen;
   readonly modelName: string | undefined;
-  readonly generate: GenerateOptions;
+  readonly about: ConversationState["about"];
+  readonly initialGenerate: GenerateOptions;
   readonly totals: GenerateTimings = newTimings();
   lastAnswer: AnswerResult | undefined;
+  isVerbose = false;
+  keepsHistory = true;
+  forgottenTurns = 0;
   readonly #model: ConversationModel;
   readonly #repl: Repl;
+  #generate: GenerateOptions;
+  #begun = ""; // of the next message
   #answers = 0;
   #answering: AbortController | undefined;
   #lastInterrupt = Number.NEGATIVE_INFINITY;
@@ -232,7 +247,9 @@ class Conversation implements ConversationState {
     this.session = session;
     this.screen = screen;
     this.modelName = options.modelName ?? model.info.name ?? undefined;
-    this.generate = options.generate ?? {};
+    this.about = { info: model.info, path: options.modelPath };
+    this.initialGenerate = options.generate ?? {};
+    this.#generate = this.initialGenerate;
     this.#model = model;
     this.#repl = repl;
   }
@@ -275,7 +292,9 @@ class Conversation implements ConversationState {
   }
 
   async #takeTurn(): Promise<void> {
-    const event = await this.#repl.read(prompt, continuedPrompt);
+    const begun = this.#begun;
+    this.#begun = "";
+    const event = await this.#repl.read(prompt, continuedPrompt, begun);
     if (event.kind === "end") {
       this.#leaving = "done";
       return;
@@ -292,10 +311,9 @@ class Conversation implements ConversationState {
       return;
     }
     const { text, isBlock } = event;
-    const command = isBlock ? null : /^\/([A-Za-z?]+)(?:\s+(.*))?$/s.exec(text.trim());
-    if (command !== null) {
-      const [, name = "", argument = ""] = command;
-      await this.#reportErrors(async () => findCommand(name).run(this, argument.trim()));
+    const command = isBlock ? undefined : parseCommand(text);
+    if (command !== undefined) {
+      await this.#reportErrors(async () => findCommand(command.name).run(this, command.argument));
     } else if (text.trim() !== "") {
       // Two slashes send a message that begins with one.
       await this.#answerMessage(text.startsWith("//") && !isBlock ? text.slice(1) : text);
@@ -329,18 +347,31 @@ class Conversation implements ConversationState {
     const controller = new AbortController();
     this.#answering = controller;
     try {
-      const options = { ...this.generate, seed: this.#nextSeed(), signal: controller.signal };
+      const { signal } = controller;
+      const options = { ...this.generate, seed: this.#nextSeed(), signal, onPrompt: this.#tellProgress() };
       const pieces = answerChat(this.chat, this.session, this.#model.tokenizer, options);
-      for await (const { text } of pieces) {
+      for await (const { kind, text } of pieces) {
         if (!this.screen.json) {
-          this.screen.answer(text);
-          await this.screen.ready(controller.signal);
+          this.screen.answer(kind, text);
+          await this.screen.ready(signal);
         }
       }
       this.#finishAnswer(await pieces.result);
     } finally {
       this.#answering = undefined;
     }
+  }
+
+  /** Shows how far a long prompt is read. */
+  #tellProgress(): (known: number, total: number) => void {
+    let first: { known: number; time: number } | undefined;
+    return (known, total) => {
+      const time = performance.now();
+      first ??= { known, time };
+      const seconds = ((time - first.time) / 1000) * ((total - known) / (known - first.known));
+      const left = Number.isFinite(seconds) ? `, ${formatDuration(seconds)} left` : "";
+      this.screen.status(`reading ${known} of ${total} tokens${left}`);
+    };
   }
 
   #finishAnswer(answer: AnswerResult): void {
@@ -351,21 +382,47 @@ class Conversation implements ConversationState {
     if (this.screen.json) {
       const { text, ...rest } = answer;
       this.screen.result({ role: "assistant", content: text, ...rest });
-    } else if (!answer.text.endsWith("\n")) {
-      this.screen.answer("\n");
+    } else {
+      this.screen.finishAnswer();
     }
-    const { contextSize } = this.session;
-    if (answer.droppedTurns > 0) {
-      const turns = answer.droppedTurns === 1 ? "oldest turn was" : `${answer.droppedTurns} oldest turns were`;
-      this.screen.hint(`(the context of ${contextSize} tokens is full: the ${turns} forgotten)`);
+    this.#noteForgotten(answer.droppedTurns);
+    this.#noteEnd(answer);
+    if (this.isVerbose) {
+      this.screen.say(describeTimings(answer.timings).join("\n"));
     }
-    if (answer.finishReason === "context") {
-      this.screen.hint(`(stopped: the context of ${contextSize} tokens is full)`);
-    } else if (answer.finishReason === "length") {
-      this.screen.hint(`(stopped after ${answer.timings.generatedTokens} tokens: see -n)`);
-    } else if (answer.finishReason === "aborted" && this.#leaving === "no") {
+  }
+
+  #noteForgotten(turns: number): void {
+    if (turns > 0) {
+      this.forgottenTurns += turns;
+      const what = turns === 1 ? "oldest turn was" : `${turns} oldest turns were`;
+      const total = this.forgottenTurns > turns ? `, ${this.forgottenTurns} in all` : "";
+      this.screen.note(`(the context of ${this.session.contextSize} tokens is full: the ${what} forgotten${total})`);
+    }
+  }
+
+  #noteEnd({ finishReason, timings }: AnswerResult): void {
+    if (finishReason === "context") {
+      this.screen.hint(`(stopped: the context of ${this.session.contextSize} tokens is full)`);
+    } else if (finishReason === "length") {
+      this.screen.hint(`(stopped after ${timings.generatedTokens} tokens: see -n)`);
+    } else if (finishReason === "aborted" && this.#leaving === "no") {
       this.screen.hint("(stopped; Ctrl-C once more leaves)");
     }
+  }
+
+  get generate(): GenerateOptions {
+    return this.#generate;
+  }
+
+  changeGenerate(change: GenerateOptions): void {
+    const changed = { ...this.#generate, ...change };
+    checkGenerateOptions("/set", changed);
+    this.#generate = changed;
+  }
+
+  beginBlock(): void {
+    this.#begun = `${blockMark}\n`;
   }
 
   useSystem(text: string): void {

@@ -253,6 +253,7 @@ export const chatRows = {
     help: "let the model think before it answers, if its template leaves the choice",
     negated: "let it answer at once",
   },
+  hideThinking: { flags: "--hide-thinking", help: "do not show what it thinks" },
   history: {
     flags: "--history <file>",
     help: "where typed lines are kept (default: ~/.bitnet/history)",

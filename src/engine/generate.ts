@@ -117,7 +117,7 @@ async function* runSteps(
   plan: GenerationPlan,
   timings: GenerateTimings,
 ): AsyncGenerator<Step, void, undefined> {
-  const { tokens, signal, sampling } = plan;
+  const { tokens, signal, sampling, onPrompt } = plan;
   throwIfAborted(signal);
   const maxTokens = Math.min(plan.maxTokens, Number.MAX_SAFE_INTEGER);
   const queue = new ProgressQueue(session);
@@ -135,6 +135,9 @@ async function* runSteps(
       const progress = await queue.next();
       isRunning = progress.done === undefined && progress.error === undefined;
       clock.update(progress);
+      if (progress.evaluated !== undefined) {
+        onPrompt?.(timings.reusedTokens + progress.evaluated, tokens.length);
+      }
       if (progress.error !== undefined) {
         throw progress.error;
       }

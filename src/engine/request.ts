@@ -27,6 +27,11 @@ export interface TokenOptions extends SamplingOptions {
   ignoreEos?: boolean;
   /** Firing it makes the generation throw ABORTED. The session stays usable. */
   signal?: AbortSignal;
+  /**
+   * Called while a prompt is evaluated that takes more than one step: how many of its tokens are known, those of the
+   * cache included, and how many there are.
+   */
+  onPrompt?: (known: number, total: number) => void;
   /** For a prompt that is text: add BOS as the model wants it. Default: true. */
   addSpecial?: boolean;
   /** For a prompt that is text: read the names of control tokens as those tokens. Default: false. */
@@ -53,6 +58,7 @@ const tokenOptions: RequestOptionNames<TokenOptions> = {
   maxTokens: true,
   ignoreEos: true,
   signal: true,
+  onPrompt: true,
   addSpecial: true,
   parseSpecial: true,
   logitBias: true,
@@ -66,6 +72,7 @@ export interface GenerationPlan {
   sampling: NativeSampling & { seed: number };
   stop: readonly string[];
   signal?: AbortSignal;
+  onPrompt?: TokenOptions["onPrompt"];
 }
 
 export interface Range {
@@ -185,7 +192,7 @@ export function planGeneration(
   prompt: Prompt,
   options: GenerateOptions,
 ): GenerationPlan {
-  const { maxTokens = -1, stop = [], signal } = options;
+  const { maxTokens = -1, stop = [], signal, onPrompt } = options;
   return {
     tokens: checkPromptTokens(encodePrompt(tokenizer, prompt, options), tokenizer.info.vocabSize, contextSize),
     maxTokens: maxTokens === -1 ? Number.POSITIVE_INFINITY : maxTokens,
@@ -196,6 +203,7 @@ export function planGeneration(
     },
     stop,
     signal,
+    onPrompt,
   };
 }
 

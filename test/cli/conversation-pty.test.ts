@@ -43,17 +43,17 @@ describe.runIf(python !== undefined)("on a pseudo-terminal", () => {
   test("arrow keys bring back earlier lines, also those of the last conversation", async () => {
     const first = await play([
       { wait: prompt, send: "What is BitNet?\r" },
-      { wait: "zero or one." },
+      { wait: "one." },
       { wait: prompt, send: "My name is Lily.\r" },
       { wait: "Lily!" },
       { wait: prompt, send: "\u001b[A\u001b[A\r" },
-      { wait: "zero or one." },
+      { wait: "one." },
       { wait: prompt, send: "\u0004" },
     ]);
     expect(first).toMatchObject({ missing: null, status: 0 });
     const second = await play([
       { wait: prompt, send: "\u001b[A\r" },
-      { wait: "zero or one." },
+      { wait: "one." },
       { wait: prompt, send: "/exit\r" },
     ]);
     expect(second).toMatchObject({ missing: null, status: 0 });
@@ -72,7 +72,7 @@ describe.runIf(python !== undefined)("on a pseudo-terminal", () => {
         { wait: "Once upon", send: "\u0003" },
         { wait: "(stopped" },
         { wait: prompt, send: "What is BitNet?\r" },
-        { wait: "zero or one.", send: "\u0003" },
+        { wait: "one.", send: "\u0003" },
         { wait: "(stopped" },
         { wait: prompt, pause: 2.2, send: "\u0003" }, // later than a second Ctrl-C of the same wish
         { wait: "/exit leaves" },
@@ -106,7 +106,7 @@ describe.runIf(python !== undefined)("on a pseudo-terminal", () => {
         { wait: shellPrompt, send: "stty -a | tr ';' '\\n' | grep -o ' icanon'; fg\r" },
         { wait: "\r icanon\r\n" },
         { wait: "> What is BitN", send: "et?\r" },
-        { wait: "zero or one." },
+        { wait: "one." },
         { wait: prompt, send: "/exit\r" },
         left,
       ]);
@@ -122,7 +122,7 @@ describe.runIf(python !== undefined)("on a pseudo-terminal", () => {
           { wait: shellPrompt, send: "fg\r" },
           { wait: "(stopped after 300 tokens" },
           { wait: prompt, send: "What is BitNet?\r" },
-          { wait: "zero or one." },
+          { wait: "one." },
           { wait: "(stopped after 300 tokens" },
           { wait: prompt, send: "\u0004" },
           left,

@@ -7,6 +7,9 @@ import { Generation } from "../../src/engine/generation.js";
 import type { Prompt, TokenOptions } from "../../src/engine/request.js";
 import { abortedError, BitnetError } from "../../src/system/errors.js";
 
+/** Tokens of a prompt that are evaluated at once. */
+const stepTokens = 256;
+
 interface SpecialToken {
   text: string;
   /** Recognized in any text, and printed. */
@@ -128,6 +131,10 @@ export class FakeSession implements ConversationSession {
     const differs = ids.findIndex((id, i) => id !== this.#cache[i]);
     const reused = Math.min(differs < 0 ? ids.length - 1 : differs, this.#cache.length);
     this.timings = { ...newTimings(), promptTokens: ids.length, reusedTokens: reused };
+    for (let known = reused + stepTokens; known < ids.length; known += stepTokens) {
+      options.onPrompt?.(known, ids.length);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     this.#cache = [...ids];
     const begin = Buffer.from(ids.map((id) => Math.min(id, 255))).lastIndexOf("Assistant: ") + "Assistant: ".length;
     const asked = this.#tokenizer.decode(ids.slice(0, begin), { special: true });

@@ -180,7 +180,7 @@ async function run(options: RunOptions): Promise<void> {
   await using model = await loadModel(path, { ...load, signal });
   const loadMs = performance.now() - loadStart;
   if (wanted ?? Boolean(model.info.chatTemplate)) {
-    await converse(model, options, prompt, say);
+    await converse({ model, path }, options, prompt, say);
   } else {
     await goOn(model, options, { path, prompt: prompt ?? promptOfBundled(options), loadMs, say, signal });
   }
@@ -242,7 +242,7 @@ function describeTokens({ tokenizer }: Model, prompt: string): string {
 
 /** A chat. `prompt` is its system prompt as in bitnet.cpp, or its first message where something says that it is one. */
 async function converse(
-  model: Model,
+  { model, path }: { model: Model; path: string },
   options: RunOptions,
   prompt: string | undefined,
   say: (text: string) => void,
@@ -268,6 +268,8 @@ async function converse(
     ...readSession(options.session, model.info, say),
     chatTemplate: chat.chatTemplate,
     think: chat.think,
+    hideThinking: chat.hideThinking,
+    modelPath: path,
     generate: readGeneration(asGeneration(options), { maxTokens: -1 }),
     json: output.json,
     quiet: output.quiet,

@@ -97,14 +97,15 @@ export class LineEditor {
     input.pause();
   }
 
-  /** The next text, interrupt or end of input. */
-  read(first: string, next: string): Promise<EditEvent> {
+  /** The next text, which begins with `begun`, an interrupt or the end of the input. */
+  read(first: string, next: string, begun = ""): Promise<EditEvent> {
     if (this.#isEnded) {
       return Promise.resolve({ kind: "end" });
     }
     return new Promise((resolve) => {
       this.#resolve = resolve;
       this.#prompts = { first, next };
+      this.#buffer.insert(begun);
       this.#startEditing();
       this.#view.begin(this.#prompts, this.#buffer);
       const keys = this.#keysAhead;

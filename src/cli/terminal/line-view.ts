@@ -64,7 +64,7 @@ export class LineView {
   /** Words in columns, and the typed text anew below them. */
   showList(words: readonly string[], typed: Typed): void {
     this.end(typed);
-    const shown = words.slice(0, maxListed).map(oneLine);
+    const shown = words.slice(0, maxListed).map((word) => oneLine(word).trimEnd());
     const width = Math.max(...shown.map((word) => displayWidth(word))) + 2;
     const perRow = Math.max(1, Math.floor((this.#output.columns || 80) / width));
     for (let i = 0; i < shown.length; i += perRow) {

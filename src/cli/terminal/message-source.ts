@@ -1,6 +1,6 @@
 // How a message is written down: a line, lines that are joined by \, or a block between """ and """.
 
-const blockMark = '"""';
+export const blockMark = '"""';
 
 const command = /^\/[A-Za-z?]+\s/;
 const continued = /(?:^|[^\\])(?:\\\\)*\\$/;

@@ -56,8 +56,13 @@ export function note(text: string, stderr: OutputStream = process.stderr): void 
   stderr.write(`${colorsOf(stderr).cyan("note:")} ${withoutControls(text)}\n`);
 }
 
+/** Text for the background of a terminal; without control characters. */
+export function dimmed(text: string, stream: OutputStream): string {
+  return colorsOf(stream).dim(withoutControls(text));
+}
+
 export function log(text: string, stderr: OutputStream = process.stderr): void {
-  stderr.write(`${colorsOf(stderr).dim(withoutControls(text))}\n`);
+  stderr.write(`${dimmed(text, stderr)}\n`);
 }
 
 /** The error in one line, as it may quote a file's own text, its hint, and with `verbose` the stacks. */

@@ -69,12 +69,15 @@ export class Repl {
     }
   }
 
-  /** The next message, interrupt or end of input. */
-  async read(prompt: string, continuedPrompt: string): Promise<ReplEvent> {
+  /** The next message, which begins with `begun`, an interrupt or the end of the input. */
+  async read(prompt: string, continuedPrompt: string, begun = ""): Promise<ReplEvent> {
     if (this.#editor !== undefined) {
-      return this.#toEvent(await this.#editor.read(prompt, continuedPrompt));
+      return this.#toEvent(await this.#editor.read(prompt, continuedPrompt, begun));
     }
     const message = new MessageLines();
+    for (const text of begun.split("\n").slice(0, -1)) {
+      message.add({ text, isTooLong: false });
+    }
     this.#reading = message;
     const event = await this.#readLines(message, prompt, continuedPrompt);
     this.#reading = undefined;
