@@ -9,6 +9,7 @@ import { machineKey } from "../native/machine.js";
 import { BitnetError, reasonOf } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
 import { cacheFolder, stateFolder } from "../system/folders.js";
+import { withLock } from "../system/lock.js";
 
 /** One machine's result. Only what differs from the defaults is there, so that better defaults are not held back. */
 export interface TuningEntry {
@@ -62,21 +63,30 @@ export async function readTuning(path: string, key = machineKey()): Promise<Tuni
 
 /** Adds or replaces this machine's entry. A damaged file is replaced. */
 export async function saveTuning(path: string, entry: TuningEntry, key = machineKey()): Promise<void> {
-  const file = await readTuningFile(path).catch(() => undefined);
-  // A null prototype, so that a key can have any name.
-  const entries = Object.assign(Object.create(null) as Record<string, unknown>, file?.entries, { [key]: entry });
-  await writeTuningFile(path, entries);
+  await changing(path, async () => {
+    const file = await readTuningFile(path).catch(() => undefined);
+    // A null prototype, so that a key can have any name.
+    const entries = Object.assign(Object.create(null) as Record<string, unknown>, file?.entries, { [key]: entry });
+    await writeTuningFile(path, entries);
+  });
 }
 
 /** Deletes this machine's entry. False if there was none. Throws if the file is damaged. */
 export async function resetTuning(path: string, key = machineKey()): Promise<boolean> {
-  const file = await readTuningFile(path);
-  if (file === undefined || !Object.hasOwn(file.entries, key)) {
-    return false;
-  }
-  const { [key]: _, ...entries } = file.entries;
-  await writeTuningFile(path, entries);
-  return true;
+  return changing(path, async () => {
+    const file = await readTuningFile(path);
+    if (file === undefined || !Object.hasOwn(file.entries, key)) {
+      return false;
+    }
+    const { [key]: _, ...entries } = file.entries;
+    await writeTuningFile(path, entries);
+    return true;
+  });
+}
+
+/** Between reading and writing no other process, which may be another machine on a shared disk, writes its entry. */
+function changing<T>(path: string, body: () => Promise<T>): Promise<T> {
+  return withLock(`${path}.lock`, {}, body);
 }
 
 async function readTuningFile(path: string): Promise<TuningFile | undefined> {

@@ -7,24 +7,12 @@
 //     refs/<revision>               the commit that a branch or tag meant when it was last downloaded
 //   .locks/models--owner--name/     ours: <id>.bitnet.lock while a process downloads a blob
 
-import {
-  copyFile,
-  link,
-  lstat,
-  mkdir,
-  readdir,
-  readFile,
-  realpath,
-  rename,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
+import { copyFile, link, lstat, mkdir, readdir, readFile, realpath, rm, stat, symlink } from "node:fs/promises";
 import { devNull } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
 import { at } from "../system/at.js";
 import { BitnetError, toBitnetError, withContext } from "../system/errors.js";
+import { replaceFile, writeThenRename } from "../system/files.js";
 
 export interface RepositoryPaths {
   folder: string;
@@ -97,14 +85,9 @@ export async function linkSnapshot(
   const place = snapshotPath(paths, commit, path);
   await mkdir(dirname(place), { recursive: true });
   const target = relative(dirname(place), blob);
-  const made = `${place}.${process.pid}.link`;
-  await rm(made, { force: true });
-  try {
-    await symlink(target, made);
-  } catch {
-    await link(blob, made).catch(() => copyFile(blob, made));
-  }
-  await rename(made, place);
+  await writeThenRename(place, (made) =>
+    symlink(target, made).catch(() => link(blob, made).catch(() => copyFile(blob, made))),
+  );
   return place;
 }
 
@@ -119,9 +102,7 @@ export async function writeRef(paths: RepositoryPaths, revision: string, commit:
   }
   const place = join(paths.folder, "refs", ...revision.split("/"));
   await mkdir(dirname(place), { recursive: true });
-  const made = `${place}.${process.pid}.partial`;
-  await writeFile(made, commit);
-  await rename(made, place);
+  await replaceFile(place, commit);
 }
 
 /** The files of one snapshot whose contents are there. */

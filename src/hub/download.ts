@@ -4,12 +4,12 @@
 import { mkdir, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { abortedError, BitnetError } from "../system/errors.js";
+import { withLock } from "../system/lock.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { downloadBlob } from "./blob.js";
 import { cacheError, linkSnapshot, sizeOf, snapshotPath, writeRef } from "./cache.js";
 import { requireCache } from "./environment.js";
 import type { Hub } from "./http.js";
-import { withLock } from "./lock.js";
 import type { Repository, RepositoryFile } from "./repository.js";
 
 export interface DownloadProgress {

@@ -9,9 +9,9 @@ import { access, constants, mkdir, readdir, rmdir, stat, statfs } from "node:fs/
 import { basename, dirname, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { listSnapshot, readRef, repositoryPaths } from "../hub/cache.js";
-import { withLock } from "../hub/lock.js";
 import type { Repository, RepositoryName } from "../hub/repository.js";
 import { BitnetError, withContext } from "../system/errors.js";
+import { withLock } from "../system/lock.js";
 import {
   claimedRepository,
   isSameModel,

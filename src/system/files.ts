@@ -1,8 +1,12 @@
-// Writing files so that a failure costs nothing that was there before.
+// Writing files so that a failure costs nothing that was there before, and that several writers of one file, in this
+// process or in others, never mix: each writes a file of its own beside it, the last one that ends wins.
 
-import { open, realpath, rename, rm, stat, statfs } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
-import { BitnetError, convertingAsync } from "./errors.js";
+import { createHash } from "node:crypto";
+import { readlinkSync } from "node:fs";
+import { lstat, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { hostname } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { BitnetError, convertingAsync, toBitnetError } from "./errors.js";
 
 /** The file behind links. Throws USAGE if there is anything but a file: renaming over a device would destroy it. */
 export async function findTarget(path: string): Promise<string> {
@@ -14,18 +18,97 @@ export async function findTarget(path: string): Promise<string> {
   return target;
 }
 
-/** Has `write` make a file beside `path` and renames it; if anything fails, what was at `path` stays, and only that. */
-export async function writeThenRename<T>(path: string, write: (partial: string) => Promise<T>): Promise<T> {
-  const partial = `${path}.partial`;
+/** Where process ids mean the same processes: the host and, on Linux, the namespace of processes. */
+export function processSpace(): string {
+  let namespace = "";
   try {
+    namespace = readlinkSync("/proc/self/ns/pid");
+  } catch {} // not Linux
+  return `${hostname()} ${namespace}`;
+}
+
+/** False if no process of this space has the id. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** What a process writes before it is called `path`; `turn` counts its writers of that file at the same time. */
+export function partialPath(path: string, pid = process.pid, turn = 0): string {
+  const space = createHash("sha256").update(processSpace()).digest("hex").slice(0, 8);
+  return `${path}.${space}-${pid}-${turn}.partial`;
+}
+
+const forgottenMs = 7 * 24 * 3600_000; // a partial file of another host that nobody has written to for so long
+
+/** Deletes what writers of `path` have left that were killed. */
+async function removeForgotten(path: string): Promise<void> {
+  const prefix = `${basename(path)}.`;
+  const ownSpace = /^\.?([0-9a-f]{8})-/.exec(partialPath(""))?.[1];
+  for (const name of await readdir(dirname(path)).catch(() => [])) {
+    const match = name.startsWith(prefix) ? /^([0-9a-f]{8})-(\d+)-\d+\.partial$/.exec(name.slice(prefix.length)) : null;
+    if (match !== null) {
+      const place = join(dirname(path), name);
+      const age = Date.now() - ((await lstat(place).catch(() => undefined))?.mtimeMs ?? Date.now());
+      if ((match[1] === ownSpace && !isAlive(Number(match[2]))) || age > forgottenMs) {
+        await rm(place, { force: true }).catch(() => {});
+      }
+    }
+  }
+}
+
+const inUse = new Set<string>();
+
+function choosePartial(path: string): string {
+  for (let turn = 0; ; turn++) {
+    const partial = partialPath(path, process.pid, turn);
+    if (!inUse.has(partial)) {
+      return partial;
+    }
+  }
+}
+
+/**
+ * Has `write` make a file beside `path` and renames it; if anything fails, what was at `path` stays, and only that.
+ * Errors name `path`.
+ */
+export async function writeThenRename<T>(path: string, write: (partial: string) => Promise<T>): Promise<T> {
+  const target = resolve(path);
+  const partial = choosePartial(target);
+  inUse.add(partial);
+  try {
+    await removeForgotten(target);
     const result = await write(partial);
-    await rename(partial, path);
-    await flushDirectory(dirname(resolve(path)));
+    await rename(partial, target);
+    await flushDirectory(dirname(target));
     return result;
   } catch (error) {
+    throw renamed(error, partial, path);
+  } finally {
+    // Also after success: renaming one of two names of the same file to the other leaves both.
     await rm(partial, { force: true }).catch(() => {});
-    throw error;
+    inUse.delete(partial);
   }
+}
+
+/** The same failure about the file that was asked for. */
+function renamed(error: unknown, partial: string, path: string): unknown {
+  if (!(error instanceof Error)) {
+    return error;
+  }
+  if ("syscall" in error) {
+    const { path: failed = partial } = error as NodeJS.ErrnoException; // operations on open files tell none
+    return failed === partial ? Object.assign(error, { path }) : error;
+  }
+  if (!error.message.includes(partial)) {
+    return error;
+  }
+  const { code, message, hint, cause } = toBitnetError(error);
+  return new BitnetError(code, message.replaceAll(partial, path), { hint, cause: cause ?? error });
 }
 
 /** Writes beside `path` and renames, so that a full disk does not cost the old file. */
@@ -50,8 +133,9 @@ export async function writeOutput(path: string, data: Uint8Array): Promise<void>
 /** Throws NO_SPACE if the disk of `directory` has no room for `bytes` more, NOT_FOUND if it is no directory. */
 export async function requireSpace(directory: string, bytes: number): Promise<void> {
   const { isDirectory, free } = await convertingAsync(async () => {
-    const { bavail, bsize } = await statfs(directory);
-    return { isDirectory: (await stat(directory)).isDirectory(), free: bavail * bsize };
+    const { blocks, bavail, bsize } = await statfs(directory);
+    const isTold = blocks > 0; // not by every file system
+    return { isDirectory: (await stat(directory)).isDirectory(), free: isTold ? bavail * bsize : bytes };
   });
   if (!isDirectory) {
     throw new BitnetError("NOT_FOUND", `${directory} is not a directory`);

@@ -11,6 +11,7 @@ import { loadChat, type SavedChat, saveChat } from "../../src/chat/file.js";
 import { builtinFormat, type ChatMessage, chatFormatNames, jinjaFormat, modelFormat } from "../../src/chat/format.js";
 import { openTokenizer } from "../../src/engine/tokenizer.js";
 import { BitnetError } from "../../src/system/errors.js";
+import { partialPath } from "../../src/system/files.js";
 import { FakeTokenizer } from "../support/fake-model.js";
 import { findFixture, readFixture } from "../support/fixtures.js";
 
@@ -342,13 +343,13 @@ describe("saved chats", () => {
     const path = join(folder, "full.json");
     await saveChat(path, chat);
     const before = await readFile(path, "utf8");
-    await symlink("/dev/full", `${path}.partial`);
+    await symlink("/dev/full", partialPath(path));
     await expect(saveChat(path, { ...chat, system: "new" })).rejects.toMatchObject({
       code: "NO_SPACE",
       message: `cannot save the chat to ${path}: the disk is full`,
     });
     expect(await readFile(path, "utf8")).toBe(before);
-    expect(await readdir(folder)).not.toContain("full.json.partial");
+    expect((await readdir(folder)).filter((name) => name.endsWith(".partial"))).toEqual([]);
   });
 
   test.each([

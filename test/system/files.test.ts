@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process";
 import {
-  existsSync,
+  appendFileSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -11,9 +13,10 @@ import {
 } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { replaceFile, writeOutput } from "../../src/system/files.js";
+import { toBitnetError } from "../../src/system/errors.js";
+import { partialPath, replaceFile, writeOutput, writeThenRename } from "../../src/system/files.js";
 import { runBitnet, tinyModel } from "../support/fixtures.js";
 
 let folder: string;
@@ -28,7 +31,7 @@ describe("replaceFile", () => {
     await replaceFile(path, "one, which is longer");
     await replaceFile(path, "two", 0o600);
     expect(readFileSync(path, "utf8")).toBe("two");
-    expect(existsSync(`${path}.partial`)).toBe(false);
+    expect(readdirSync(folder)).toEqual(["a.txt"]);
   });
 
   test("writes what a link points to", async () => {
@@ -42,13 +45,80 @@ describe("replaceFile", () => {
   test("keeps the old file when the new one cannot be written", async () => {
     const path = join(folder, "kept.txt");
     writeFileSync(path, "old");
-    mkdirSync(`${path}.partial`);
+    mkdirSync(partialPath(path));
     await expect(replaceFile(path, "new")).rejects.toThrow();
     expect(readFileSync(path, "utf8")).toBe("old");
   });
 
   test("never takes the place of a directory", async () => {
     await expect(replaceFile(folder, "x")).rejects.toThrow("it is a directory");
+  });
+});
+
+describe("several writers of one file", () => {
+  const partials = (name: string) => readdirSync(folder).filter((other) => other.startsWith(`${name}.`));
+
+  test("each write their own, and the last one that ends wins", async () => {
+    const path = join(folder, "shared.txt");
+    let [goOn, begun] = [() => {}, () => {}];
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const isBegun = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const slow = writeThenRename(path, async (partial) => {
+      writeFileSync(partial, "sl");
+      begun();
+      await gate;
+      appendFileSync(partial, "ow");
+    });
+    await isBegun;
+    await replaceFile(path, "fast");
+    expect(readFileSync(path, "utf8")).toBe("fast");
+    goOn();
+    await slow;
+    expect(readFileSync(path, "utf8")).toBe("slow");
+    expect(partials("shared.txt")).toEqual([]);
+  });
+
+  test("what a writer has left that was killed goes with the next one; what another one is writing stays", async () => {
+    const path = join(folder, "left.txt");
+    const deadPid = 2 ** 22 + 1; // above every system's limit
+    const others = [partialPath(path, process.ppid), `${path}.0123abcd-${deadPid}-0.partial`, `${path}.partial`];
+    for (const partial of [partialPath(path, deadPid), partialPath(path, deadPid, 3), ...others]) {
+      writeFileSync(partial, "half");
+    }
+    await replaceFile(path, "whole");
+    expect(partials("left.txt").sort()).toEqual(others.map((place) => basename(place)).sort());
+  });
+
+  test("a second name of the same file takes the place of the first and leaves nothing", async () => {
+    const path = join(folder, "linked.txt");
+    writeFileSync(path, "text");
+    await writeThenRename(path, async (partial) => linkSync(path, partial));
+    expect(readFileSync(path, "utf8")).toBe("text");
+    expect(partials("linked.txt")).toEqual([]);
+  });
+
+  test("two processes that convert to one file both end well", async () => {
+    const path = join(folder, "model.gguf");
+    const convert = (type: string) => runBitnet(["convert", tinyModel, "--outtype", type, "--outfile", path]);
+    const results = await Promise.all([convert("tq2_0"), convert("f16"), convert("tq2_0")]);
+    expect(results.map(({ status, stderr }) => ({ status, error: /^error.*/m.exec(stderr)?.[0] }))).toEqual(
+      Array(3).fill({ status: 0, error: undefined }),
+    );
+    const run = await runBitnet(["run", "-m", path, "-p", "Once upon a time", "-n", "4", "-temp", "0", "--quiet"]);
+    expect(run).toMatchObject({ status: 0, stdout: expect.stringMatching(/^Once upon a time, there/) });
+    expect(partials("model.gguf")).toEqual([]);
+  });
+
+  test.skipIf(process.platform !== "linux")("a full disk is told with the name that was asked for", async () => {
+    const path = join(folder, "full.txt");
+    symlinkSync("/dev/full", partialPath(path));
+    const error = await replaceFile(path, "text").catch((thrown) => toBitnetError(thrown));
+    expect(error).toMatchObject({ code: "NO_SPACE", message: `${path}: the disk is full` });
+    expect(partials("full.txt")).toEqual([]);
   });
 });
 

@@ -1,7 +1,7 @@
 // bitnet bench: how fast a model runs here and how fast it could, the twin of llama-bench and e2e_benchmark.py.
 
 import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { compareResults, parseEarlier, toEarlier } from "../../bench/compare.js";
 import { denseTwinBytes, writeDenseTwin } from "../../bench/dense-twin.js";
@@ -12,6 +12,7 @@ import { defaultThreads } from "../../engine/tuning.js";
 import { bundledModel } from "../../models/bundled.js";
 import { describeMachine, formatMachine } from "../../native/machine.js";
 import { BitnetError } from "../../system/errors.js";
+import { writeOutput } from "../../system/files.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { measureRows, modelRows, sessionRows } from "../options.js";
 import { collectNames, collectText, listFrom, unique } from "../parsers.js";
@@ -153,7 +154,7 @@ async function bench(options: BenchOptions): Promise<void> {
     write(formatReport(report, output.json ? "json" : output.format));
     if (plot !== undefined) {
       const { drawPlot } = await import("../../bench/plot.js"); // its libraries take a while to load
-      await writeFile(plot, drawPlot(report.results, formatMachine(report.machine)));
+      await writeOutput(plot, Buffer.from(drawPlot(report.results, formatMachine(report.machine))));
       note(`wrote ${plot}`);
     }
   } finally {

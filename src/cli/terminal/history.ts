@@ -1,8 +1,10 @@
 // The lines that were typed in conversations, kept for the arrow keys of the next one.
 
-import { appendFile, chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { replaceFile } from "../../system/files.js";
 import { stateFolder } from "../../system/folders.js";
+import { withLock } from "../../system/lock.js";
 
 /** Lines that are kept. */
 export const maxHistory = 1000;
@@ -32,9 +34,7 @@ export class HistoryFile {
     const lines = (await readFile(this.path, "utf8")).split("\n").filter((line) => line !== "");
     const kept = lines.slice(-maxHistory);
     if (lines.length > 2 * maxHistory) {
-      const partial = `${this.path}.${process.pid}.partial`;
-      await writeFile(partial, `${kept.join("\n")}\n`, { mode: 0o600 });
-      await rename(partial, this.path);
+      await this.#alone(() => this.#shorten());
     }
     this.#last = kept.at(-1) ?? "";
     return kept.reverse();
@@ -46,10 +46,21 @@ export class HistoryFile {
     }
     this.#last = line;
     this.#writing = this.#writing
-      .then(() => appendFile(this.path, `${line}\n`, { mode: 0o600 }))
+      .then(() => this.#alone(() => appendFile(this.path, `${line}\n`, { mode: 0o600 })))
       .catch((error: Error) => {
         this.#failure ??= error;
       });
+  }
+
+  /** Keeps the newest lines, those that another chat has added meanwhile among them. */
+  async #shorten(): Promise<void> {
+    const lines = (await readFile(this.path, "utf8")).split("\n").filter((line) => line !== "");
+    await replaceFile(this.path, `${lines.slice(-maxHistory).join("\n")}\n`, 0o600);
+  }
+
+  /** No other chat writes meanwhile. */
+  #alone<T>(body: () => Promise<T>): Promise<T> {
+    return withLock(`${this.path}.lock`, {}, body);
   }
 
   /** Waits for the last write; what went wrong, if something did. */

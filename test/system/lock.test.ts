@@ -6,7 +6,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { withLock } from "../../src/hub/lock.js";
+import { withLock } from "../../src/system/lock.js";
 
 let folder: string;
 let lock: string;

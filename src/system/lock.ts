@@ -2,11 +2,11 @@
 // (killed, power cut) is taken over.
 
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readFile, readlink, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
+import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { throwIfAborted } from "../system/errors.js";
+import { throwIfAborted } from "./errors.js";
+import { isAlive, processSpace } from "./files.js";
 
 const refreshMs = 10_000;
 const staleMs = 120_000; // far more than a busy machine or a network file system delays a refresh
@@ -15,7 +15,7 @@ const pollMs = 250;
 interface Holder {
   id: string;
   pid: number;
-  /** Where the pid means something: host name and, on Linux, the process namespace. */
+  /** Where the pid means something. */
   host: string;
 }
 
@@ -27,7 +27,7 @@ export interface LockOptions {
 
 /** Waits for the lock at `path`, runs `body`, lets go of it. */
 export async function withLock<T>(path: string, options: LockOptions, body: () => Promise<T>): Promise<T> {
-  const holder: Holder = { id: randomUUID(), pid: process.pid, host: await hostIdentity() };
+  const holder: Holder = { id: randomUUID(), pid: process.pid, host: processSpace() };
   await mkdir(dirname(path), { recursive: true });
   for (let waits = 0; !(await tryLock(path, holder)); waits++) {
     throwIfAborted(options.signal);
@@ -109,23 +109,10 @@ function isStale(holder: Holder | undefined, mtimeMs: number, self: Holder): boo
   return Date.now() - mtimeMs > staleMs || (holder?.host === self.host && !isAlive(holder.pid));
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
 async function readHolder(path: string): Promise<Holder | undefined> {
   try {
     return JSON.parse(await readFile(path, "utf8")) as Holder;
   } catch {
     return undefined; // gone, or cut off by a full disk: its age decides
   }
-}
-
-async function hostIdentity(): Promise<string> {
-  return `${hostname()} ${await readlink("/proc/self/ns/pid").catch(() => "")}`;
 }
