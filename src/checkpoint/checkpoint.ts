@@ -1,10 +1,11 @@
 // A checkpoint directory: which files hold its tensors, one table of all of them, and its JSON files.
 
 import { existsSync } from "node:fs";
-import { open, readdir, readFile, stat } from "node:fs/promises";
+import { open, readdir } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
+import { readJsonFile } from "../system/json.js";
 import { readPytorchFile } from "./pytorch.js";
 import { type CheckpointTensor, readSafetensorsHeader } from "./safetensors.js";
 
@@ -91,16 +92,7 @@ function requireAllShards(directory: string, shards: string[]): void {
 
 /** A JSON file that holds an object. */
 export async function readJson(path: string): Promise<Record<string, unknown>> {
-  const { size } = await stat(path);
-  if (size > maxJsonBytes) {
-    throw new BitnetError("BAD_FILE", `${path}: ${size} bytes; at most ${maxJsonBytes} expected`);
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(path, "utf8"));
-  } catch (cause) {
-    throw new BitnetError("BAD_FILE", `${path}: not valid JSON`, { cause });
-  }
+  const value = await readJsonFile(path, maxJsonBytes);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new BitnetError("BAD_FILE", `${path}: expected a JSON object`);
   }

@@ -135,14 +135,19 @@ function requireSize(value: unknown, key: string, path: string): number {
   if (typeof value === "number" && Number.isInteger(value) && value > 0 && value < 2 ** 31) {
     return value;
   }
-  throw new BitnetError("BAD_FILE", `${path}: expected a positive integer for ${key} but got ${JSON.stringify(value)}`);
+  throw new BitnetError("BAD_FILE", `${path}: expected a positive integer for ${key} but got ${shown(value)}`);
+}
+
+/** As the file has it: JSON has no NaN. */
+function shown(value: unknown): string {
+  return typeof value === "number" ? String(value) : JSON.stringify(value);
 }
 
 function requireNumber(value: unknown, key: string, path: string): number {
-  if (typeof value === "number" && value > 0) {
+  if (typeof value === "number" && value > 0 && Number.isFinite(value)) {
     return value;
   }
-  throw new BitnetError("BAD_FILE", `${path}: expected a positive number for ${key} but got ${JSON.stringify(value)}`);
+  throw new BitnetError("BAD_FILE", `${path}: expected a positive number for ${key} but got ${shown(value)}`);
 }
 
 function firstId(value: unknown): number | undefined {

@@ -4,6 +4,7 @@
 import { open } from "node:fs/promises";
 import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
+import { parseJson } from "../system/json.js";
 
 export interface CheckpointTensor {
   name: string;
@@ -61,12 +62,7 @@ export async function readSafetensorsHeader(path: string): Promise<CheckpointTen
 }
 
 function parseHeader(path: string, text: string, dataStart: number, fileSize: number): CheckpointTensor[] {
-  let header: unknown;
-  try {
-    header = JSON.parse(text);
-  } catch (cause) {
-    throw new BitnetError("BAD_FILE", `${path}: the safetensors header is not JSON (damaged file?)`, { cause });
-  }
+  const header = parseJson(text, `${path}: the safetensors header`);
   if (typeof header !== "object" || header === null || Array.isArray(header)) {
     throw new BitnetError("BAD_FILE", `${path}: the safetensors header is not an object`);
   }

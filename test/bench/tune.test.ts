@@ -261,6 +261,16 @@ describe("the tuning file", () => {
     });
   });
 
+  test("keeps what several write at the same time", async () => {
+    await withFolder(async (folder) => {
+      const path = join(folder, "tuning.json");
+      const machines = ["a", "b", "c", "d", "e"];
+      await Promise.all(machines.map((machine) => saveTuning(path, entry, machine)));
+      expect(Object.keys(JSON.parse(readFileSync(path, "utf8")).entries).sort()).toEqual(machines);
+      expect(readdirSync(folder)).toEqual(["tuning.json"]);
+    });
+  });
+
   test("takes a machine of any name", async () => {
     await withFolder(async (folder) => {
       const path = join(folder, "tuning.json");

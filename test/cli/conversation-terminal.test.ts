@@ -157,4 +157,18 @@ describe("the history file", () => {
     expect((await readFile(path, "utf8")).split("\n").slice(-3)).toEqual(["line 4999", "new", ""]);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
   });
+
+  test("keeps what another chat adds while it is shortened", async () => {
+    const path = join(folder, "shared-history");
+    await writeFile(path, Array.from({ length: 5000 }, (_, i) => `line ${i}\n`).join(""));
+    const [first, second] = [new HistoryFile(path), new HistoryFile(path)];
+    const loading = first.load();
+    const added = Array.from({ length: 20 }, (_, i) => `new ${i}`);
+    for (const line of added) {
+      second.add(line);
+    }
+    await loading;
+    expect(await second.finish()).toBeUndefined();
+    expect((await readFile(path, "utf8")).split("\n").slice(-21)).toEqual([...added, ""]);
+  });
 });
