@@ -2,6 +2,7 @@
 
 import { type Command, Help, type Option } from "commander";
 import { optionsOf } from "./option-rows.js";
+import { wrapWords } from "./terminal/format.js";
 
 const widest = 100; // lines that are longer are hard to read
 const narrowest = 40;
@@ -74,17 +75,7 @@ export function helpWidth(columns: number | undefined): number {
 
 /** The words of one paragraph in lines of at most `width` columns, but for longer words. */
 export function wrapText(text: string, width: number): string {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of keepTogether(text).split(/[ \n]+/)) {
-    if (line !== "" && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
-    } else {
-      line = line === "" ? word : `${line} ${word}`;
-    }
-  }
-  return [...lines, line].join("\n").replaceAll(noBreak, " ");
+  return wrapWords(keepTogether(text), width).join("\n").replaceAll(noBreak, " ");
 }
 
 const noBreak = "\u00a0";

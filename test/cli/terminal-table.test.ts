@@ -66,6 +66,16 @@ describe("a table", () => {
     );
   });
 
+  test("shortens firm columns after the others", () => {
+    const rows = [["a.key.that.names.something", "a value that says a lot of it"]];
+    expect(formatTable({ columns: [{ firm: true }, {}], rows, width: 42 })).toEqual([
+      expect.stringMatching(/^a\.key\.that\.names\.something {2}a val.*…/),
+    ]);
+    expect(formatTable({ columns: [{ firm: true }, {}], rows, width: 30 })).toEqual([
+      expect.stringMatching(/^a\.key.*….* {2}a val.*…/),
+    ]);
+  });
+
   test("has no header where no column has one, and an indent that counts", () => {
     expect(formatTable({ columns: [{}, {}], rows: [["a", "b"]], indent: "  " })).toEqual(["  a  b"]);
     expect(formatTable({ columns: [{}, {}], rows: [] })).toEqual([]);

@@ -1,7 +1,7 @@
 // What the terminal shows: texts from outside, columns, speeds, progress.
 
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { formatBytes, formatColumns, formatSpeed, oneLine, withoutControls } from "../../src/cli/terminal/format.js";
 import { log, reportError } from "../../src/cli/terminal/output.js";
 import { describeTimings } from "../../src/cli/terminal/timings.js";
@@ -38,6 +38,53 @@ describe("texts from outside", () => {
     expect(stderr.read()?.toString() ?? stderr.written).toBe(
       "error: bad [31mname error: forged\nhint: see ]0;x\na[2J\n",
     );
+  });
+});
+
+describe("an error on a terminal", () => {
+  const error = new BitnetError("NOT_FOUND", "/a/path/of/a/model.gguf: no such file or directory", {
+    hint: "name a file that is there, or a model of the list that the program prints",
+  });
+
+  test.each([
+    [
+      60,
+      [
+        "error: /a/path/of/a/model.gguf: no such file or directory",
+        "hint: name a file that is there, or a model of the list that",
+        "      the program prints",
+      ],
+    ],
+    [
+      30,
+      [
+        "error: /a/path/of/a/model.gguf:",
+        "       no such file or",
+        "       directory",
+        "hint: name a file that is",
+        "      there, or a model of the",
+        "      list that the program",
+        "      prints",
+      ],
+    ],
+  ])("of %d columns is wrapped between words, under its first one", (columns, lines) => {
+    vi.stubEnv("NO_COLOR", "1");
+    const stderr = new FakeStream(true, columns);
+    reportError(error, false, stderr);
+    expect(stderr.written).toBe(`${lines.join("\n")}\n`);
+    vi.unstubAllEnvs();
+  });
+
+  test("is coloured, and nowhere else", () => {
+    vi.stubEnv("NO_COLOR", "");
+    vi.stubEnv("FORCE_COLOR", "");
+    const streams = [new FakeStream(true, 200), new FakeStream(false)];
+    for (const stream of streams) {
+      reportError(error, false, stream);
+    }
+    expect(streams.map(({ written }) => written.includes("\u001b[31m"))).toEqual([true, false]);
+    expect(streams[1]?.written).toMatch(/^error: .*\nhint: .*\n$/);
+    vi.unstubAllEnvs();
   });
 });
 

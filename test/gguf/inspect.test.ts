@@ -3,6 +3,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { formatInspection } from "../../src/cli/inspect-report.js";
+import { displayWidth } from "../../src/cli/terminal/width.js";
 import { loadModel } from "../../src/engine/model.js";
 import { openGguf } from "../../src/gguf/gguf.js";
 import { type InspectReport, inspectGguf } from "../../src/gguf/inspect.js";
@@ -36,14 +38,29 @@ describe("inspectGguf", () => {
 });
 
 describe("bitnet inspect", () => {
-  test("shows metadata, tensors, types and memory", async () => {
-    const { status, stdout } = await runBitnet(["inspect", tinyModel, "-c", "256"]);
+  test("shows a summary, types and metadata, and tensors if asked for", async () => {
+    const { status, stdout } = await runBitnet(["inspect", tinyModel, "-c", "256", "--tensors"]);
     expect(status).toBe(0);
-    expect(stdout).toContain("GGUF version 3, 1.93 MB, 46 tensors, 3676416 parameters");
+    expect(stdout).toMatch(/^tiny-bitnet\n {2}file {11}\S*tiny-bitnet\.gguf\n {2}size {11}1\.93 MB, GGUF version 3\n/);
+    expect(stdout).toMatch(/^ {2}parameters +3\.68 M \(3676416\)$/m);
+    expect(stdout).toMatch(/^ {2}F16 +1 tensor +1\.05 MB$/m);
     expect(stdout).toMatch(/^ {2}general\.architecture +"bitnet-b1\.58"$/m);
     expect(stdout).toMatch(/^ {2}tokenizer\.ggml\.tokens +string \[2048\]$/m);
     expect(stdout).toMatch(/^ {2}blk\.0\.attn_q\.weight +I2_S +\[256, 256\] +16\.4 kB$/m);
-    expect(stdout).toMatch(/context of 256: about 2\.\d\d MB/);
+    expect(stdout).toMatch(/about 2\.\d\d MB with a context of 256$/m);
+    const summary = await runBitnet(["inspect", tinyModel]);
+    expect(summary.stdout).toMatch(/\n46 tensors: --tensors lists them\n$/);
+    expect(summary.stdout).not.toContain("blk.0.attn_q");
+  });
+
+  test.each([40, 60, 80, 120])("fits %d columns", (width) => {
+    const report = inspectGguf(openGguf(tinyModel));
+    const long = { ...report, name: "模型", metadata: { ...report.metadata, "a.long.key": "模型".repeat(500) } };
+    const lines = formatInspection(tinyModel, long, { tensors: true, width }).split("\n");
+    for (const line of lines) {
+      expect(displayWidth(line)).toBeLessThanOrEqual(width);
+    }
+    expect(lines.join("\n")).toContain("1.93 MB");
   });
 
   test("--json is the report", async () => {

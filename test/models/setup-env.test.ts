@@ -571,7 +571,7 @@ describe("bitnet inspect", () => {
       env,
     });
     expect({ status, stderr }).toMatchObject({ status: 0 });
-    expect(stdout).toMatch(/architecture bitnet-b1\.58/);
+    expect(stdout).toMatch(/architecture +bitnet-b1\.58/);
     expect(fake.sent).toBe(2 ** 20);
     expect(existsSync(cache())).toBe(false);
   });

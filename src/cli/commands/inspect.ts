@@ -3,19 +3,16 @@
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { type Gguf, openGguf } from "../../gguf/gguf.js";
-import { type InspectReport, inspectGguf } from "../../gguf/inspect.js";
+import { inspectGguf } from "../../gguf/inspect.js";
 import { openHub } from "../../hub/http.js";
 import { openRemoteGguf } from "../../hub/remote-gguf.js";
 import { openRepository, parseRepositoryName } from "../../hub/repository.js";
 import { BitnetError } from "../../system/errors.js";
+import { formatInspection } from "../inspect-report.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { outputRows, sessionRows } from "../options.js";
 import { integerFrom } from "../parsers.js";
-import { formatBytes, formatColumns, oneLine } from "../terminal/format.js";
-import { interruptSignal, log, write, writeJson } from "../terminal/output.js";
-
-const longestText = 80;
-const indented = { indent: "  " };
+import { colorsOf, columnsOf, interruptSignal, log, write, writeJson } from "../terminal/output.js";
 
 const groups = {
   model: groupOf("Model", {
@@ -27,7 +24,10 @@ const groups = {
       parse: integerFrom(1, 2 ** 24),
     },
   }),
-  output: groupOf("Output", { json: outputRows.json }),
+  output: groupOf("Output", {
+    tensors: { flags: "--tensors", help: "list every tensor" },
+    json: outputRows.json,
+  }),
 };
 
 export default function configureInspect(command: Command): void {
@@ -39,6 +39,7 @@ export default function configureInspect(command: Command): void {
       `
 Examples:
   $ bitnet inspect model.gguf
+  $ bitnet inspect model.gguf --tensors
   $ bitnet inspect microsoft/BitNet-b1.58-2B-4T-gguf -c 2048   (reads the head of the remote file only)`,
     )
     .action(async (name: string) => {
@@ -50,7 +51,12 @@ Examples:
       if (output.json) {
         writeJson({ ...report, path: name });
       } else {
-        write(formatReport(name, report));
+        const view = {
+          tensors: output.tensors,
+          width: columnsOf(process.stdout),
+          heading: colorsOf(process.stdout).bold,
+        };
+        write(formatInspection(name, report, view));
       }
     });
 }
@@ -72,48 +78,4 @@ async function openModel(model: string, file: string | undefined): Promise<Gguf>
     });
   }
   return openRemoteGguf(hub, repository, chosen, { signal });
-}
-
-function formatReport(model: string, report: InspectReport): string {
-  const { version, fileSize, split, architecture, name, parameters, metadata, tensors, types, memory } = report;
-  const parts =
-    split && (split.part === undefined ? `${split.parts} parts, ` : `part ${split.part} of ${split.parts}, `);
-  const lines = [
-    oneLine(
-      `${model}: GGUF version ${version}, ${parts ?? ""}${formatBytes(fileSize)}, ${tensors.length} tensors, ${parameters} parameters`,
-    ),
-    oneLine(`${name || "(no name)"}, architecture ${architecture || "(none)"}`),
-    "",
-    "metadata",
-    ...formatColumns(
-      Object.entries(metadata).map(([key, value]) => [key, formatValue(value)]),
-      indented,
-    ),
-    "",
-    "tensors",
-    ...formatColumns(
-      tensors.map(({ name, type, shape, bytes }) => [name, type, `[${shape.join(", ")}]`, formatBytes(bytes)]),
-      indented,
-    ),
-    "",
-    "types",
-    ...formatColumns(
-      types.map(({ type, tensors, bytes }) => [type, `${tensors} tensors`, formatBytes(bytes)]),
-      indented,
-    ),
-  ];
-  if (memory !== undefined) {
-    const { contextSize, weights, kvCache, total } = memory;
-    const parts = `${formatBytes(weights)} weights + ${formatBytes(kvCache)} keys and values`;
-    lines.push("", `memory to run it with a context of ${contextSize}: about ${formatBytes(total)} (${parts})`);
-  }
-  return `${lines.join("\n")}\n`;
-}
-
-function formatValue(value: InspectReport["metadata"][string]): string {
-  if (typeof value === "object") {
-    return `${value.arrayOf} [${value.length}]`;
-  }
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
-  return text.length > longestText ? `${text.slice(0, longestText)}... (${text.length} characters)` : text;
 }

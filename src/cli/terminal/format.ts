@@ -14,6 +14,20 @@ export function oneLine(text: string): string {
   return withoutControls(text.replace(/\s*\n\s*/g, " ").replaceAll("\t", " "));
 }
 
+/** Lines of at most `width` characters, broken at spaces and line breaks; a longer word has a line of its own. */
+export function wrapWords(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(/[ \n]+/)) {
+    const line = lines.at(-1);
+    if (line === undefined || line.length + 1 + word.length > width) {
+      lines.push(word);
+    } else {
+      lines[lines.length - 1] = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return lines;
+}
+
 /** "1.2 GB"; powers of ten, as hubs and disks count. */
 export function formatBytes(bytes: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];

@@ -2,7 +2,7 @@
 
 import { Chalk, type ChalkInstance } from "chalk";
 import type { BitnetError } from "../../system/errors.js";
-import { oneLine, withoutControls } from "./format.js";
+import { oneLine, withoutControls, wrapWords } from "./format.js";
 
 export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
 
@@ -53,7 +53,7 @@ export function writeJson(value: unknown, stdout: OutputStream = process.stdout)
 }
 
 export function note(text: string, stderr: OutputStream = process.stderr): void {
-  stderr.write(`${colorsOf(stderr).cyan("note:")} ${withoutControls(text)}\n`);
+  stderr.write(`${colorsOf(stderr).cyan("note:")} ${fitMessage(withoutControls(text), "note: ", stderr)}\n`);
 }
 
 /** Text for the background of a terminal; without control characters. */
@@ -65,12 +65,18 @@ export function log(text: string, stderr: OutputStream = process.stderr): void {
   stderr.write(`${dimmed(text, stderr)}\n`);
 }
 
+/** A message behind its label: on a terminal wrapped between words, elsewhere as long as it is. */
+function fitMessage(text: string, label: string, stream: OutputStream): string {
+  const columns = columnsOf(stream);
+  return columns === undefined ? text : wrapWords(text, columns - label.length).join(`\n${" ".repeat(label.length)}`);
+}
+
 /** The error in one line, as it may quote a file's own text, its hint, and with `verbose` the stacks. */
 export function reportError(error: BitnetError, verbose: boolean, stderr: OutputStream = process.stderr): void {
   const colors = colorsOf(stderr);
-  stderr.write(`${colors.red("error:")} ${oneLine(error.message)}\n`);
+  stderr.write(`${colors.red("error:")} ${fitMessage(oneLine(error.message), "error: ", stderr)}\n`);
   if (error.hint !== undefined) {
-    stderr.write(`${colors.yellow("hint:")} ${withoutControls(error.hint)}\n`);
+    stderr.write(`${colors.yellow("hint:")} ${fitMessage(withoutControls(error.hint), "hint: ", stderr)}\n`);
   }
   for (let cause: unknown = verbose ? error : undefined; cause instanceof Error; cause = cause.cause) {
     stderr.write(`${colors.dim(cause.stack ?? String(cause))}\n`);

@@ -8,6 +8,8 @@ export interface Column {
   header?: string;
   /** Aligned to the right, and never shortened. */
   numeric?: boolean;
+  /** A text that is shortened only after the others. */
+  firm?: boolean;
   /** Left out where the width does not suffice otherwise, the last such column first. */
   optional?: boolean;
   /** Colours a cell of the body, after its width is known. */
@@ -100,7 +102,10 @@ function chooseWidths(
     }
     shown = shown.filter((index) => index !== dropped);
   }
-  return { shown, widths: narrow(natural, least, shown, sum(natural) - width) };
+  const isFirm = (index: number) => columns[index]?.firm === true;
+  const yielding = shown.filter((index) => !isFirm(index));
+  const widths = narrow(natural, least, yielding, sum(natural) - width);
+  return { shown, widths: narrow(widths, least, shown, sum(widths) - width) };
 }
 
 /** Takes `excess` columns from the widest texts, so that those that stay wide are about equally wide. */

@@ -1,0 +1,93 @@
+// What `bitnet inspect` shows: a summary, the types, the metadata, and the tensors where they are asked for.
+
+import type { InspectReport } from "../gguf/inspect.js";
+import { formatBytes, oneLine } from "./terminal/format.js";
+import { formatTable } from "./terminal/table.js";
+
+export interface InspectView {
+  /** Also a line for each tensor. */
+  tensors?: boolean;
+  /** Columns of the terminal; undefined: lines of any length. */
+  width?: number;
+  /** Makes a heading stand out. */
+  heading?: (text: string) => string;
+}
+
+const longestText = 200; // of a value in the metadata, before it is fitted to the terminal
+
+export function formatInspection(model: string, report: InspectReport, view: InspectView = {}): string {
+  const { tensors = false, width, heading = (text) => text } = view;
+  const { name, metadata, types } = report;
+  const rows = (cells: string[][]) => formatTable({ columns: [{ firm: true }, {}], rows: cells, indent: "  ", width });
+  const sizes = types.map((type) => [type.type, countOf(type.tensors, "tensor"), formatBytes(type.bytes)]);
+  const lines = [
+    heading(oneLine(name || "(no name)")),
+    ...rows(listSummary(model, report)),
+    "",
+    heading("types"),
+    ...formatTable({
+      columns: [{}, { numeric: true }, { numeric: true }],
+      rows: sizes,
+      indent: "  ",
+      width,
+    }),
+    "",
+    heading("metadata"),
+    ...rows(Object.entries(metadata).map(([key, value]) => [key, formatValue(value)])),
+    "",
+    ...(tensors
+      ? [heading("tensors"), ...listTensors(report, width)]
+      : [`${countOf(report.tensors.length, "tensor")}: --tensors lists them`]),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function listSummary(model: string, report: InspectReport): string[][] {
+  const { version, fileSize, split, architecture, parameters, metadata, memory } = report;
+  const parts =
+    split && (split.part === undefined ? ` in ${split.parts} parts` : `, part ${split.part} of ${split.parts}`);
+  const number = (key: string) => {
+    const value = metadata[`${architecture}.${key}`];
+    return typeof value === "number" ? value : undefined;
+  };
+  const [layers, width, context] = [number("block_count"), number("embedding_length"), number("context_length")];
+  const tokens = metadata["tokenizer.ggml.tokens"];
+  const rows: [string, string | undefined][] = [
+    ["file", model],
+    ["size", `${formatBytes(fileSize)}${parts ?? ""}, GGUF version ${version}`],
+    ["architecture", architecture || "(none)"],
+    ["parameters", `${formatCount(parameters)} (${parameters})`],
+    ["layers", layers === undefined ? undefined : `${layers}${width === undefined ? "" : ` of width ${width}`}`],
+    ["context", context === undefined ? undefined : countOf(context, "token")],
+    ["vocabulary", typeof tokens === "object" ? countOf(tokens.length, "token") : undefined],
+    ["chat template", metadata["tokenizer.chat_template"] === undefined ? "none" : "in the file"],
+    ["memory", memory && `about ${formatBytes(memory.total)} with a context of ${memory.contextSize}`],
+    ["", memory && `${formatBytes(memory.weights)} weights, ${formatBytes(memory.kvCache)} keys and values`],
+  ];
+  return rows.flatMap(([label, text]) => (text === undefined ? [] : [[label, text]]));
+}
+
+function listTensors({ tensors }: InspectReport, width: number | undefined): string[] {
+  return formatTable({
+    columns: [{}, {}, { optional: true }, { numeric: true }],
+    rows: tensors.map(({ name, type, shape, bytes }) => [name, type, `[${shape.join(", ")}]`, formatBytes(bytes)]),
+    indent: "  ",
+    width,
+  });
+}
+
+function formatValue(value: InspectReport["metadata"][string]): string {
+  if (typeof value === "object") {
+    return `${value.arrayOf} [${value.length}]`;
+  }
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return text.length > longestText ? `${text.slice(0, longestText)}... (${text.length} characters)` : text;
+}
+
+function countOf(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
+function formatCount(parameters: number): string {
+  return parameters >= 1e9 ? `${(parameters / 1e9).toFixed(2)} B` : `${(parameters / 1e6).toFixed(2)} M`;
+}
