@@ -10,6 +10,6 @@ export const bundledModel = {
   /** Its stories hold together best when the likeliest token is always taken. */
   temperature: 0,
   note:
-    "using the bundled demonstration model (3.7M parameters, simple stories only). To get a real one (1.2 GB): " +
+    "using the bundled demonstration model, for simple stories; a real one, 1.2 GB: " +
     "bitnet setup-env -hr microsoft/BitNet-b1.58-2B-4T",
 };

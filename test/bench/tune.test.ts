@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { type Phase, type Settings, type Step, searchSettings } from "../../src/bench/search.js";
 import { defaultSettings, describeEntry, listSteps, listThreads } from "../../src/bench/tune.js";
+import { formatTrial } from "../../src/cli/commands/tune.js";
 import { loadModel } from "../../src/engine/model.js";
 import {
   applyTuning,
@@ -468,4 +469,11 @@ describe("bitnet tune", () => {
       expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(/^error: .*directory/) });
     });
   });
+});
+
+test("a screen of tuning says what became of each gain", () => {
+  const trial = { step: "threads", from: 1, to: 2, gain: 0.638 };
+  expect(formatTrial({ ...trial, adopted: false })).toBe("threads 1 -> 2: +63.8 %, not confirmed");
+  expect(formatTrial({ ...trial, adopted: true })).toBe("threads 1 -> 2: +63.8 %, adopted");
+  expect(formatTrial({ ...trial, gain: -0.02, adopted: false })).toBe("threads 1 -> 2: -2.0 %");
 });

@@ -23,7 +23,7 @@ import {
 } from "../options.js";
 import { integerFrom, unescapeText } from "../parsers.js";
 import { isPiped, readPrompt, readStdin } from "../prompt.js";
-import { interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
+import { colorsOf, interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
 import { readerReady } from "../terminal/streams.js";
 import { describeTimings } from "../terminal/timings.js";
 
@@ -295,7 +295,7 @@ function startNotes(options: RunOptions): (text: string) => void {
 
 /** Prints the text as it comes and ends the line, also when it is stopped. Returns why it ended. */
 async function stream(generation: Generation<Piece, GenerateResult>, prompt: string, signal: AbortSignal) {
-  write(prompt);
+  write(process.stdout.isTTY ? colorsOf(process.stdout).dim(prompt) : prompt); // to tell it from what the model wrote
   try {
     for await (const { text } of generation) {
       writeText(text);

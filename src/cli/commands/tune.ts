@@ -2,7 +2,7 @@
 
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { formatSpeed, toMarkdown } from "../../bench/report.js";
+import { formatSpeed } from "../../bench/report.js";
 import type { Phase, PhaseComparison, Trial } from "../../bench/search.js";
 import { bytesBeyondCaches, type TuneReport, tokensOf, tune } from "../../bench/tune.js";
 import { findTuningFile, resetTuning, saveTuning } from "../../engine/tuning.js";
@@ -13,7 +13,8 @@ import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
 import { formatBytes } from "../terminal/format.js";
-import { interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
+import { columnsOf, interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
+import { formatMarkdownTable, formatTable } from "../terminal/table.js";
 
 const groups = {
   model: groupOf("Model", {
@@ -114,7 +115,7 @@ async function run(options: TuneOptions): Promise<void> {
     repetitions,
     signal: interruptSignal(),
     onProgress: log,
-    onTrial: logTrial,
+    onTrial: (trial) => log(formatTrial(trial)),
   });
   if (report.model.weightBytes < bytesBeyondCaches) {
     const size = formatBytes(report.model.weightBytes);
@@ -126,7 +127,7 @@ async function run(options: TuneOptions): Promise<void> {
   if (options.output.json) {
     writeJson({ machine: describeMachine(), ...report, file: file ?? null });
   } else {
-    write(formatTuning(report, file));
+    write(formatTuning(report, file, columnsOf(process.stdout)));
   }
 }
 
@@ -139,8 +140,10 @@ async function checkTarget(file: string): Promise<void> {
   }
 }
 
-function logTrial({ step, from, to, gain, adopted }: Trial): void {
-  log(`${step} ${from} -> ${to}: ${formatGain(gain)}${adopted ? ", adopted" : ""}`);
+/** A gain that not every round agrees about, or that is within what chance gives, is not taken. */
+export function formatTrial({ step, from, to, gain, adopted }: Trial): string {
+  const verdict = adopted ? ", adopted" : gain > 0 ? ", not confirmed" : "";
+  return `${step} ${from} -> ${to}: ${formatGain(gain)}${verdict}`;
 }
 
 const phaseNames: Record<Phase, (tokens: { prompt: number; generate: number }) => string> = {
@@ -149,17 +152,24 @@ const phaseNames: Record<Phase, (tokens: { prompt: number; generate: number }) =
   decode: ({ generate }) => `decode, ${generate} tokens`,
 };
 
-export function formatTuning(report: TuneReport, file: string | undefined): string {
+/** `width`: columns of a terminal; without one the table is Markdown. */
+export function formatTuning(report: TuneReport, file: string | undefined, width?: number): string {
   const toRow = ({ phase, before, after, gain }: PhaseComparison) => [
     phaseNames[phase](report),
     formatSpeed(tokensOf(phase, report) / before),
     formatSpeed(tokensOf(phase, report) / after),
     formatGain(gain),
   ];
-  const table = toMarkdown(
-    [["test", "t/s before", "t/s after", "gain"], ...report.comparisons.map(toRow)],
-    new Set([1, 2, 3]),
-  );
+  const numeric = true;
+  const columns = [
+    { header: "test" },
+    { header: "t/s before", numeric },
+    { header: "t/s after", numeric },
+    { header: "gain", numeric },
+  ];
+  const rows = report.comparisons.map(toRow);
+  const lines = width === undefined ? formatMarkdownTable({ columns, rows }) : formatTable({ columns, rows, width });
+  const table = lines.map((line) => `${line}\n`).join("");
   const { kernel, threads, parameters } = report.entry;
   const changes = Object.entries({ kernel, threads, ...parameters }).filter(([, value]) => value !== undefined);
   const found =
