@@ -210,11 +210,9 @@ class LogSoftmax {
   double log_total_;
 };
 
-bool is_greedy(const SamplerParams& params) {
-  return params.temperature <= 0.0f && params.dynatemp_range <= 0.0f;
-}
-
 int64_t no_window(const SamplerParams&) { return 0; }
+
+int64_t needs_nothing(const SamplerParams&) { return 0; }
 
 int64_t penalty_window(const SamplerParams& p) {
   const bool neutral =
@@ -236,6 +234,10 @@ int64_t needs_of_top_k(const SamplerParams& p) { return p.top_k; }
 
 int64_t needs_of_typical(const SamplerParams& p) { return p.typical_p < 1.0f ? kEverything : 0; }
 
+int64_t needs_of_top_p(const SamplerParams& p) { return p.top_p < 1.0f ? kEverything : 0; }
+
+int64_t needs_of_min_p(const SamplerParams& p) { return p.min_p > 0.0f ? kEverything : 0; }
+
 int64_t needs_of_top_p_and_min_p(const SamplerParams& p) {
   return p.top_p < 1.0f || p.min_p > 0.0f ? kEverything : 0;
 }
@@ -249,6 +251,14 @@ int64_t needs_of_dynatemp(const SamplerParams& p) {
   return p.dynatemp_range > 0.0f ? kEverything : 0;
 }
 
+[[noreturn]] void fail_sampler(const char* expected, const std::string& got) {
+  std::string known;
+  for (const std::string& name : SamplerParams().samplers)
+    known += (known.empty() ? "" : ", ") + name;
+  throw Error(ErrorCode::kUsage, std::string("samplers must be ") + expected + ", but got " + got +
+                                     "; there are " + known);
+}
+
 [[noreturn]] void fail_nothing_left(size_t n_vocab) {
   throw Error(ErrorCode::kUsage, "no token can be sampled: all " + std::to_string(n_vocab) +
                                      " logits are NaN or -inf after logit bias and penalties");
@@ -259,6 +269,13 @@ int64_t needs_of_dynatemp(const SamplerParams& p) {
 void check_sampling(const SamplerParams& params) {
   for (const SamplingParameter& p : kSamplingParameters) {
     std::visit([&](auto field) { check_value(p, params.*field); }, p.field);
+  }
+  for (size_t i = 0; i < params.samplers.size(); ++i) {
+    const std::string& name = params.samplers[i];
+    const auto place = params.samplers.begin() + static_cast<std::ptrdiff_t>(i);
+    if (Sampler::find_link(name) == nullptr) fail_sampler("names of samplers", name);
+    if (std::find(params.samplers.begin(), place, name) != place)
+      fail_sampler("each sampler once", name);
   }
   for (const auto& [id, bias] : params.logit_bias) {
     if (id < 0) fail_usage("logitBias", "given for token ids from 0 on", id);
@@ -274,26 +291,69 @@ TokenTexts token_texts_of(const Tokenizer& tokenizer) {
           [&](std::string_view text) { return tokenizer.encode(text, false, false); }};
 }
 
-const Sampler::Adjuster Sampler::kAdjusters[] = {
-    {no_window, &Sampler::append_bias},
-    {penalty_window, &Sampler::append_penalties},
-    {dry_window, &Sampler::append_dry},
+const Sampler::Link Sampler::kLinks[] = {
+    {"penalties", penalty_window, &Sampler::append_penalties, needs_nothing, nullptr,
+     [](SamplerParams& p) {
+       p.repeat_penalty = 1.0f;
+       p.presence_penalty = p.frequency_penalty = 0.0f;
+     }},
+    {"dry", dry_window, &Sampler::append_dry, needs_nothing, nullptr,
+     [](SamplerParams& p) { p.dry_multiplier = 0.0f; }},
+    {"top_n_sigma", no_window, nullptr, needs_of_top_n_sigma, &Sampler::bar_beyond_sigmas,
+     [](SamplerParams& p) { p.top_n_sigma = -1.0f; }},
+    {"top_k", no_window, nullptr, needs_of_top_k, &Sampler::keep_top_k,
+     [](SamplerParams& p) { p.top_k = 0; }},
+    {"typ_p", no_window, nullptr, needs_of_typical, &Sampler::keep_typical,
+     [](SamplerParams& p) { p.typical_p = 1.0f; }},
+    {"top_p", no_window, nullptr, needs_of_top_p, &Sampler::keep_top_p,
+     [](SamplerParams& p) { p.top_p = 1.0f; }},
+    {"min_p", no_window, nullptr, needs_of_min_p, &Sampler::keep_min_p,
+     [](SamplerParams& p) { p.min_p = 0.0f; }},
+    {"xtc", no_window, nullptr, needs_of_xtc, &Sampler::exclude_top_choices,
+     [](SamplerParams& p) { p.xtc_probability = 0.0f; }},
+    {"temperature", no_window, nullptr, needs_of_dynatemp, &Sampler::choose_temperature,
+     [](SamplerParams& p) {
+       p.temperature = 1.0f;
+       p.dynatemp_range = 0.0f;
+     }},
 };
 
-const Sampler::Stage Sampler::kStages[] = {
-    {needs_of_top_n_sigma, &Sampler::bar_beyond_sigmas},
-    {needs_of_top_k, &Sampler::keep_top_k},
-    {needs_of_typical, &Sampler::keep_typical},
-    {needs_of_top_p_and_min_p, &Sampler::keep_top_p_and_min_p},
-    {needs_of_xtc, &Sampler::exclude_top_choices},
-    {needs_of_dynatemp, &Sampler::choose_temperature},
-};
+const Sampler::Link Sampler::kTopPAndMinP = {
+    "top_p, min_p", no_window, nullptr, needs_of_top_p_and_min_p, &Sampler::keep_top_p_and_min_p,
+    nullptr};
+
+const Sampler::Link* Sampler::find_link(const std::string& name) {
+  for (const Link& link : kLinks) {
+    if (name == link.name) return &link;
+  }
+  return nullptr;
+}
+
+// What is left out of the chain gets the value that has no effect.
+void Sampler::build_chain() {
+  for (const Link& link : kLinks) {
+    const auto& names = params_.samplers;
+    if (std::find(names.begin(), names.end(), link.name) == names.end()) link.leave_out(params_);
+  }
+  for (const std::string& name : params_.samplers) {
+    const Link* link = find_link(name);
+    const bool fused =
+        !chain_.empty() && name == "min_p" && chain_.back()->run == &Sampler::keep_top_p;
+    if (fused) {
+      chain_.back() = &kTopPAndMinP;
+    } else {
+      chain_.push_back(link);
+    }
+  }
+  while (n_leading_ < chain_.size() && chain_[n_leading_]->append != nullptr) ++n_leading_;
+}
 
 Sampler::Sampler(const SamplerParams& params, const TokenTexts& texts) : params_(params) {
   check_sampling(params_);
+  build_chain();
   uint64_t seed = params_.seed;
   for (uint64_t& word : state_) word = split_mix(seed);
-  for (const Adjuster& adjuster : kAdjusters) window_ = std::max(window_, adjuster.window(params_));
+  for (const Link* link : chain_) window_ = std::max(window_, link->window(params_));
   if (dry_window(params_) != 0) find_breakers(texts);
 }
 
@@ -419,7 +479,8 @@ void Sampler::append_dry(std::vector<Adjustment>& out) const {
 
 std::vector<Sampler::Adjustment> Sampler::adjustments() const {
   std::vector<Adjustment> out;
-  for (const Adjuster& adjuster : kAdjusters) (this->*adjuster.append)(out);
+  append_bias(out);
+  for (size_t i = 0; i < n_leading_; ++i) (this->*chain_[i]->append)(out);
   return out;
 }
 
@@ -436,12 +497,20 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits) {
   adjusted_.assign(logits.begin(), logits.end());
   for (const Adjustment& change : changes) {
     if (static_cast<size_t>(change.id) >= logits.size()) continue;  // has no logit to change
-    float& logit = adjusted_[change.id];
-    // Away from "likely" on both sides of zero.
-    logit = logit > 0.0f ? logit / change.divide : logit * change.divide;
-    logit += change.add;
+    adjusted_[change.id] = change.of(adjusted_[change.id]);
   }
   return adjusted_;
+}
+
+// The same for candidates, where something was taken away or scaled before.
+void Sampler::adjust_candidates(const Link& link) {
+  std::vector<Adjustment> changes;
+  (this->*link.append)(changes);
+  for (Candidate& c : candidates_) {
+    for (const Adjustment& change : changes) {
+      if (change.id == c.id) c.logit = change.of(c.logit);
+    }
+  }
 }
 
 // Top-n-sigma (arXiv 2411.07641). As in llama.cpp, what is too far below the best stays a candidate
@@ -493,6 +562,18 @@ void Sampler::keep_typical() {
   std::sort(candidates_.begin(), candidates_.end(), likelier);
 }
 
+void Sampler::keep_top_p() {
+  const double wanted = params_.top_p * weigh(candidates_, 1.0);
+  double sum = 0.0;
+  candidates_.resize(walk_sorted(candidates_, likelier,
+                                 [&](const Candidate& c) { return (sum += c.p) < wanted; }));
+}
+
+void Sampler::keep_min_p() {
+  weigh(candidates_, 1.0);
+  std::erase_if(candidates_, [&](const Candidate& c) { return c.p < params_.min_p; });
+}
+
 // Both cut the tail of the sorted candidates, so the shorter of the two prefixes stays. Min-p goes
 // first because it needs no sorting; top-p still counts the share of everything before the cut.
 void Sampler::keep_top_p_and_min_p() {
@@ -542,6 +623,17 @@ void Sampler::choose_temperature() {
   temperature_ = low + (high - low) * portable_exp(params_.dynatemp_exponent * portable_log(share));
 }
 
+// Makes the logits what a draw at temperature 1 takes, for what comes after it in the chain.
+void Sampler::apply_temperature() {
+  if (temperature_ <= 0.0) {
+    candidates_ = {*std::min_element(candidates_.begin(), candidates_.end(), likelier)};
+  }
+  for (Candidate& c : candidates_) {
+    if (temperature_ > 0.0) c.logit = static_cast<float>(c.logit / temperature_);
+  }
+  temperature_ = 1.0;
+}
+
 // One random number per draw, whatever the candidates: the stream does not depend on the filters.
 int32_t Sampler::draw() {
   const double random = uniform();
@@ -559,6 +651,28 @@ int32_t Sampler::draw() {
   return id;
 }
 
+// The likeliest token after the changes, if nothing changes logits later.
+bool Sampler::is_greedy() const {
+  const auto changes = [](const Link* link) { return link->append != nullptr; };
+  return params_.temperature <= 0.0f && params_.dynatemp_range <= 0.0f &&
+         std::none_of(chain_.begin() + static_cast<std::ptrdiff_t>(n_leading_), chain_.end(),
+                      changes);
+}
+
+// The temperature is left to the draw where it comes last.
+void Sampler::run_chain() {
+  for (size_t i = n_leading_; i < chain_.size() && !candidates_.empty(); ++i) {
+    const Link& link = *chain_[i];
+    if (link.append != nullptr) {
+      adjust_candidates(link);
+    } else if (link.needs(params_) != 0) {
+      (this->*link.run)();
+    }
+    const bool is_temperature = link.run == &Sampler::choose_temperature;
+    if (is_temperature && i + 1 < chain_.size() && !candidates_.empty()) apply_temperature();
+  }
+}
+
 std::span<const float> Sampler::masked(std::span<const float> logits,
                                        const std::vector<int32_t>& allowed) {
   masked_.assign(logits.size(), -std::numeric_limits<float>::infinity());
@@ -574,13 +688,11 @@ Sample Sampler::sample(std::span<const float> logits, const std::vector<int32_t>
   std::span<const float> usable = adjusted(logits);
   if (allowed != nullptr) usable = masked(usable, *allowed);
   temperature_ = params_.temperature;
-  if (is_greedy(params_)) {
+  if (is_greedy()) {
     sample.id = likeliest(usable);
   } else {
     select_top(usable, static_cast<size_t>(n_candidates()), candidates_);
-    for (const Stage& stage : kStages) {
-      if (!candidates_.empty() && stage.needs(params_) != 0) (this->*stage.run)();
-    }
+    run_chain();
     if (!candidates_.empty()) sample.id = draw();
   }
   if (sample.id < 0) fail_nothing_left(logits.size());
@@ -596,11 +708,12 @@ Sample Sampler::sample(std::span<const float> logits, const std::vector<int32_t>
   return sample;
 }
 
-// The first stage decides: those after it see no more than it leaves. Without any, the draw itself
-// looks at every token.
+// The first link that takes away decides: those after it see no more than it leaves. Without any,
+// the draw itself looks at every token, and so does a change of logits before it.
 int64_t Sampler::n_candidates() const {
-  for (const Stage& stage : kStages) {
-    if (const int64_t n = stage.needs(params_); n != 0) return n;
+  for (size_t i = n_leading_; i < chain_.size(); ++i) {
+    if (chain_[i]->append != nullptr) return kEverything;
+    if (const int64_t n = chain_[i]->needs(params_); n != 0) return n;
   }
   return kEverything;
 }
@@ -608,7 +721,7 @@ int64_t Sampler::n_candidates() const {
 int64_t Sampler::n_needed() const { return params_.n_probs > 0 ? 0 : n_deciding(); }
 
 int64_t Sampler::n_deciding() const {
-  if (is_greedy(params_)) return 1;
+  if (is_greedy()) return 1;
   const int64_t n = n_candidates();
   return n == kEverything ? 0 : n;
 }

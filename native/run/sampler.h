@@ -1,6 +1,5 @@
-// Picks the next token from logits. Names, defaults and order of llama.cpp:
-// logit bias -> penalties -> DRY -> top-n-sigma -> top-k -> typical -> top-p -> min-p -> XTC ->
-// temperature -> draw.
+// Picks the next token from logits. Names, defaults and order of llama.cpp: logit bias, the chain
+// of SamplerParams::samplers, a draw.
 #pragma once
 
 #include <cstddef>
@@ -36,6 +35,9 @@ struct SamplerParams {
   std::vector<std::string> dry_sequence_breakers = {"\n", ":", "\"", "*"};
   float dynatemp_range = 0.0f;
   float dynatemp_exponent = 1.0f;
+  // The chain in its order; what is not in it has no effect.
+  std::vector<std::string> samplers = {"penalties", "dry",   "top_n_sigma", "top_k",      "typ_p",
+                                       "top_p",     "min_p", "xtc",         "temperature"};
   uint64_t seed = 0;
   int32_t n_probs = 0;
   std::vector<std::pair<int32_t, float>> logit_bias;  // added to the logit; -infinity bans
@@ -98,6 +100,8 @@ constexpr SamplingParameter kSamplingParameters[] = {
      "temperature goes up and down by this with the entropy of the choice; 0: off"},
     {"dynatempExponent", &SamplerParams::dynatemp_exponent, 0, kMaxReal, "--dynatemp-exp <x>",
      "--dynatemp-exponent", "exponent of the entropy, from 0 to 1, in that"},
+    {"samplers", &SamplerParams::samplers, 1, 40, "--samplers <names>", "",
+     "the chain in its order, separated by semicolons; what is left out is off"},
     {"seed", &SamplerParams::seed, 0, kMaxWhole, "", "", "same seed, same text"},
     {"logprobs", &SamplerParams::n_probs, 0, 1000, "", "",
      "log-probabilities of the n likeliest tokens with each sample"},
@@ -160,22 +164,30 @@ class Sampler {
   struct Adjustment {
     int32_t id;
     float divide, add;
+    // Away from "likely" on both sides of zero.
+    float of(float logit) const { return (logit > 0.0f ? logit / divide : logit * divide) + add; }
   };
-  // What changes logits of single tokens before anything is chosen.
-  struct Adjuster {
+  // A part of the chain. It changes logits of single tokens (`append`) or takes candidates away
+  // (`run`).
+  struct Link {
+    const char* name;  // of SamplerParams::samplers
     // How many of the accepted tokens it looks back at; 0: at none, kEverything: at all.
     int64_t (*window)(const SamplerParams&);
     void (Sampler::*append)(std::vector<Adjustment>&) const;
-  };
-  // What takes candidates away.
-  struct Stage {
     // How many of the likeliest candidates decide what it keeps; 0: it is off, kEverything: all.
     int64_t (*needs)(const SamplerParams&);
     void (Sampler::*run)();  // narrows candidates_, of which there is at least one
+    void (*leave_out)(SamplerParams&);
   };
-  static const Adjuster kAdjusters[];  // both in the order of the chain
-  static const Stage kStages[];
+  static const Link kLinks[];
+  static const Link kTopPAndMinP;  // in the place of the two, where they follow each other
+  friend void check_sampling(const SamplerParams& params);
 
+  static const Link* find_link(const std::string& name);
+  void build_chain();
+  bool is_greedy() const;
+  void run_chain();
+  void adjust_candidates(const Link& link);
   float uniform();               // [0, 1), 24 bits; the same stream on every platform
   int64_t n_candidates() const;  // how many of the likeliest tokens enter the stages
   std::vector<Adjustment> adjustments() const;
@@ -189,14 +201,19 @@ class Sampler {
   void bar_beyond_sigmas();
   void keep_top_k();
   void keep_typical();
+  void keep_top_p();
+  void keep_min_p();
   void keep_top_p_and_min_p();
   void exclude_top_choices();
   void choose_temperature();
+  void apply_temperature();
   int32_t draw();
 
   SamplerParams params_;
+  std::vector<const Link*> chain_;
+  size_t n_leading_ = 0;  // links of the chain that change logits before anything is taken away
   uint64_t state_[4];
-  int64_t window_ = 0;                           // the longest of the adjusters
+  int64_t window_ = 0;                           // the longest of the chain
   std::vector<int32_t> history_;                 // the last window_ accepted tokens, or some more
   std::unordered_map<int32_t, int32_t> counts_;  // occurrences in the window of the penalties
   // Tokens in whose text a sequence breaker of DRY begins, each with the tokens of the rest of it.

@@ -19,6 +19,8 @@ import {
   listFrom,
   numberFrom,
   parseCacheType,
+  parseSamplerLetters,
+  parseSamplers,
   unescapeText,
 } from "./parsers.js";
 
@@ -35,7 +37,7 @@ const threads = {
 
 /** Where a model lies and how it is loaded: the keys but `path` are those of LoadOptions. */
 export const modelRows = {
-  path: { flags: "-m, --model <file>", help: "GGUF file (default: the bundled demonstration model)" },
+  path: { flags: "-m, --model <model>", help: "GGUF file (default: the bundled demonstration model)" },
   threads,
   kernel: {
     flags: "--kernel <name>",
@@ -117,6 +119,12 @@ export function readSession(
 export function samplingGroup() {
   return groupOf("Sampling", {
     ...samplingRows(),
+    samplingSeq: {
+      flags: "--sampling-seq <letters>",
+      help: "the same by letters: e, d, s, k, y, p, m, x, t",
+      aliases: ["--sampler-seq"],
+      parse: parseSamplerLetters,
+    },
     logitBias: {
       flags: "-l, --logit-bias <id+bias>",
       help: "add to a token's logit: 15043+1, 15043-inf; repeatable",
@@ -158,10 +166,13 @@ function samplingRows(): SamplingRows {
 function describeStandard({ standard }: SamplingParameter): string {
   return typeof standard === "number"
     ? String(Number(standard.toPrecision(6))) // of a float
-    : standard.map((text) => JSON.stringify(text)).join(" ");
+    : standard.map((text) => (/^\w+$/.test(text) ? text : JSON.stringify(text))).join(" ");
 }
 
-function parserOf({ kind, least, most }: SamplingParameter): (text: string, earlier?: string[]) => unknown {
+function parserOf({ name, kind, least, most }: SamplingParameter): (text: string, earlier?: string[]) => unknown {
+  if (name === "samplers") {
+    return parseSamplers;
+  }
   switch (kind) {
     case "whole":
       return integerFrom(least, most);
@@ -207,7 +218,8 @@ export function readGeneration(
   { maxTokens }: { maxTokens: number },
 ): GenerateOptions {
   const { stop = [], ignoreEos } = generation;
-  const values = { ...sampling, stop, ignoreEos };
+  const { samplingSeq, ...parameters } = sampling;
+  const values = { ...parameters, samplers: parameters.samplers ?? samplingSeq, stop, ignoreEos };
   return {
     ...(generation.escape ? unescapeTexts(values) : values),
     temperature: sampling.temperature ?? (model.path === undefined ? bundledModel.temperature : undefined),

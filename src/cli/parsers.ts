@@ -57,6 +57,44 @@ export function collectTextOrNone(text: string, earlier: readonly string[] = [])
   return text === "none" ? [] : [...earlier, text];
 }
 
+/** Names of samplers in the order of the chain, separated by semicolons or commas; llama.cpp's other names for them too. */
+export function parseSamplers(text: string): string[] {
+  const others: Record<string, string> = {
+    typical_p: "typ_p",
+    typical: "typ_p",
+    nucleus: "top_p",
+    temp: "temperature",
+  };
+  return text
+    .split(/[;,]/)
+    .map((word) => word.trim().toLowerCase().replaceAll("-", "_"))
+    .filter((word) => word !== "")
+    .map((word) => (Object.hasOwn(others, word) ? (others[word] ?? word) : word.replace("top_nsigma", "top_n_sigma")));
+}
+
+const samplerLetters: Readonly<Record<string, string>> = {
+  e: "penalties",
+  d: "dry",
+  s: "top_n_sigma",
+  k: "top_k",
+  y: "typ_p",
+  p: "top_p",
+  m: "min_p",
+  x: "xtc",
+  t: "temperature",
+};
+
+/** The same as letters of llama.cpp: "kpt". */
+export function parseSamplerLetters(text: string): string[] {
+  return [...text].map((letter) => {
+    const name = Object.hasOwn(samplerLetters, letter) ? samplerLetters[letter] : undefined;
+    if (name === undefined) {
+      throw new InvalidArgumentError(`Expected letters of ${Object.keys(samplerLetters).join("")}.`);
+    }
+    return name;
+  });
+}
+
 /** Token ids separated by commas or spaces, or as a JSON array. */
 export function parseIds(text: string): number[] {
   const words = text

@@ -106,6 +106,11 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/version.js"),
     },
     {
+      name: "completion",
+      description: "print a script that completes command lines in bash, zsh or fish",
+      load: () => import("./commands/completion.js"),
+    },
+    {
       name: "build-native",
       description: "build the native part, where an installation could not",
       load: () => import("./commands/build-native.js"),

@@ -223,6 +223,8 @@ export interface NativeSampling {
   dynatempRange?: number;
   /** Dynamic temperature: exponent of the entropy, which counts from 0 to 1. */
   dynatempExponent?: number;
+  /** The chain in its order; what is left out is off. Default: as in docs/sampling.md. */
+  samplers?: readonly string[];
   /** Same seed, same tokens. */
   seed?: number;
   /** Report each token's log-probability and the n likeliest. */

@@ -100,7 +100,9 @@ describe("the sampling options", () => {
   test("every parameter of the table can be set", () => {
     const names = listSamplingParameters().map(({ name }) => name);
     const own = ["logprobs"]; // goes with --json
-    expect(Object.keys(rows).sort()).toEqual([...names.filter((name) => !own.includes(name)), "logitBias"].sort());
+    expect(Object.keys(rows).sort()).toEqual(
+      [...names.filter((name) => !own.includes(name)), "logitBias", "samplingSeq"].sort(),
+    );
   });
 
   test("help shows the defaults of the core", () => {

@@ -86,6 +86,38 @@ describe("options of llama-cli", () => {
     expect(stderr).toBe('prompt: 2 tokens\n   2045 "<|begin_of_text|>"\n    772 "Once"\n');
   });
 
+  test("--samplers and --sampling-seq are the chain in its order", async () => {
+    const args = [
+      ...model,
+      "-p",
+      story,
+      "-n",
+      "12",
+      "-s",
+      "3",
+      "--quiet",
+      "-temp",
+      "1000",
+      "--top-p",
+      "0.5",
+      "--min-p",
+      "0",
+    ];
+    const scaledFirst = await text([...args, "--samplers", "temperature;top-p"]);
+    expect(await text([...args, "--sampling-seq", "tp"])).toBe(scaledFirst);
+    expect(await text([...args, "--samplers", "top_p;temperature"])).not.toBe(scaledFirst);
+    // What is left out is off: the temperature is then 1, and one token is left.
+    expect(await text([...args, "--samplers", "top_k", "--top-k", "1"])).toBe(await text([...args, "-temp", "0"]));
+  });
+
+  test.each([
+    [["--samplers", "top_q"], 1, /samplers must be names of samplers, but got top_q; there are penalties, dry/],
+    [["--sampling-seq", "kz"], 2, /'kz' is invalid/],
+  ])("%j is refused", async (args, status, message) => {
+    const result = await runBitnet(["run", ...model, "-p", "x", ...args]);
+    expect(result).toMatchObject({ status, stderr: expect.stringMatching(message) });
+  });
+
   test("-l is --logit-bias", async () => {
     expect(await text([...model, "-p", story, "-n", "1", ...greedy, "-l", "11-inf"])).not.toMatch(/time,/);
   });

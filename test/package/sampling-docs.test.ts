@@ -49,6 +49,7 @@ test("the types of the options have the names of the table", () => {
     drySequenceBreakers: true,
     dynatempRange: true,
     dynatempExponent: true,
+    samplers: true,
     seed: true,
     logprobs: true,
   };

@@ -440,6 +440,98 @@ void set_params(SamplerParams& params, const std::string& line) {
 
 }  // namespace
 
+TEST("the chain runs in the order of its names") {
+  const Logits logits = logits_of({0.5, 0.3, 0.15, 0.05});
+  const auto kept = [&](SamplerParams p, std::vector<std::string> samplers) {
+    p.samplers = std::move(samplers);
+    std::set<int> ids;
+    for (uint64_t seed = 0; seed < 300; ++seed) {
+      p.seed = seed;
+      ids.insert(Sampler(p).sample(logits).id);
+    }
+    return ids;
+  };
+  SamplerParams p = plain();
+  p.temperature = 4.0f;
+  p.top_p = 0.7f;
+  // 0.5 + 0.3 reaches 0.7; at temperature 4, with 0.31, 0.27, 0.23 and 0.18, it takes three.
+  CHECK(kept(p, {"top_p", "temperature"}) == std::set<int>({0, 1}));
+  CHECK(kept(p, {"temperature", "top_p"}) == std::set<int>({0, 1, 2}));
+  CHECK(kept(p, {"temperature"}) == std::set<int>({0, 1, 2, 3}));
+  CHECK(kept(p, {"top_p"}) == std::set<int>({0, 1}));
+
+  // Of 0.5, 0.3 and 0.15, which min-p leaves, top-p 0.82 takes two (0.84); of all it takes three.
+  SamplerParams two = plain();
+  two.top_p = 0.82f;
+  two.min_p = 0.2f;
+  CHECK(kept(two, {"min_p", "top_p"}) == std::set<int>({0, 1}));
+  CHECK(kept(two, {"top_p", "min_p"}) == std::set<int>({0, 1, 2}));
+}
+
+TEST("penalties after a filter bring nothing back") {
+  SamplerParams p = greedy();
+  p.presence_penalty = 5.0f;
+  p.top_k = 1;
+  const auto choose = [&](std::vector<std::string> samplers) {
+    p.samplers = std::move(samplers);
+    Sampler sampler(p);
+    sampler.accept(0);
+    return sampler.sample(Logits{3, 2, 1}).id;
+  };
+  CHECK_EQ(choose({"penalties", "top_k", "temperature"}), 1);
+  CHECK_EQ(choose({"top_k", "penalties", "temperature"}), 0);
+  CHECK_EQ(choose({"top_k", "temperature"}), 0);
+  p.top_k = 2;
+  CHECK_EQ(choose({"top_k", "penalties", "temperature"}), 1);
+  // A temperature before it takes the likeliest alone; then there is no other.
+  CHECK_EQ(choose({"temperature", "penalties"}), 0);
+}
+
+TEST("what is not in the chain has no effect, and no more logits are needed than the chain sees") {
+  SamplerParams p;
+  p.samplers = {"top_k"};
+  CHECK_EQ(Sampler(p).n_needed(), 40);
+  p.samplers = {"temperature", "top_k"};
+  CHECK_EQ(Sampler(p).n_needed(), 40);
+  p.samplers = {"temperature", "penalties", "top_k"};
+  p.presence_penalty = 1.0f;
+  CHECK_EQ(Sampler(p).n_needed(), 0);
+  p.samplers = {};
+  CHECK_EQ(Sampler(p).n_needed(), 0);
+  p.temperature = 0.0f;  // left out: 1
+  std::set<int> ids;
+  for (p.seed = 0; p.seed < 50; ++p.seed) ids.insert(Sampler(p).sample(Logits{1, 1.1f}).id);
+  CHECK_EQ(ids.size(), size_t{2});
+}
+
+TEST("the default chain written out is the default chain") {
+  SamplerParams p, other;
+  other.samplers = {"penalties", "dry",   "top_n_sigma", "top_k",      "typ_p",
+                    "top_p",     "min_p", "xtc",         "temperature"};
+  std::mt19937 random(7);
+  Logits logits(300);
+  for (p.seed = 0; p.seed < 100; ++p.seed) {
+    for (float& logit : logits) logit = static_cast<float>(random() % 1000) / 100.0f;
+    other.seed = p.seed;
+    CHECK_EQ(Sampler(p).sample(logits).id, Sampler(other).sample(logits).id);
+  }
+}
+
+TEST("names that are none, and names twice, are refused") {
+  for (const auto& names : {std::vector<std::string>{"top_q"}, {"top_k", "top_k"}}) {
+    SamplerParams p;
+    p.samplers = names;
+    bool refused = false;
+    try {
+      Sampler sampler(p);
+    } catch (const Error& e) {
+      refused =
+          e.code == ErrorCode::kUsage && std::string(e.what()).find(names[0]) != std::string::npos;
+    }
+    CHECK(refused);
+  }
+}
+
 TEST("greedy picks the highest logit and the lower id among equals") {
   for (const float temperature : {0.0f, -1.0f}) {
     SamplerParams p = greedy();
@@ -967,8 +1059,9 @@ TEST("every row takes its bounds, and refuses what is just outside by its name")
         (p.*(*field)).assign(n, std::string(static_cast<size_t>(bytes), 'x'));
         return p;
       };
-      CHECK(!refused(with(1, row.least)));
-      CHECK(!refused(with(bitnet::kMaxTexts, row.most)));
+      const bool is_any_text = std::string(row.name) != "samplers";  // those have names
+      CHECK_EQ(refused(with(1, row.least)), !is_any_text);
+      CHECK_EQ(refused(with(bitnet::kMaxTexts, row.most)), !is_any_text);
       CHECK(refused(with(1, row.least - 1)));
       CHECK(refused(with(1, row.most + 1)));
       CHECK(refused(with(bitnet::kMaxTexts + 1, row.least)));
