@@ -17,7 +17,7 @@ import { retrying, TransientError } from "./retry.js";
 const firstBytes = 2 ** 20;
 const mostBytes = 2 ** 28; // the largest vocabularies need some 16 MB
 
-/** Opens `path` of the repository; from the cache if it is there. */
+/** Opens `path` of the repository, of a model in several files that part alone; from the cache if it is there. */
 export async function openRemoteGguf(
   hub: Hub,
   repository: Repository,
@@ -30,7 +30,7 @@ export async function openRemoteGguf(
   }
   const cached = snapshotPath(repository.paths, repository.commit, path);
   if ((await sizeOf(cached)) === file.size) {
-    return openGguf(cached);
+    return openGguf(cached, { alone: true }); // as one of the hub: its other parts may not be here
   }
   const folder = await makeTemporaryFolder("bitnet-header-");
   try {

@@ -57,6 +57,16 @@ export function readRepositoryName(text: string): RepositoryName {
   return name;
 }
 
+/** Of a model in several files, "name-00001-of-00003.gguf", all parts by the name of any; else the file alone. */
+export function listParts(path: string): string[] {
+  const match = /^(.*)-(\d{5})-of-(\d{5})(\.gguf)$/i.exec(path);
+  const [, name = "", , count = "", end = ""] = match ?? [];
+  const number = (i: number) => String(i + 1).padStart(5, "0");
+  return match === null
+    ? [path]
+    : Array.from({ length: Number(count) }, (_, i) => `${name}-${number(i)}-of-${count}${end}`);
+}
+
 /** Finds the commit of a repository and its files. */
 export async function openRepository(
   hub: Hub,

@@ -7,7 +7,7 @@ import type { Gguf } from "../gguf/gguf.js";
 import { downloadFiles, measureDownload } from "../hub/download.js";
 import type { Hub } from "../hub/http.js";
 import { openRemoteGguf } from "../hub/remote-gguf.js";
-import { openRepository, type Repository, type RepositoryName } from "../hub/repository.js";
+import { listParts, openRepository, type Repository, type RepositoryName } from "../hub/repository.js";
 import { BitnetError, toBitnetError, withContext } from "../system/errors.js";
 import { writeThenRename } from "../system/files.js";
 import { describe, findMismatch, openChecked } from "./check.js";
@@ -57,6 +57,9 @@ async function findPublished(
 ): Promise<{ repository: Repository; file: string } | undefined> {
   const { hub, file, type, wanted, registered } = task;
   const files = file === undefined ? listPublished(repository, type) : [requireFile(repository, file)];
+  if (file !== undefined && listParts(file).length > 1) {
+    return undefined; // the parts are joined by a conversion
+  }
   let failure: unknown;
   for (const candidate of files) {
     try {
@@ -173,9 +176,13 @@ export async function fetchSource(
     return { path: await get(files, task.onDownload), files };
   }
   const gguf = await findConvertible(task, repository);
-  const bytes = forecastGguf(gguf.head, typesOf(task));
-  await checkRoom(task, path, bytes, await announce(task, repository, [gguf.file], path, true));
-  return { path: join(await get([gguf.file], task.onDownload), gguf.file), files: [gguf.file] };
+  const files = listParts(gguf.file);
+  let bytes = forecastGguf(gguf.head, typesOf(task));
+  for (const part of files.filter((other) => other !== gguf.file)) {
+    bytes += forecastGguf(await openRemoteGguf(hub, repository, part, task), typesOf(task));
+  }
+  await checkRoom(task, path, bytes, await announce(task, repository, files, path, true));
+  return { path: join(await get(files, task.onDownload), gguf.file), files };
 }
 
 function typesOf({ type, embeddingType, kernelConfig }: SetupTask) {
@@ -199,8 +206,9 @@ async function checkRoom(
 
 /** The best GGUF file to convert from that can be read. */
 async function findConvertible(task: HubTask, repository: Repository): Promise<{ file: string; head: Gguf }> {
+  const parts = task.file === undefined ? [] : listParts(task.file).slice(0, 1);
   let failure: unknown;
-  for (const file of listConvertible(repository)) {
+  for (const file of parts.length > 0 ? parts : listConvertible(repository)) {
     try {
       return { file, head: await openRemoteGguf(task.hub, repository, file, task) };
     } catch (error) {

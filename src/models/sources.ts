@@ -16,18 +16,25 @@ export function listGgufFiles({ files }: Repository): string[] {
 
 /** Files named after the type, like ggml-model-i2_s.gguf, the likeliest first. */
 export function listPublished(repository: Repository, type: string): string[] {
-  const pattern = new RegExp(`(^|[-_.])${type}\\.gguf$`, "i");
+  return listNamed(repository, type, "");
+}
+
+function listNamed(repository: Repository, type: string, end: string): string[] {
+  const pattern = new RegExp(`(^|[-_.])${type}${end}\\.gguf$`, "i");
   const rank = (path: string) => (path === `ggml-model-${type}.gguf` ? 0 : path.length);
   return listGgufFiles(repository)
     .filter((path) => pattern.test(path))
     .sort((a, b) => rank(a) - rank(b));
 }
 
-/** GGUF files to convert from, the best first: ternary ones, then the smaller float files. */
+/** The end of the name of the first part of a model in several files. */
+const firstPart = "-00001-of-\\d{5}";
+
+/** GGUF files to convert from, or their first parts, the best first: ternary ones, then the smaller float files. */
 export function listConvertible(repository: Repository): string[] {
   const rank = ({ ternary, blockBytes }: TensorType) => (ternary ? 0 : blockBytes);
   const types = [...matrixTypes()].sort((a, b) => rank(a) - rank(b)).map(({ name }) => name.toLowerCase());
-  return types.flatMap((type) => listPublished(repository, type));
+  return types.flatMap((type) => [...listPublished(repository, type), ...listNamed(repository, type, firstPart)]);
 }
 
 /** What a conversion reads besides the weights. */

@@ -14,11 +14,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openGguf } from "../../src/gguf/gguf.js";
+import { readGguf, writeSplit } from "../support/edit-gguf.js";
 import { FakeHub, sha256 } from "../support/fake-hub.js";
 import { type ProcessResult, readFixture, root, runBitnet, tinyModel } from "../support/fixtures.js";
 
@@ -101,6 +102,29 @@ describe("bitnet setup-env with a published GGUF file", () => {
     expect({ status, seen: fake.seen.length }).toEqual({ status: 0, seen: 0 });
     expect(stderr).toMatch(/GGUF model already exists at/);
     expect(stdout).toMatch(/^bitnet run -m/);
+  });
+
+  test("joins a model that is published in several files", async () => {
+    const places = writeSplit(folder, "mini-i2_s", readGguf(tinyModel), 3);
+    fake.repositories.set("test/split", {
+      files: Object.fromEntries(places.map((place) => [`gguf/${basename(place)}`, readFileSync(place)])),
+    });
+    const { status, stderr } = await run("setup-env", ["-hr", "test/split"]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    const path = join(models(), "split", "ggml-model-i2_s.gguf");
+    expect(openGguf(path).tensors()).toHaveLength(openGguf(tinyModel).tensors().length);
+    const story = await runBitnet(["run", "-m", path, "-p", "Once upon a time", "-n", "4", "-temp", "0", "--quiet"]);
+    expect(story).toMatchObject({ status: 0, stdout: expect.stringMatching(/^Once upon a time, there/) });
+  });
+
+  test("names the part that a repository lacks", async () => {
+    const places = writeSplit(folder, "mini-i2_s", readGguf(tinyModel), 3).slice(0, 2);
+    fake.repositories.set("test/split", {
+      files: Object.fromEntries(places.map((place) => [basename(place), readFileSync(place)])),
+    });
+    const { status, stderr } = await run("setup-env", ["-hr", "test/split"]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/error: test\/split holds no mini-i2_s-00003-of-00003\.gguf/);
   });
 
   test("copes with a server that sends whole files only", async () => {
