@@ -1,13 +1,14 @@
 // The entry: one command line in, errors to exit status. The only place that ends the process.
 
 import { CommanderError } from "commander";
-import { exitStatusOf, toBitnetError } from "../system/errors.js";
+import { abortedError, exitStatusOf, toBitnetError } from "../system/errors.js";
 import { UsageError } from "./command.js";
 import { createProgram } from "./program.js";
 import { reportError } from "./terminal/output.js";
 import { guardStreams } from "./terminal/streams.js";
 
 const usageStatus = 2; // what cannot even be parsed
+const lingerMs = 1000; // of a process that was stopped
 
 /** Runs one command line and sets the exit status. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -17,6 +18,10 @@ export async function main(args: readonly string[]): Promise<void> {
     await program.parseAsync(resolved, { from: "user" });
   } catch (error) {
     process.exitCode = reportFailure(error, args);
+    if (process.exitCode === exitStatusOf(abortedError())) {
+      // What still keeps the process, like a connection to an address that does not answer, is not waited for.
+      setTimeout(() => process.exit(), lingerMs).unref();
+    }
   }
 }
 

@@ -85,7 +85,7 @@ function statusOf(error: unknown): number | undefined {
 
 /** Node's fetch if no proxy is configured; undici is loaded only if one is. Throws ProxyError. */
 export function createProxyFetch(env: Variables = process.env): typeof fetch {
-  const dispatchers = new Map<string, Promise<unknown>>();
+  const ways = new Map<string, Way>();
   return async (input, init) => {
     const url = new URL(input instanceof Request ? input.url : input);
     const proxy = findProxy(url, env);
@@ -93,14 +93,20 @@ export function createProxyFetch(env: Variables = process.env): typeof fetch {
       return fetch(input, init);
     }
     const key = `${url.protocol} ${proxy.address}`;
-    const dispatcher = dispatchers.get(key) ?? createDispatcher(url, readProxy(proxy));
-    dispatchers.set(key, dispatcher);
+    const way = ways.get(key) ?? createWay(url, readProxy(proxy));
+    ways.set(key, way);
     // undici's types and Node's describe the same objects under different names.
     const proxied = (await import("undici")).fetch as unknown as (url: URL, init: unknown) => Promise<Response>;
+    way.requests++;
     try {
-      return await proxied(url, { ...init, dispatcher: await dispatcher });
+      return await proxied(url, { ...init, dispatcher: await way.dispatcher });
     } catch (error) {
       throw new ProxyError(url, proxy, error);
+    } finally {
+      way.requests--;
+      if (way.requests === 0) {
+        closeOpening(way); // nobody waits for them any more
+      }
     }
   };
 }
@@ -139,11 +145,33 @@ function readCredentials(username: string, password: string): string {
   }
 }
 
+/** Tunnels that are not open yet. */
+type Opening = Set<ClientRequest>;
+
+/** How requests of one kind go through one proxy. */
+interface Way {
+  dispatcher: Promise<unknown>;
+  opening: Opening;
+  /** That wait for an answer. */
+  requests: number;
+}
+
+function createWay(url: URL, access: ProxyAccess): Way {
+  const opening: Opening = new Set();
+  return { dispatcher: createDispatcher(url, access, opening), opening, requests: 0 };
+}
+
+function closeOpening({ opening }: Way): void {
+  for (const tunnel of opening) {
+    tunnel.destroy(new Error("given up"));
+  }
+}
+
 /**
  * Asks the proxy itself for plain HTTP, as many open a tunnel to nothing but port 443. Tunnels are made here, not by
  * undici's ProxyAgent, which connects anew thousands of times a second to a proxy that hangs up.
  */
-async function createDispatcher(url: URL, { origin, token }: ProxyAccess): Promise<unknown> {
+async function createDispatcher(url: URL, { origin, token }: ProxyAccess, opening: Opening): Promise<unknown> {
   const { Agent, buildConnector, ProxyAgent } = await import("undici");
   if (url.protocol === "http:" && origin.protocol === "http:") {
     return new ProxyAgent({ uri: origin.href, proxyTunnel: false, ...(token !== undefined && { token }) });
@@ -152,7 +180,7 @@ async function createDispatcher(url: URL, { origin, token }: ProxyAccess): Promi
   return new Agent({
     connect: (options, callback) => {
       const port = options.port || (options.protocol === "https:" ? "443" : "80");
-      openTunnel(origin, token, `${options.hostname}:${port}`).then(
+      openTunnel({ origin, token }, `${options.hostname}:${port}`, opening).then(
         (socket) =>
           options.protocol === "https:" ? secure({ ...options, httpSocket: socket }, callback) : callback(null, socket),
         (error) => callback(error, null),
@@ -174,7 +202,7 @@ class TunnelError extends Error {
 const tunnelTimeoutMs = 60_000;
 
 /** A connection to `target`, "host:port", through the proxy. */
-async function openTunnel(origin: URL, token: string | undefined, target: string): Promise<Socket> {
+async function openTunnel({ origin, token }: ProxyAccess, target: string, opening: Opening): Promise<Socket> {
   const { request } = origin.protocol === "https:" ? await import("node:https") : await import("node:http");
   return new Promise((resolve, reject) => {
     const connecting: ClientRequest = request(origin, {
@@ -192,6 +220,8 @@ async function openTunnel(origin: URL, token: string | undefined, target: string
         reject(new TunnelError(statusCode));
       }
     });
+    opening.add(connecting);
+    connecting.once("close", () => opening.delete(connecting));
     connecting.once("timeout", () => connecting.destroy(new Error("no answer")));
     connecting.once("error", reject);
     connecting.end();

@@ -165,7 +165,8 @@ export async function fetchSource(
   const { hub, signal } = task;
   const get = (files: string[], onProgress?: SetupOptions["onDownload"]) =>
     downloadFiles(hub, repository, { files, signal, onProgress });
-  const checkpoint = findCheckpoint(repository);
+  const isSplit = task.file !== undefined && listParts(task.file).length > 1; // it is what was asked for
+  const checkpoint = isSplit ? undefined : findCheckpoint(repository);
   if (checkpoint !== undefined) {
     const folder = await get(checkpoint.first);
     const config = await readDescription(folder, repository.name, isTernary);

@@ -13,12 +13,14 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openGguf } from "../../src/gguf/gguf.js";
+import { withLock } from "../../src/system/lock.js";
 import { readGguf, writeSplit } from "../support/edit-gguf.js";
 import { FakeHub, sha256 } from "../support/fake-hub.js";
 import { type ProcessResult, readFixture, root, runBitnet, tinyModel } from "../support/fixtures.js";
@@ -245,6 +247,56 @@ describe("bitnet setup-env with a published GGUF file", () => {
 function sizeOf(path: string): number {
   return existsSync(path) ? statSync(path).size : 0;
 }
+
+describe("Ctrl-C ends setup-env with 130", () => {
+  const never = new Promise(() => {});
+  const asked = (part: string) => () => fake.seen.some(({ path }) => path.includes(part));
+
+  test.each([
+    ["while the hub says nothing", { path: "revision/main", after: never }, "revision/main"],
+    ["while it lists nothing", { path: "/tree/", after: never }, "/tree/"],
+    ["while the head of the file does not come", { path: ".gguf", after: never }, "?signature"],
+    ["in a pause that a server asks for", { path: ".gguf", status: 503, retryAfter: "300" }, "?signature"],
+    [
+      "in a pause of the hub's limit",
+      { path: "revision/main", status: 429, headers: { ratelimit: '"api";t=299' } },
+      "rev",
+    ],
+  ])("%s", async (_, fault, request) => {
+    const { path, ...rest } = fault;
+    fake.lastingFaults.push({ ...rest, path: path === "/tree/" ? fake.commitOf("test/ready") : path });
+    const setup = startSetup(["-hr", "test/ready"]);
+    await setup.until(asked(request));
+    setup.kill("SIGINT");
+    expect(await setup.end).toMatchObject({ status: 130, signal: null });
+    expect(existsSync(join(models(), "ready"))).toBe(false);
+  });
+
+  test("while another process holds the lock of the download", async () => {
+    const lock = join(cache(), ".locks", "models--test--ready", `${sha256(tiny)}.bitnet.lock`);
+    await withLock(lock, {}, async () => {
+      const setup = startSetup(["-hr", "test/ready"]);
+      await setup.until((stderr) => stderr.includes("another process is downloading it; waiting"));
+      setup.kill("SIGINT");
+      expect(await setup.end).toMatchObject({ status: 130, signal: null });
+    });
+  });
+
+  test("while a proxy says nothing", async () => {
+    let connected = false;
+    const proxy = createServer(() => {
+      connected = true;
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    env = { ...env, HF_ENDPOINT: "https://hub.example" };
+    env.https_proxy = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    const setup = startSetup(["-hr", "test/ready"]);
+    await setup.until(() => connected);
+    setup.kill("SIGINT");
+    expect(await setup.end).toMatchObject({ status: 130, signal: null });
+    proxy.close();
+  }, 30_000);
+});
 
 interface RunningSetup {
   kill: (signal: NodeJS.Signals) => void;

@@ -158,6 +158,7 @@ export class FakeHub {
       /^(\/api\/models)?\/([^/]+\/[^/]+)\/(revision|tree|resolve)\/(.+)$/.exec(path) ?? [];
     const repository = this.repositories.get(name);
     const fault = this.#takeFault(request, action === "resolve");
+    await fault?.after;
     if (fault?.redirect !== undefined) {
       response.writeHead(302, { location: fault.redirect });
       response.end();
