@@ -223,6 +223,19 @@ describe("on a terminal", () => {
     progress.stop();
   });
 
+  test("a retry on a narrow terminal says the reason and the time", () => {
+    const stream = new FakeStream(true, 50);
+    const progress = createProgress("downloading", "bytes", stream);
+    progress.retry({
+      subject: "owner/name/model-00001-of-00002.safetensors",
+      reason: "503 the server failed",
+      pause: 2000,
+    });
+    vi.advanceTimersByTime(100);
+    expect(rowsOf(stream)).toEqual(["503 the server failed; trying again in 2 s"]);
+    progress.stop();
+  });
+
   test("a line of any length stands above the bars", () => {
     const stream = new FakeStream(true, 40);
     const progress = createProgress("downloading", "bytes", stream);

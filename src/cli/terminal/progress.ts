@@ -212,10 +212,14 @@ class Bars implements Progress {
   }
 }
 
-/** The time is never cut off: it is what changes. */
+/** The time is never cut off: it is what changes. The reason comes before the folders of the name. */
 function formatRetry({ subject, reason }: Retry, pause: number, columns: number): string {
   const when = pause > 0 ? `; trying again in ${Math.ceil(pause / 1000)} s` : "; trying again";
-  return cutLine(`${subject}: ${reason}`, columns - when.length) + when;
+  const room = columns - when.length;
+  const texts = [`${subject}: ${reason}`, `${subject.slice(subject.lastIndexOf("/") + 1)}: ${reason}`, reason].map(
+    oneLine,
+  );
+  return (texts.find((text) => displayWidth(text) <= room) ?? cutLine(reason, room)) + when;
 }
 
 const lineEveryMs = 5000;
