@@ -224,4 +224,25 @@ const Kernels& select_kernels(const std::string& name) {
   return chosen;
 }
 
+std::optional<WeightLayout> find_layout(std::string_view name) {
+  static constexpr WeightLayoutName kOtherNames[] = {
+      {"i2s", WeightLayout::kI2S},
+      {"trit", WeightLayout::kTrits},
+      {"tl1", WeightLayout::kPairs},
+      {"tl2", WeightLayout::kTriples},
+  };
+  for (const WeightLayoutName& entry : kWeightLayouts)
+    if (name == entry.name) return entry.layout;
+  for (const WeightLayoutName& entry : kOtherNames)
+    if (name == entry.name) return entry.layout;
+  return std::nullopt;
+}
+
+std::string layout_names() {
+  std::string out;
+  for (const WeightLayoutName& entry : kWeightLayouts)
+    out += (out.empty() ? "" : ", ") + std::string(entry.name);
+  return out;
+}
+
 }  // namespace bitnet

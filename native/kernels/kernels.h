@@ -8,7 +8,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/numbers.h"  // the .inl files round with it
@@ -43,17 +45,22 @@ enum class WeightLayout : uint8_t {
   kTriples,  // for table look-ups, as TL2: 1.67 bits per weight
 };
 
-// Their names, wherever one is printed or read. File types are named otherwise: I2_S, TL1, TL2.
+// Their names, wherever one is printed or read.
 struct WeightLayoutName {
   const char* name;
   WeightLayout layout;
 };
 constexpr WeightLayoutName kWeightLayouts[] = {
-    {"i2s", WeightLayout::kI2S},
+    {"i2_s", WeightLayout::kI2S},
     {"trits", WeightLayout::kTrits},
     {"pairs", WeightLayout::kPairs},
     {"triples", WeightLayout::kTriples},
 };
+// The layout of that name, which may be an earlier one or that of the file type whose rows it
+// holds; nullopt if there is none.
+std::optional<WeightLayout> find_layout(std::string_view name);
+// "i2_s, trits, pairs, triples"
+std::string layout_names();
 
 struct TernaryMatrix {
   const uint8_t* data = nullptr;  // I2_S, trits: [rows, row_bytes]; look-ups: [rows / 32, 32 rows]

@@ -63,12 +63,12 @@ WeightLayout WeightStore::select_layout(std::string name) const {
     tl2 |= t.type == TensorType::kTL2;
     if (is_ternary(t.type)) n_bytes += static_cast<int64_t>(t.n_bytes);
   }
-  if (name == "i2_s") return WeightLayout::kI2S;
-  if (name == "trit") return WeightLayout::kTrits;
+  if (const auto named = find_layout(name)) return *named;
+  // An earlier name: by look-ups, in the way that is the file's own.
   if (name == "lut") return tl1 ? WeightLayout::kPairs : WeightLayout::kTriples;
   if (name != "auto") {
     throw Error(ErrorCode::kUsage,
-                "no layout of weights is named '" + name + "'; there are: auto, i2_s, lut, trit");
+                "no layout of weights is named '" + name + "'; there are: auto, " + layout_names());
   }
   return tl2 && n_bytes >= kBeyondCaches ? kernels_.fastest_tl2 : WeightLayout::kI2S;
 }

@@ -17,8 +17,8 @@
 namespace bitnet {
 
 struct StoreOptions {
-  // Of ternary weights: "i2_s", "trit", "lut" (pairs for a TL1 file, which are what it holds, and
-  // triples for all others) or "auto", the fastest. Empty: what BITNET_LAYOUT says, else "auto".
+  // Of ternary weights: a name that find_layout() knows, or "auto", the fastest. Empty: what
+  // BITNET_LAYOUT says, else "auto".
   std::string layout;
   std::string kernel_config;  // path of a kernel_config.ini with the tile sizes of TL1 and TL2
   bool in_place = false;      // never copy only for huge pages

@@ -31,13 +31,9 @@ const bitnet::Kernels& kernels_field(const Napi::Object& object) {
 
 bitnet::WeightLayout layout_field(const Napi::Object& object) {
   const std::string name = optional_string(object, "layout");
-  std::string known;
-  for (const bitnet::WeightLayoutName& entry : bitnet::kWeightLayouts) {
-    if (name == entry.name) return entry.layout;
-    known += (known.empty() ? "" : ", ") + std::string(entry.name);
-  }
+  if (const auto layout = bitnet::find_layout(name)) return *layout;
   throw to_js(object.Env(), ErrorCode::kUsage,
-              "layout must be one of " + known + ", not \"" + name + "\"");
+              "layout must be one of " + bitnet::layout_names() + ", not \"" + name + "\"");
 }
 
 Napi::Value measure_limits(const Napi::CallbackInfo& info) {

@@ -37,21 +37,6 @@ export const shapeSets: Readonly<Record<string, readonly (readonly [number, numb
   ],
 };
 
-/** How the weights lie in memory: as in I2_S files, five to a byte, or two or three at a time for look-up tables. */
-export const layouts: readonly WeightLayout[] = ["i2s", "trits", "pairs", "triples"];
-
-const otherNames: ReadonlyMap<string, WeightLayout> = new Map([
-  ["i2_s", "i2s"],
-  ["trit", "trits"],
-  ["tl1", "pairs"],
-  ["tl2", "triples"],
-]);
-
-/** The layout of that name, which may be that of the files or options that lead to it; undefined if there is none. */
-export function findLayout(name: string): WeightLayout | undefined {
-  return layouts.find((layout) => layout === name) ?? otherNames.get(name);
-}
-
 export interface KernelPlan {
   kernels: string[];
   layouts: WeightLayout[];

@@ -1,7 +1,7 @@
 // The options that commands share: one row each, in groups that read as options of the library.
 
-import { formats } from "../bench/report.js";
 import { embeddingTypes, matrixTypes, namesOf } from "../convert/types.js";
+import { weightLayouts } from "../engine/layouts.js";
 import type { ModelInfo, SessionOptions } from "../engine/model.js";
 import {
   type GenerateOptions,
@@ -16,9 +16,9 @@ import {
   collectText,
   collectTextOrNone,
   integerFrom,
-  listFrom,
   numberFrom,
   parseCacheType,
+  parseLayout,
   parseSamplerLetters,
   parseSamplers,
   unescapeText,
@@ -48,7 +48,8 @@ export const modelRows = {
     flags: "--layout <name>",
     help: "how ternary weights lie in memory (default: BITNET_LAYOUT, else auto)",
     variable: false,
-    choices: ["auto", "i2_s", "lut", "trit"],
+    choices: ["auto", ...weightLayouts],
+    parse: parseLayout,
   },
   tokenizerPre: {
     flags: "--tokenizer-pre <name>",
@@ -63,19 +64,6 @@ export const modelRows = {
     help: "no compact copy of a large float head: less memory, slower, the same results",
   },
   inPlace: { flags: "--in-place", help: "leave weights in the file's pages: shared between processes, slower" },
-} as const satisfies OptionRows;
-
-/** What is measured, where it is a list of which every combination is. */
-export const measureRows = {
-  threads: { ...threads, parse: listFrom(1, 1024) },
-  repetitions: {
-    flags: "-r, --repetitions <n>",
-    help: "times that each test is repeated",
-    parse: integerFrom(1, 10_000),
-    standard: 5,
-  },
-  output: { flags: "-o, --output <format>", help: "format of the results", choices: formats, standard: "md" },
-  json: { flags: "--json", help: "the same as -o json" },
 } as const satisfies OptionRows;
 
 /** The two arguments of loadModel; the bundled model, if none is named. */

@@ -1,7 +1,8 @@
 // Parsers of option values: numbers, lists, token ids. Nothing here knows a command.
 
 import { InvalidArgumentError } from "commander";
-import { type CacheType, cacheTypes } from "../native/addon.js";
+import { findLayout, weightLayouts } from "../engine/layouts.js";
+import { type CacheType, cacheTypes, type WeightLayout } from "../native/addon.js";
 
 /** A parser for an integer option. */
 export function integerFrom(min: number, max = 2 ** 31 - 1): (text: string) => number {
@@ -24,6 +25,16 @@ export function parseCacheType(text: string, earlier?: CacheType): CacheType {
     throw new InvalidArgumentError("Keys and values are kept in the same type; give it once.");
   }
   return type;
+}
+
+/** How ternary weights are to lie in memory, by any name. */
+export function parseLayout(text: string): "auto" | WeightLayout | "lut" {
+  const name = text.toLowerCase();
+  const layout = name === "auto" || name === "lut" ? name : findLayout(name);
+  if (layout === undefined) {
+    throw new InvalidArgumentError(`Expected one of auto, ${weightLayouts.join(", ")}.`);
+  }
+  return layout;
 }
 
 /** A parser for a decimal option. */
@@ -116,12 +127,36 @@ export function unescapeText(text: string): string {
   );
 }
 
-/** A parser for a list of integers; a repeated option adds to it. */
+const mostInRange = 1000; // values; each is a measurement
+
+/** The values of "FIRST-LAST", "FIRST-LAST+STEP" or "FIRST-LAST*FACTOR", as llama-bench reads them; else undefined. */
+function expandRange(text: string): number[] | undefined {
+  const match = /^(\d{1,10})-(\d{1,10})(?:([+*])(\d{1,10}))?$/.exec(text);
+  if (match === null) {
+    return undefined;
+  }
+  const [first, last, step] = [Number(match[1]), Number(match[2]), Number(match[4] ?? 1)];
+  const next = (value: number) => (match[3] === "*" ? value * step : value + step);
+  const values: number[] = [];
+  for (let value = first; value <= last; value = next(value)) {
+    if (next(value) <= value || values.length === mostInRange) {
+      throw new InvalidArgumentError(`Expected a range that grows, of at most ${mostInRange} numbers.`);
+    }
+    values.push(value);
+  }
+  if (values.length === 0) {
+    throw new InvalidArgumentError("Expected a range from a smaller to a larger number.");
+  }
+  return values;
+}
+
+/** A parser for a list of integers and of ranges like 1-4, 0-4096+1024 and 1-8*2; a repeated option adds to it. */
 export function listFrom(min: number, max: number): (text: string, earlier?: number[]) => number[] {
   const parse = integerFrom(min, max);
   const lists = new WeakSet<number[]>(); // what this parser has made: a default is replaced, not added to
   return (text, earlier) => {
-    const values = text.split(",").map((word) => parse(word.trim()));
+    const words = text.split(",").map((word) => word.trim());
+    const values = words.flatMap((word) => expandRange(word)?.map((value) => parse(String(value))) ?? [parse(word)]);
     const all = [...(earlier !== undefined && lists.has(earlier) ? earlier : []), ...values];
     lists.add(all);
     return all;

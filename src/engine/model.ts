@@ -11,6 +11,7 @@ import {
   type NativeScores,
   type NativeSession,
   type NativeTuning,
+  type WeightLayout,
 } from "../native/addon.js";
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
@@ -55,7 +56,7 @@ export interface LoadOptions {
   /** Pre-tokenizer to use instead of the one that the file names. */
   tokenizerPre?: string;
   /** How ternary weights are kept in memory; results are the same. Default: BITNET_LAYOUT, else the fastest. */
-  layout?: "auto" | "i2_s" | "lut" | "trit";
+  layout?: "auto" | WeightLayout | "lut";
   /**
    * Whether a large float head gets a compact copy that finds the likeliest tokens; they and their logits stay the same,
    * bit for bit. Default: true.

@@ -123,8 +123,8 @@ export interface NativeLoadOptions {
   tokenizerPre?: string; // overrides the file's pre-tokenizer
   inPlace?: boolean; // default false: copy large weights to huge pages; true shares the file's pages, slower
   fastHead?: boolean; // default true: a compact copy of a large float head, see docs/kernels.md
-  /** Of ternary weights: i2s, or by look-ups (pairs for a TL1 file, else triples), or trits. Default: BITNET_LAYOUT, else auto. */
-  layout?: "auto" | "i2_s" | "lut" | "trit";
+  /** Of ternary weights. "lut" is an earlier name for pairs of a TL1 file, else triples. Default: BITNET_LAYOUT, else auto. */
+  layout?: "auto" | WeightLayout | "lut";
   kernelConfig?: string; // path of a kernel_config.ini for TL1 and TL2 files
   tuning?: NativeTuning; // USAGE for a value out of bounds
   /** What keys and values of sessions that are gone may keep, for prompts that begin alike. Default: 512 MiB. */
@@ -161,8 +161,8 @@ export interface NativeLimits {
   int8Peak: number; // operations per second
 }
 
-/** How ternary weights lie in memory, see docs/layouts.md. Types of files have names of their own: i2_s, tl1, tl2. */
-export type WeightLayout = "i2s" | "trits" | "pairs" | "triples";
+/** How ternary weights lie in memory, see docs/layouts.md. */
+export type WeightLayout = "i2_s" | "trits" | "pairs" | "triples";
 
 export interface NativeKernelCase {
   kernel?: string;

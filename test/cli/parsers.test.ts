@@ -1,7 +1,16 @@
 import { InvalidArgumentError } from "commander";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { collectBias, integerFrom, numberFrom, parseCacheType, parseIds, unescapeText } from "../../src/cli/parsers.js";
+import {
+  collectBias,
+  integerFrom,
+  listFrom,
+  numberFrom,
+  parseCacheType,
+  parseIds,
+  parseLayout,
+  unescapeText,
+} from "../../src/cli/parsers.js";
 
 describe("numbers", () => {
   test.each(["", "x", "1.5", "1e3", "0x10", " 1", "1 ", "--1", "NaN", "Infinity", "0", "1025", "99999999999999999999"])(
@@ -32,6 +41,43 @@ describe("numbers", () => {
     ["5e-2", 0.05],
   ])("a probability may be written %s", (text, value) => {
     expect(numberFrom(0, 1)(text)).toBe(value);
+  });
+});
+
+describe("listFrom", () => {
+  test.each([
+    ["1,2,4", [1, 2, 4]],
+    ["1-4", [1, 2, 3, 4]],
+    ["0-4096+2048", [0, 2048, 4096]],
+    ["1-8*2, 3", [1, 2, 4, 8, 3]],
+    ["5-5", [5]],
+  ])("reads %j as llama-bench does", (text, expected) => {
+    expect(listFrom(0, 4096)(text)).toEqual(expected);
+  });
+
+  test.each(["4-1", "1-4+0", "0-8*2", "1-8*1", "1-4096", "1-", "-1", "0-5000+5000", "1-2-3", "1-4/2"])(
+    "refuses %j",
+    (text) => {
+      expect(() => listFrom(0, 4096)(text)).toThrow(InvalidArgumentError);
+    },
+  );
+});
+
+describe("parseLayout", () => {
+  test.each([
+    ["auto", "auto"],
+    ["I2_S", "i2_s"],
+    ["i2s", "i2_s"],
+    ["trit", "trits"],
+    ["tl1", "pairs"],
+    ["triples", "triples"],
+    ["lut", "lut"],
+  ])("takes %s for %s", (text, layout) => {
+    expect(parseLayout(text)).toBe(layout);
+  });
+
+  test("lists the names for any other", () => {
+    expect(() => parseLayout("rows")).toThrow(/auto, i2_s, trits, pairs, triples/);
   });
 });
 

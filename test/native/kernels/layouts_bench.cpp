@@ -118,7 +118,7 @@ void bench(const Kernels& k, const Case& c, int rounds) {
 int main(int argc, char** argv) {
   using namespace bitnet;
   const int rounds = argc > 2 ? std::atoi(argv[2]) : 9;
-  std::printf("| kernel | shape | tokens | weights from | i2s, ms | trits | pairs | triples |\n");
+  std::printf("| kernel | shape | tokens | weights from | i2_s, ms | trits | pairs | triples |\n");
   std::printf("|---|---|---|---|---|---|---|---|\n");
   constexpr int64_t kShapes[][2] = {{2560, 2560}, {6912, 2560}, {3200, 8640}, {1536, 4096}};
   for (const Kernels* k : all_kernels()) {

@@ -97,7 +97,7 @@ TEST("every layout of the weights gives the same logits, with every kernel and n
       options.layout = "i2_s";
       const std::shared_ptr<Model> plain = Model::load(check::data(name), options);
       CHECK(plain->layout == bitnet::WeightLayout::kI2S);
-      for (const char* layout : {"auto", "lut", "trit"}) {
+      for (const char* layout : {"auto", "pairs", "triples", "trits", "lut"}) {
         options.layout = layout;
         const std::shared_ptr<Model> other = Model::load(check::data(name), options);
         for (int n : {1, 3, 8, 9, 41}) {
