@@ -2,6 +2,7 @@
 // is filled to a depth.
 
 import { basename } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { runAbortable } from "../engine/generate.js";
 import { type AppliedTuning, applyTuning } from "../engine/tuning.js";
 import {
@@ -40,13 +41,15 @@ export interface BenchPlan {
   load: Pick<NativeLoadOptions, "kernelConfig" | "tokenizerPre" | "layout" | "fastHead">;
   /** How keys and values are kept. Default: "f16". */
   cacheType?: CacheType;
+  /** Seconds of rest before each test. Default: none. */
+  delay?: number;
   signal?: AbortSignal;
   onProgress?: (progress: BenchProgress) => void;
   onResult?: (result: BenchResult, limits: Limits | undefined) => void;
 }
 
 export interface BenchProgress {
-  done: number; // passes, those for warming up included
+  done: number; // passes, those for warming up included, and measurements of the limits
   total: number;
   what: string;
 }
@@ -114,11 +117,12 @@ class ProgressCounter {
 
   constructor(plan: BenchPlan) {
     const passes = plan.passes.length * (plan.repetitions + Number(plan.warmup));
-    this.#total = plan.models.length * plan.kernels.length * plan.threads.length * passes;
+    const steps = passes + (plan.roofline ? 2 : 0);
+    this.#total = plan.models.length * plan.kernels.length * plan.threads.length * steps;
     this.#report = plan.onProgress;
   }
 
-  /** `what` goes on; `finished` passes are over. */
+  /** `what` goes on; `finished` steps are over. */
   next(what: string, finished = 0): void {
     this.#done += finished;
     this.#report?.({ done: this.#done, total: this.#total, what });
@@ -141,6 +145,7 @@ async function benchModel(
     const limits = plan.roofline ? await limitsFor(model.info.kernel, threads, report, progress) : undefined;
     const results: BenchResult[] = [];
     for (const shape of plan.passes) {
+      await rest(plan, progress);
       const result = { ...(await benchPass(model, path, shape, plan, energy, progress)), tuning: applied ?? null };
       results.push(result);
       addLimit(result, model, limits);
@@ -149,7 +154,9 @@ async function benchModel(
     if (limits !== undefined) {
       // What was measured before may have met a busy moment of the machine.
       throwIfAborted(signal);
+      progress.next(`${nameLimits(threads)}, once more`);
       Object.assign(limits, higherLimits(limits, await measureLimits(limits.kernel, threads)));
+      progress.next("done", 1);
       for (const result of results) {
         addLimit(result, model, limits);
       }
@@ -166,14 +173,27 @@ async function limitsFor(
   report: BenchReport,
   progress: ProgressCounter,
 ): Promise<Limits> {
-  progress.next(`limits of ${threads} thread${threads === 1 ? "" : "s"}`);
+  progress.next(nameLimits(threads));
   let limits = report.limits.find((known) => known.kernel === kernel && known.threads === threads);
   const measured = await measureLimits(kernel, threads);
+  progress.next("limits measured", 1);
   if (limits === undefined) {
     limits = measured;
     report.limits.push(limits);
   }
   return Object.assign(limits, higherLimits(limits, measured));
+}
+
+function nameLimits(threads: number): string {
+  return `limits of the machine, ${threads} thread${threads === 1 ? "" : "s"}`;
+}
+
+/** Lets the machine cool down. */
+async function rest({ delay = 0, signal }: BenchPlan, progress: ProgressCounter): Promise<void> {
+  if (delay > 0) {
+    progress.next(`resting for ${delay} s`);
+    await convertingAsync(() => setTimeout(delay * 1000, undefined, { signal }));
+  }
 }
 
 function addLimit(result: BenchResult, model: NativeModel, limits: Limits | undefined): void {

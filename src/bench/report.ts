@@ -1,4 +1,4 @@
-// A report of `bitnet bench` as text: a Markdown table, CSV, JSON, or one JSON object per line.
+// A report of `bitnet bench` as text for files and programs: a Markdown table, CSV, JSON, one JSON object per line, or SQL.
 
 import { basename } from "node:path";
 import { formatMachine, type Machine } from "../native/machine.js";
@@ -6,9 +6,9 @@ import { at } from "../system/at.js";
 import type { Comparison } from "./compare.js";
 import type { BenchReport, BenchResult } from "./end-to-end.js";
 import type { Limits } from "./limits.js";
-import { medianOf } from "./stats.js";
+import { medianOf, summarize } from "./stats.js";
 
-export const formats = ["md", "csv", "json", "jsonl"] as const;
+export const formats = ["md", "csv", "json", "jsonl", "sql"] as const;
 export type Format = (typeof formats)[number];
 
 export interface MachineReport extends BenchReport {
@@ -20,23 +20,61 @@ export interface MachineReport extends BenchReport {
 export function formatReport(report: MachineReport, format: Format): string {
   switch (format) {
     case "json":
-      return `${JSON.stringify(report, null, 2)}\n`;
+      return `${JSON.stringify({ ...report, results: report.results.map((result) => flatten(report, result)) }, null, 2)}\n`;
     case "jsonl":
-      return report.results.map((result) => `${JSON.stringify(flatten(report, result))}\n`).join("");
+      return report.results.map((result) => `${JSON.stringify(describe(report, result))}\n`).join("");
     case "csv":
-      return formatCsv(report);
+      return toCsv(listRows(report));
+    case "sql":
+      return toSql("llama_bench", listRows(report), sqlTypes);
     case "md":
       return formatMarkdown(report);
   }
 }
 
-function limitsOf({ limits }: BenchReport, { kernel, threads }: BenchResult): Limits | undefined {
+export function limitsOf({ limits }: BenchReport, { kernel, threads }: BenchResult): Limits | undefined {
   return limits.find((entry) => entry.kernel === kernel && entry.threads === threads);
 }
 
+/** What llama-bench says of a test, under its names; what it has no name for is not among them. */
+function likeLlamaBench({ machine }: MachineReport, result: BenchResult) {
+  const { model, cacheType, seconds, tokensPerSecond: speed } = result;
+  const ns = seconds.map((time) => Math.round(time * 1e9));
+  const { mean, deviation } = summarize(ns);
+  const type = cacheType === "q8" ? "q8_0" : cacheType;
+  return {
+    build_commit: `bitnet ${machine.version}`,
+    cpu_info: machine.cpu,
+    backends: "CPU",
+    model_filename: model.path,
+    model_type: `${model.architecture} ${model.weightType}`,
+    model_size: model.bytes,
+    model_n_params: model.parameters,
+    n_threads: result.threads,
+    type_k: type,
+    type_v: type,
+    n_gpu_layers: 0,
+    n_prompt: result.prompt,
+    n_gen: result.generate,
+    n_depth: result.depth,
+    test_time: result.startedAt,
+    avg_ns: Math.round(mean),
+    stddev_ns: Math.round(deviation),
+    avg_ts: speed.mean,
+    stddev_ts: speed.deviation,
+    samples_ns: ns,
+    samples_ts: speed.samples,
+  };
+}
+
 function flatten(report: MachineReport, result: BenchResult) {
+  return { ...likeLlamaBench(report, result), ...result };
+}
+
+function describe(report: MachineReport, result: BenchResult) {
   const { energy, machine } = report;
-  return { ...result, comparisons: comparisonsOf(report, result), limits: limitsOf(report, result), energy, machine };
+  const around = { comparisons: comparisonsOf(report, result), limits: limitsOf(report, result), energy, machine };
+  return { ...flatten(report, result), ...around };
 }
 
 function comparisonsOf({ comparisons }: MachineReport, result: BenchResult): Comparison[] | undefined {
@@ -46,13 +84,18 @@ function comparisonsOf({ comparisons }: MachineReport, result: BenchResult): Com
   );
 }
 
-function formatCsv(report: MachineReport): string {
+type Cell = string | number | null | undefined;
+
+/** Flat rows, all of the same columns: llama-bench's, then what is told here beside them. */
+function listRows(report: MachineReport): Record<string, Cell>[] {
   const { machine } = report;
-  const rows = report.results.map((result) => {
+  return report.results.map((result) => {
+    const { samples_ns: _, samples_ts: __, ...common } = likeLlamaBench(report, result);
     const { model, tokensPerSecond: speed } = result;
     const limits = limitsOf(report, result);
     const compared = comparisonsOf(report, result) ?? [];
     return {
+      ...common,
       version: machine.version,
       cpu: machine.cpu,
       cores: machine.cores,
@@ -67,12 +110,7 @@ function formatCsv(report: MachineReport): string {
       threads: result.threads,
       cache_type: result.cacheType,
       test: result.test,
-      n_prompt: result.prompt,
-      n_gen: result.generate,
-      n_depth: result.depth,
       repetitions: result.seconds.length,
-      mean_ts: speed.mean,
-      stddev_ts: speed.deviation,
       median_ts: speed.median,
       min_ts: speed.min,
       max_ts: speed.max,
@@ -89,12 +127,81 @@ function formatCsv(report: MachineReport): string {
       ratio: compared.map(({ ratio }) => ratio).join(";"),
     };
   });
-  return toCsv(rows);
+}
+
+/** The columns that hold texts and whole numbers; all others hold any numbers. */
+export interface SqlTypes {
+  text: readonly string[];
+  integer: readonly string[];
+}
+
+const sqlTypes: SqlTypes = {
+  text: [
+    "build_commit",
+    "cpu_info",
+    "backends",
+    "model_filename",
+    "model_type",
+    "type_k",
+    "type_v",
+    "test_time",
+    "version",
+    "cpu",
+    "os",
+    "model",
+    "architecture",
+    "weight_type",
+    "embedding_type",
+    "kernel",
+    "cache_type",
+    "test",
+    "bound",
+    "tuning",
+    "started_at",
+    "compared_with",
+    "ratio",
+  ],
+  integer: [
+    "model_size",
+    "model_n_params",
+    "n_threads",
+    "n_gpu_layers",
+    "n_prompt",
+    "n_gen",
+    "n_depth",
+    "avg_ns",
+    "stddev_ns",
+    "cores",
+    "model_bytes",
+    "parameters",
+    "threads",
+    "repetitions",
+    "bytes",
+    "operations",
+  ],
+};
+
+/** A table that is made if it is not there, and the rows; undefined and null are NULL. */
+export function toSql(table: string, rows: readonly Record<string, Cell>[], types: SqlTypes): string {
+  const columns = Object.keys(rows[0] ?? {});
+  const typeOf = (column: string) =>
+    types.text.includes(column) ? "TEXT" : types.integer.includes(column) ? "INTEGER" : "REAL";
+  const toValue = (value: Cell) =>
+    typeof value === "number" && Number.isFinite(value)
+      ? String(value)
+      : value === undefined || value === null
+        ? "NULL"
+        : `'${String(value).replaceAll("'", "''")}'`;
+  const definition = columns.map((column) => `  ${column} ${typeOf(column)}`).join(",\n");
+  const inserts = rows.map(
+    (row) => `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${Object.values(row).map(toValue).join(", ")});\n`,
+  );
+  return `CREATE TABLE IF NOT EXISTS ${table} (\n${definition}\n);\n\n${inserts.join("")}`;
 }
 
 /** Rows of the same keys; undefined and null are empty. */
-export function toCsv(rows: readonly Record<string, string | number | null | undefined>[]): string {
-  const toCell = (value: string | number | null | undefined) => {
+export function toCsv(rows: readonly Record<string, Cell>[]): string {
+  const toCell = (value: Cell) => {
     const text = String(value ?? "");
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
@@ -155,7 +262,7 @@ function formatComparisons(comparisons: readonly Comparison[]): string {
   return toMarkdown([header, ...rows], new Set([2, 4, 5, 6]));
 }
 
-function listRemarks({ limits, energy, results }: MachineReport): string[] {
+export function listRemarks({ limits, energy, results }: MachineReport): string[] {
   const remarks = limits.map(describeLimits);
   if (results.some(({ limit }) => (limit?.percent ?? 0) > 105)) {
     remarks.push(
@@ -207,11 +314,11 @@ export function formatSpeed(tokensPerSecond: number): string {
 }
 
 /** "1.10 GiB", as llama-bench. */
-function formatBinary(bytes: number): string {
+export function formatBinary(bytes: number): string {
   return bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(2)} MiB`;
 }
 
-function formatCount(parameters: number): string {
+export function formatCount(parameters: number): string {
   return parameters >= 1e9 ? `${(parameters / 1e9).toFixed(2)} B` : `${(parameters / 1e6).toFixed(2)} M`;
 }
 

@@ -4,15 +4,17 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { Chalk } from "chalk";
 import { afterAll, describe, expect, test } from "vitest";
 import { compareResults, parseEarlier } from "../../src/bench/compare.js";
-import { denseTwinBytes, writeDenseTwin } from "../../src/bench/dense-twin.js";
 import { type BenchResult, nameTest } from "../../src/bench/end-to-end.js";
 import { averageWatts, openEnergyMeter, sumJoules } from "../../src/bench/energy.js";
 import { limitOf, listWork, totalWork } from "../../src/bench/limits.js";
 import { drawPlot } from "../../src/bench/plot.js";
-import { labelModel, toCsv, toMarkdown } from "../../src/bench/report.js";
+import { labelModel, toCsv, toMarkdown, toSql } from "../../src/bench/report.js";
 import { medianOf, summarize } from "../../src/bench/stats.js";
+import { denseTwinBytes, embeddingTwinBytes, writeDenseTwin } from "../../src/bench/twins.js";
+import { formatBenchTable } from "../../src/cli/bench-table.js";
 import { listKernels } from "../../src/engine/model.js";
 import { openGguf } from "../../src/gguf/gguf.js";
 import { root, runBitnet, tinyModel } from "../support/fixtures.js";
@@ -186,8 +188,8 @@ describe("bitnet bench", () => {
       ...args,
     );
     expect(results.map(({ model, kernel }) => `${basename(model.path)} ${kernel} ${model.layout}`)).toEqual([
-      "tiny-bitnet.gguf scalar trit",
-      "with,comma.gguf scalar trit",
+      "tiny-bitnet.gguf scalar trits",
+      "with,comma.gguf scalar trits",
     ]);
   });
 
@@ -278,7 +280,151 @@ describe("--compare", () => {
   });
 });
 
+describe("as llama-bench", () => {
+  test("takes the whole command line of llama-bench and of e2e_benchmark.py", async () => {
+    const line = "-n 2 -p 4 -t 1 -ngl 0 -b 1 -ub 512 -fa 1 -mmp 1 -ctk f16 -ctv f16 -nkvo 1 -sm none -mg 0 -embd 0";
+    const more = "-r 1 --prio 0 --delay 0 --no-warmup --progress -C 0x3 --cpu-strict 1 --poll 50 --numa distribute";
+    const { status, stdout, stderr } = await runBitnet(["bench", "-m", tinyModel, ...`${line} ${more}`.split(" ")]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect(stdout).toMatch(/\| pp4 .*\n.*\| tg2 /);
+    expect(stderr).toMatch(/note: --batch-size has no effect: batches have the size that is fastest/);
+    for (const harmless of ["--n-gpu-layers", "--flash-attn", "--mmap", "--nkvo", "--split-mode", "--main-gpu"]) {
+      expect(stderr).not.toContain(harmless);
+    }
+  });
+
+  test("measures ranges, and says its results under llama-bench's names, too", async () => {
+    const lines = (await bench(...quick, "-p", "2-8*2", "-n", "0", "-t", "1-2", "-o", "jsonl")).trimEnd().split("\n");
+    const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown> & { samples_ts: number[] });
+    expect(entries.map(({ n_threads, n_prompt }) => `${n_threads} ${n_prompt}`)).toEqual(
+      [1, 2].flatMap((threads) => [2, 4, 8].map((prompt) => `${threads} ${prompt}`)),
+    );
+    expect(entries[0]).toMatchObject({ model_filename: tinyModel, n_gen: 0, n_depth: 0, type_k: "f16" });
+    for (const { samples_ts, avg_ts } of entries) {
+      expect(samples_ts).toHaveLength(2);
+      expect(avg_ts).toBe(summarize(samples_ts).mean);
+    }
+  });
+
+  test("writes SQL with the same columns in every row, quoting what texts hold", () => {
+    const types = { text: ["a"], integer: ["n"] };
+    expect(
+      toSql(
+        "t",
+        [
+          { a: "it's", n: 2, x: 0.5 },
+          { a: null, n: undefined, x: 3 },
+        ],
+        types,
+      ),
+    ).toBe(
+      "CREATE TABLE IF NOT EXISTS t (\n  a TEXT,\n  n INTEGER,\n  x REAL\n);\n\n" +
+        "INSERT INTO t (a, n, x) VALUES ('it''s', 2, 0.5);\nINSERT INTO t (a, n, x) VALUES (NULL, NULL, 3);\n",
+    );
+  });
+
+  test("writes to a file of that ending, and once more to stderr", async () => {
+    const path = join(folder, "results.sql");
+    const args = ["bench", ...quick, "-p", "4", "-n", "0", "-o", path, "-oe", "csv"];
+    const { status, stdout, stderr } = await runBitnet(args);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "" });
+    expect(stderr).toMatch(/^build_commit,.*,n_prompt,.*avg_ts/m);
+    expect(readFileSync(path, "utf8")).toMatch(
+      /^CREATE TABLE IF NOT EXISTS llama_bench \(\n[\s\S]*\nINSERT INTO llama_bench /,
+    );
+  });
+
+  test("measures a model with other types of embedding and leaves nothing behind", async () => {
+    const env = { TMPDIR: mkdtempSync(join(folder, "tmp-")) };
+    const args = ["bench", ...quick, "-p", "4", "-n", "0", "--embedding-types", "Q6_K,f32,q6_k", "-o", "json"];
+    const { status, stdout, stderr } = await runBitnet(args, { env });
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    const { results } = JSON.parse(stdout) as Report;
+    expect(results.map(({ model }) => `${model.path} ${model.weightType} ${model.embeddingType}`)).toEqual([
+      `${tinyModel} I2_S Q6_K`,
+      `${tinyModel} I2_S F32`,
+    ]);
+    expect(results[0]?.model.bytes).toBeLessThan(results[1]?.model.bytes ?? 0);
+    expect(readdirSync(env.TMPDIR)).toEqual([]);
+    expect(Math.abs(embeddingTwinBytes(tinyModel, "q6_k") - (results[0]?.model.bytes ?? 0))).toBeLessThan(4096);
+  });
+});
+
+describe("the table on a terminal", () => {
+  const machine = {
+    version: "0.1.0",
+    cpu: "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz",
+    cores: 32,
+    processors: 64,
+    memoryBytes: 2 ** 36,
+    os: "Linux 6.1.0-32-amd64",
+    arch: "x64",
+    node: "22.0.0",
+  };
+  const results = [
+    result({ limit: { percent: 50, bound: "memory" } }, [90000, 91000]),
+    result({ test: "pp512+tg128 @ d4096", threads: 16, limit: { percent: 140.4, bound: "compute" } }),
+    result({ kernel: "avx512vnni", joulesPerToken: 0.25 }),
+  ];
+  const report = { machine, results, limits: [], energy: { unavailable: "no counter ".repeat(12).trim() } };
+
+  test.each([60, 80, 120])("fits %d columns", (columns) => {
+    const lines = formatBenchTable(report, columns, new Chalk({ level: 0 })).split("\n");
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+    expect(lines.filter((line) => line.startsWith("a.gguf: bitnet I2_S, F16 embedding,"))).toHaveLength(2);
+    expect(lines.find((line) => line.includes("pp128"))).toMatch(
+      columns < 80 ? /^ +2 +pp128 +90500 ± 707 +50 % memory$/ : /^ +2 +pp128 +90500 ± 707 +█+░+ +50 % memory$/,
+    );
+    expect(lines.find((line) => line.includes("@ d4096"))).toMatch(/20.00 ± 10.00 +█* ?140 % compute$/);
+  });
+});
+
 describe("--plot", () => {
+  /** Texts and colours of the labels of lines, in all panels. */
+  function labelsOf(svg: string): { text: string; color: string }[] {
+    return [...svg.matchAll(/<text [^>]*style="fill: ([^"]*)">([^<]*)</g)].map(([, color = "", text = ""]) => ({
+      text,
+      color,
+    }));
+  }
+
+  test("labels lines with what tells them apart and nothing else, and a colour has one meaning", () => {
+    const make = (kernel: string, threads: number, prompt: number) => result({ kernel, threads, prompt });
+    const all = ["amx", "avx2"].flatMap((kernel) => [1, 2].flatMap((n) => [64, 512].map((p) => make(kernel, n, p))));
+    const svg = drawPlot(all, "machine");
+    const labels = labelsOf(svg);
+    expect(labels.map(({ text }) => text)).toEqual([
+      "amx, 64 tokens",
+      "amx, 512 tokens",
+      "avx2, 64 tokens",
+      "avx2, 512 tokens",
+      "amx, 1 thread",
+      "amx, 2 threads",
+      "avx2, 1 thread",
+      "avx2, 2 threads",
+    ]);
+    const kernelsOf = new Map(labels.map(({ text, color }) => [color, text.split(",")[0]]));
+    expect([...kernelsOf.values()].sort()).toEqual(["amx", "avx2"]);
+    expect(svg).toContain(">a.gguf (bitnet I2_S, F16 embedding)<");
+    expect(svg).toContain("@media (prefers-color-scheme: dark)");
+  });
+
+  test("gives no colour two meanings, however many there are, and every label a line of its own", () => {
+    const many = Array.from({ length: 30 }, (_, i) =>
+      [1, 2].map((threads) => result({ threads, kernel: `kernel${i}` }, [i + threads])),
+    ).flat();
+    const svg = drawPlot(many, "machine");
+    const labels = labelsOf(svg);
+    expect(labels).toHaveLength(30);
+    const colored = labels.map(({ color }) => color).filter((color) => color !== "var(--ink)");
+    expect(new Set(colored).size).toBe(colored.length);
+    const heights = [...svg.matchAll(/<text x="[\d.]+" y="([\d.]+)" style/g)]
+      .map(([, y]) => Number(y))
+      .sort((a, b) => a - b);
+    expect(heights.every((y, i) => i === 0 || y - (heights[i - 1] ?? 0) >= 14.9)).toBe(true);
+    expect(() => parseXml(svg)).not.toThrow();
+  });
+
   test("draws an SVG that is well-formed and names the machine and every series", async () => {
     const path = join(folder, "speed.svg");
     await bench(...quick, "-p", "4,8", "-n", "2", "-t", "1,2", "--plot", path);
@@ -379,9 +525,16 @@ describe("bitnet bench kernels", () => {
       const report = JSON.parse(await bench(...common, "--cached", "--json", "--layouts", names));
       return (report as { results: { layout: string }[] }).results.map(({ layout }) => layout);
     };
-    const names = ["i2s", "trits", "pairs", "triples"];
+    const names = ["i2_s", "trits", "pairs", "triples"];
     expect(await layoutsOf(names.join(","))).toEqual(names);
-    expect(await layoutsOf("i2_s,trit,tl1,tl2")).toEqual(names);
+    expect(await layoutsOf("i2s,trit,TL1,tl2")).toEqual(names);
+  });
+
+  test("takes test_gemm_kernel.sh's options", async () => {
+    const path = join(folder, "gemm.csv");
+    const common = ["kernels", "--shapes", "33x300", "--batches", "1", "--kernel", "scalar", "-t", "1", "--cached"];
+    expect(await bench(...common, "-s", "-i", "3", "-o", path)).toBe("");
+    expect(readFileSync(path, "utf8")).toMatch(/^version,.*,time_ms,.*\n.*,scalar,i2_s,33,300,1,1,/);
   });
 
   test("takes the columns of test_gemm_kernel.sh as CSV", async () => {
@@ -403,7 +556,7 @@ describe("bitnet bench kernels", () => {
     ];
     const lines = (await bench(...args)).trimEnd().split("\n");
     expect(lines[0]).toMatch(/,time_ms,.*,throughput_tokens_per_sec,/);
-    expect(lines.slice(1).map((line) => line.match(/scalar,i2s,(\d+,\d+),1,1/)?.[1])).toEqual([
+    expect(lines.slice(1).map((line) => line.match(/scalar,i2_s,(\d+,\d+),1,1/)?.[1])).toEqual([
       "2048,2048",
       "8192,2048",
       "2048,8192",

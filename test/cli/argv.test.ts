@@ -127,7 +127,7 @@ describe("errors name the command and nothing that it lacks", () => {
     ["bench -cnv x", /unknown option '-cnv'\nhint: see bitnet bench --help/],
     ["tokenize -cnv x", /unknown option '-cnv'\nhint: see bitnet tokenize --help/],
     ["bench kernels --nonsense 1", /unknown option '--nonsense'\nhint: see bitnet bench kernels --help/],
-    ["bench kernels -o out.csv", /'out\.csv' is invalid.*\nhint: see bitnet bench kernels --help/],
+    ["bench kernels -o results.txt", /'results\.txt' is invalid.*\nhint: see bitnet bench kernels --help/],
     ["inspect --ctx 5 x", /hint: did you mean --ctx-size\?/],
     ["convert --dump x", /unknown option '--dump'\nhint: see bitnet convert --help/],
     ["runn -x", /unknown command 'runn'\nhint: did you mean run\?/],

@@ -2,17 +2,23 @@
 
 import { type Command, InvalidArgumentError } from "commander";
 import { formatKernelReport } from "../../bench/kernel-report.js";
-import { benchKernels, findLayout, layouts, type Shape, shapeSets } from "../../bench/kernels.js";
+import { benchKernels, type Shape, shapeSets } from "../../bench/kernels.js";
+import { findLayout, weightLayouts } from "../../engine/layouts.js";
 import { supportedKernels } from "../../engine/tuning.js";
 import { loadAddon, type WeightLayout } from "../../native/addon.js";
 import { describeMachine } from "../../native/machine.js";
-import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
-import { measureRows } from "../options.js";
+import { formatKernelTable } from "../bench-table.js";
+import { measureRows, resultRows, writeResults } from "../measuring.js";
+import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
 import { collectNames, listFrom, unique } from "../parsers.js";
-import { interruptSignal, write } from "../terminal/output.js";
+import { interruptSignal, note } from "../terminal/output.js";
 import { createProgress } from "../terminal/progress.js";
 
 const setNames = Object.keys(shapeSets);
+
+const ignoredGroup = groupOf("Ignored", {
+  skipBuild: { flags: "-s, --skip-build", ignored: "there is nothing to build" },
+});
 
 const groups = {
   tests: groupOf("Tests", {
@@ -24,9 +30,9 @@ const groups = {
     },
     layouts: {
       flags: "--layouts <names>",
-      help: `how the weights lie in memory: ${layouts.join(", ")}; all of them: all`,
+      help: `how the weights lie in memory: ${weightLayouts.join(", ")}; all of them: all`,
       parse: parseLayouts,
-      standard: ["i2s"],
+      standard: ["i2_s"],
     },
     shapes: {
       flags: "--shapes <list>",
@@ -42,13 +48,14 @@ const groups = {
       standard: [1, 8, 128],
     },
     threads: measureRows.threads,
-    repetitions: measureRows.repetitions,
+    repetitions: { ...measureRows.repetitions, aliases: ["-i", "--iterations"] },
     cached: {
       flags: "--cached",
       help: "multiply the same weights again and again, as test_gemm_kernel.sh does",
     },
   }),
-  output: groupOf("Output", { format: measureRows.output, json: measureRows.json }),
+  output: groupOf("Output", resultRows),
+  ignored: ignoredGroup,
 };
 
 export default function configureBenchKernels(command: Command): void {
@@ -63,7 +70,7 @@ Examples:
   $ bitnet bench kernels
   $ bitnet bench kernels --kernel avx2 --shapes 2560x2560,6912x2560 --batches 1,512 -t 1,2
   $ bitnet bench kernels --layouts all --shapes 2B --batches 1
-  $ bitnet bench kernels --shapes gemm --batches 1,32,128,256,512,2048 --cached -o csv > gemm.csv`,
+  $ bitnet bench kernels --shapes gemm --batches 1,32,128,256,512,2048 --cached -o gemm.csv`,
     )
     .action(async () => {
       const { parent } = command;
@@ -78,9 +85,9 @@ Examples:
 function parseLayouts(text: string): WeightLayout[] {
   const names = text.split(",").map((name) => name.trim());
   return names.flatMap((name) => {
-    const found = name === "all" ? layouts : findLayout(name);
+    const found = name === "all" ? weightLayouts : findLayout(name);
     if (found === undefined) {
-      throw new InvalidArgumentError(`Expected names of layouts: ${layouts.join(", ")} or all.`);
+      throw new InvalidArgumentError(`Expected names of layouts: ${weightLayouts.join(", ")} or all.`);
     }
     return found;
   });
@@ -101,7 +108,8 @@ function parseShapes(text: string): Shape[] {
   });
 }
 
-async function run({ tests, output }: GroupValues<typeof groups>): Promise<void> {
+async function run({ tests, output, ignored }: GroupValues<typeof groups>): Promise<void> {
+  noteIgnored(ignoredGroup, ignored, note);
   const progress = createProgress("measuring", "steps");
   try {
     const report = await benchKernels({
@@ -116,7 +124,14 @@ async function run({ tests, output }: GroupValues<typeof groups>): Promise<void>
       onProgress: ({ done, total, what }) => progress.update(done, total, { name: what }),
     });
     progress.stop();
-    write(formatKernelReport({ machine: describeMachine(), ...report }, output.json ? "json" : output.format));
+    const results = { machine: describeMachine(), ...report };
+    await writeResults(
+      {
+        as: (format) => formatKernelReport(results, format),
+        table: (...where) => formatKernelTable(results, ...where),
+      },
+      output,
+    );
   } finally {
     progress.stop();
   }

@@ -1,26 +1,76 @@
-// bitnet bench: how fast a model runs here and how fast it could, the twin of llama-bench and e2e_benchmark.py.
+// bitnet bench: how fast a model runs here and how fast it could, the twin of llama-bench, e2e_benchmark.py and
+// quantize_embeddings.py.
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { constants, setPriority } from "node:os";
 import { type Command, InvalidArgumentError } from "commander";
 import { compareResults, parseEarlier, toEarlier } from "../../bench/compare.js";
-import { denseTwinBytes, writeDenseTwin } from "../../bench/dense-twin.js";
-import { type BenchPlan, runBench } from "../../bench/end-to-end.js";
+import { type BenchPlan, type BenchReport, runBench } from "../../bench/end-to-end.js";
 import type { Limits, PassShape } from "../../bench/limits.js";
 import { formatReport, type MachineReport } from "../../bench/report.js";
+import {
+  denseTwinBytes,
+  embeddingTwinBytes,
+  type Twin,
+  writeDenseTwin,
+  writeEmbeddingTwin,
+} from "../../bench/twins.js";
+import { embeddingTypes, namesOf } from "../../convert/types.js";
 import { defaultThreads } from "../../engine/tuning.js";
 import { bundledModel } from "../../models/bundled.js";
 import { describeMachine, formatMachine } from "../../native/machine.js";
-import { BitnetError } from "../../system/errors.js";
+import { BitnetError, reasonOf } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
-import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
-import { measureRows, modelRows, sessionRows } from "../options.js";
-import { collectNames, collectText, listFrom, unique } from "../parsers.js";
+import { formatBenchTable } from "../bench-table.js";
+import { llamaGroup } from "../llama-options.js";
+import { measureRows, resultRows, writeResults } from "../measuring.js";
+import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
+import { modelRows, sessionRows } from "../options.js";
+import { collectNames, collectText, integerFrom, listFrom, unique } from "../parsers.js";
 import { formatBytes } from "../terminal/format.js";
-import { interruptSignal, note, write } from "../terminal/output.js";
+import { interruptSignal, note } from "../terminal/output.js";
 import { createProgress } from "../terminal/progress.js";
 
 const maxTokens = 2 ** 22;
+
+const { gpuLayers, splitMode, mainGpu, tensorSplit, device, batchSize, ubatchSize } = llamaGroup.rows;
+const { cpuMask, cpuStrict, poll, numa } = llamaGroup.rows;
+
+/** What else llama-bench takes; it has values, and lists of them, where llama-cli has switches. */
+const ignoredGroup = groupOf("Ignored", {
+  gpuLayers,
+  splitMode: { ...splitMode, harmless: "none" },
+  mainGpu: { ...mainGpu, harmless: "0" },
+  tensorSplit,
+  device,
+  kvOffload: {
+    flags: "--nkvo <0|1>",
+    aliases: ["-nkvo", "--no-kv-offload"],
+    ignored: gpuLayers.ignored,
+    harmless: "1",
+  },
+  batchSize,
+  ubatchSize,
+  cpuMask,
+  cpuStrict,
+  poll,
+  numa,
+  flashAttention: {
+    flags: "--flash-attn <0|1>",
+    aliases: ["-fa"],
+    ignored: "attention is computed without a matrix of scores, always",
+    harmless: "1",
+  },
+  mmap: { flags: "--mmap <0|1>", aliases: ["-mmp"], ignored: "files are mapped, always", harmless: "1" },
+  embeddings: {
+    flags: "--embeddings <0|1>",
+    aliases: ["-embd"],
+    ignored: "texts are measured, not text embeddings",
+    harmless: "0",
+  },
+  progress: { flags: "--progress", ignored: "progress is shown, always" },
+});
 
 const groups = {
   models: groupOf("Models", {
@@ -33,6 +83,11 @@ const groups = {
       flags: "--baseline <type>",
       help: "measure the model as dense F16 too, in a temporary file",
       choices: ["f16"],
+    },
+    embeddingTypes: {
+      flags: "--embedding-types <list>",
+      help: `measure the model with these types of token embedding, in temporary files: ${namesOf(embeddingTypes())}; or all`,
+      parse: parseEmbeddingTypes,
     },
   }),
   tests: groupOf("Tests", {
@@ -55,7 +110,8 @@ const groups = {
       aliases: ["-pg"],
     },
     depths: {
-      flags: "-d, --depth <n>",
+      flags: "-d, --n-depth <n>",
+      aliases: ["--depth"],
       help: "tokens in the context before each test",
       parse: listFrom(0, maxTokens),
       standard: [0],
@@ -69,6 +125,12 @@ const groups = {
     },
     repetitions: measureRows.repetitions,
     warmup: { flags: "--no-warmup", help: "do not run each test once before it is timed" },
+    delay: { flags: "--delay <seconds>", help: "rest before each test (default: 0)", parse: integerFrom(0, 3600) },
+    priority: {
+      flags: "--prio <n>",
+      help: "priority of the process: -1 low, 0 normal, 1 medium, 2 high, 3 highest (default: 0)",
+      parse: integerFrom(-1, 3),
+    },
     roofline: { flags: "--no-roofline", help: "do not measure what the machine could do at most" },
   }),
   load: groupOf("Loading", {
@@ -79,14 +141,14 @@ const groups = {
   }),
   session: groupOf("Context", { cacheType: sessionRows.cacheType }),
   output: groupOf("Output", {
-    format: measureRows.output,
-    json: measureRows.json,
+    ...resultRows,
     compare: {
       flags: "--compare <file>",
       help: "show ratios to an earlier run: -o json of this command or of llama-bench",
     },
-    plot: { flags: "--plot <file>", help: "draw tokens/s over threads and batch as SVG" },
+    plot: { flags: "--plot <file>", help: "draw tokens/s over threads, batch and context as SVG" },
   }),
+  ignored: ignoredGroup,
 };
 
 type BenchOptions = GroupValues<typeof groups>;
@@ -98,13 +160,14 @@ export default function configureBench(command: Command): void {
     .addHelpText(
       "after",
       `
-Lists are separated by commas; every combination is measured.
+Lists are separated by commas; 1-4, 0-4096+1024 and 1-8*2 are ranges. Every combination is measured.
 
 Examples:
   $ bitnet bench -m model.gguf
   $ bitnet bench -m model.gguf -p 128,512 -n 64 -t 1,2,4 -d 0,4096
   $ bitnet bench -m a.gguf -m b.gguf -o json > results.json
   $ bitnet bench -m a.gguf --compare results.json --plot speed.svg
+  $ bitnet bench -m model.gguf --embedding-types q6_k,q4_0 -p 128 -n 0 -t 1-8*2 -o embeddings.csv
   $ bitnet bench kernels --shapes 2B --batches 1,128`,
     )
     .action(() => bench(read()));
@@ -119,10 +182,23 @@ function collectPair(text: string, earlier: PassShape[] = []): PassShape[] {
   return [...earlier, { prompt, generate, depth: 0 }];
 }
 
+function parseEmbeddingTypes(text: string, earlier: string[] = []): string[] {
+  const known = embeddingTypes().map(({ name }) => name.toLowerCase());
+  const types = text.split(",").flatMap((word) => {
+    const name = word.trim().toLowerCase();
+    if (name !== "all" && !known.includes(name)) {
+      throw new InvalidArgumentError(`Expected types separated by commas, of ${known.join(", ")}, or all.`);
+    }
+    return name === "all" ? known : name;
+  });
+  return [...earlier, ...types];
+}
+
 async function bench(options: BenchOptions): Promise<void> {
   const signal = interruptSignal();
   const { tests, output } = options;
   const { compare, plot } = output;
+  noteIgnored(ignoredGroup, options.ignored, note);
   const earlier = compare === undefined ? undefined : parseEarlier(await readFile(compare, "utf8"), compare);
   const models = listModels(options.models.paths);
   const progress = createProgress("measuring", "steps");
@@ -134,13 +210,15 @@ async function bench(options: BenchOptions): Promise<void> {
     repetitions: tests.repetitions,
     warmup: tests.warmup,
     roofline: tests.roofline,
+    delay: tests.delay,
     load: options.load,
     cacheType: options.session.cacheType,
     signal,
     onProgress: ({ done, total, what }) => progress.update(done, total, { name: what }),
   };
+  applyPriority(tests.priority);
   try {
-    const report: MachineReport = { machine: describeMachine(), ...(await runBench(plan)) };
+    const report = await measure(plan, options.models.embeddingTypes, (text) => progress.line(text));
     if (earlier !== undefined) {
       report.comparisons = compareResults(report.results, earlier);
     }
@@ -151,9 +229,12 @@ async function bench(options: BenchOptions): Promise<void> {
       }
     }
     progress.stop();
-    write(formatReport(report, output.json ? "json" : output.format));
+    await writeResults(
+      { as: (format) => formatReport(report, format), table: (...where) => formatBenchTable(report, ...where) },
+      output,
+    );
     if (plot !== undefined) {
-      const { drawPlot } = await import("../../bench/plot.js"); // its libraries take a while to load
+      const { drawPlot } = await import("../../bench/plot.js");
       await writeOutput(plot, Buffer.from(drawPlot(report.results, formatMachine(report.machine))));
       note(`wrote ${plot}`);
     }
@@ -162,25 +243,77 @@ async function bench(options: BenchOptions): Promise<void> {
   }
 }
 
+/** As nice values; llama.cpp's "realtime" is the highest that there is here. */
+const priorities = new Map([
+  [-1, constants.priority.PRIORITY_BELOW_NORMAL],
+  [1, constants.priority.PRIORITY_ABOVE_NORMAL],
+  [2, constants.priority.PRIORITY_HIGH],
+  [3, constants.priority.PRIORITY_HIGHEST],
+]);
+
+function applyPriority(priority: number | undefined): void {
+  const nice = priorities.get(priority ?? 0);
+  if (nice === undefined) {
+    return;
+  }
+  try {
+    setPriority(nice);
+  } catch (error) {
+    note(`--prio ${priority} has no effect: ${reasonOf(error)}`);
+  }
+}
+
+/** Measures the models, or each with every one of these types of embedding instead. */
+async function measure(
+  plan: BenchPlan,
+  types: string[] | undefined,
+  say: (text: string) => void,
+): Promise<MachineReport> {
+  const machine = describeMachine();
+  if (types === undefined) {
+    return { machine, ...(await runBench(plan)) };
+  }
+  let report: MachineReport | undefined;
+  for (const model of plan.models) {
+    for (const type of unique(types)) {
+      say(`writing ${formatBytes(embeddingTwinBytes(model, type))} with a ${type} embedding to a temporary file`);
+      const twin = await writeEmbeddingTwin(model, type, { kernelConfig: plan.load.kernelConfig, signal: plan.signal });
+      const measured = await measureTwin(twin, plan);
+      const results = measured.results.map((result) => ({ ...result, model: { ...result.model, path: model } }));
+      report ??= { machine, ...measured, results: [], limits: [] };
+      report.results.push(...results);
+      addLimits(report, measured);
+    }
+  }
+  return report ?? { machine, ...(await runBench(plan)) };
+}
+
+async function measureTwin(twin: Twin, plan: BenchPlan): Promise<BenchReport> {
+  try {
+    return await runBench({ ...plan, models: [twin.path] });
+  } finally {
+    await twin.delete();
+  }
+}
+
 /** The same tests on the dense F16 twin of a model, and the speed-up over it. */
 async function addBaseline(report: MachineReport, plan: BenchPlan, model: string): Promise<void> {
   const { signal } = plan;
   const { kernelConfig } = plan.load;
   note(`writing the F16 baseline, ${formatBytes(denseTwinBytes(model))}, to a temporary file`);
-  const twin = await writeDenseTwin(model, { kernelConfig, signal });
-  try {
-    const { results, limits } = await runBench({ ...plan, models: [twin.path] });
-    const ours = report.results.filter((result) => result.model.path === model);
-    const pairs = ours.flatMap((result) => {
-      const same = results.filter(({ kernel }) => kernel === result.kernel).map(toEarlier);
-      return compareResults([result], same);
-    });
-    report.results.push(...results);
-    report.limits.push(...limits.filter((entry) => !report.limits.some((known) => isSameLimit(known, entry))));
-    report.comparisons = [...(report.comparisons ?? []), ...pairs];
-  } finally {
-    await twin.delete();
-  }
+  const measured = await measureTwin(await writeDenseTwin(model, { kernelConfig, signal }), plan);
+  const ours = report.results.filter((result) => result.model.path === model);
+  const pairs = ours.flatMap((result) => {
+    const same = measured.results.filter(({ kernel }) => kernel === result.kernel).map(toEarlier);
+    return compareResults([result], same);
+  });
+  report.results.push(...measured.results);
+  addLimits(report, measured);
+  report.comparisons = [...(report.comparisons ?? []), ...pairs];
+}
+
+function addLimits(report: BenchReport, { limits }: BenchReport): void {
+  report.limits.push(...limits.filter((entry) => !report.limits.some((known) => isSameLimit(known, entry))));
 }
 
 function isSameLimit(a: Limits, b: Limits): boolean {

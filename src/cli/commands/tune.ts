@@ -2,14 +2,14 @@
 
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { formatSpeed } from "../../bench/report.js";
+import { formatSpeed, toCsv } from "../../bench/report.js";
 import type { Phase, PhaseComparison, Trial } from "../../bench/search.js";
 import { bytesBeyondCaches, type TuneReport, tokensOf, tune } from "../../bench/tune.js";
 import { findTuningFile, resetTuning, saveTuning } from "../../engine/tuning.js";
 import { describeMachine, formatMachine } from "../../native/machine.js";
 import { BitnetError, reasonOf } from "../../system/errors.js";
-import { findTarget } from "../../system/files.js";
-import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
+import { findTarget, replaceFile } from "../../system/files.js";
+import { addOptions, type GroupValues, groupOf, refuseOptions } from "../option-rows.js";
 import { modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
 import { formatBytes } from "../terminal/format.js";
@@ -45,7 +45,7 @@ const groups = {
     file: {
       flags: "--output <file>",
       variable: false,
-      help: "tuning file to write (default: BITNET_TUNING, else ~/.bitnet/tuning.json)",
+      help: "tuning file to write (default: BITNET_TUNING, else ~/.bitnet/tuning.json); FILE.csv: all that was tried",
     },
     dryRun: { flags: "--dry-run", help: "save nothing" },
     reset: { flags: "--reset", help: "forget what was found for this machine, and measure nothing" },
@@ -57,6 +57,9 @@ type TuneOptions = GroupValues<typeof groups>;
 
 export default function configureTune(command: Command): void {
   const read = addOptions(command, groups);
+  refuseOptions(command, {
+    "--custom": "the search tries all settings; loadModel(path, { tuning }) takes your own, see docs/benchmarks.md",
+  });
   command
     .addHelpText(
       "after",
@@ -76,7 +79,12 @@ Examples:
 }
 
 function fileOf({ output: { file } }: TuneOptions): string | undefined {
-  return file === undefined ? findTuningFile() : resolve(file);
+  return file === undefined || isTable(file) ? findTuningFile() : resolve(file);
+}
+
+/** tune_gemm_config.py writes its measurements to such a file. */
+function isTable(file: string): boolean {
+  return /\.csv$/i.test(file);
 }
 
 async function reset(options: TuneOptions): Promise<void> {
@@ -123,6 +131,14 @@ async function run(options: TuneOptions): Promise<void> {
   }
   if (file !== undefined) {
     await saveTuning(file, report.entry);
+  }
+  const { file: table } = options.output;
+  if (table !== undefined && isTable(table)) {
+    await replaceFile(
+      table,
+      toCsv(report.trials.map(({ adopted, ...trial }) => ({ ...trial, adopted: String(adopted) }))),
+    );
+    note(`wrote ${table}`);
   }
   if (options.output.json) {
     writeJson({ machine: describeMachine(), ...report, file: file ?? null });
