@@ -171,4 +171,57 @@ describe("the history file", () => {
     expect(await second.finish()).toBeUndefined();
     expect((await readFile(path, "utf8")).split("\n").slice(-21)).toEqual([...added, ""]);
   });
+
+  test("loses nothing when many processes add to it and shorten it", async () => {
+    const path = join(folder, "busy-history");
+    const old = Array.from({ length: 2100 }, (_, i) => `old ${i}\n`).join("");
+    await writeFile(path, old);
+    const writers = Array.from({ length: 8 }, () => new HistoryFile(path));
+    await Promise.all(
+      writers.map(async (writer, i) => {
+        if (i % 2 === 0) {
+          await writer.load();
+        }
+        for (let n = 0; n < 40; n++) {
+          writer.add(`writer ${i} message ${n}`);
+          if (n % 10 === 0) {
+            await new HistoryFile(path).load();
+          }
+        }
+        expect(await writer.finish()).toBeUndefined();
+      }),
+    );
+    const lines = (await readFile(path, "utf8")).split("\n");
+    const expected = writers.flatMap((_, i) => Array.from({ length: 40 }, (__, n) => `writer ${i} message ${n}`));
+    expect(expected.filter((line) => !lines.includes(line))).toEqual([]);
+    expect(lines.length).toBeLessThan(1000 + 2 * expected.length);
+  });
+
+  test("keeps a message of many lines as one, and a line that looks like it as it is", async () => {
+    const path = join(folder, "lines-history");
+    const messages = ["one\ntwo", '"quoted"', '"a\\nb"', "plain", '"open'];
+    const history = new HistoryFile(path);
+    await history.load();
+    for (const message of messages) {
+      history.add(message);
+    }
+    await history.finish();
+    expect((await readFile(path, "utf8")).split("\n")).toHaveLength(messages.length + 1);
+    expect(await new HistoryFile(path).load()).toEqual(messages.toReversed());
+  });
+
+  test("does not keep what begins with a space", async () => {
+    const path = join(folder, "secret-history");
+    const history = new HistoryFile(path);
+    await history.load();
+    history.add(" a secret");
+    history.add("no secret");
+    await history.finish();
+    expect(await readFile(path, "utf8")).toBe("no secret\n");
+  });
+
+  test("is refused where it is no file, whose mode stays", async () => {
+    await expect(new HistoryFile("/dev/null").load()).rejects.toThrow("/dev/null is not a regular file");
+    expect((await stat("/dev/null")).mode & 0o777).toBe(0o666);
+  });
 });
