@@ -50,7 +50,8 @@ export class FakeTokenizer implements AnswerTokenizer {
       const special = this.#special.findIndex(
         (token) => (parseSpecial || token.userDefined === true) && rest.startsWith(token.text),
       );
-      const taken = special >= 0 ? (this.#special[special]?.text ?? "") : ([...rest][0] ?? "");
+      const taken =
+        special >= 0 ? (this.#special[special]?.text ?? "") : String.fromCodePoint(rest.codePointAt(0) ?? 0);
       ids.push(...(special >= 0 ? [256 + special] : Buffer.from(taken)));
       rest = rest.slice(taken.length);
     }

@@ -21,19 +21,62 @@ export interface Prompts {
   next: string;
 }
 
-const tab = "    ";
 const printableAscii = /^[\x20-\x7e]*$/;
+const tab = "    ";
+const widths = new Map<string, number>();
+const maxWidths = 10_000;
 
-/** `cursor`: the place in `text`, in code units. Wide characters that do not fit into a row go to the next. */
-export function layOut(text: string, cursor: number, columns: number, prompts: Prompts): Layout {
+/** A long text is measured again at every key. */
+function widthOf(grapheme: string): number {
+  if (printableAscii.test(grapheme)) {
+    return grapheme.length;
+  }
+  const known = widths.get(grapheme);
+  if (known !== undefined) {
+    return known;
+  }
+  const width = displayWidth(grapheme);
+  if (widths.size < maxWidths) {
+    widths.set(grapheme, width);
+  }
+  return width;
+}
+
+/** The rows of lines that the cursor is not in, from one layout to the next. */
+export type LineCache = Map<string, readonly Row[]>;
+
+/** `cursor`: the place in `text`, in code units. `cache`: of the same columns. Wide characters that do not fit into a row go to the next. */
+export function layOut(
+  text: string,
+  cursor: number,
+  columns: number,
+  prompts: Prompts,
+  cache: LineCache = new Map(),
+): Layout {
   const layout: Layout = { rows: [], row: 0, column: 0 };
   let start = 0;
   for (const [i, line] of text.split("\n").entries()) {
-    const isHere = cursor >= start && cursor <= start + line.length;
-    addLine(layout, i === 0 ? prompts.first : prompts.next, line, columns, isHere ? cursor - start : -1);
+    const prompt = i === 0 ? prompts.first : prompts.next;
+    if (cursor >= start && cursor <= start + line.length) {
+      addLine(layout, prompt, line, columns, cursor - start);
+    } else {
+      layout.rows.push(...rowsOf(prompt, line, columns, cache));
+    }
     start += line.length + 1;
   }
   return layout;
+}
+
+function rowsOf(prompt: string, line: string, columns: number, cache: LineCache): readonly Row[] {
+  const key = prompt + line;
+  let rows = cache.get(key);
+  if (rows === undefined) {
+    const layout = { rows: [], row: 0, column: 0 };
+    addLine(layout, prompt, line, columns, -1);
+    rows = layout.rows;
+    cache.set(key, rows);
+  }
+  return rows;
 }
 
 /** `cursor`: its place in the line, -1 if it is elsewhere. */
@@ -51,7 +94,7 @@ function addLine(layout: Layout, prompt: string, line: string, columns: number, 
   };
   for (const grapheme of graphemesOf(prompt + line)) {
     const shown = grapheme === "\t" ? tab : grapheme;
-    const added = displayWidth(shown);
+    const added = widthOf(shown);
     if (width + added > columns) {
       layout.rows.push({ text: row, wraps: true });
       row = "";

@@ -1,7 +1,7 @@
 // The rows of a terminal on which text is typed: drawn anew after every change, wherever the cursor was.
 
 import { oneLine } from "./format.js";
-import { type Layout, layOut, type Prompts, type Row, writeRows } from "./line-layout.js";
+import { type Layout, type LineCache, layOut, type Prompts, type Row, writeRows } from "./line-layout.js";
 import type { OutputStream } from "./output.js";
 import { displayWidth, padToWidth } from "./width.js";
 
@@ -21,6 +21,7 @@ export class LineView {
   readonly #output: OutputStream;
   #prompts: Prompts = { first: "", next: "" };
   #drawn: { typed: Typed; columns: number; row: number } | undefined;
+  readonly #cache: LineCache = new Map();
   #firstRow = 0; // of those that are shown, where there are more than the screen has
 
   constructor(output: OutputStream) {
@@ -38,7 +39,10 @@ export class LineView {
   draw(typed: Typed): void {
     const columns = Math.max(leastColumns, this.#output.columns || 80);
     const up = this.#rowsAbove(columns);
-    const layout = layOut(typed.text, typed.cursor, columns, this.#prompts);
+    if (columns !== this.#drawn?.columns) {
+      this.#cache.clear();
+    }
+    const layout = layOut(typed.text, typed.cursor, columns, this.#prompts, this.#cache);
     const { rows, row } = this.#visible(layout);
     const back = rows.length - 1 - row;
     this.#output.write(

@@ -17,11 +17,8 @@ export function isUnfinished(source: string): boolean {
   return continued.test(source.slice(source.lastIndexOf("\n") + 1));
 }
 
-/** The same for lines that come one by one: all before `last` were unfinished. */
+/** The same for lines that come one by one: `last` is another one than the first, and all before it were unfinished. */
 export function goesOnAfter(first: string, last: string): boolean {
-  if (first === last) {
-    return isUnfinished(first);
-  }
   const begin = first.trimStart();
   if (begin.startsWith(blockMark)) {
     return !last.trimEnd().endsWith(blockMark);

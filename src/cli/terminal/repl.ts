@@ -135,7 +135,7 @@ export class Repl {
 class MessageLines {
   #lines: string[] = [];
   #first: string | undefined;
-  #last = "";
+  #last: string | undefined; // another one than the first
   #length = 0;
   #isTooLong = false;
 
@@ -144,12 +144,16 @@ class MessageLines {
   }
 
   get goesOn(): boolean {
-    return goesOnAfter(this.#first ?? "", this.#last);
+    const first = this.#first ?? "";
+    return this.#last === undefined ? isUnfinished(first) : goesOnAfter(first, this.#last);
   }
 
   add({ text, isTooLong }: { text: string; isTooLong: boolean }): void {
-    this.#first ??= text;
-    this.#last = text;
+    if (this.#first === undefined) {
+      this.#first = text;
+    } else {
+      this.#last = text;
+    }
     this.#length += text.length + 1;
     this.#isTooLong ||= isTooLong || this.#length > maxTextLength;
     if (this.#isTooLong) {
