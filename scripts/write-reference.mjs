@@ -1,0 +1,15 @@
+// Writes man/bitnet.1 and the tables of docs/command-line.md from the built program: `npm run build:reference`.
+
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { manualPage, referenceTables } from "../dist/cli/manual.js";
+import { loadProgram } from "../dist/cli/program.js";
+import { describeProgram } from "../dist/cli/reference.js";
+import { packageVersion } from "../dist/system/package.js";
+
+const commands = describeProgram(await loadProgram());
+const path = (name) => new URL(`../${name}`, import.meta.url);
+mkdirSync(path("man"), { recursive: true });
+writeFileSync(path("man/bitnet.1"), manualPage(packageVersion(), commands));
+const page = readFileSync(path("docs/command-line.md"), "utf8");
+const [text] = page.split("<!-- tables -->");
+writeFileSync(path("docs/command-line.md"), `${text}<!-- tables -->\n\n${referenceTables(commands)}`);
