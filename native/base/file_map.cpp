@@ -131,6 +131,7 @@ FileMap::FileMap(const std::string& path) {
   data_ = static_cast<const uint8_t*>(view);
   size_ = size;
   fd_ = std::exchange(closer.fd, -1);
+  guard_ = FileGuard(data_, size_, path);
 }
 
 FileMap::~FileMap() {
@@ -141,7 +142,8 @@ FileMap::~FileMap() {
 FileMap::FileMap(FileMap&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      fd_(std::exchange(other.fd_, -1)) {}
+      fd_(std::exchange(other.fd_, -1)),
+      guard_(std::move(other.guard_)) {}
 
 const uint8_t* FileMap::read(const uint8_t* begin, uint64_t n_bytes, uint8_t* buffer) const {
   if (begin < data_ || begin >= data_ + size_) return begin;

@@ -1,10 +1,12 @@
 // A read-only mapping of a whole file. Pages are loaded by the OS on first touch and shared between
-// processes.
+// processes. A file that is cut while it is mapped ends the process, see file_guard.h.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
+
+#include "base/file_guard.h"
 
 namespace bitnet {
 
@@ -38,6 +40,7 @@ class FileMap {
 #else
   int fd_ = -1;  // stays open for read()
 #endif
+  FileGuard guard_;
 };
 
 }  // namespace bitnet

@@ -77,7 +77,9 @@ void FileWriter::fail(const char* what) const {
 }
 
 FileWriter::FileWriter(const std::string& path)
-    : path_(path), file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+    : path_(path),
+      file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)),
+      guard_(path) {
   if (file_ < 0)
     throw Error(ErrorCode::kNotFound, path + ": cannot open for writing: " + std::strerror(errno));
 }

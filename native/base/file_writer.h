@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/file_guard.h"
+
 namespace bitnet {
 
 class FileWriter {
@@ -30,6 +32,7 @@ class FileWriter {
 #else
   int file_;
 #endif
+  FileGuard guard_;  // removes what is written if a file that it comes from is cut
 };
 
 }  // namespace bitnet

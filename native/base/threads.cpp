@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 
+#include "base/cgroup.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #elif defined(__APPLE__)
@@ -39,22 +41,6 @@ bool spin_until(Done done, int64_t microseconds) {
 }
 
 #if defined(__linux__)
-// Whole CPUs that the cgroup's quota allows, rounded up; 0 if there is no quota.
-int cgroup_cpus() {
-  std::ifstream v2("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (v2 >> quota >> period && quota != "max" && period > 0) {
-    return static_cast<int>((std::strtod(quota.c_str(), nullptr) + period - 1) / period);
-  }
-  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
-      v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  double us = 0;
-  if (v1_quota >> us && v1_period >> period && us > 0 && period > 0)
-    return static_cast<int>((us + period - 1) / period);
-  return 0;
-}
-
 // The CPUs of each core that this process may use: hyper-threads of one core together.
 const std::vector<cpu_set_t>& list_cores() {
   static const std::vector<cpu_set_t> cores = [] {

@@ -2,7 +2,11 @@
 // exceptions turned into Error objects with a code. Only the addon's files know napi.h, each for
 // one part of the surface that src/native/addon.ts describes; this one puts the parts together.
 #include <napi.h>
+#ifndef _WIN32
+#include <dlfcn.h>
+#endif
 
+#include "base/file_guard.h"
 #include "node/bench.h"
 #include "node/convert.h"
 #include "node/family.h"
@@ -16,7 +20,18 @@
 
 namespace {
 
+// A terminal that reads key by key goes back to its lines: libuv's function for that is safe in a
+// signal handler. Not every host of addons has it.
+void restore_terminal_on_bus_error() {
+#ifndef _WIN32
+  using Reset = int (*)();
+  static const auto reset = reinterpret_cast<Reset>(::dlsym(RTLD_DEFAULT, "uv_tty_reset_mode"));
+  if (reset) bitnet::set_bus_error_hook([] { reset(); });
+#endif
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  restore_terminal_on_bus_error();
   addon::define_bench(env, exports);
   addon::define_convert(env, exports);
   addon::define_family(env, exports);
