@@ -132,13 +132,6 @@ constexpr std::pair<const char*, WriteKey> kKeyTypes[] = {
        file.f32s(key, list_of(value, key,
                               [&](const Napi::Value& element) { return float_of(element, key); }));
      }},
-    {"copy",
-     [](auto& file, const auto& key, const auto& value) {
-       const bitnet::Gguf& from = gguf_of(value);
-       const bitnet::GgufValue* found = from.find(key);
-       if (!found) throw to_js(value.Env(), ErrorCode::kNotFound, from.name() + ": no key " + key);
-       file.copy(key, *found);
-     }},
 };
 
 // Tile sizes among the keys of a source are for reading it: the plan writes those of the output.
@@ -147,12 +140,22 @@ void take_source_tiles(bitnet::ConvertRequest& request, const Napi::Value& sourc
     request.source_tiles[type] = bitnet::stored_tiles(gguf_of(source), type);
 }
 
+// entry: [key, "copy", file, index]; the key is copied by its place, as its bytes may be no text.
+void copy_key(bitnet::GgufWriter& file, const Napi::Array& entry) {
+  const auto& keys = gguf_of(entry.Get(2u)).metadata();
+  const int64_t i = integer_of(entry.Env(), entry.Get(3u), "the index of a key", 0,
+                               static_cast<double>(keys.size()) - 1);
+  const auto& [key, value] = keys[static_cast<size_t>(i)];
+  file.copy(key, value);
+}
+
 // entry: [key, type, value]; a key whose value is undefined is left out.
 void write_key(bitnet::ConvertRequest& request, const Napi::Array& entry) {
   const Napi::Value value = entry.Get(2u);
   if (value.IsUndefined()) return;
   const std::string key = text_of(entry.Get(0u), "a key"), type = text_of(entry.Get(1u), key);
   if (bitnet::is_tiles_key(key)) return take_source_tiles(request, value);
+  if (type == "copy") return copy_key(request.file, entry);
   for (const auto& [name, write] : kKeyTypes) {
     if (type == name) return write(request.file, key, value);
   }

@@ -18,6 +18,15 @@ const char* gguf_type_name(bitnet::GgufType type) {
   return kNames[static_cast<uint32_t>(type)];
 }
 
+constexpr int64_t kSafe = int64_t{1} << 53;  // integers of this size fit no number of JavaScript
+
+// Keys are bytes, which may be no UTF-8 and mean something to JavaScript ("__proto__"): always a
+// property of the object itself. Bytes that are no text become U+FFFD.
+void set_own(Napi::Object& object, std::string_view key, Napi::Value value) {
+  object.DefineProperty(Napi::PropertyDescriptor::Value(js_string(object.Env(), key), value,
+                                                        napi_default_jsproperty));
+}
+
 Napi::Value element(Napi::Env env, const bitnet::GgufValue& value, uint64_t i) {
   using bitnet::GgufType;
   switch (value.element) {
@@ -25,12 +34,14 @@ Napi::Value element(Napi::Env env, const bitnet::GgufValue& value, uint64_t i) {
       return js_string(env, value.string(i));
     case GgufType::kBool:
       return Napi::Boolean::New(env, value.integer(i) != 0);
-    case GgufType::kU64:
+    case GgufType::kU64: {
+      const auto n = static_cast<uint64_t>(value.integer(i));
+      if (n < static_cast<uint64_t>(kSafe)) return Napi::Number::New(env, static_cast<double>(n));
+      return Napi::BigInt::New(env, n);
+    }
     case GgufType::kI64: {
       const int64_t n = value.integer(i);
-      constexpr int64_t kSafe = int64_t{1} << 53;
       if (n > -kSafe && n < kSafe) return Napi::Number::New(env, static_cast<double>(n));
-      if (value.element == GgufType::kU64) return Napi::BigInt::New(env, static_cast<uint64_t>(n));
       return Napi::BigInt::New(env, n);
     }
     default:
@@ -59,6 +70,7 @@ class GgufObject : public Wrapped<GgufObject> {
 
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&GgufObject::metadata>("metadata"),
+                          InstanceMethod<&GgufObject::metadata_keys>("metadataKeys"),
                           InstanceMethod<&GgufObject::metadata_array>("metadataArray"),
                           InstanceMethod<&GgufObject::tensors>("tensors"),
                           InstanceMethod<&GgufObject::check_model>("checkModel")});
@@ -70,14 +82,21 @@ class GgufObject : public Wrapped<GgufObject> {
     Napi::Object out = Napi::Object::New(env);
     for (const auto& [key, value] : gguf_->metadata()) {
       if (value.type != bitnet::GgufType::kArray) {
-        out.Set(js_string(env, key), element(env, value, 0));
+        set_own(out, key, element(env, value, 0));
         continue;
       }
       Napi::Object summary = Napi::Object::New(env);
       summary.Set("arrayOf", gguf_type_name(value.element));
       summary.Set("length", value.count);
-      out.Set(js_string(env, key), summary);
+      set_own(out, key, summary);
     }
+    return out;
+  }
+
+  Napi::Value metadata_keys(const Napi::CallbackInfo& info) {
+    Napi::Array out = Napi::Array::New(info.Env(), gguf_->metadata().size());
+    uint32_t i = 0;
+    for (const auto& entry : gguf_->metadata()) out.Set(i++, js_string(info.Env(), entry.first));
     return out;
   }
 

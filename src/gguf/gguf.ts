@@ -56,7 +56,7 @@ export class Gguf {
 
   /** Every key in file order, for a file that is to have them too. */
   metadataCopies(): MetadataEntry[] {
-    return Object.keys(this.metadata()).map((key) => [key, "copy", this.#native]);
+    return this.#native.metadataKeys().map((key, i) => [key, "copy", this.#native, i]);
   }
 
   tensors(): TensorInfo[] {

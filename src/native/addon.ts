@@ -40,6 +40,7 @@ export interface NativeGguf {
   readonly fileSize: number; // of all parts
   readonly dataOffset: number; // in the first part
   metadata(): Record<string, NativeMetadataValue>; // in file order
+  metadataKeys(): string[]; // in file order; bytes that are no UTF-8 as U+FFFD, here as in every name and text
   /** Elements [start, start + count) of an array value, clamped to its length. */
   metadataArray(key: string, start: number, count: number): (string | number | bigint | boolean)[];
   tensors(): NativeTensorInfo[];
@@ -388,7 +389,7 @@ type NativeMetadataContent =
   | [type: "string", value: string | undefined]
   | [type: "i32s" | "f32s", value: readonly number[] | undefined]
   | [type: "strings", value: readonly string[] | undefined]
-  | [type: "copy", from: NativeGguf]; // the key's type and value there, bit by bit
+  | [type: "copy", from: NativeGguf, index: number]; // the key at this place there, bit by bit
 
 export interface NativeConvertSource {
   kind: "tensor" | "hf-packed" | "random";
