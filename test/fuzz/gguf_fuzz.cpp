@@ -92,6 +92,7 @@ Bytes seed(unsigned kind) {
   b.string("general.architecture", kind % 2 == 0 ? "bitnet-b1.58" : "llama");
   b.strings("tokens", {"a", "bc", ""}).array<int32_t>("types", 5, {1, 2}).f32("eps", 1e-5f);
   b.u32("general.alignment", 32).boolean("yes", true);
+  if (kind % 3 == 0) b.u32("split.no", 0).u32("split.count", 2).u32("split.tensors.count", 3);
   // Every type that there is, and the other id of TL2.
   const auto formats = bitnet::all_formats();
   for (const size_t i : {kind % (formats.size() + 1), kind / 64 % (formats.size() + 1)}) {
@@ -102,6 +103,26 @@ Bytes seed(unsigned kind) {
     b.tensor("t" + std::to_string(b.n_tensors), id, {256, rows}, std::vector<uint8_t>(*bytes));
   }
   return b.finish();
+}
+
+// The bytes as the first part of a model in two files, whose second part is right.
+void join_with_second_part(const std::vector<uint8_t>& bytes) {
+  GgufBuilder b;
+  b.u32("split.no", 1).u32("split.count", 2).u32("split.tensors.count", 3);
+  b.tensor("second", 0, {1}, {0, 0, 0, 0});
+  const Bytes second = b.finish();
+  attempt([&] {
+    std::vector<Gguf> parts;
+    parts.push_back(Gguf::parse(bytes, "fuzz"));
+    parts.push_back(Gguf::parse(second, "second"));
+    const Gguf whole = Gguf::join(std::move(parts));
+    if (whole.n_parts() != 2 || !whole.find_tensor("second")) std::abort();
+    for (const GgufTensor& tensor : whole.tensors()) {
+      if (whole.find_tensor(tensor.name) != &tensor) std::abort();
+      const uint64_t size = tensor.part == 0 ? bytes.size() : second.size();
+      if (whole.offset_of(tensor) + tensor.n_bytes > size) std::abort();
+    }
+  });
 }
 
 }  // namespace
@@ -136,6 +157,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       touch_tensor(tensor);
     }
   });
+  join_with_second_part(bytes);
   attempt([&] {
     const std::string text(bytes.begin(), bytes.end());
     for (const TlConfig& config : bitnet::parse_tl_config(text, "fuzz")) {

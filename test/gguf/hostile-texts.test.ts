@@ -54,12 +54,11 @@ describe("a file with odd keys and values", () => {
       });
       const bytes = readFileSync(path);
       bytes.set([0xff, 0xfe], bytes.indexOf("key.xx") + 4);
-      const written = readGguf(path).metadata;
       writeFileSync(path, bytes);
       await convertCheckpoint({ source: path, outfile, outtype: "i2_s" });
       const copied = readGguf(outfile).metadata;
       for (const [key, value] of entries) {
-        expect(copied.get(key)).toEqual(written.get(key));
+        expect(copied.get(key)).toEqual(value);
       }
       expect(readFileSync(outfile).includes(Buffer.from([0x2e, 0xff, 0xfe]))).toBe(true);
     });
