@@ -85,9 +85,9 @@ class Gguf {
 
   const std::string& name() const { return name_; }
   uint32_t version() const { return version_; }
-  uint64_t file_size() const;  // of all parts
-  uint64_t data_offset() const { return data_offset_; }        // of the first one
-  uint64_t offset_of(const GgufTensor& tensor) const {  // from the start of its file
+  uint64_t file_size() const;                            // of all parts
+  uint64_t data_offset() const { return data_offset_; }  // of the first one
+  uint64_t offset_of(const GgufTensor& tensor) const {   // from the start of its file
     return static_cast<uint64_t>(tensor.data - files_[tensor.part].bytes.data());
   }
   size_t n_parts() const { return files_.size(); }

@@ -25,9 +25,9 @@ SplitPlace split_place(const Gguf& gguf) {
   if (count <= 1) return {};
   const SplitPlace place{gguf.require_u32("split.no"), count};
   if (count > kMaxParts) {
-    throw Error(ErrorCode::kUnsupported,
-                gguf.name() + ": split.count is " + std::to_string(count) + ", at most " +
-                    std::to_string(kMaxParts) + " parts are supported");
+    throw Error(ErrorCode::kUnsupported, gguf.name() + ": split.count is " + std::to_string(count) +
+                                             ", at most " + std::to_string(kMaxParts) +
+                                             " parts are supported");
   }
   if (place.no >= count) {
     throw Error(ErrorCode::kBadFile, gguf.name() + ": split.no is " + std::to_string(place.no) +

@@ -95,7 +95,9 @@ export function readSession(
   { contextLength: trained, warnings }: Pick<ModelInfo, "contextLength" | "warnings">,
   say: (text: string) => void,
 ): SessionOptions {
-  warnings.forEach(say);
+  for (const warning of warnings) {
+    say(warning);
+  }
   const asked = contextSize === 0 ? trained : contextSize;
   if (asked !== undefined && asked > trained) {
     say(`-c ${asked} is more than the ${trained} tokens that the model was trained for; using ${trained}`);
