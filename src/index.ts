@@ -69,6 +69,7 @@ export { findRegistered, type RegisteredModel, registeredModels } from "./hub/re
 export { openRemoteGguf } from "./hub/remote-gguf.js";
 export { openRepository, type Repository, type RepositoryFile, readRepositoryName } from "./hub/repository.js";
 export type { RetryPolicy } from "./hub/retry.js";
+export { type CopiedModel, type CopyModelOptions, copyModel } from "./models/copy.js";
 export { listModels, type ModelFile, removeModels } from "./models/installed.js";
 export type { HubReference } from "./models/reference.js";
 export { type ResolvedModel, type ResolveOptions, resolveModel } from "./models/resolve.js";

@@ -110,7 +110,6 @@ export const llamaRefusals: Refusals = {
   "-mm --mmproj --mmproj-url --image --audio": textOnly,
   "-gan --grp-attn-n -gaw --grp-attn-w": "the context cannot be longer than the model was trained for",
   "-mu --model-url -dr --docker-repo": "-m takes owner/name of the Hugging Face hub",
-  "-hff --hf-file": "name the type after the repository: -hf OWNER/NAME:i2_s",
   "-hft --hf-token": "set HF_TOKEN, which other processes cannot read as they can a command line",
   "--offline": "set HF_HUB_OFFLINE=1",
   "-bf --binary-file": "use -f FILE",

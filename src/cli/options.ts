@@ -37,7 +37,10 @@ const threads = {
 
 /** Where a model lies and how it is loaded: the keys but `path` are those of LoadOptions. */
 export const modelRows = {
-  path: { flags: "-m, --model <model>", help: "GGUF file (default: the bundled demonstration model)" },
+  path: {
+    flags: "-m, --model <model>",
+    help: "the model: a GGUF file, a name of bitnet list, 2b, owner/name (default: the bundled one)",
+  },
   threads,
   kernel: {
     flags: "--kernel <name>",

@@ -55,7 +55,7 @@ const otherCommands: Readonly<Record<string, string>> = {
   push: "models cannot be published from here; hf upload does it",
   signin: "HF_TOKEN or hf auth login give access to closed models",
   chat: "bitnet run MODEL opens a chat",
-  download: "bitnet setup-env -hr OWNER/NAME",
+  download: "bitnet setup-env OWNER/NAME",
 };
 
 /** The name without the folder and the ending of a script: `utils/e2e_benchmark.py`. */

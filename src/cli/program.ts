@@ -46,6 +46,7 @@ const commands: Record<string, CommandEntry[]> = {
   "Get models": [
     {
       name: "setup-env",
+      aliases: ["pull"],
       description: "download a model and make it ready to run",
       load: () => import("./commands/setup-env.js"),
     },
@@ -76,8 +77,14 @@ const commands: Record<string, CommandEntry[]> = {
     {
       name: "rm",
       aliases: ["remove"],
-      description: "delete a model that list shows",
+      description: "delete models that list shows",
       load: () => import("./commands/rm.js"),
+    },
+    {
+      name: "cp",
+      aliases: ["copy"],
+      description: "give a model a second name",
+      load: () => import("./commands/cp.js"),
     },
   ],
   "Measure and tune": [

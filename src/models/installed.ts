@@ -34,6 +34,8 @@ export interface ModelFile {
   file?: string;
   /** What removing it deletes. */
   files: string[];
+  /** Device and number of the file: the same for two names of one file. */
+  identity: string;
 }
 
 export interface ListModelsOptions {
@@ -84,7 +86,8 @@ function isGgufName(path: string): boolean {
   return /\.gguf$/i.test(path);
 }
 
-async function describeMade(name: string, path: string, { size, mtime }: Stats): Promise<ModelFile> {
+async function describeMade(name: string, path: string, info: Stats): Promise<ModelFile> {
+  const { size, mtime } = info;
   const provenance = await readProvenance(path);
   const model: ModelFile = {
     name,
@@ -94,6 +97,7 @@ async function describeMade(name: string, path: string, { size, mtime }: Stats):
     ...describeGguf(path, size),
     modified: mtime.toISOString(),
     files: [path],
+    identity: identityOf(info),
   };
   if (provenance === undefined) {
     return model;
@@ -114,7 +118,7 @@ async function listSnapshotModels({ repo, commit, refs, files }: CachedSnapshot)
         kind: "gguf" as const,
         path: file,
         ...describeGguf(file, size),
-        modified: await newestOf([file]),
+        ...(await describeFiles([file])),
         file: path,
         files: [file],
       })),
@@ -126,15 +130,22 @@ async function listSnapshotModels({ repo, commit, refs, files }: CachedSnapshot)
     const folder = resolve(first.file, ...first.path.split("/").map(() => ".."));
     const bytes = rest.reduce((sum, { size }) => sum + size, 0);
     const paths = rest.map(({ file }) => file);
-    const modified = await newestOf(paths);
-    models.push({ ...common, kind: "checkpoint", path: folder, type, bytes, modified, files: paths });
+    const about = await describeFiles(paths);
+    models.push({ ...common, kind: "checkpoint", path: folder, type, bytes, ...about, files: paths });
   }
   return models;
 }
 
-async function newestOf(paths: readonly string[]): Promise<string> {
-  const times = await Promise.all(paths.map(async (path) => (await stat(path).catch(() => undefined))?.mtimeMs ?? 0));
-  return new Date(Math.max(...times)).toISOString();
+/** The time of the newest one, and which file the first one is. */
+async function describeFiles(paths: readonly string[]): Promise<Pick<ModelFile, "modified" | "identity">> {
+  const infos = await Promise.all(paths.map((path) => stat(path).catch(() => undefined)));
+  const newest = Math.max(...infos.map((info) => info?.mtimeMs ?? 0));
+  const [first] = infos;
+  return { modified: new Date(newest).toISOString(), identity: first === undefined ? "" : identityOf(first) };
+}
+
+function identityOf({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`;
 }
 
 /** "safetensors" if the files are a ternary model's checkpoint. Other models in the cache are none of our business. */
@@ -152,8 +163,16 @@ function describeGguf(path: string, bytes: number): { type: string; bytes: numbe
   return { type: gguf === undefined ? "damaged" : weightTypeOf(gguf), bytes };
 }
 
-/** The entries that `text` means: a path, a name, or the last part of a name. */
+/** The entries that `text` means: a path, a name, the last part of a name, and each of them with ":type". */
 export function findModels(models: readonly ModelFile[], text: string): ModelFile[] {
+  const found = findByText(models, text);
+  const [, name = "", type = ""] = /^(.+):([^:/\\]+)$/.exec(text) ?? [];
+  return found.length > 0 || name === ""
+    ? found
+    : findByText(models, name).filter((model) => model.type.toLowerCase() === type.toLowerCase());
+}
+
+function findByText(models: readonly ModelFile[], text: string): ModelFile[] {
   const path = resolve(text);
   const isFolderOf = (model: ModelFile) => model.where === "models" && resolve(dirname(model.path)) === path;
   const byPath = models.filter(

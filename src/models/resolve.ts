@@ -42,7 +42,7 @@ export async function resolveModel(text: string, options: ResolveOptions = {}): 
   const models = await listModels(folders);
   const isUnderDot = /^[./~\\]/.test(text);
   const named = scheme.test(text) || isUnderDot ? [] : findNamed(models, withoutModels(text));
-  const chosen = await chooseModel(text, named);
+  const chosen = chooseModel(text, named);
   if (chosen !== undefined) {
     return { kind: "path", path: chosen.path };
   }
@@ -54,7 +54,7 @@ export async function resolveModel(text: string, options: ResolveOptions = {}): 
   if (reference === undefined) {
     throw text.includes("/") ? malformedError(text) : notFoundError(text, models);
   }
-  const installed = want === "source" ? undefined : await chooseModel(text, findInstalled(models, reference));
+  const installed = want === "source" ? undefined : chooseModel(text, findInstalled(models, reference));
   return installed === undefined ? { kind: "hub", ...reference } : { kind: "path", path: installed.path };
 }
 
@@ -157,10 +157,9 @@ function findInstalled(models: readonly ModelFile[], { repository, revision, typ
 }
 
 /** The one model; undefined if there is none. Throws USAGE, naming them, where there are several. */
-async function chooseModel(text: string, models: readonly ModelFile[]): Promise<ModelFile | undefined> {
+function chooseModel(text: string, models: readonly ModelFile[]): ModelFile | undefined {
   const [first] = models;
-  // A file may have several names.
-  const files = new Set(await Promise.all(models.map(async ({ path }) => identityOf(await stat(path)))));
+  const files = new Set(models.map(({ identity }) => identity)); // a file may have several names
   if (first === undefined || files.size === 1) {
     return first;
   }
@@ -170,10 +169,6 @@ async function chooseModel(text: string, models: readonly ModelFile[]): Promise<
   throw new BitnetError("USAGE", `${text} is the name of ${models.length} models`, {
     hint: `name one: ${candidates.join(", ")}`,
   });
-}
-
-function identityOf({ dev, ino }: { dev: number; ino: number }): string {
-  return `${dev}:${ino}`;
 }
 
 function malformedError(text: string): BitnetError {

@@ -218,6 +218,8 @@ export interface DownloadedCheckpoint {
   source: string;
   repository: string;
   commit: string;
+  /** What the note beside the converted file is to say. */
+  made: Omit<Provenance, "type">;
 }
 
 export interface DownloadCheckpointOptions
@@ -257,7 +259,19 @@ export async function downloadCheckpoint(
   const task: HubTask = { ...started, hub, registered, wanted };
   const opened = await openRepository(hub, name, options);
   const fetched = await fetchSource(task, opened, undefined, force === true || registered !== undefined);
-  return { source: fetched.path, repository: opened.name, commit: opened.commit };
+  const source = sourceOf(opened, fetched.files);
+  const made = { repository: name.name, revision: name.revision, source, made: "converted" as const };
+  return { source: fetched.path, repository: opened.name, commit: opened.commit, made };
+}
+
+/** Where the conversion of a model of the hub is kept if nothing else is said: a place that no other model has. */
+export async function placeConversion(repository: string, outtype: string): Promise<string> {
+  const name = readRepositoryName(repository);
+  const { cacheDir } = await readHubEnvironment();
+  const place = await findPlace(modelsFolder(), { name, fileName: defaultFileName(outtype), cacheDir });
+  const path = place.kind === "unknown" ? place.other : place.path;
+  await mkdir(dirname(path), { recursive: true });
+  return path;
 }
 
 interface ConvertSource {

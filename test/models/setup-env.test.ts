@@ -497,7 +497,6 @@ describe("bitnet setup-env refuses", () => {
   });
 
   test.each([
-    ["-hr nonsense", /"nonsense" is not the name of a repository/],
     ["-hr test/nothing", /there is no repository test\/nothing/],
     ["-md /nowhere/model", /no model directory \/nowhere\/model/],
   ])("%s", async (line, message) => {
@@ -507,8 +506,18 @@ describe("bitnet setup-env refuses", () => {
     expect(stderr).toMatch(/^hint: /m);
   });
 
-  test.each([["-q q9"], ["-hr a/b --quant-embd x9"]])("%s as a wrong argument", async (line) => {
-    expect(await run("setup-env", line.split(" "))).toMatchObject({ status: 2 });
+  test.each([
+    ["-q q9", /q9/],
+    ["-hr a/b --quant-embd x9", /x9/],
+    ["-hr nonsense", /"nonsense" is not the name of a repository/],
+    ["falcon-e-1", /did you mean falcon-e-1b\?/],
+    ["hf:nonsense", /hf:nonsense is no model of the hub/],
+    ["-hr a/b c/d", /expected one of -hr and a model as an argument/],
+    ["a/b:tl1 -q tl2", /name two types/],
+    ["https://example.com/a/b", /is not the hub/],
+  ])("%s as a wrong argument", async (line, message) => {
+    const { status, stderr } = await run("setup-env", line.split(" "));
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(message) });
   });
 
   test("to guess a model", async () => {
@@ -517,7 +526,7 @@ describe("bitnet setup-env refuses", () => {
 
   test("a registered -p in front of other options does not swallow them", async () => {
     expect(await run("setup-env", ["-p", "-hr", "nonsense"])).toMatchObject({
-      status: 1,
+      status: 2,
       stderr: expect.stringMatching(/"nonsense" is not/),
     });
   });
@@ -551,7 +560,10 @@ describe("bitnet list and rm", () => {
       ["test/ternary", "cache", "safetensors", expect.any(Number)],
     ]);
     const { stdout } = await run("list", []);
-    expect(stdout.split("\n")[1]).toMatch(/^ready +I2_S +[\d.]+ MB +\S*ready\/ggml-model-i2_s\.gguf$/);
+    expect(stdout.split("\n")[0]).toMatch(/^NAME +TYPE +SIZE +MODIFIED +WHERE$/);
+    expect(stdout.split("\n")[2]).toMatch(/^ready +I2_S +[\d.]+ MB +\d{4}-\d\d-\d\d +\S*models$/);
+    expect(stdout).toMatch(/^4 models, [\d.]+ MB \(1 share their bytes with another\)$/m);
+    expect((await run("list", ["--paths"])).stdout).toMatch(/^ready .*\/ready\/ggml-model-i2_s\.gguf$/m);
   });
 
   test("delete a model by name, and only its files", async () => {

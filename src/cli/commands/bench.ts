@@ -25,6 +25,7 @@ import { writeOutput } from "../../system/files.js";
 import { formatBenchTable } from "../bench-table.js";
 import { llamaGroup } from "../llama-options.js";
 import { measureRows, resultRows, writeResults } from "../measuring.js";
+import { locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
 import { modelRows, sessionRows } from "../options.js";
 import { collectNames, collectText, integerFrom, listFrom, unique } from "../parsers.js";
@@ -156,6 +157,7 @@ type BenchOptions = GroupValues<typeof groups>;
 export default function configureBench(command: Command): void {
   const read = addOptions(command, groups);
   command
+    .argument("[models...]", modelHelp)
     .enablePositionalOptions() // `bench kernels` has options of the same names
     .addHelpText(
       "after",
@@ -170,7 +172,7 @@ Examples:
   $ bitnet bench -m model.gguf --embedding-types q6_k,q4_0 -p 128 -n 0 -t 1-8*2 -o embeddings.csv
   $ bitnet bench kernels --shapes 2B --batches 1,128`,
     )
-    .action(() => bench(read()));
+    .action((named: string[]) => bench(read(), named));
 }
 
 function collectPair(text: string, earlier: PassShape[] = []): PassShape[] {
@@ -194,13 +196,13 @@ function parseEmbeddingTypes(text: string, earlier: string[] = []): string[] {
   return [...earlier, ...types];
 }
 
-async function bench(options: BenchOptions): Promise<void> {
+async function bench(options: BenchOptions, named: readonly string[]): Promise<void> {
   const signal = interruptSignal();
   const { tests, output } = options;
   const { compare, plot } = output;
   noteIgnored(ignoredGroup, options.ignored, note);
   const earlier = compare === undefined ? undefined : parseEarlier(await readFile(compare, "utf8"), compare);
-  const models = listModels(options.models.paths);
+  const models = await locateModels([...(options.models.paths ?? []), ...named]);
   const progress = createProgress("measuring", "steps");
   const plan: BenchPlan = {
     models,
@@ -320,12 +322,16 @@ function isSameLimit(a: Limits, b: Limits): boolean {
   return a.kernel === b.kernel && a.threads === b.threads;
 }
 
-function listModels(given: string[] | undefined): string[] {
-  if (given === undefined) {
+async function locateModels(given: readonly string[]): Promise<string[]> {
+  if (given.length === 0) {
     note(bundledModel.note);
     return [bundledModel.path];
   }
-  return unique(given.flatMap((text) => (existsSync(text) ? [text] : text.split(","))));
+  const paths: string[] = [];
+  for (const name of given.flatMap((text) => (existsSync(text) ? [text] : text.split(",")))) {
+    paths.push(await locateModel(name));
+  }
+  return unique(paths);
 }
 
 function listPasses({ prompts, generated, pairs = [], depths }: BenchOptions["tests"]): PassShape[] {

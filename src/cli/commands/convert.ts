@@ -1,17 +1,16 @@
 // bitnet convert: a checkpoint, a hub repository or a GGUF file -> a verified GGUF file.
 
-import { existsSync, statSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Command } from "commander";
 import { convertCheckpoint } from "../../convert/convert.js";
 import { type ConvertOptions, defaultFileName } from "../../convert/options.js";
 import type { ConvertReport } from "../../convert/plan.js";
-import { parseRepositoryName } from "../../hub/repository.js";
-import { type DownloadedCheckpoint, downloadCheckpoint } from "../../models/setup.js";
-import { BitnetError } from "../../system/errors.js";
-import { modelsFolder } from "../../system/folders.js";
+import { writeProvenance } from "../../models/provenance.js";
+import { formatRepository } from "../../models/reference.js";
+import { type DownloadedCheckpoint, downloadCheckpoint, placeConversion } from "../../models/setup.js";
 import { converterGroup, findRefused, noteConverterOptions } from "../converter-rows.js";
+import { resolveArgument } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { fileTypeRows, modelRows, outputRows, withHelp } from "../options.js";
 import { describeStep, showDownload } from "../setup-steps.js";
@@ -36,6 +35,7 @@ const listGroups = () => {
       kernelConfig: modelRows.kernelConfig,
     }),
     model: groupOf("Model", {
+      source: withHelp(modelRows.path, "the source, in the place of an argument"),
       modelName,
       tokenizerPre: modelRows.tokenizerPre,
       vocabOnly: { flags: "--vocab-only", help: "write metadata and tokenizer only" },
@@ -60,7 +60,10 @@ type ConvertCommandOptions = GroupValues<ReturnType<typeof listGroups>>;
 export default function configureConvert(command: Command): void {
   const read = addOptions(command, listGroups());
   command
-    .argument("<source>", "directory with config.json and safetensors, GGUF file, or owner/name[@revision] of the hub")
+    .argument(
+      "[source]",
+      "directory with config.json and safetensors, GGUF file, name of a model, or owner/name of the hub",
+    )
     .addHelpText(
       "after",
       `
@@ -69,8 +72,12 @@ Examples:
   $ bitnet convert tiiuae/Falcon3-3B-Instruct-1.58bit --outtype tq2_0 --embedding-type q6_k
   $ bitnet convert model-f32.gguf --outtype tl2`,
     )
-    .action(async (source: string) => {
+    .action(async (named: string | undefined) => {
       const options = read();
+      const source = named ?? options.model.source;
+      if (source === undefined || (named !== undefined && options.model.source !== undefined)) {
+        command.error("expected a source", { exitCode: 2 });
+      }
       const refused = findRefused(options.ignored);
       if (refused !== undefined) {
         command.error(refused, { exitCode: 2 });
@@ -88,45 +95,47 @@ Examples:
 
 async function convert(source: string, options: ConvertCommandOptions, steps: Steps): Promise<ConvertReport> {
   const { quantEmbd, ...types } = options.types;
+  const { source: _, ...model } = options.model;
   const common = {
     ...types,
     embeddingType: types.embeddingType ?? (quantEmbd === true ? "f16" : quantEmbd),
-    ...options.model,
+    ...model,
     ...options.work,
     signal: interruptSignal(),
   };
-  const located = await locate(source, options, steps);
+  const { made, ...located } = await locate(source, options, steps);
   const what = `${source} to ${types.outtype.toLowerCase()}`;
-  return showConversion(steps, describeStep({ kind: "convert", what }), (onProgress) =>
+  const report = await showConversion(steps, describeStep({ kind: "convert", what }), (onProgress) =>
     convertCheckpoint({ ...common, ...located, onProgress }),
   );
+  if (made !== undefined && options.output.outfile === undefined) {
+    await writeProvenance(report.outfile, { ...made, type: types.outtype.toLowerCase() });
+  }
+  return report;
+}
+
+interface Located extends Pick<ConvertOptions, "source" | "outfile" | "sourceRepository" | "sourceRevision"> {
+  /** Of a source from the hub, for the note beside the output. */
+  made?: DownloadedCheckpoint["made"];
 }
 
 /** Where the source lies, after a download if it is on the hub, and where the output goes. */
-async function locate(
-  source: string,
-  options: ConvertCommandOptions,
-  steps: Steps,
-): Promise<Pick<ConvertOptions, "source" | "outfile" | "sourceRepository" | "sourceRevision">> {
+async function locate(text: string, options: ConvertCommandOptions, steps: Steps): Promise<Located> {
   const { types, output } = options;
-  const fileName = defaultFileName(types.outtype);
-  if (existsSync(source)) {
+  const resolved = await resolveArgument(text, { want: "source" });
+  if (resolved.kind === "path") {
+    const source = resolved.path;
     const stem = basename(source).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, ""); // also of a model in several files
     const outfile = statSync(source).isDirectory()
-      ? join(source, fileName)
+      ? join(source, defaultFileName(types.outtype))
       : join(dirname(source), `${stem}-${types.outtype.toLowerCase()}.gguf`);
     return { source, outfile: output.outfile ?? outfile };
   }
-  if (parseRepositoryName(source) === undefined) {
-    throw new BitnetError("NOT_FOUND", `${source}: no such directory or file`);
-  }
-  const fetched = await download(source, options, steps);
-  const folder = join(modelsFolder(), basename(fetched.repository));
-  if (output.outfile === undefined) {
-    await mkdir(folder, { recursive: true });
-  }
-  const outfile = output.outfile ?? join(folder, fileName);
-  return { source: fetched.source, outfile, sourceRepository: fetched.repository, sourceRevision: fetched.commit };
+  const repository = formatRepository(resolved);
+  const fetched = await download(repository, options, steps);
+  const outfile = output.outfile ?? (await placeConversion(repository, types.outtype));
+  const { commit, made } = fetched;
+  return { source: fetched.source, outfile, sourceRepository: fetched.repository, sourceRevision: commit, made };
 }
 
 async function download(

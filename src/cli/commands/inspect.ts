@@ -1,21 +1,24 @@
 // bitnet inspect: what a GGUF file holds, on this machine or on the hub.
 
-import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { type Gguf, openGguf } from "../../gguf/gguf.js";
 import { inspectGguf } from "../../gguf/inspect.js";
 import { openHub } from "../../hub/http.js";
 import { openRemoteGguf } from "../../hub/remote-gguf.js";
-import { openRepository, parseRepositoryName } from "../../hub/repository.js";
+import { openRepository } from "../../hub/repository.js";
+import { formatRepository, type HubReference } from "../../models/reference.js";
+import { listGgufFiles, listPublished } from "../../models/sources.js";
 import { BitnetError } from "../../system/errors.js";
 import { formatInspection } from "../inspect-report.js";
+import { modelHelp, resolveArgument } from "../model-argument.js";
 import { addOptions, groupOf } from "../option-rows.js";
-import { outputRows, sessionRows } from "../options.js";
+import { modelRows, outputRows, sessionRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
 import { colorsOf, columnsOf, interruptSignal, log, write, writeJson } from "../terminal/output.js";
 
 const groups = {
   model: groupOf("Model", {
+    path: withHelp(modelRows.path, "the model, in the place of an argument"),
     file: { flags: "--file <name>", help: "which GGUF file of a repository that has several" },
     cacheType: sessionRows.cacheType,
     contextSize: {
@@ -33,7 +36,7 @@ const groups = {
 export default function configureInspect(command: Command): void {
   const read = addOptions(command, groups);
   command
-    .argument("<model>", "GGUF file, or owner/name[@revision] of the Hugging Face hub")
+    .argument("[model]", modelHelp)
     .addHelpText(
       "after",
       `
@@ -42,8 +45,12 @@ Examples:
   $ bitnet inspect model.gguf --tensors
   $ bitnet inspect microsoft/BitNet-b1.58-2B-4T-gguf -c 2048   (reads the head of the remote file only)`,
     )
-    .action(async (name: string) => {
+    .action(async (named: string | undefined) => {
       const { model, output } = read();
+      const name = named ?? model.path;
+      if (name === undefined || (named !== undefined && model.path !== undefined)) {
+        command.error("expected a model", { exitCode: 2 });
+      }
       const report = inspectGguf(await openModel(name, model.file), {
         contextSize: model.contextSize,
         cacheType: model.cacheType,
@@ -61,20 +68,24 @@ Examples:
     });
 }
 
+/** A file that is here, or the head of one of the hub. */
 async function openModel(model: string, file: string | undefined): Promise<Gguf> {
-  const name = existsSync(model) ? undefined : parseRepositoryName(model);
-  if (name === undefined || model.endsWith(".gguf")) {
-    return openGguf(model);
-  }
+  const resolved = await resolveArgument(model);
+  return resolved.kind === "path" ? openGguf(resolved.path) : openOfHub({ ...resolved, file: file ?? resolved.file });
+}
+
+async function openOfHub(reference: HubReference): Promise<Gguf> {
   const signal = interruptSignal();
   const hub = await openHub({ onNote: log });
-  const repository = await openRepository(hub, name, { signal });
-  const files = repository.files.map(({ path }) => path).filter((path) => path.endsWith(".gguf"));
-  const [chosen, ...others] = file === undefined ? files : files.filter((path) => path === file);
+  const { repository: name, revision, type, file } = reference;
+  const repository = await openRepository(hub, { name, revision }, { signal });
+  const all = listGgufFiles(repository);
+  const files = type === undefined ? all : listPublished(repository, type).slice(0, 1);
+  const [chosen, ...others] = file === undefined ? files : all.filter((path) => path === file);
   if (chosen === undefined || others.length > 0) {
     const what = chosen === undefined ? "holds no such GGUF file" : "holds several GGUF files";
-    throw new BitnetError("USAGE", `${model} ${what}`, {
-      hint: `name one with --file: ${files.join(", ") || "there is none"}`,
+    throw new BitnetError("USAGE", `${formatRepository(reference)} ${what}`, {
+      hint: `name one with --file: ${all.join(", ") || "there is none"}`,
     });
   }
   return openRemoteGguf(hub, repository, chosen, { signal });

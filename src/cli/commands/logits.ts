@@ -5,6 +5,7 @@ import { loadModel, type Session } from "../../engine/model.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
 import { withContext } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
+import { locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { modelRows, readModel } from "../options.js";
 import { integerFrom, parseIds } from "../parsers.js";
@@ -43,6 +44,7 @@ type LogitsOptions = GroupValues<typeof groups>;
 export default function configureLogits(command: Command): void {
   const read = addOptions(command, groups);
   command
+    .argument("[model]", modelHelp)
     .addHelpText(
       "after",
       `
@@ -50,13 +52,17 @@ Examples:
   $ bitnet logits -m model.gguf -p "The capital of France is" --top 5
   $ bitnet logits -m model.gguf --ids 128000,791 --all --out logits.f32`,
     )
-    .action(async () => {
+    .action(async (named: string | undefined) => {
       const options = read();
+      if (named !== undefined && options.model.path !== undefined) {
+        command.error("expected one of -m and a model as an argument, not both", { exitCode: 2 });
+      }
       const { ids, prompt } = options.prompt;
       if ((ids === undefined) === (prompt === undefined)) {
         command.error("expected one of --ids and --prompt", { exitCode: 2 });
       }
-      await printLogits(options);
+      const path = await locateModel(named ?? options.model.path);
+      await printLogits({ ...options, model: { ...options.model, path } });
     });
 }
 

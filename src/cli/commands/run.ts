@@ -8,6 +8,7 @@ import { loadModel, type Model } from "../../engine/model.js";
 import { bundledModel } from "../../models/bundled.js";
 import { BitnetError } from "../../system/errors.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
+import { locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import {
   chatRows,
@@ -40,6 +41,11 @@ const listGroups = () => ({
       flags: "--hf-repo <repo>",
       help: "the same for a model of the Hugging Face hub: owner/name[:type]",
       aliases: ["-hf", "-hfr", "-hr"],
+    },
+    hubFile: {
+      flags: "--hf-file <file>",
+      help: "which file of that repository",
+      aliases: ["-hff"],
     },
     threads: modelRows.threads,
     kernel: modelRows.kernel,
@@ -88,12 +94,14 @@ Examples:
   $ bitnet run -p "Once upon a time"
   $ bitnet run -m model.gguf -p "The capital of France is" -n 32 -temp 0
   $ bitnet run -m model.gguf -cnv -p "You are a helpful assistant."
+  $ bitnet run 2b                                    (a chat; downloads 1.2 GB at the first use)
+  $ bitnet run 2b "What is the capital of France?"
   $ bitnet run model.gguf "What is the capital of France?"
   $ bitnet run -m model.gguf -f prompt.txt --json > answer.json
   $ echo "Once upon a time" | bitnet run -m model.gguf --seed 7 --quiet`,
     )
     .action(async (first: string | undefined, second: string | undefined) => {
-      const isModelTyped = command.getOptionValueSource("model") === "cli";
+      const isModelTyped = ["model", "hfRepo"].some((name) => command.getOptionValueSource(name) === "cli");
       const operands = isModelTyped ? { operand: first } : { named: first, operand: second };
       const options = { ...read(), ...operands };
       const isTyped = (name: string) => command.getOptionValueSource(name) === "cli";
@@ -128,6 +136,9 @@ function findContradiction(options: RunOptions, isTyped: (name: string) => boole
   if (prompt.prompt !== undefined && options.operand !== undefined) {
     return "expected one of -p and an argument as the prompt, not both";
   }
+  if (options.model.hubFile !== undefined && options.model.hubModel === undefined) {
+    return "--hf-file needs -hf OWNER/NAME";
+  }
   if (chat.systemPrompt !== undefined && chat.systemFile !== undefined) {
     return "expected one of -sys and -sysf, not both";
   }
@@ -152,9 +163,10 @@ function toLongName(name: string): string {
 }
 
 /** The model that is named, as loadModel takes it; the bundled one if none is. */
-function resolveModelArgument(options: RunOptions): ReturnType<typeof readModel> {
-  const { hubModel: _, ...load } = options.model;
-  return readModel({ ...load, path: nameOfModel(options) });
+async function resolveModelArgument(options: RunOptions): Promise<ReturnType<typeof readModel>> {
+  const { hubModel: _, hubFile, ...load } = options.model;
+  const { quiet } = options.output;
+  return readModel({ ...load, path: await locateModel(nameOfModel(options), { quiet, file: hubFile }) });
 }
 
 function nameOfModel({ named, model }: RunOptions): string | undefined {
@@ -175,7 +187,7 @@ async function run(options: RunOptions): Promise<void> {
   if (prompt === undefined && wanted === false) {
     prompt = promptOfBundled(options);
   }
-  const { path, load } = resolveModelArgument(options);
+  const { path, load } = await resolveModelArgument(options);
   const loadStart = performance.now();
   await using model = await loadModel(path, { ...load, signal });
   const loadMs = performance.now() - loadStart;

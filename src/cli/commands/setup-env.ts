@@ -5,16 +5,23 @@ import { join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
 import type { TensorType } from "../../gguf/tensor-types.js";
+import { readHubEnvironment } from "../../hub/environment.js";
 import { registeredModels } from "../../hub/registry.js";
+import { findModels, listModels } from "../../models/installed.js";
+import { formatRepository, type HubReference, parseReference } from "../../models/reference.js";
 import { setupModel } from "../../models/setup.js";
 import type { SetupOptions, SetupResult } from "../../models/setup-options.js";
-import { type BitnetError, toBitnetError } from "../../system/errors.js";
+import { closest } from "../../system/closest.js";
+import { BitnetError, toBitnetError } from "../../system/errors.js";
+import { helpWidth } from "../help.js";
+import { asUsage } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
 import { folderRows, modelRows, outputRows, withHelp } from "../options.js";
 import { describeStep, showDownload } from "../setup-steps.js";
-import { formatBytes, formatColumns, withoutControls } from "../terminal/format.js";
+import { formatBytes, withoutControls } from "../terminal/format.js";
 import { interruptSignal, note, write, writeJson } from "../terminal/output.js";
 import { createSteps, type Steps } from "../terminal/steps.js";
+import { type Column, formatTable } from "../terminal/table.js";
 
 const ignoredGroup = groupOf("Options", {
   usePretuned: {
@@ -28,7 +35,7 @@ const listGroups = () => ({
   model: groupOf("Model", {
     repository: {
       flags: "--hf-repo <repo>",
-      help: "model on the Hugging Face hub, owner/name[@revision]",
+      help: "the model, in the place of an argument, as setup_env.py has it: owner/name[@revision]",
       aliases: ["-hr"],
     },
     modelDir: withHelp(folderRows.modelDir, "where models go; without -hr the folder of a checkpoint"),
@@ -51,9 +58,8 @@ const listGroups = () => ({
   output: groupOf("Output", {
     logDir: {
       flags: "--log-dir <dir>",
-      help: "where the logs of the steps go",
+      help: "where the logs of the steps go (default: logs; none for a model that is named without -hr)",
       aliases: ["-ld"],
-      standard: "logs",
     },
     json: withHelp(outputRows.json, "print the result as one JSON object on stdout"),
     quiet: outputRows.quiet,
@@ -65,18 +71,18 @@ type SetupEnvOptions = GroupValues<ReturnType<typeof listGroups>>;
 
 export default function configureSetupEnv(command: Command): void {
   const read = addOptions(command, listGroups());
-  const models = formatColumns(
-    registeredModels.map(({ repo, parameters, kind, license }) => [repo, parameters, kind, license]),
-    { indent: "  " },
-  );
   command
+    .argument("[model]", "a known model (2b), owner/name[@revision][:type] of the hub, or an address there")
     .addHelpText(
       "after",
       `
-Models known to work (any other ternary model of the hub may be named, too):
-${models.join("\n")}
+Known models (any other ternary model of the hub may be named, too; docs/models.md has the licences):
+${listKnown().join("\n")}
+* Makes embeddings of texts: such files are for other programs, nothing here runs them.
 
 Examples:
+  $ bitnet pull 2b
+  $ bitnet pull falcon-e-1b:tl2
   $ bitnet setup-env -hr microsoft/BitNet-b1.58-2B-4T -q i2_s
   $ bitnet setup-env -hr tiiuae/Falcon-E-1B-Instruct -q tl2 --quant-embd q6_k
   $ bitnet setup-env -md models/my-checkpoint -q tq2_0
@@ -84,17 +90,78 @@ Examples:
 The download continues where it stopped when the same command is run again. HF_TOKEN, HF_HOME, HF_HUB_CACHE,
 HF_ENDPOINT, HF_HUB_OFFLINE and https_proxy are read as by Python's huggingface_hub, with which the cache is shared.`,
     )
-    .action(async () => {
+    .action(async (named: string | undefined) => {
       const options = read();
-      if (options.model.repository === undefined && options.model.modelDir === undefined) {
-        command.error("no model is named: expected -hr OWNER/NAME, or -md with a checkpoint's folder", { exitCode: 2 });
+      const { repository, modelDir } = options.model;
+      if (named !== undefined && repository !== undefined) {
+        command.error("expected one of -hr and a model as an argument, not both", { exitCode: 2 });
       }
-      await setupEnv(options);
+      const text = named ?? repository;
+      if (text === undefined && modelDir === undefined) {
+        command.error(
+          "no model is named: expected a name (2b, owner/name; also -hr), or -md with a checkpoint's folder",
+        );
+      }
+      const model = text === undefined ? {} : await asUsage(() => readHubModel(text));
+      const isTyped = command.getOptionValueSource("quantType") === "cli";
+      if (isTyped && model.type !== undefined && model.type !== options.types.type) {
+        command.error(`-q ${options.types.type} and ${text} name two types`);
+      }
+      const type = model.type ?? options.types.type;
+      const logDir = options.output.logDir ?? (named === undefined ? "logs" : undefined);
+      await setupEnv({ ...options, types: { ...options.types, type }, output: { ...options.output, logDir } }, model);
     });
 }
 
-async function setupEnv(options: SetupEnvOptions): Promise<void> {
-  const { repository, modelDir } = options.model;
+/** The models that setup_env.py knows, and what nothing here can use. */
+function listKnown(): string[] {
+  const columns: Column[] = [{}, {}, { optional: true }, {}];
+  const rows = registeredModels.map(({ repo, short, parameters, kind }) => [
+    short,
+    repo,
+    parameters,
+    kind === "embedding" ? "embedding *" : kind,
+  ]);
+  return formatTable({ columns, rows, indent: "  ", width: helpWidth(process.stdout.columns) });
+}
+
+interface HubModel {
+  repository?: string;
+  file?: string;
+  type?: string;
+}
+
+/** A model of the hub in any of the ways to write it; also the name of one that is set up. */
+async function readHubModel(text: string): Promise<HubModel> {
+  const { endpoint } = await readHubEnvironment();
+  const reference = parseReference(text, endpoint) ?? (await findSource(text));
+  if (reference === undefined) {
+    throw unknownRepositoryError(text);
+  }
+  const { type, file } = reference;
+  return { repository: formatRepository(reference), type, file };
+}
+
+async function findSource(text: string): Promise<HubReference | undefined> {
+  const [model] = findModels(await listModels(), text);
+  const [revision] = model?.revisions ?? [];
+  return model?.repository === undefined || revision === undefined
+    ? undefined
+    : { repository: model.repository, revision };
+}
+
+function unknownRepositoryError(text: string): BitnetError {
+  const meant = closest(
+    text,
+    registeredModels.map(({ short }) => short),
+  );
+  return new BitnetError("USAGE", `"${text}" is not the name of a repository`, {
+    hint: `${meant === undefined ? "" : `did you mean ${meant}? `}expected owner/name[@revision][:type], or a known model like 2b`,
+  });
+}
+
+async function setupEnv(options: SetupEnvOptions, { repository, file }: HubModel): Promise<void> {
+  const { modelDir } = options.model;
   const { type, quantEmbd, kernelConfig } = options.types;
   const logs = openLogs(options.output.logDir);
   const steps = await createSteps(options.output);
@@ -103,6 +170,7 @@ async function setupEnv(options: SetupEnvOptions): Promise<void> {
   try {
     result = await setupModel({
       repository,
+      file,
       modelDir,
       type,
       embeddingType: quantEmbd === true ? "f16" : quantEmbd,
@@ -182,19 +250,20 @@ function quoteArgument(text: string): string {
 }
 
 interface Logs {
-  folder: string;
   /** Names the file that lines go to from now on. */
   begin(step: string): void;
   write(text: string): void;
 }
 
 /** One file per step, as setup_env.py writes them; each run starts them anew. */
-function openLogs(folder: string): Logs {
+function openLogs(folder: string | undefined): Logs {
+  if (folder === undefined) {
+    return { begin() {}, write() {} };
+  }
   mkdirSync(folder, { recursive: true });
   let file = join(folder, "setup.log");
   const started = new Set<string>();
   return {
-    folder,
     begin(step) {
       file = join(folder, `${step}.log`);
     },

@@ -3,6 +3,7 @@
 import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
 import { openTokenizer } from "../../engine/tokenizer.js";
+import { locateModel } from "../model-argument.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { modelRows, readModel, withHelp } from "../options.js";
 import { parseIds } from "../parsers.js";
@@ -29,18 +30,31 @@ const groups = {
 export default function configureTokenize(command: Command): void {
   const read = addOptions(command, groups);
   command
-    .argument("[text]", "the text, or with --decode the ids; without it stdin is read to its end, as it is")
+    .usage("[options] [[model] text]")
+    .argument(
+      "[words...]",
+      "the text, or with --decode the ids; without it stdin is read to its end; before it the model",
+    )
     .addHelpText(
       "after",
       `
 Examples:
   $ bitnet tokenize -m model.gguf "Once upon a time"
+  $ bitnet tokenize 2b "Once upon a time"
   $ bitnet tokenize -m model.gguf < story.txt
   $ bitnet tokenize -m model.gguf --decode "[772, 724, 258, 471]"`,
     )
-    .action(async (text: string | undefined) => {
+    .action(async (words: string[]) => {
       const options = read();
-      const { path, load } = readModel(options.model);
+      const isNamed = options.model.path === undefined && words.length > 1;
+      const [text, ...more] = isNamed ? words.slice(1) : words;
+      if (more.length > 0) {
+        command.error("expected at most a model and a text; quote a text of several words", { exitCode: 2 });
+      }
+      const { path, load } = readModel({
+        ...options.model,
+        path: await locateModel(isNamed ? words[0] : options.model.path),
+      });
       const { decode, addSpecial, parseSpecial } = options.text;
       const tokenizer = openTokenizer(path, load);
       for (const text of tokenizer.info.warnings) {

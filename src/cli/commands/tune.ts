@@ -9,6 +9,7 @@ import { findTuningFile, resetTuning, saveTuning } from "../../engine/tuning.js"
 import { describeMachine, formatMachine } from "../../native/machine.js";
 import { BitnetError, reasonOf } from "../../system/errors.js";
 import { findTarget, replaceFile } from "../../system/files.js";
+import { locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, refuseOptions } from "../option-rows.js";
 import { modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
@@ -61,6 +62,7 @@ export default function configureTune(command: Command): void {
     "--custom": "the search tries all settings; loadModel(path, { tuning }) takes your own, see docs/benchmarks.md",
   });
   command
+    .argument("[model]", modelHelp)
     .addHelpText(
       "after",
       `
@@ -72,9 +74,12 @@ Examples:
   $ bitnet tune -m model.gguf --quick
   $ bitnet tune --reset`,
     )
-    .action(async () => {
+    .action(async (named: string | undefined) => {
       const options = read();
-      await (options.output.reset ? reset(options) : run(options));
+      if (named !== undefined && options.model.path !== undefined) {
+        command.error("expected one of -m and a model as an argument, not both", { exitCode: 2 });
+      }
+      await (options.output.reset ? reset(options) : run(options, named));
     });
 }
 
@@ -97,7 +102,7 @@ async function reset(options: TuneOptions): Promise<void> {
   }
 }
 
-async function run(options: TuneOptions): Promise<void> {
+async function run(options: TuneOptions, named: string | undefined): Promise<void> {
   const { dryRun } = options.output;
   const file = dryRun ? undefined : fileOf(options);
   if (file === undefined && !dryRun) {
@@ -112,7 +117,8 @@ async function run(options: TuneOptions): Promise<void> {
   if (file !== undefined) {
     await checkTarget(file);
   }
-  const { path: model, threads } = options.model;
+  const { path, threads } = options.model;
+  const model = await locateModel(named ?? path);
   const { quick = false, prompt, generate, repetitions = quick ? 3 : 5 } = options.tests;
   const report = await tune({
     model,
