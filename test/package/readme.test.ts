@@ -43,8 +43,15 @@ test("the README has commands", () => {
 });
 
 test.each(commands)("bitnet %s", async (line) => {
-  const folders = line.startsWith("setup-env") ? ["-md", join(folder, "models"), "-ld", join(folder, "logs")] : [];
-  const env = { HF_ENDPOINT: hub.url, HF_HOME: folder, HF_HUB_CACHE: "", HF_HUB_OFFLINE: "", no_proxy: "127.0.0.1" };
+  const folders = line.startsWith("setup-env") ? ["-ld", join(folder, "logs")] : [];
+  const env = {
+    BITNET_MODELS: join(folder, "models"),
+    HF_ENDPOINT: hub.url,
+    HF_HOME: folder,
+    HF_HUB_CACHE: "",
+    HF_HUB_OFFLINE: "",
+    no_proxy: "127.0.0.1",
+  };
   const { status, stderr } = await runBitnet([...words(line), ...folders], { env });
   expect({ status, stderr }).toEqual({ status: 0, stderr: expect.not.stringContaining("error:") });
 });

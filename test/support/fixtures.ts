@@ -53,6 +53,7 @@ export interface ProcessResult {
 export interface ProcessOptions {
   input?: string;
   env?: NodeJS.ProcessEnv;
+  cwd?: string;
   /** Called once, with the first output on stdout. */
   onOutput?: (kill: (signal: NodeJS.Signals) => void, closeStdout: () => void) => void;
 }
@@ -60,6 +61,7 @@ export interface ProcessOptions {
 /** Runs bin/bitnet.js as a user would. Without `input`, stdin is empty. */
 export function runBitnet(args: string[], options: ProcessOptions = {}): Promise<ProcessResult> {
   const child = spawn(process.execPath, [join(root, "bin", "bitnet.js"), ...args], {
+    cwd: options.cwd,
     env: { ...process.env, BITNET_DEBUG: "", FORCE_COLOR: undefined, NO_COLOR: undefined, ...options.env },
   });
   let stdout = "";
