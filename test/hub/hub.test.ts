@@ -143,10 +143,10 @@ describe("a download", () => {
   });
 
   test("fetches files in parallel", async () => {
-    const files = Object.fromEntries(["a", "b", "c", "d"].map((name) => [name, randomBytes(1_200_000)]));
+    const files = Object.fromEntries(["a", "b", "c", "d"].map((name) => [`${name}.bin`, randomBytes(1_200_000)]));
     fake.repositories.set("test/model", { files });
     const asked = () => new Set(fake.seen.filter(({ path }) => path.includes("?signature")).map(({ path }) => path));
-    fake.lastingFaults.push({ after: fake.once(() => asked().size === 4) }); // never, if one waits for another
+    fake.lastingFaults.push({ path: ".bin", after: fake.once(() => asked().size === 4) }); // never, if one waits for another
     await download({ parallel: 4 });
     expect(blobs()).toHaveLength(4);
   });
