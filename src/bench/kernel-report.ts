@@ -1,6 +1,7 @@
 // A report of `bitnet bench kernels` as text.
 
 import { formatMachine, type Machine } from "../native/machine.js";
+import { stringifyJson } from "../system/write-json.js";
 import type { KernelReport } from "./kernels.js";
 import { describeLimits, type Format, formatShare, giga, type SqlTypes, toCsv, toMarkdown, toSql } from "./report.js";
 
@@ -15,11 +16,11 @@ export function formatKernelReport(report: KernelReport & { machine: Machine }, 
     limits.find((entry) => entry.kernel === kernel && entry.threads === threads);
   switch (format) {
     case "json":
-      return `${JSON.stringify(report, null, 2)}\n`;
+      return `${stringifyJson(report, 2)}\n`;
     case "jsonl":
       return results
         .map((result) => ({ ...result, cached, limits: limitsOf(result.kernel, result.threads), machine }))
-        .map((line) => `${JSON.stringify(line)}\n`)
+        .map((line) => `${stringifyJson(line)}\n`)
         .join("");
     case "csv":
       return toCsv(listRows(report));

@@ -3,6 +3,7 @@
 import { basename } from "node:path";
 import { formatMachine, type Machine } from "../native/machine.js";
 import { at } from "../system/at.js";
+import { stringifyJson } from "../system/write-json.js";
 import type { Comparison } from "./compare.js";
 import type { BenchReport, BenchResult } from "./end-to-end.js";
 import type { Limits } from "./limits.js";
@@ -20,9 +21,9 @@ export interface MachineReport extends BenchReport {
 export function formatReport(report: MachineReport, format: Format): string {
   switch (format) {
     case "json":
-      return `${JSON.stringify({ ...report, results: report.results.map((result) => flatten(report, result)) }, null, 2)}\n`;
+      return `${stringifyJson({ ...report, results: report.results.map((result) => flatten(report, result)) }, 2)}\n`;
     case "jsonl":
-      return report.results.map((result) => `${JSON.stringify(describe(report, result))}\n`).join("");
+      return report.results.map((result) => `${stringifyJson(describe(report, result))}\n`).join("");
     case "csv":
       return toCsv(listRows(report));
     case "sql":

@@ -1,8 +1,9 @@
 // Chats in files: JSON with the messages and how they came about.
 
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { BitnetError, reasonOf, withContext } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
+import { readTextFile } from "../system/text-file.js";
 import type { ChatMessage } from "./format.js";
 
 export interface SavedChat {
@@ -58,7 +59,7 @@ async function readBounded(path: string): Promise<string> {
     if (info.size > maxFileSize) {
       throw new BitnetError("BAD_FILE", `it has ${info.size} bytes, more than any chat (${maxFileSize})`);
     }
-    return await readFile(path, "utf8");
+    return await readTextFile(path);
   } catch (error) {
     throw withContext(`cannot load the chat from ${path}`, error);
   }

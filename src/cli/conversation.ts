@@ -1,7 +1,6 @@
 // bitnet run -cnv: the loop of a conversation, its answers, Ctrl-C.
 
 import type { EventEmitter } from "node:events";
-import { readFile } from "node:fs/promises";
 import { type AnswerResult, type AnswerTokenizer, answerChat } from "../chat/answer.js";
 import { Chat } from "../chat/chat.js";
 import {
@@ -17,6 +16,7 @@ import type { Model, ModelInfo, Session } from "../engine/model.js";
 import { checkGenerateOptions, type GenerateOptions } from "../engine/request.js";
 import type { CacheType } from "../native/addon.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
+import { readTextFile } from "../system/text-file.js";
 import { completeCommand, findCommand, parseCommand } from "./conversation-commands.js";
 import type { ConversationState } from "./conversation-state.js";
 import { formatDuration } from "./terminal/bar.js";
@@ -143,8 +143,11 @@ async function chooseFormat(model: ConversationModel, choice: string | undefined
   }
   let source: string;
   try {
-    source = await readFile(choice, "utf8");
+    source = await readTextFile(choice);
   } catch (error) {
+    if (error instanceof BitnetError) {
+      throw error;
+    }
     const { code } = error as NodeJS.ErrnoException;
     const what = code === "ENOENT" ? "is neither a chat format nor a file" : `cannot be read (${code})`;
     throw new BitnetError("NOT_FOUND", `--chat-template ${choice} ${what}`, {

@@ -1,9 +1,10 @@
 // Where the prompt of `bitnet run` comes from: arguments, files, stdin.
 
 import { fstatSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { addAbortSignal } from "node:stream";
-import { text as readAll } from "node:stream/consumers";
+import { buffer as readAll } from "node:stream/consumers";
+import type { Tokenizer } from "../engine/tokenizer.js";
+import { decodeText, readTextFile } from "../system/text-file.js";
 import { unescapeText } from "./parsers.js";
 
 export interface PromptSource {
@@ -25,7 +26,7 @@ export async function readPrompt(source: PromptSource, signal: AbortSignal): Pro
   if (file === "-" || prompt === "-") {
     parts.push(await readStdin(signal));
   } else if (file !== undefined) {
-    parts.push(dropLastNewline(await readFile(file, "utf8")));
+    parts.push(dropLastNewline(await readTextFile(file)));
   } else if (operand !== undefined && isPiped()) {
     parts.push(await readStdin(signal));
   }
@@ -47,7 +48,17 @@ export function isPiped(): boolean {
 }
 
 export async function readStdin(signal: AbortSignal): Promise<string> {
-  return dropLastNewline(await readAll(addAbortSignal(signal, process.stdin)));
+  const bytes = await readAll(addAbortSignal(signal, process.stdin));
+  return dropLastNewline(decodeText(bytes, "the standard input"));
+}
+
+/** Tells that a text brings the token that the model wants at the beginning: it is there once. */
+export function noteOwnBos(tokenizer: Tokenizer, text: string | Uint8Array, say: (text: string) => void): void {
+  const { addBos, bos } = tokenizer.info;
+  const name = addBos && bos >= 0 ? tokenizer.piece(bos, { special: true }) : "";
+  if (name !== "" && Buffer.from(text).subarray(0, name.length).equals(Buffer.from(name))) {
+    say(`the text begins with ${name} already; no second one is added`);
+  }
 }
 
 /** As llama-cli does with -f: editors end every file with a newline that is not meant. */

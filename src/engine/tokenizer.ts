@@ -7,7 +7,10 @@ import { checkOptionNames, type OptionNames } from "../system/options.js";
 export type TokenizerInfo = NativeTokenizerInfo;
 
 export interface EncodeOptions {
-  /** Add the tokens that the model wants at the beginning and end (BOS, EOS). Default: true. */
+  /**
+   * Add the tokens that the model wants at the beginning and end (BOS, EOS). BOS is added once: a text that brings its own,
+   * read with `parseSpecial`, gets no second one. Default: true.
+   */
   addSpecial?: boolean;
   /** Read the names of control tokens in the text as those tokens; off, they are plain text. Default: false. */
   parseSpecial?: boolean;
@@ -42,7 +45,11 @@ export class Tokenizer {
 
   encode(text: string | Uint8Array, options: EncodeOptions = {}): Int32Array {
     checkOptionNames("encode", options, encodeOptions);
-    return converting(() => this.#native.encode(text, options.addSpecial ?? true, options.parseSpecial ?? false));
+    const { addSpecial = true, parseSpecial = false } = options;
+    const ids = converting(() => this.#native.encode(text, addSpecial, parseSpecial));
+    const { addBos, bos } = this.info;
+    const isDouble = addSpecial && parseSpecial && addBos && bos >= 0 && ids[0] === bos && ids[1] === bos;
+    return isDouble ? ids.slice(1) : ids;
   }
 
   /** The text of whole ids; bytes that are not UTF-8 become U+FFFD. */

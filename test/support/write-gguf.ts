@@ -2,9 +2,10 @@
 
 import { writeFileSync } from "node:fs";
 
-export type GgufMetadata = Record<string, string | boolean | number | readonly string[] | Int32Array | Float32Array>;
+type Value = string | boolean | number | bigint | readonly string[] | Int32Array | Float32Array;
+export type GgufMetadata = Record<string, Value>;
 
-const types = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 };
+const types = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9, uint64: 10 };
 
 function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
@@ -12,7 +13,7 @@ function u32(value: number): Buffer {
   return bytes;
 }
 
-function u64(value: number): Buffer {
+function u64(value: number | bigint): Buffer {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64LE(BigInt(value));
   return bytes;
@@ -27,13 +28,19 @@ function array(type: number, count: number, body: Buffer): Buffer {
   return Buffer.concat([u32(types.array), u32(type), u64(count), body]);
 }
 
-/** Numbers become unsigned 32-bit integers. */
+/** Numbers become unsigned 32-bit integers, or floats if they are none; a bigint has 64 bits. */
 function encodeValue(value: GgufMetadata[string]): Buffer {
   if (typeof value === "string") {
     return Buffer.concat([u32(types.string), text(value)]);
   }
   if (typeof value === "boolean") {
     return Buffer.concat([u32(types.bool), Buffer.from([Number(value)])]);
+  }
+  if (typeof value === "bigint") {
+    return Buffer.concat([u32(types.uint64), u64(value)]);
+  }
+  if (typeof value === "number" && !Number.isInteger(value)) {
+    return Buffer.concat([u32(types.float32), Buffer.from(Float32Array.of(value).buffer)]);
   }
   if (typeof value === "number") {
     return Buffer.concat([u32(types.uint32), u32(value)]);

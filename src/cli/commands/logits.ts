@@ -9,6 +9,7 @@ import { locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { modelRows, readModel } from "../options.js";
 import { integerFrom, parseIds } from "../parsers.js";
+import { noteOwnBos } from "../prompt.js";
 import { interruptSignal, note, writeJson } from "../terminal/output.js";
 
 const groups = {
@@ -81,6 +82,7 @@ async function printLogits({ prompt, output, ...options }: LogitsOptions): Promi
   for (const text of model.info.warnings) {
     note(text);
   }
+  noteOwnBos(model.tokenizer, prompt.prompt ?? "", note);
   const ids = prompt.ids ?? [...model.tokenizer.encode(prompt.prompt ?? "", { parseSpecial: true })];
   await using session = model.createSession({ contextSize: Math.max(ids.length, 1) });
   const { all, out, top } = output;

@@ -1,12 +1,12 @@
 // bitnet run: from a prompt to text, the twin of run_inference.py and llama-cli.
 
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import type { GenerateResult, Piece } from "../../engine/generate.js";
 import type { Generation } from "../../engine/generation.js";
 import { loadModel, type Model } from "../../engine/model.js";
 import { bundledModel } from "../../models/bundled.js";
 import { BitnetError } from "../../system/errors.js";
+import { readTextFile } from "../../system/text-file.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
@@ -23,7 +23,8 @@ import {
   sessionRows,
 } from "../options.js";
 import { integerFrom, unescapeText } from "../parsers.js";
-import { isPiped, readPrompt, readStdin } from "../prompt.js";
+import { isPiped, noteOwnBos, readPrompt, readStdin } from "../prompt.js";
+import { withoutControls } from "../terminal/format.js";
 import { colorsOf, interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
 import { readerReady } from "../terminal/streams.js";
 import { describeTimings } from "../terminal/timings.js";
@@ -224,6 +225,7 @@ async function goOn(model: Model, options: RunOptions, request: TextRequest): Pr
   if (options.prompt.verbosePrompt) {
     log(describeTokens(model, prompt));
   }
+  noteOwnBos(model.tokenizer, prompt, say);
   const { logprobs } = output;
   const generation = session.generate(prompt, {
     ...readGeneration(asGeneration(options), { maxTokens: defaultPredict }),
@@ -265,9 +267,7 @@ async function converse(
   const readTyped = (text: string | undefined) =>
     text !== undefined && options.generation.escape ? unescapeText(text) : text;
   const system =
-    systemFile === undefined
-      ? readTyped(chat.systemPrompt)
-      : (await readFile(systemFile, "utf8")).replace(/\r?\n$/, "");
+    systemFile === undefined ? readTyped(chat.systemPrompt) : (await readTextFile(systemFile)).replace(/\r?\n$/, "");
   const isSingle =
     chat.singleTurn ?? (prompt !== undefined && conversation === undefined && chat.systemPrompt === undefined);
   const isMessage = isSingle || system !== undefined || options.operand !== undefined;
@@ -307,7 +307,12 @@ function startNotes(options: RunOptions): (text: string) => void {
 
 /** Prints the text as it comes and ends the line, also when it is stopped. Returns why it ended. */
 async function stream(generation: Generation<Piece, GenerateResult>, prompt: string, signal: AbortSignal) {
-  write(process.stdout.isTTY ? colorsOf(process.stdout).dim(prompt) : prompt); // to tell it from what the model wrote
+  // Dim, to tell it from what the model wrote.
+  if (process.stdout.isTTY) {
+    write(colorsOf(process.stdout).dim(withoutControls(prompt)));
+  } else {
+    write(prompt);
+  }
   try {
     for await (const { text } of generation) {
       writeText(text);

@@ -7,7 +7,8 @@ import { locateModel } from "../model-argument.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { modelRows, readModel, withHelp } from "../options.js";
 import { parseIds } from "../parsers.js";
-import { note, write, writeJson } from "../terminal/output.js";
+import { noteOwnBos } from "../prompt.js";
+import { note, writeJson, writeText } from "../terminal/output.js";
 
 const groups = {
   model: groupOf("Model", {
@@ -62,8 +63,11 @@ Examples:
       }
       const input = text ?? (await buffer(process.stdin));
       if (decode) {
-        write(`${tokenizer.decode(parseIds(input.toString()), { special: true })}\n`);
+        writeText(`${tokenizer.decode(parseIds(input.toString()), { special: true })}\n`);
       } else {
+        if (parseSpecial && addSpecial) {
+          noteOwnBos(tokenizer, input, note);
+        }
         writeJson([...tokenizer.encode(input, { addSpecial, parseSpecial })]);
       }
     });

@@ -14,7 +14,7 @@ import { addOptions, type GroupValues, groupOf, refuseOptions } from "../option-
 import { modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
 import { formatBytes } from "../terminal/format.js";
-import { columnsOf, interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
+import { columnsOf, interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
 import { formatMarkdownTable, formatTable } from "../terminal/table.js";
 
 const groups = {
@@ -149,7 +149,7 @@ async function run(options: TuneOptions, named: string | undefined): Promise<voi
   if (options.output.json) {
     writeJson({ machine: describeMachine(), ...report, file: file ?? null });
   } else {
-    write(formatTuning(report, file, columnsOf(process.stdout)));
+    writeText(formatTuning(report, file, columnsOf(process.stdout)));
   }
 }
 

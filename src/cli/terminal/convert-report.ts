@@ -2,7 +2,7 @@
 
 import type { ConvertedTensor, ConvertProgress, ConvertReport } from "../../convert/plan.js";
 import { formatBytes } from "./format.js";
-import { write } from "./output.js";
+import { writeText } from "./output.js";
 import type { Step, Steps } from "./steps.js";
 
 /** Shows a conversion as a step with its progress. */
@@ -42,7 +42,7 @@ export function printReport(report: ConvertReport, steps: Steps, { forced = fals
     steps.line(`its tiles are in the file, and for bitnet.cpp in ${kernelConfig}`);
   }
   steps.line(`${formatBytes(bytes)} in ${seconds.toFixed(1)} s, read back and verified`);
-  write(`${outfile}\n`);
+  writeText(`${outfile}\n`);
 }
 
 /** Master weights of a ternary model are rounded whenever it computes; of any other model that loses what it has learnt. */

@@ -1,17 +1,17 @@
 // Values as text for people: names from outside, bytes, speeds, columns.
 
 /**
- * Text as a terminal may have it: control characters are gone but for tabs and line breaks, so that whoever wrote it (a
- * model, a file, a server) cannot move the cursor, change colours or overwrite a line.
+ * Text as a terminal may have it: control characters are gone but for tabs and line breaks, and so are the marks that turn
+ * the direction of text around (U+202A to U+202E, U+2066 to U+2069). So whoever wrote it (a model, a file, a server) cannot
+ * move the cursor, change colours, overwrite a line, or show a name as another one.
  */
 export function withoutControls(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "");
+  return text.replace(/(?![\t\n])[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, "");
 }
 
 /** The same on one line: for messages and tables, whose lines must be this program's own. */
 export function oneLine(text: string): string {
-  return withoutControls(text.replace(/\s*\n\s*/g, " ").replaceAll("\t", " "));
+  return withoutControls(text.replace(/\s*[\n\u2028\u2029]\s*/g, " ").replaceAll("\t", " "));
 }
 
 /** Lines of at most `width` characters, broken at spaces and line breaks; a longer word has a line of its own. */

@@ -2,6 +2,7 @@
 
 import { Chalk, type ChalkInstance } from "chalk";
 import type { BitnetError } from "../../system/errors.js";
+import { stringifyJson } from "../../system/write-json.js";
 import { oneLine, withoutControls, wrapWords } from "./format.js";
 
 export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
@@ -38,18 +39,19 @@ export function columnsOf(stream: OutputStream = process.stdout): number | undef
   return stream.isTTY ? stream.columns || 80 : undefined; // some terminals say 0
 }
 
+/** Text of this program's own, which may have colours. What comes from elsewhere goes through writeText or oneLine. */
 export function write(text: string): void {
   process.stdout.write(text);
 }
 
-/** What a model wrote. */
+/** What a model wrote, or a file or a user: a terminal gets it without control characters, a pipe as it is. */
 export function writeText(text: string, stdout: OutputStream = process.stdout): void {
   stdout.write(stdout.isTTY ? withoutControls(text) : text);
 }
 
 /** One result as JSON on one line. */
 export function writeJson(value: unknown, stdout: OutputStream = process.stdout): void {
-  stdout.write(`${JSON.stringify(value)}\n`);
+  stdout.write(`${stringifyJson(value)}\n`);
 }
 
 export function note(text: string, stderr: OutputStream = process.stderr): void {
@@ -79,7 +81,7 @@ export function reportError(error: BitnetError, verbose: boolean, stderr: Output
     stderr.write(`${colors.yellow("hint:")} ${fitMessage(withoutControls(error.hint), "hint: ", stderr)}\n`);
   }
   for (let cause: unknown = verbose ? error : undefined; cause instanceof Error; cause = cause.cause) {
-    stderr.write(`${colors.dim(cause.stack ?? String(cause))}\n`);
+    stderr.write(`${colors.dim(withoutControls(cause.stack ?? String(cause)))}\n`);
   }
 }
 
