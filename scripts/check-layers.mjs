@@ -27,7 +27,7 @@ const TYPESCRIPT = {
     ["serve", "batch", "bench", "eval", "train", "models"],
     ["convert", "chat"],
     ["engine", "checkpoint", "hub"],
-    ["gguf"],
+    ["gguf", "grammar"],
     ["native"],
     ["system"],
   ],

@@ -62,6 +62,8 @@ export type { AppliedTuning } from "./engine/tuning.js";
 export { Gguf, type MetadataValue, openGguf, type TensorInfo } from "./gguf/gguf.js";
 export { type InspectReport, inspectGguf } from "./gguf/inspect.js";
 export { listTensorTypes, type TensorType } from "./gguf/tensor-types.js";
+export { Grammar } from "./grammar/grammar.js";
+export type { JsonSchema } from "./grammar/schema.js";
 export { type DownloadOptions, type DownloadProgress, downloadFiles } from "./hub/download.js";
 export { type HubEnvironment, readHubEnvironment } from "./hub/environment.js";
 export { type Hub, type HubOptions, openHub } from "./hub/http.js";

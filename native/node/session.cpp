@@ -204,6 +204,7 @@ class SessionObject : public Wrapped<SessionObject> {
     request.stop_at_eog = true;
     if (!options.Get("grammar").IsUndefined()) request.grammar = grammar_of(options.Get("grammar"));
     request.starts_text = options.Get("startsText").ToBoolean();
+    if (!options.Get("begun").IsUndefined()) request.begun = ids_of(env, options.Get("begun"));
     if (!info[2].IsFunction())
       throw to_js(env, ErrorCode::kUsage, "generate needs a function for its progress");
     auto listener =

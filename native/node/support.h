@@ -126,13 +126,15 @@ inline int32_t id_arg(const Napi::CallbackInfo& info, size_t i) {
   return static_cast<int32_t>(integer_of(info.Env(), info[i], "a token id", 0, INT32_MAX));
 }
 
-inline std::vector<int32_t> ids_arg(const Napi::CallbackInfo& info, size_t i) {
-  if (!info[i].IsTypedArray() ||
-      info[i].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
-    throw to_js(info.Env(), ErrorCode::kUsage, "token ids must be an Int32Array");
-  }
-  const auto array = info[i].As<Napi::Int32Array>();
+inline std::vector<int32_t> ids_of(Napi::Env env, Napi::Value value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
+    throw to_js(env, ErrorCode::kUsage, "token ids must be an Int32Array");
+  const auto array = value.As<Napi::Int32Array>();
   return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
+inline std::vector<int32_t> ids_arg(const Napi::CallbackInfo& info, size_t i) {
+  return ids_of(info.Env(), info[i]);
 }
 
 inline bool bool_arg(const Napi::CallbackInfo& info, size_t i) { return info[i].ToBoolean(); }

@@ -273,6 +273,7 @@ void Sequence::truncate(int64_t n) {
 // ---- Ends and events
 
 void Engine::finish(Operation& operation, Event::Finish how) {
+  if (operation.phase == Operation::Phase::kDone) return;
   Event event{operation.id, Event::Kind::kDone};
   event.finish = how;
   end(operation, std::move(event));

@@ -77,7 +77,8 @@ struct Request {
   bool stop_at_eog = false;                // an end-of-generation token is the last one
   std::optional<SamplerParams> sampling;   // a new sampler; else the sequence's goes on
   std::shared_ptr<const Grammar> grammar;  // what is sampled is a text of it; null: any
-  bool starts_text = false;                // ... whose first token loses its leading space
+  bool starts_text = false;                // ... and the beginning of what a client decodes
+  std::vector<int32_t> begun;              // ... which begins with these last tokens of the prompt
   bool tell_tokens = true;                 // false: only the end matters, as to a measurement
   // Tokens that may be sampled beyond those that Engine::acknowledge() was told of.
   int64_t window = std::numeric_limits<int64_t>::max();

@@ -216,7 +216,13 @@ void Engine::begin_sampling(Operation& operation) {
     trie_ = std::make_shared<TokenTrie>(tokenizer.n_vocab(),
                                         [&](int32_t id) { return tokenizer.piece(id, false); });
   }
-  operation.grammar.emplace(request.grammar, trie_, tokenizer.eog(), request.starts_text);
+  operation.grammar.emplace(request.grammar, trie_, tokenizer.eog(),
+                            request.starts_text && tokenizer.strips_space());
+  try {
+    for (const int32_t id : request.begun) operation.grammar->accept(id);
+  } catch (const Error& error) {
+    fail(operation, ErrorCode::kUsage, error.what());
+  }
 }
 
 void Engine::sample_all(const std::vector<Operation*>& ready) {
@@ -294,8 +300,12 @@ void Engine::take_sample(Operation& operation) {
   const int32_t id = operation.sample.id;
   if (operation.n_sampled++ == 0) operation.first_token = Clock::now();
   sequence.sampler.accept(id);
-  if (operation.grammar) operation.grammar->accept(id);
   sequence.pending = id;
+  try {
+    if (operation.grammar) operation.grammar->accept(id);
+  } catch (const Error& error) {
+    return fail(operation, error.code, error.what());
+  }
   scheduler_.use(operation.request.urgency, 0, 1);
   if (operation.request.tell_tokens) {
     Event event{operation.id, Event::Kind::kToken};

@@ -144,6 +144,7 @@ int32_t Tokenizer::pad() const { return impl_->vocabulary.special().pad; }
 int32_t Tokenizer::unk() const { return impl_->vocabulary.special().unk; }
 bool Tokenizer::add_bos() const { return impl_->add_bos; }
 bool Tokenizer::add_eos() const { return impl_->add_eos; }
+bool Tokenizer::strips_space() const { return impl_->strips_space(); }
 std::vector<int32_t> Tokenizer::eog() const { return impl_->vocabulary.eog(); }
 
 bool Tokenizer::is_eog(int32_t id) const {

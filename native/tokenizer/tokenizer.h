@@ -46,6 +46,7 @@ class Tokenizer {
   int32_t unk() const;
   bool add_bos() const;
   bool add_eos() const;
+  bool strips_space() const;      // a text loses the space that its first piece begins with
   bool is_eog(int32_t id) const;  // ends a generation
   std::vector<int32_t> eog() const;
   bool is_control(int32_t id) const;

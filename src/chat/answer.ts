@@ -125,7 +125,7 @@ async function* streamPart(
   options: TokenOptions,
 ): AsyncGenerator<ChatPiece, FinishReason, undefined> {
   const { chat, session, stream, ids, result } = answer;
-  const tokens = session.generateTokens([...chat.promptIds(), ...ids], options);
+  const tokens = session.generateTokens([...chat.promptIds(), ...ids], { ...options, begun: ids });
   try {
     for await (const { id } of tokens) {
       ids.push(id);

@@ -92,7 +92,6 @@ const fileSays = "the file says how positions are encoded; convert a file that s
 const noAdapters = "adapters cannot be applied: merge them into a checkpoint and run bitnet convert";
 const noDraft = "there is no speculative decoding";
 const textOnly = "models here read and write text alone";
-const noGrammar = "the output cannot be held to a grammar; --stop, --logit-bias and --temp 0 go part of the way";
 const noMirostat = "use --temp with --top-p, --min-p or --typical";
 
 /** What to do instead of options that would change the result. */
@@ -100,7 +99,6 @@ export const llamaRefusals: Refusals = {
   "--mirostat --mirostat-lr --mirostat-ent --mirostat-eta --mirostat-tau": noMirostat,
   "--tfs --penalize-nl --no-penalize-nl": noMirostat,
   "--adaptive-target --adaptive-decay": noMirostat,
-  "--grammar --grammar-file -j --json-schema -jf --json-schema-file": noGrammar,
   "--rope-scaling --rope-scale --rope-freq-base --rope-freq-scale": fileSays,
   "--yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow --yarn-beta-fast": fileSays,
   "--override-kv": "the file's own values are used; --tokenizer-pre replaces the one that is often wrong",

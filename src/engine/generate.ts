@@ -117,7 +117,7 @@ async function* runSteps(
   plan: GenerationPlan,
   timings: GenerateTimings,
 ): AsyncGenerator<Step, void, undefined> {
-  const { tokens, signal, sampling, onPrompt } = plan;
+  const { tokens, signal, sampling, constraint, onPrompt } = plan;
   throwIfAborted(signal);
   const maxTokens = Math.min(plan.maxTokens, Number.MAX_SAFE_INTEGER);
   const queue = new ProgressQueue(session);
@@ -126,7 +126,8 @@ async function* runSteps(
   let isRunning = false;
   let isRead = true; // to the end, as far as it came
   try {
-    converting(() => session.generate(tokens, { maxTokens, sampling, window }, (progress) => queue.push(progress)));
+    const request = { maxTokens, sampling, window, ...constraint };
+    converting(() => session.generate(tokens, request, (progress) => queue.push(progress)));
     isRunning = true;
     isRead = false;
     timings.promptTokens = tokens.length;

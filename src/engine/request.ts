@@ -1,7 +1,14 @@
 // A request: its options, from the core's table for sampling, and the checks of everything that can be wrong with one.
 
 import { randomInt } from "node:crypto";
-import { loadAddon, type NativeSampling, type NativeSamplingParameter } from "../native/addon.js";
+import { Grammar } from "../grammar/grammar.js";
+import type { JsonSchema } from "../grammar/schema.js";
+import {
+  loadAddon,
+  type NativeGenerateRequest,
+  type NativeSampling,
+  type NativeSamplingParameter,
+} from "../native/addon.js";
 import { BitnetError, converting } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { checkTokens, type Tokenizer } from "./tokenizer.js";
@@ -25,6 +32,12 @@ export interface TokenOptions extends SamplingOptions {
   maxTokens?: number;
   /** Never choose an end-of-generation token. Default: false. */
   ignoreEos?: boolean;
+  /** What is generated is a text of this grammar: GBNF as llama.cpp has it, or one that is compiled. */
+  grammar?: string | Grammar;
+  /** The same for JSON that a schema accepts. Not beside `grammar`. */
+  schema?: JsonSchema;
+  /** With either of them: tokens at the end of the prompt that are the beginning of that text. Default: none. */
+  begun?: readonly number[];
   /** Firing it makes the generation throw ABORTED. The session stays usable. */
   signal?: AbortSignal;
   /**
@@ -57,6 +70,9 @@ type RequestOptionNames<Options> = OptionNames<Omit<Options, SamplingParameter["
 const tokenOptions: RequestOptionNames<TokenOptions> = {
   maxTokens: true,
   ignoreEos: true,
+  grammar: true,
+  schema: true,
+  begun: true,
   signal: true,
   onPrompt: true,
   addSpecial: true,
@@ -70,6 +86,7 @@ export interface GenerationPlan {
   tokens: Int32Array;
   maxTokens: number;
   sampling: NativeSampling & { seed: number };
+  constraint: Pick<NativeGenerateRequest, "grammar" | "startsText" | "begun">;
   stop: readonly string[];
   signal?: AbortSignal;
   onPrompt?: TokenOptions["onPrompt"];
@@ -114,6 +131,17 @@ function checkRequest(subject: string, options: TokenOptions, names: Readonly<Re
     checkNumber("maxTokens", options.maxTokens, { min: -1, max: maxCount, integer: true });
   }
   checkSampling(options);
+  readGrammar(options);
+}
+
+function readGrammar({ grammar, schema }: TokenOptions): Grammar | undefined {
+  if (grammar !== undefined && schema !== undefined) {
+    throw new BitnetError("USAGE", "grammar, schema: expected one of them, not both");
+  }
+  if (schema !== undefined) {
+    return Grammar.fromJsonSchema(schema);
+  }
+  return typeof grammar === "string" ? Grammar.fromGbnf(grammar) : grammar;
 }
 
 /** USAGE naming the first sampling option that is out of its bounds. */
@@ -193,8 +221,10 @@ export function planGeneration(
   options: GenerateOptions,
 ): GenerationPlan {
   const { maxTokens = -1, stop = [], signal, onPrompt } = options;
+  const tokens = checkPromptTokens(encodePrompt(tokenizer, prompt, options), tokenizer.info.vocabSize, contextSize);
   return {
-    tokens: checkPromptTokens(encodePrompt(tokenizer, prompt, options), tokenizer.info.vocabSize, contextSize),
+    tokens,
+    constraint: planConstraint(tokenizer, tokens, options),
     maxTokens: maxTokens === -1 ? Number.POSITIVE_INFINITY : maxTokens,
     sampling: {
       ...pickSampling(options),
@@ -204,6 +234,20 @@ export function planGeneration(
     stop,
     signal,
     onPrompt,
+  };
+}
+
+function planConstraint(tokenizer: Tokenizer, tokens: Int32Array, options: TokenOptions): GenerationPlan["constraint"] {
+  const grammar = readGrammar(options);
+  if (grammar === undefined) {
+    return {};
+  }
+  const { begun = [] } = options;
+  const before = begun.length === 0 ? tokens : tokens.subarray(0, -begun.length);
+  return {
+    grammar: grammar.native,
+    startsText: tokenizer.decode(before) === "",
+    begun: Int32Array.from(begun),
   };
 }
 

@@ -278,6 +278,12 @@ export interface NativeSessionOptions {
 export interface NativeGenerateRequest {
   maxTokens: number;
   sampling: NativeSampling;
+  /** What the tokens must spell. */
+  grammar?: NativeGrammar;
+  /** Whether a text begins with the first of them: SentencePiece's loses its leading space then. */
+  startsText?: boolean;
+  /** Tokens at the end of the prompt that the grammar has seen already. */
+  begun?: Int32Array;
   /** Tokens that may be sampled beyond those that were acknowledged. */
   window: number;
 }
@@ -449,7 +455,14 @@ export interface NativeConversion {
   abort(): void; // run() rejects with ABORTED
 }
 
+/** A grammar made ready to be matched; for any number of generations. */
+export interface NativeGrammar {
+  matches(text: string): boolean;
+}
+
 export interface NativeAddon {
+  /** llama.cpp's syntax. Throws USAGE with line and column. */
+  compileGrammar(gbnf: string): NativeGrammar;
   /** Throws UNSUPPORTED if a type cannot hold its shape or no tiles fit it, naming the tensor. Reads no weights. */
   planConversion(request: {
     metadata: readonly NativeMetadataEntry[]; // in the order of the file, like the tensors

@@ -7,6 +7,7 @@ import { loadModel, type Model } from "../../engine/model.js";
 import { bundledModel } from "../../models/bundled.js";
 import { BitnetError } from "../../system/errors.js";
 import { readTextFile } from "../../system/text-file.js";
+import { constraintRows, readConstraint } from "../constraint.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
@@ -57,6 +58,7 @@ const listGroups = () => ({
   }),
   session: groupOf("Context", sessionRows),
   sampling: samplingGroup(),
+  constraint: groupOf("Grammar", constraintRows),
   chat: groupOf("Conversation", chatRows),
   output: groupOf("Output", {
     displayPrompt: { flags: "--no-display-prompt", help: "do not print the prompt before the text" },
@@ -229,6 +231,7 @@ async function goOn(model: Model, options: RunOptions, request: TextRequest): Pr
   const { logprobs } = output;
   const generation = session.generate(prompt, {
     ...readGeneration(asGeneration(options), { maxTokens: defaultPredict }),
+    ...(await readConstraint(options.constraint)),
     ...{ logprobs, signal },
   });
   try {
@@ -282,7 +285,10 @@ async function converse(
     think: chat.think,
     hideThinking: chat.hideThinking,
     modelPath: path,
-    generate: readGeneration(asGeneration(options), { maxTokens: -1 }),
+    generate: {
+      ...readGeneration(asGeneration(options), { maxTokens: -1 }),
+      ...(await readConstraint(options.constraint)),
+    },
     json: output.json,
     quiet: output.quiet,
     historyFile: chat.history,

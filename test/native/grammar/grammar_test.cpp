@@ -16,6 +16,8 @@ using namespace bitnet;
 
 namespace {
 
+using Ids = std::vector<int32_t>;
+
 bool matches(const std::string& grammar, const std::string& text) {
   GrammarMatcher matcher(Grammar::from_gbnf(grammar));
   return matcher.push_all(text) && matcher.can_end();
@@ -304,6 +306,16 @@ TEST("a text ends only where the grammar does") {
   grammar.accept(2);
   CHECK(grammar.allowed() == std::vector<int32_t>{0});
   CHECK(grammar.is_done());
+}
+
+TEST("where a text begins the first token may have a space that is not part of it") {
+  const auto trie = make_trie({"</s>", " a", "a", " ", "  a", "b"});
+  TokenGrammar grammar(Grammar::from_gbnf("root ::= \"a\" \" \"? \"a\""), trie, {0}, true);
+  CHECK((grammar.allowed() == Ids{1, 2, 3}));
+  grammar.accept(1);
+  CHECK((grammar.allowed() == Ids{1, 2, 3}));  // a space is a space from here on
+  grammar.accept(1);
+  CHECK((grammar.allowed() == Ids{0}));
 }
 
 TEST("wrong grammars are refused with their place") {
