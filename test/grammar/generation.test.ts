@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ChatModel, loadModel } from "../../src/index.js";
+import { loadModel, type Model } from "../../src/index.js";
 import { bundledModel } from "../../src/models/bundled.js";
 import { runBitnet } from "../support/fixtures.js";
 
-let model: ChatModel;
+let model: Model;
 
 beforeAll(async () => {
   model = await loadModel(bundledModel.path);
