@@ -140,14 +140,15 @@ describe("names", () => {
 describe("/set", () => {
   test("changes every parameter of sampling, by the library's name, the option's and with underscores", async () => {
     for (const { name, kind, option, aliases, least } of listSamplingParameters().filter((row) => row.option !== "")) {
-      const value = kind === "texts" ? "x" : String(Math.max(least, 0) + (kind === "whole" ? 1 : 0.5));
+      const text = name === "samplers" ? "top_k" : "x"; // a text that it takes
+      const value = kind === "texts" ? text : String(Math.max(least, 0) + (kind === "whole" ? 1 : 0.5));
       const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
       const spellings = [name, snake, option.replace(/^--| .*/g, ""), ...aliases.split(" ").filter((alias) => alias)];
       for (const spelling of spellings) {
         const model = new FakeModel(echo);
         const { err } = await talk(model, `/set ${spelling} ${value}\none\n`, { quiet: true });
         expect(err).toBe("");
-        expect(model.session.options[0]).toHaveProperty(name, kind === "texts" ? ["x"] : Number(value));
+        expect(model.session.options[0]).toHaveProperty(name, kind === "texts" ? [text] : Number(value));
       }
     }
   });

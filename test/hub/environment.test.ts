@@ -114,7 +114,8 @@ describe("the registry", () => {
 
 test("the documentation lists the registry", () => {
   const docs = readFileSync(join(root, "docs", "models.md"), "utf8");
-  for (const { repo, family, kind, parameters, license } of registeredModels) {
-    expect(docs).toContain(`\n| ${repo} | ${family} | ${kind} | ${parameters} | ${license} |\n`);
+  for (const { short, repo, family, kind: use, parameters, license } of registeredModels) {
+    const kind = use === "embedding" ? "embedding, for other programs" : use;
+    expect(docs).toContain(`\n| \`${short}\` | ${repo} | ${family} | ${kind} | ${parameters} | ${license} |\n`);
   }
 });

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { root } from "../support/fixtures.js";
+import { root, tinyModel } from "../support/fixtures.js";
 
 let copy: string; // a package without its addon
 let tools: string; // the only folder in PATH
@@ -99,7 +99,7 @@ test.each([
   ["pnpm/12.21.0 npm/? node/v20.20.0 linux x64", "pnpm exec bitnet build-native"],
 ])("without the addon a command names the one that builds it, as %j runs it", (agent, command) => {
   const env = { PATH: tools, HOME: copy, npm_config_user_agent: agent };
-  const args = [join(copy, "bin/bitnet.js"), "tokenize", "-m", "x.gguf", "text"];
+  const args = [join(copy, "bin/bitnet.js"), "tokenize", "-m", tinyModel, "text"];
   const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", env });
   expect(status).toBe(1);
   expect(stderr).toMatch(
@@ -132,7 +132,7 @@ test("an addon in the user's cache is found", () => {
 test("an addon that cannot be loaded says so", () => {
   mkdirSync(join(copy, "build", "Release"), { recursive: true });
   writeFileSync(join(copy, "build", "Release", "bitnet.node"), "not a library");
-  const { status, stderr } = run("bin/bitnet.js", "tokenize", "-m", "x.gguf", "text");
+  const { status, stderr } = run("bin/bitnet.js", "tokenize", "-m", tinyModel, "text");
   expect(status).toBe(1);
   expect(stderr).toMatch(/^error: cannot load the native addon .*\nhint: build it, /);
 });
