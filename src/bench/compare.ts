@@ -2,6 +2,7 @@
 
 import { basename } from "node:path";
 import { BitnetError } from "../system/errors.js";
+import { parseJson } from "../system/json.js";
 import { type BenchResult, nameTest } from "./end-to-end.js";
 import { medianOf } from "./stats.js";
 
@@ -77,23 +78,29 @@ export function parseEarlier(text: string, path: string): EarlierResult[] {
 type Entry = Record<string, unknown>;
 
 function parseEntries(text: string, path: string): Entry[] {
-  let values: unknown[];
-  try {
-    values = [JSON.parse(text)].flat();
-  } catch (cause) {
-    try {
-      values = text
-        .split("\n")
-        .filter((line) => line.trim() !== "")
-        .map((line) => JSON.parse(line) as unknown);
-    } catch {
-      throw new BitnetError("BAD_FILE", `${path}: not JSON`, { cause });
-    }
-  }
+  const values = isLines(text, path) ? parseLines(text, path) : [parseJson(text, path)].flat();
   return values.flatMap((value) => {
     const entry = asEntry(value);
     return Array.isArray(entry.results) ? entry.results.map(asEntry) : [entry];
   });
+}
+
+/** Whether the first of several lines is a value of its own. */
+function isLines(text: string, path: string): boolean {
+  const [first = "", ...others] = text.trim().split("\n");
+  if (others.length === 0) {
+    return false;
+  }
+  try {
+    parseJson(first, path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function parseLines(text: string, path: string): unknown[] {
+  return text.split("\n").flatMap((line, i) => (line.trim() === "" ? [] : [parseJson(line, path, i + 1)]));
 }
 
 function asEntry(value: unknown): Entry {
@@ -134,7 +141,11 @@ function readLlamaBench(entry: Entry): EarlierResult | undefined {
   return { model: entry.model_filename, description, test: nameTest(shape), threads, samples };
 }
 
+const mostSamples = 10_000; // as many repetitions as there can be
+
 function positiveNumbers(value: unknown): number[] | undefined {
   const isNumber = (x: unknown): x is number => typeof x === "number" && x > 0 && Number.isFinite(x);
-  return Array.isArray(value) && value.length > 0 && value.every(isNumber) ? value : undefined;
+  return Array.isArray(value) && value.length > 0 && value.length <= mostSamples && value.every(isNumber)
+    ? value
+    : undefined;
 }

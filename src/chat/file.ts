@@ -3,7 +3,9 @@
 import { stat } from "node:fs/promises";
 import { BitnetError, reasonOf, withContext } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
+import { parseJson } from "../system/json.js";
 import { readTextFile } from "../system/text-file.js";
+import { stringifyJson } from "../system/write-json.js";
 import type { ChatMessage } from "./format.js";
 
 export interface SavedChat {
@@ -26,7 +28,7 @@ const maxMessages = 100_000;
 
 /** Writes the chat beside `path` and renames it, so that a full disk costs neither the old file nor the chat. */
 export async function saveChat(path: string, chat: SavedChat): Promise<void> {
-  const text = `${JSON.stringify({ format: formatName, version: formatVersion, ...chat }, null, 2)}\n`;
+  const text = `${stringifyJson({ format: formatName, version: formatVersion, ...chat }, 2)}\n`;
   try {
     await replaceFile(path, text, 0o600);
   } catch (error) {
@@ -37,12 +39,7 @@ export async function saveChat(path: string, chat: SavedChat): Promise<void> {
 /** Reads a chat that saveChat wrote; BAD_FILE if it is anything else. */
 export async function loadChat(path: string): Promise<SavedChat> {
   const text = await readBounded(path);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new BitnetError("BAD_FILE", `${path} is not a saved chat: it is not JSON`, { cause: error });
-  }
+  const value = parseJson(text, path);
   try {
     return parseChat(value);
   } catch (error) {

@@ -118,6 +118,10 @@ export async function runConversation(
       stop: () => io.raise("SIGTSTP"),
     });
     conversation = new Conversation(model, session, chat, repl, screen, options);
+    if (options.think !== undefined && format.canSwitchThinking !== true) {
+      const spelling = options.think ? "--think" : "--no-think";
+      screen.note(`note: ${spelling} has no effect: the chat format has no switch for thinking`);
+    }
     if (!options.singleTurn) {
       screen.hint(describeStart(model, format, session, options));
     }

@@ -7,7 +7,7 @@ import { writeOutput } from "../system/files.js";
 import type { OptionRows, RowValues } from "./option-rows.js";
 import { modelRows } from "./options.js";
 import { integerFrom, listFrom } from "./parsers.js";
-import { colorsOf, columnsOf, note, write } from "./terminal/output.js";
+import { colorsOf, columnsOf, note, write, writeText } from "./terminal/output.js";
 
 /** What is measured, where it is a list of which every combination is. */
 export const measureRows = {
@@ -70,13 +70,13 @@ export async function writeResults(
   const format = json ? "json" : output?.file === undefined ? output?.format : undefined;
   const columns = columnsOf(process.stdout);
   if (format !== undefined) {
-    write(results.as(format));
+    writeText(results.as(format));
   } else if (columns !== undefined) {
     write(results.table(columns, colorsOf(process.stdout)));
   } else if (output?.file === undefined) {
-    write(results.as("md"));
+    writeText(results.as("md"));
   }
   if (errorOutput !== "none") {
-    process.stderr.write(results.as(errorOutput));
+    writeText(results.as(errorOutput), process.stderr);
   }
 }

@@ -2,6 +2,7 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { BitnetError } from "./errors.js";
+import { guessEncoding } from "./text-file.js";
 
 /**
  * The value of a JSON file. Like Python's json, takes NaN, Infinity and a byte order mark. Throws BAD_FILE, with line and
@@ -12,31 +13,29 @@ export async function readJsonFile(path: string, maxBytes: number): Promise<unkn
   if (size > maxBytes) {
     throw new BitnetError("BAD_FILE", `${path}: ${size} bytes; at most ${maxBytes} expected`);
   }
-  return parseJson(decodeText(await readFile(path), path), path);
+  return parseJson(decodeJson(await readFile(path), path), path);
 }
 
-function decodeText(bytes: Uint8Array, path: string): string {
+function decodeJson(bytes: Uint8Array, path: string): string {
+  const encoding = guessEncoding(bytes);
+  if (encoding !== undefined) {
+    throw new BitnetError("BAD_FILE", `${path}: not valid JSON: it is ${encoding}, not UTF-8`, {
+      hint: "save it as UTF-8",
+    });
+  }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes); // leaves the byte order mark out
   } catch (cause) {
-    const is16 = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
-    throw new BitnetError(
-      "BAD_FILE",
-      `${path}: not valid JSON: ${is16 ? "it is UTF-16, not UTF-8" : "not UTF-8 text"}`,
-      {
-        hint: is16 ? "save it as UTF-8" : undefined,
-        cause,
-      },
-    );
+    throw new BitnetError("BAD_FILE", `${path}: not valid JSON: not UTF-8 text`, { cause });
   }
 }
 
-/** The same for text; `name` is what errors call it. */
-export function parseJson(text: string, name: string): unknown {
+/** The same for text; `name` is what errors call it, `firstLine` the number of its first line. */
+export function parseJson(text: string, name: string, firstLine = 1): unknown {
   try {
     return JSON.parse(text); // far faster, and right for nearly every file
   } catch {
-    return new Reader(text, name).readAll();
+    return new Reader(text, name, firstLine).readAll();
   }
 }
 
@@ -64,11 +63,13 @@ const words = new Map<string, unknown>([
 class Reader {
   readonly #text: string;
   readonly #name: string;
+  readonly #firstLine: number;
   #at = 0;
 
-  constructor(text: string, name: string) {
+  constructor(text: string, name: string, firstLine: number) {
     this.#text = text;
     this.#name = name;
+    this.#firstLine = firstLine;
   }
 
   readAll(): unknown {
@@ -163,11 +164,12 @@ class Reader {
 
   #fail(expected: string): never {
     const lines = this.#text.slice(0, this.#at).split(/\r\n|\r|\n/);
+    const line = this.#firstLine + lines.length - 1;
     const column = (lines.at(-1)?.length ?? 0) + 1;
     const found = this.#at >= this.#text.length ? "the end of the file" : JSON.stringify(this.#take("shown"));
     throw new BitnetError(
       "BAD_FILE",
-      `${this.#name}: not valid JSON at line ${lines.length}, column ${column}: expected ${expected} but found ${found}`,
+      `${this.#name}: not valid JSON at line ${line}, column ${column}: expected ${expected} but found ${found}`,
     );
   }
 }

@@ -39,7 +39,7 @@ export function decodeText(bytes: Uint8Array, what: string): string {
 }
 
 /** Encodings that give themselves away, by their mark or by the zeros in every other byte. */
-function guessEncoding([first, second, third, fourth]: Uint8Array): string | undefined {
+export function guessEncoding([first, second, third, fourth]: Uint8Array): string | undefined {
   if (first === 0xff && second === 0xfe) {
     return third === 0 && fourth === 0 ? "UTF-32" : "UTF-16";
   }

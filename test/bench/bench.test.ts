@@ -241,6 +241,23 @@ describe("--compare", () => {
     expect(comparisons[0]?.earlier.description).toBe("llama-bench abc, 2B");
   });
 
+  test("takes what Python writes, and says where it is no JSON", () => {
+    const text = JSON.stringify({ ...llamaBench[0], other: 0 }).replace('"other":0', '"other":NaN');
+    expect(parseEarlier(text, "x.json").map(({ samples }) => samples)).toEqual([[5, 10]]);
+    expect(parseEarlier(`${text}\r\n\r\n${text}\r\n`, "x.jsonl")).toHaveLength(2);
+    expect(() => parseEarlier(`${text}\n\n{"a" 1}\n`, "x.jsonl")).toThrow(
+      'x.jsonl: not valid JSON at line 3, column 6: expected a colon but found "1"',
+    );
+    expect(() => parseEarlier('[\n  {"a": 1},\n  nothing]', "x.json")).toThrow(
+      "x.json: not valid JSON at line 3, column 3",
+    );
+  });
+
+  test("does not take more samples than a run can have", () => {
+    const many = { ...llamaBench[0], samples_ts: Array(500_000).fill(1) };
+    expect(() => parseEarlier(JSON.stringify([many]), "x.json")).toThrow(/no results/);
+  });
+
   test("prefers the file of the same name", () => {
     const same = { ...llamaBench[0], model_filename: "/y/a.gguf", samples_ts: [40] };
     const earlier = parseEarlier(JSON.stringify([...llamaBench, same]), "x.json");

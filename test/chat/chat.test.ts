@@ -364,7 +364,7 @@ describe("saved chats", () => {
   });
 
   test.each([
-    ["what is not JSON", "{", "not JSON"],
+    ["what is not JSON", "{\n,", "bad.json: not valid JSON at line 2, column 1"],
     ["other JSON", "[]", '"format"'],
     ["null", "null", '"format"'],
     ["a future version", { version: 2 }, '"version": 1, got 2'],

@@ -406,5 +406,6 @@ describe("bitnet run -cnv", () => {
   test("its options need it", async () => {
     expectError(await runBitnet(["run", "--chat-template", "bitnet", "-p", "x"]), 2, /--chat-template needs -cnv/);
     expectError(await runBitnet(["run", "--no-history", "-p", "x"]), 2, /--history needs -cnv/);
+    expectError(await runBitnet(["run", "--hide-thinking", "-p", "x"]), 2, /--hide-thinking needs -cnv/);
   });
 });

@@ -69,6 +69,18 @@ describe("thinking", () => {
     await leave(terminal);
   });
 
+  test("cannot be switched where the template has no choice, which is said", async () => {
+    const told = (option: string) => `note: ${option} has no effect: the chat format has no switch for thinking\n`;
+    const { err } = await talk(thinker(), "hi\n", { think: false });
+    expect(err).toContain(told("--no-think"));
+    expect((await talk(thinker(), "hi\n", { think: true })).err).toContain(told("--think"));
+    expect((await talk(thinker(), "hi\n", { think: true, quiet: true })).err).toBe("");
+    expect((await talk(thinker(), "hi\n")).err).not.toContain("no effect");
+    const chatTemplate = "{% if enable_thinking %}think{% endif %}{{ messages[0].content }}";
+    const choosing = new FakeModel(() => "yes<|eot_id|>", { chatTemplate });
+    expect((await talk(choosing, "hi\n", { think: false })).err).not.toContain("no effect");
+  });
+
   test("is no part of an answer in a pipe, and a part of its own with --json", async () => {
     expect((await talk(thinker(), "hi\n")).out).toBe("yes\n");
     const { out } = await talk(thinker(), "hi\n", { json: true });

@@ -75,6 +75,8 @@ describe("what is no JSON is told with its place:", () => {
   test.each([
     [new Uint8Array([0x22, 0xff, 0x22]), "not UTF-8 text"],
     [Buffer.from('\ufeff{"a": 1}', "utf16le"), "it is UTF-16, not UTF-8"],
+    [Buffer.from('{"a": 1}', "utf16le"), "it is UTF-16, not UTF-8"],
+    [Buffer.from([0xff, 0xfe, 0, 0, 0x7b, 0, 0, 0]), "it is UTF-32, not UTF-8"],
   ])("text of another encoding", async (bytes, message) => {
     await expect(read(bytes)).rejects.toMatchObject({ message: expect.stringContaining(message) });
   });

@@ -2,7 +2,6 @@
 // quantize_embeddings.py.
 
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
 import { type Command, InvalidArgumentError } from "commander";
 import { compareResults, parseEarlier, toEarlier } from "../../bench/compare.js";
@@ -22,6 +21,7 @@ import { bundledModel } from "../../models/bundled.js";
 import { describeMachine, formatMachine } from "../../native/machine.js";
 import { BitnetError, reasonOf } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
+import { readTextFile } from "../../system/text-file.js";
 import { formatBenchTable } from "../bench-table.js";
 import { llamaGroup } from "../llama-options.js";
 import { measureRows, resultRows, writeResults } from "../measuring.js";
@@ -201,7 +201,7 @@ async function bench(options: BenchOptions, named: readonly string[]): Promise<v
   const { tests, output } = options;
   const { compare, plot } = output;
   noteIgnored(ignoredGroup, options.ignored, note);
-  const earlier = compare === undefined ? undefined : parseEarlier(await readFile(compare, "utf8"), compare);
+  const earlier = compare === undefined ? undefined : parseEarlier(await readTextFile(compare), compare);
   const models = await locateModels([...(options.models.paths ?? []), ...named]);
   const progress = createProgress("measuring", "steps");
   const plan: BenchPlan = {

@@ -156,7 +156,15 @@ function findContradiction(options: RunOptions, isTyped: (name: string) => boole
   if (wanted && readsStdin && !chat.singleTurn) {
     return "with -cnv the standard input is the conversation: give the system prompt with -p TEXT or -f FILE";
   }
-  const needsChat = ["chatTemplate", "think", "history", "singleTurn", "systemPrompt", "systemPromptFile"];
+  const needsChat = [
+    "chatTemplate",
+    "think",
+    "hideThinking",
+    "history",
+    "singleTurn",
+    "systemPrompt",
+    "systemPromptFile",
+  ];
   const alone = wanted === false ? needsChat.concat("inPrefix", "inSuffix").find(isTyped) : undefined;
   return alone === undefined ? undefined : `--${toLongName(alone)} needs -cnv`;
 }
