@@ -1,6 +1,6 @@
 // One schema for the values that two schemas accept.
 
-export type SchemaObject = Readonly<Record<string, unknown>>;
+import { isEqual, isObject, type JsonObject } from "./json.js";
 
 type Refuse = (keyword: string, problem: string) => never;
 
@@ -24,7 +24,7 @@ export function mergeSchemas(a: unknown, b: unknown, refuse: Refuse): unknown {
 }
 
 function mergeKeyword(keyword: string, a: unknown, b: unknown, refuse: Refuse): unknown {
-  if (JSON.stringify(a) === JSON.stringify(b)) {
+  if (isEqual(a, b)) {
     return a;
   }
   if (greater.has(keyword) || smaller.has(keyword)) {
@@ -36,9 +36,9 @@ function mergeKeyword(keyword: string, a: unknown, b: unknown, refuse: Refuse): 
     case "required":
       return [...new Set([...listOf(a), ...listOf(b)])];
     case "enum":
-      return listOf(a).filter((value) => listOf(b).some((other) => JSON.stringify(value) === JSON.stringify(other)));
+      return listOf(a).filter((value) => listOf(b).some((other) => isEqual(value, other)));
     case "properties":
-      return mergeProperties(a as SchemaObject, b as SchemaObject, refuse);
+      return mergeProperties(a as JsonObject, b as JsonObject, refuse);
     case "items":
     case "additionalProperties":
       return mergeSchemas(a, b, refuse);
@@ -54,7 +54,7 @@ function mergeTypes(a: readonly unknown[], b: readonly unknown[], refuse: Refuse
   return merged.length === 0 ? refuse("type", "no type is left") : merged;
 }
 
-function mergeProperties(a: SchemaObject, b: SchemaObject, refuse: Refuse): SchemaObject {
+function mergeProperties(a: JsonObject, b: JsonObject, refuse: Refuse): JsonObject {
   const merged: Record<string, unknown> = { ...a };
   for (const [name, schema] of Object.entries(b)) {
     merged[name] = Object.hasOwn(a, name) ? mergeSchemas(a[name], schema, refuse) : schema;
@@ -63,7 +63,7 @@ function mergeProperties(a: SchemaObject, b: SchemaObject, refuse: Refuse): Sche
 }
 
 /** Where one schema limits the properties that it does not name, the other one must not name more. */
-function closeObjects(a: SchemaObject, b: SchemaObject, refuse: Refuse): void {
+function closeObjects(a: JsonObject, b: JsonObject, refuse: Refuse): void {
   for (const [one, other] of [
     [a, b],
     [b, a],
@@ -79,8 +79,4 @@ function closeObjects(a: SchemaObject, b: SchemaObject, refuse: Refuse): void {
 
 function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [value];
-}
-
-function isObject(value: unknown): value is SchemaObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -2,8 +2,19 @@
 // to exactly is refused by keyword and JSON pointer, never left out.
 
 import { BitnetError } from "../system/errors.js";
+import { areDisjoint } from "./disjoint.js";
 import { formatPatterns } from "./formats.js";
-import { mergeSchemas, type SchemaObject } from "./merge.js";
+import {
+  decodePointer,
+  escapePointer,
+  isEqual,
+  isObject,
+  isOfType,
+  type JsonObject,
+  type TypeName,
+  typeNames,
+} from "./json.js";
+import { mergeSchemas } from "./merge.js";
 import { type Bound, type NumberBounds, nothing, writeInteger, writeNumber } from "./numbers.js";
 import { parseRegex } from "./regex.js";
 import { quoteText } from "./text.js";
@@ -12,6 +23,7 @@ export type JsonSchema = boolean | Readonly<Record<string, unknown>>;
 
 const maxSchemaBytes = 256 * 1024;
 const maxDepth = 64;
+const maxReferences = 256; // within each other
 const maxRules = 10_000;
 
 /** The rules that every grammar of a schema may use. At most one space stands where JSON allows any. */
@@ -42,9 +54,6 @@ const annotations = new Set([
   ...["deprecated", "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema"],
 ]);
 
-const typeNames = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
-type TypeName = (typeof typeNames)[number];
-
 // Which type a keyword is about; where another type is possible, too, it says nothing about that.
 const keywordTypes: Readonly<Record<string, TypeName>> = {
   ...{ properties: "object", required: "object", additionalProperties: "object", patternProperties: "object" },
@@ -74,6 +83,7 @@ class SchemaWriter {
   readonly #rules = new Map<string, string>();
   readonly #references = new Map<string, string>(); // JSON pointer: rule
   #count = 0;
+  #openReferences = 0;
 
   constructor(root: JsonSchema) {
     this.#root = root;
@@ -129,7 +139,7 @@ class SchemaWriter {
     return this.#writeObject(schema, pointer, depth);
   }
 
-  #checkKeywords(schema: SchemaObject, pointer: string): void {
+  #checkKeywords(schema: JsonObject, pointer: string): void {
     for (const keyword of Object.keys(schema)) {
       if (!annotations.has(keyword) && !combining.has(keyword) && keywordTypes[keyword] === undefined) {
         this.#refuse(`${pointer}/${escapePointer(keyword)}`, "this keyword is not supported");
@@ -137,7 +147,7 @@ class SchemaWriter {
     }
   }
 
-  #writeObject(schema: SchemaObject, pointer: string, depth: number): string {
+  #writeObject(schema: JsonObject, pointer: string, depth: number): string {
     const { $ref, allOf, anyOf, oneOf, ...rest } = schema;
     const others = stripAnnotations(rest);
     if ($ref !== undefined) {
@@ -165,7 +175,7 @@ class SchemaWriter {
 
   // ---- references
 
-  #writeReference(schema: SchemaObject, pointer: string, depth: number): string {
+  #writeReference(schema: JsonObject, pointer: string, depth: number): string {
     const { $ref, ...rest } = schema;
     if (Object.keys(stripAnnotations(rest)).length > 0) {
       const target = this.#resolve({ $ref }, pointer, depth);
@@ -175,9 +185,13 @@ class SchemaWriter {
     if (known !== undefined) {
       return known;
     }
+    if (++this.#openReferences > maxReferences) {
+      this.#refuse(`${pointer}/$ref`, `more than ${maxReferences} references within each other`);
+    }
     const name = this.#addRule(nothing);
     this.#references.set(String($ref), name); // before its text, which may name it
     this.#rules.set(name, this.#writeSchema(this.#lookUp(String($ref), pointer), String($ref).slice(1), 0));
+    this.#openReferences -= 1;
     return name;
   }
 
@@ -221,7 +235,7 @@ class SchemaWriter {
 
   // ---- alternatives
 
-  #writeAlternatives(schema: SchemaObject, pointer: string, depth: number): string {
+  #writeAlternatives(schema: JsonObject, pointer: string, depth: number): string {
     const { anyOf, oneOf, ...rest } = schema;
     const others = stripAnnotations(rest);
     if (anyOf !== undefined && oneOf !== undefined) {
@@ -253,7 +267,7 @@ class SchemaWriter {
     }
   }
 
-  #writeEnumeration(values: readonly unknown[], others: SchemaObject, pointer: string): string {
+  #writeEnumeration(values: readonly unknown[], others: JsonObject, pointer: string): string {
     const { enum: listed, const: constant, type, ...more } = others;
     const [unsupported] = Object.keys(more);
     if (unsupported !== undefined) {
@@ -295,7 +309,7 @@ class SchemaWriter {
 
   // ---- types
 
-  #typesOf(schema: SchemaObject, pointer: string): readonly TypeName[] {
+  #typesOf(schema: JsonObject, pointer: string): readonly TypeName[] {
     const { type } = schema;
     if (type === undefined) {
       return typeNames.filter((name) => name !== "integer");
@@ -309,13 +323,13 @@ class SchemaWriter {
     return named.filter((name) => name !== "integer" || !named.includes("number")) as TypeName[];
   }
 
-  #writeTypes(schema: SchemaObject, pointer: string, depth: number): string {
+  #writeTypes(schema: JsonObject, pointer: string, depth: number): string {
     const types = this.#typesOf(schema, pointer);
     const written = types.map((type) => this.#writeType(type, schema, pointer, depth));
     return written.length === 1 ? (written[0] ?? nothing) : `(${written.join(" | ")})`;
   }
 
-  #writeType(type: TypeName, schema: SchemaObject, pointer: string, depth: number): string {
+  #writeType(type: TypeName, schema: JsonObject, pointer: string, depth: number): string {
     const about = type === "integer" ? "number" : type;
     if (!Object.keys(schema).some((keyword) => keywordTypes[keyword] === about)) {
       return type === "integer" ? writeInteger({}) : this.#basic(type);
@@ -336,7 +350,7 @@ class SchemaWriter {
     }
   }
 
-  #writeNumeric(schema: SchemaObject, pointer: string, isInteger: boolean): string {
+  #writeNumeric(schema: JsonObject, pointer: string, isInteger: boolean): string {
     const bounds: NumberBounds = {
       least: tighter(this.#bound(schema, "minimum", pointer), this.#bound(schema, "exclusiveMinimum", pointer), 1),
       most: tighter(this.#bound(schema, "maximum", pointer), this.#bound(schema, "exclusiveMaximum", pointer), -1),
@@ -348,7 +362,7 @@ class SchemaWriter {
     return isInteger ? writeInteger(bounds) : writeNumber(bounds);
   }
 
-  #bound(schema: SchemaObject, keyword: string, pointer: string): Bound | undefined {
+  #bound(schema: JsonObject, keyword: string, pointer: string): Bound | undefined {
     const value = schema[keyword];
     if (value !== undefined && (typeof value !== "number" || !Number.isFinite(value))) {
       this.#refuse(`${pointer}/${keyword}`, "expected a number");
@@ -374,7 +388,7 @@ class SchemaWriter {
     return `("0" | "-"? (${follow(0, digits.slice(1))}))`;
   }
 
-  #writeString(schema: SchemaObject, pointer: string): string {
+  #writeString(schema: JsonObject, pointer: string): string {
     const [least, most] = this.#range(schema, "minLength", "maxLength", pointer);
     const { pattern, format } = schema;
     if (pattern === undefined && format === undefined) {
@@ -398,7 +412,7 @@ class SchemaWriter {
     return `"\\"" ${parseRegex(known, place).search("json")} "\\""`;
   }
 
-  #range(schema: SchemaObject, least: string, most: string, pointer: string): [number, number | undefined] {
+  #range(schema: JsonObject, least: string, most: string, pointer: string): [number, number | undefined] {
     const read = (keyword: string) => {
       const value = schema[keyword];
       if (value !== undefined && !(Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 100_000)) {
@@ -413,7 +427,7 @@ class SchemaWriter {
     return [from, to];
   }
 
-  #writeItems(schema: SchemaObject, pointer: string, depth: number): string {
+  #writeItems(schema: JsonObject, pointer: string, depth: number): string {
     const [least, most] = this.#range(schema, "minItems", "maxItems", pointer);
     const { prefixItems = [], items = true } = schema;
     const first = this.#listOf(prefixItems, `${pointer}/prefixItems`, true).map((item, i) =>
@@ -446,7 +460,7 @@ class SchemaWriter {
 
   // ---- objects
 
-  #writeProperties(schema: SchemaObject, pointer: string, depth: number): string {
+  #writeProperties(schema: JsonObject, pointer: string, depth: number): string {
     const { properties = {}, required = [] } = schema;
     if (!isObject(properties)) {
       this.#refuse(`${pointer}/properties`, "expected an object");
@@ -471,7 +485,7 @@ class SchemaWriter {
     return `"{" ${sp} ${beginning} ${sp} "}"`;
   }
 
-  #writeMember(name: string, schema: SchemaObject, properties: SchemaObject, pointer: string, depth: number): string {
+  #writeMember(name: string, schema: JsonObject, properties: JsonObject, pointer: string, depth: number): string {
     const declared = Object.hasOwn(properties, name);
     const value = declared ? properties[name] : (schema.additionalProperties ?? true);
     if (schema.patternProperties !== undefined) {
@@ -485,7 +499,7 @@ class SchemaWriter {
   }
 
   /** Members that are not named; undefined if there are none. */
-  #writeAdditional(schema: SchemaObject, names: readonly string[], pointer: string, depth: number): string | undefined {
+  #writeAdditional(schema: JsonObject, names: readonly string[], pointer: string, depth: number): string | undefined {
     const { additionalProperties = true, patternProperties } = schema;
     if (patternProperties !== undefined) {
       return this.#writePatternMember(patternProperties, additionalProperties, pointer, depth);
@@ -547,99 +561,10 @@ function tighter(a: Bound | undefined, b: Bound | undefined, direction: 1 | -1):
   return (b.value - a.value) * direction >= 0 ? b : a; // b is the exclusive one
 }
 
-function areDisjoint(a: unknown, b: unknown): boolean {
-  if (a === false || b === false) {
-    return true;
-  }
-  if (!isObject(a) || !isObject(b)) {
-    return false;
-  }
-  const valuesOfA = valuesOf(a);
-  const valuesOfB = valuesOf(b);
-  if (valuesOfA !== undefined && valuesOfB !== undefined) {
-    return !valuesOfA.some((value) => valuesOfB.some((other) => isEqual(value, other)));
-  }
-  if (valuesOfA !== undefined || valuesOfB !== undefined) {
-    const values = valuesOfA ?? valuesOfB ?? [];
-    const types = possibleTypes(valuesOfA === undefined ? a : b);
-    return !values.some((value) => types.some((type) => isOfType(value, type)));
-  }
-  const types = possibleTypes(b);
-  if (!possibleTypes(a).some((type) => types.some((other) => typesMeet(type, other)))) {
-    return true;
-  }
-  return isOnlyObject(a) && isOnlyObject(b) && haveDifferentProperty(a, b);
-}
-
-/** A property that both need, with values that cannot be the same. */
-function haveDifferentProperty(a: SchemaObject, b: SchemaObject): boolean {
-  const needed = (schema: SchemaObject) => (Array.isArray(schema.required) ? schema.required.map(String) : []);
-  const property = (schema: SchemaObject, name: string) =>
-    isObject(schema.properties) ? (schema.properties[name] ?? true) : true;
-  return needed(a).some((name) => needed(b).includes(name) && areDisjoint(property(a, name), property(b, name)));
-}
-
-function valuesOf(schema: SchemaObject): readonly unknown[] | undefined {
-  return "const" in schema ? [schema.const] : Array.isArray(schema.enum) ? schema.enum : undefined;
-}
-
-function possibleTypes(schema: SchemaObject): readonly TypeName[] {
-  if (
-    schema.$ref !== undefined ||
-    schema.anyOf !== undefined ||
-    schema.oneOf !== undefined ||
-    schema.allOf !== undefined
-  ) {
-    return typeNames;
-  }
-  const { type } = schema;
-  return type === undefined ? typeNames : ((Array.isArray(type) ? type : [type]) as TypeName[]);
-}
-
-function isOnlyObject(schema: SchemaObject): boolean {
-  return possibleTypes(schema).every((type) => type === "object");
-}
-
-function typesMeet(a: TypeName, b: TypeName): boolean {
-  const plain = (type: TypeName) => (type === "integer" ? "number" : type);
-  return plain(a) === plain(b);
-}
-
-function isOfType(value: unknown, type: TypeName): boolean {
-  switch (type) {
-    case "null":
-      return value === null;
-    case "array":
-      return Array.isArray(value);
-    case "object":
-      return isObject(value);
-    case "integer":
-      return Number.isInteger(value);
-    default:
-      return typeof value === type;
-  }
-}
-
-function isEqual(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
-}
-
-export function isObject(value: unknown): value is SchemaObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function stripAnnotations(schema: SchemaObject): SchemaObject {
+function stripAnnotations(schema: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(schema).filter(([keyword]) => !annotations.has(keyword)));
 }
 
-function pick(values: SchemaObject): SchemaObject {
+function pick(values: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
-}
-
-function escapePointer(key: string): string {
-  return key.replaceAll("~", "~0").replaceAll("/", "~1");
-}
-
-function decodePointer(step: string): string {
-  return decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~");
 }

@@ -276,6 +276,7 @@ describe("a JSON schema", () => {
     [{ type: "string", format: "regex" }, /\/format: expected one of/],
     [{ type: "strong" }, /\/type: expected one of object/],
     [{ $ref: "https://example.org/schema" }, /\/\$ref: expected a place in this schema/],
+    [{ $ref: "#/%E0%A4%A" }, /there is no #\/%E0%A4%A/],
     [{ $ref: "#/$defs/none" }, /there is no #\/\$defs\/none/],
     [{ $defs: { a: { $ref: "#/$defs/a" } }, $ref: "#/$defs/a" }, /matches no text|themselves/],
     [{ minimum: "1" }, /\/minimum: expected a number/],
@@ -294,6 +295,12 @@ describe("a JSON schema", () => {
       deep = { type: "array", items: deep };
     }
     expect(failure(() => Grammar.fromJsonSchema(deep))).toMatch(/more than 64 schemas/);
+    const chain = Array.from({ length: 2000 }, (_, i) => [
+      `d${i}`,
+      { type: "array", items: { $ref: `#/$defs/d${i + 1}` } },
+    ]);
+    const chained = { $defs: { ...Object.fromEntries(chain), d2000: {} }, $ref: "#/$defs/d0" };
+    expect(failure(() => Grammar.fromJsonSchema(chained))).toMatch(/more than 256 references/);
     const loop: Record<string, unknown> = {};
     loop.items = loop;
     expect(failure(() => Grammar.fromJsonSchema(loop))).toMatch(/refers to itself/);
