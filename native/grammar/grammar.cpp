@@ -337,56 +337,48 @@ Grammar::Grammar(const GrammarText& text) {
     if (starts.back() == ByteDfa::kDead) terminal.start = -1;
   }
   if (!remove_unproductive()) refuse("matches no text at all");
-  find_nullable();
+  nullable_ = closure_of([](const Terminal& terminal) { return terminal.is_nullable; });
 }
 
 std::shared_ptr<const Grammar> Grammar::from_gbnf(const std::string& text) {
   return std::make_shared<const Grammar>(parse_gbnf(text));
 }
 
+// Whether every slot of a production is a terminal with `property` or a nonterminal in `those`.
+bool Grammar::consists_of(int32_t first, bool (*property)(const Terminal&),
+                          const std::vector<uint8_t>& those) const {
+  for (auto slot = slots_.begin() + first; slot->kind != Slot::Kind::kEnd; ++slot) {
+    const auto index = static_cast<size_t>(slot->index);
+    if (slot->kind == Slot::Kind::kTerminal ? !property(terminals_[index]) : !those[index])
+      return false;
+  }
+  return true;
+}
+
+// The nonterminals that have a production of nothing but such terminals and such nonterminals.
+std::vector<uint8_t> Grammar::closure_of(bool (*property)(const Terminal&)) const {
+  std::vector<uint8_t> those(productions_.size());
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (size_t i = productions_.size(); i-- > 0;) {
+      if (those[i]) continue;
+      those[i] = std::any_of(productions_[i].begin(), productions_[i].end(),
+                             [&](int32_t first) { return consists_of(first, property, those); });
+      changed = changed || those[i];
+    }
+  }
+  return those;
+}
+
 // Drops productions that can never come to an end, so that every beginning that is accepted has an
 // end. Returns whether the root is left.
 bool Grammar::remove_unproductive() {
-  std::vector<uint8_t> productive(productions_.size());
-  const auto is_productive = [&](int32_t first) {
-    for (auto slot = slots_.begin() + first; slot->kind != Slot::Kind::kEnd; ++slot) {
-      const auto index = static_cast<size_t>(slot->index);
-      if (slot->kind == Slot::Kind::kTerminal ? terminals_[index].start < 0 : !productive[index])
-        return false;
-    }
-    return true;
-  };
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (size_t i = productions_.size(); i-- > 0;) {
-      if (productive[i]) continue;
-      productive[i] = std::any_of(productions_[i].begin(), productions_[i].end(), is_productive);
-      changed = changed || productive[i];
-    }
+  const auto has_text = [](const Terminal& terminal) { return terminal.start >= 0; };
+  const std::vector<uint8_t> productive = closure_of(has_text);
+  for (auto& firsts : productions_) {
+    std::erase_if(firsts, [&](int32_t first) { return !consists_of(first, has_text, productive); });
   }
-  for (auto& firsts : productions_)
-    std::erase_if(firsts, [&](int32_t first) { return !is_productive(first); });
   return productive[static_cast<size_t>(root_)] != 0;
-}
-
-void Grammar::find_nullable() {
-  nullable_.assign(productions_.size(), 0);
-  const auto is_empty = [&](int32_t first) {
-    for (auto slot = slots_.begin() + first; slot->kind != Slot::Kind::kEnd; ++slot) {
-      const auto index = static_cast<size_t>(slot->index);
-      if (slot->kind == Slot::Kind::kTerminal ? !terminals_[index].is_nullable : !nullable_[index])
-        return false;
-    }
-    return true;
-  };
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (size_t i = productions_.size(); i-- > 0;) {
-      if (nullable_[i]) continue;
-      nullable_[i] = std::any_of(productions_[i].begin(), productions_[i].end(), is_empty);
-      changed = changed || nullable_[i];
-    }
-  }
 }
 
 }  // namespace bitnet

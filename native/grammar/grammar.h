@@ -25,7 +25,7 @@ class Grammar {
     int32_t index;  // of a kEnd: the nonterminal that ends
   };
   struct Terminal {
-    int32_t start;  // in nfa()
+    int32_t start;  // in nfa(); -1: it matches no text
     bool is_nullable;
   };
 
@@ -45,8 +45,10 @@ class Grammar {
 
  private:
   friend class GrammarCompiler;
+  bool consists_of(int32_t first, bool (*property)(const Terminal&),
+                   const std::vector<uint8_t>& those) const;
+  std::vector<uint8_t> closure_of(bool (*property)(const Terminal&)) const;
   bool remove_unproductive();
-  void find_nullable();
 
   ByteNfa nfa_;
   std::vector<Terminal> terminals_;
