@@ -40,7 +40,8 @@ export async function readConstraint(values: Values): Promise<Pick<GenerateOptio
   }
 }
 
-function parseSchema(text: string): JsonSchema {
+/** Throws USAGE for what is no JSON. */
+export function parseSchema(text: string): JsonSchema {
   try {
     return JSON.parse(text) as JsonSchema;
   } catch (cause) {

@@ -1,8 +1,10 @@
 // What /set changes in a conversation: the parameters of its answers, and how it looks.
 
 import { type GenerateOptions, listSamplingParameters } from "../engine/request.js";
+import { Grammar } from "../grammar/grammar.js";
 import { closest } from "../system/closest.js";
 import { BitnetError, reasonOf } from "../system/errors.js";
+import { constraintRows, parseSchema } from "./constraint.js";
 import { readText, readTexts } from "./conversation-arguments.js";
 import type { ConversationState } from "./conversation-state.js";
 import type { OptionRow } from "./option-rows.js";
@@ -14,7 +16,9 @@ type Parameter = keyof GenerateOptions;
 /** The options of `bitnet run` that can change from answer to answer. */
 function listParameters(): readonly [Parameter, OptionRow][] {
   const { maxTokens, ignoreEos, stop } = generationRows;
-  return Object.entries({ ...samplingGroup().rows, maxTokens, ignoreEos, stop }) as [Parameter, OptionRow][];
+  const { grammar, schema } = constraintRows;
+  const rows = { ...samplingGroup().rows, maxTokens, ignoreEos, stop, grammar, schema };
+  return Object.entries(rows) as [Parameter, OptionRow][];
 }
 
 // What other programs call them.
@@ -69,6 +73,9 @@ function parseValue(key: Parameter, row: OptionRow, argument: string): unknown {
     }
     return value;
   }
+  if (key === "grammar" || key === "schema") {
+    return parseConstraint(key, argument); // as it is typed: quotes are part of it
+  }
   const texts =
     key === "stop" || key === "drySequenceBreakers" ? readTexts(argument).map(unescapeText) : [readText(argument)];
   const parse = row.parse as ((text: string, earlier?: unknown) => unknown) | undefined;
@@ -80,6 +87,19 @@ function parseValue(key: Parameter, row: OptionRow, argument: string): unknown {
     return undefined; // random
   }
   return key === "maxTokens" ? Math.max(Number(value), -1) : value;
+}
+
+/** Checked here, before an answer needs it. */
+function parseConstraint(key: "grammar" | "schema", argument: string): GenerateOptions[typeof key] {
+  if (argument === "none") {
+    return undefined;
+  }
+  if (key === "grammar") {
+    return Grammar.fromGbnf(argument);
+  }
+  const schema = parseSchema(argument);
+  Grammar.fromJsonSchema(schema);
+  return schema;
 }
 
 function setParameter(state: ConversationState, name: string, argument: string): void {
@@ -99,13 +119,21 @@ function setParameter(state: ConversationState, name: string, argument: string):
       throw new BitnetError("USAGE", `/set ${shown}: ${reasonOf(error)}`, { hint: row.help, cause: error });
     }
   }
-  state.changeGenerate({ [key]: value });
+  const other = { grammar: "schema", schema: "grammar" }[String(key)];
+  state.changeGenerate({ [key]: value, ...(other === undefined ? {} : { [other]: undefined }) });
   state.screen.hint(`(${shown} is ${describeValue(key, value)} now)`);
 }
 
 function describeValue(key: Parameter, value: unknown): string {
   if (value instanceof Map) {
     return [...value].map(([id, bias]) => `${id}${bias < 0 ? "" : "+"}${bias}`).join(" ");
+  }
+  if (value instanceof Grammar) {
+    const [first = "", ...others] = value.source.trim().split("\n");
+    return others.length === 0 ? first : `${first} ...`;
+  }
+  if (typeof value === "object" && !Array.isArray(value)) {
+    return JSON.stringify(value);
   }
   if (Array.isArray(value)) {
     return value.length === 0 ? "none" : value.map((text) => JSON.stringify(text)).join(" ");

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { listSamplingParameters } from "../../src/engine/request.js";
+import type { Grammar } from "../../src/grammar/grammar.js";
 import { FakeModel } from "../support/fake-model.js";
 import { tinyModel } from "../support/fixtures.js";
 import { echo, TerminalTalk, talk } from "../support/talk.js";
@@ -151,6 +152,26 @@ describe("/set", () => {
         expect(model.session.options[0]).toHaveProperty(name, kind === "texts" ? [text] : Number(value));
       }
     }
+  });
+
+  test("holds answers to a grammar or a schema, typed as they are, one at a time", async () => {
+    const model = new FakeModel(echo);
+    const lines = [
+      '/set grammar root ::= "yes" | "no"',
+      "one",
+      '/set schema {"type": "boolean"}',
+      "two",
+      "/set schema none",
+      "three",
+    ];
+    const { err } = await talk(model, `${lines.join("\n")}\n`, { quiet: true });
+    expect(err).toBe("");
+    const [first, second, third] = model.session.options;
+    expect((first?.grammar as Grammar).matches("yes")).toBe(true);
+    expect(second).toMatchObject({ grammar: undefined, schema: { type: "boolean" } });
+    expect([third?.grammar, third?.schema]).toEqual([undefined, undefined]);
+    const wrong = await talk(new FakeModel(echo), '/set grammar root ::= (\n/set schema {"not": {}}\n/set schema {\n');
+    expect(wrong.err).toMatch(/\/set grammar: .*line 1, column 11.*\/set schema: .*\/not.*not valid JSON/s);
   });
 
   test("takes ollama's names, lists in quotes, and the values of the start again", async () => {
