@@ -20,6 +20,9 @@ export const llamaGroup = groupOf("Ignored", {
   opOffload: { flags: "--op-offload", negated: "", ignored: onCpu },
   overrideTensor: { flags: "--override-tensor <text>", aliases: ["-ot"], ignored: onCpu },
   cpuMoe: { flags: "--cpu-moe", aliases: ["-cmoe"], ignored: onCpu },
+  nCpuMoe: { flags: "--n-cpu-moe <n>", aliases: ["-ncmoe"], ignored: onCpu },
+  rpc: { flags: "--rpc <servers>", aliases: ["-rpc"], ignored: onCpu },
+  host: { flags: "--no-host", ignored: onCpu, harmless: true },
   fit: { flags: "--fit [mode]", aliases: ["-fit"], choices: switches, ignored: onCpu },
   flashAttention: {
     flags: "--flash-attn [mode]",
@@ -49,6 +52,14 @@ export const llamaGroup = groupOf("Ignored", {
   swaFull: { flags: "--swa-full", ignored: ownMemory },
   kvUnified: { flags: "--kv-unified", aliases: ["-kvu"], ignored: ownMemory },
   parallel: { flags: "--parallel <n>", aliases: ["-np"], ignored: "a command is one sequence", harmless: "1" },
+  sequences: { flags: "--sequences <n>", aliases: ["-ns"], ignored: "a command is one sequence", harmless: "1" },
+  contBatching: {
+    flags: "--cont-batching",
+    aliases: ["-cb"],
+    negated: "",
+    negatedAliases: ["-nocb"],
+    ignored: "a command is one sequence",
+  },
   keep: {
     flags: "--keep <n>",
     ignored: "nothing is shifted out of a full context: a text ends there, a chat forgets its oldest turns",
@@ -90,6 +101,7 @@ export const llamaGroup = groupOf("Ignored", {
 
 const fileSays = "the file says how positions are encoded; convert a file that says otherwise";
 const noAdapters = "adapters cannot be applied: merge them into a checkpoint and run bitnet convert";
+const noServer = "there is no server here; docs/library.md is the way from a program";
 const noDraft = "there is no speculative decoding";
 const textOnly = "models here read and write text alone";
 const noMirostat = "use --temp with --top-p, --min-p or --typical";
@@ -123,4 +135,11 @@ export const llamaRefusals: Refusals = {
   "--log-file --logdir -ld": "messages go to stderr: 2> FILE",
   "--completion-bash": "use bitnet completion bash",
   "--usage": "use --help",
+  "--version": "use bitnet --version",
+  "--license": "see the file LICENSE",
+  "-cl --cache-list": "use bitnet list",
+  "--host --port --path --api-key --api-key-file --ssl-key-file --ssl-cert-file --threads-http -to --timeout": noServer,
+  "-a --alias --metrics --props --slots --no-slots --slot-save-path --cache-reuse --no-webui": noServer,
+  "--embedding --embeddings --pooling --rerank --reranking --embd-normalize": "embeddings cannot be computed here",
+  "--infill --spm-infill": "there is no filling in the middle",
 };

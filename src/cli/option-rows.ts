@@ -155,7 +155,8 @@ export function noteIgnored<R extends OptionRows>(
     const value: unknown = values[key as keyof RowValues<R>];
     if (ignored && value !== undefined && value !== harmless) {
       const long = new Option(flags).long ?? flags;
-      say(`${value === false ? long.replace("--", "--no-") : long} has no effect: ${ignored}`);
+      const isNegated = value === false && !long.startsWith("--no-");
+      say(`${isNegated ? long.replace("--", "--no-") : long} has no effect: ${ignored}`);
     }
   }
 }

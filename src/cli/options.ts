@@ -21,6 +21,7 @@ import {
   parseLayout,
   parseSamplerLetters,
   parseSamplers,
+  typeFrom,
   unescapeText,
 } from "./parsers.js";
 
@@ -293,15 +294,18 @@ export function fileTypeRows() {
     outtype: {
       flags: "--outtype <type>",
       help: `type of the ternary matrices: ${namesOf(matrixTypes())}`,
+      parse: typeFrom(matrixTypes()),
       standard: "i2_s",
     },
     embeddingType: {
       flags: "--embedding-type <type>",
       help: `type of the token embedding: ${namesOf(embeddingTypes())}`,
+      parse: typeFrom(embeddingTypes()),
     },
     outputType: {
       flags: "--output-tensor-type <type>",
       help: "type of the head, where it is not shared; the same ones (default: as the embedding)",
+      parse: typeFrom(embeddingTypes()),
     },
     modelName: { flags: "--model-name <name>", help: "name in the file (default: that of the source)" },
   } as const satisfies OptionRows;

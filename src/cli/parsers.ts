@@ -37,6 +37,18 @@ export function parseLayout(text: string): "auto" | WeightLayout | "lut" {
   return layout;
 }
 
+/** A parser for the name of a type, in any case. */
+export function typeFrom(types: readonly { name: string }[]): (text: string) => string {
+  return (text) => {
+    const known = types.map(({ name }) => name.toLowerCase());
+    const name = text.toLowerCase();
+    if (!known.includes(name)) {
+      throw new InvalidArgumentError(`Expected one of ${known.join(", ")}.`);
+    }
+    return name;
+  };
+}
+
 /** A parser for a decimal option. */
 export function numberFrom(min: number, max: number): (text: string) => number {
   return (text) => {
@@ -79,7 +91,7 @@ export function parseSamplers(text: string): string[] {
   return text
     .split(/[;,]/)
     .map((word) => word.trim().toLowerCase().replaceAll("-", "_"))
-    .filter((word) => word !== "")
+    .filter((word) => word !== "" && word !== "tfs_z") // off by default where it was, and gone since
     .map((word) => (Object.hasOwn(others, word) ? (others[word] ?? word) : word.replace("top_nsigma", "top_n_sigma")));
 }
 
@@ -97,7 +109,8 @@ const samplerLetters: Readonly<Record<string, string>> = {
 
 /** The same as letters of llama.cpp: "kpt". */
 export function parseSamplerLetters(text: string): string[] {
-  return [...text].map((letter) => {
+  const letters = [...text].filter((letter) => letter !== "f"); // tfs_z, as above
+  return letters.map((letter) => {
     const name = Object.hasOwn(samplerLetters, letter) ? samplerLetters[letter] : undefined;
     if (name === undefined) {
       throw new InvalidArgumentError(`Expected letters of ${Object.keys(samplerLetters).join("")}.`);

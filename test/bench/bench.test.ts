@@ -300,7 +300,8 @@ describe("--compare", () => {
 describe("as llama-bench", () => {
   test("takes the whole command line of llama-bench and of e2e_benchmark.py", async () => {
     const line = "-n 2 -p 4 -t 1 -ngl 0 -b 1 -ub 512 -fa 1 -mmp 1 -ctk f16 -ctv f16 -nkvo 1 -sm none -mg 0 -embd 0";
-    const more = "-r 1 --prio 0 --delay 0 --no-warmup --progress -C 0x3 --cpu-strict 1 --poll 50 --numa distribute";
+    const more =
+      "-r 1 --prio 0 --delay 0 --no-warmup --progress -C 0x3 --cpu-strict 1 --poll 50 --numa distribute -nopo 0 -dio 0 -rpc x";
     const { status, stdout, stderr } = await runBitnet(["bench", "-m", tinyModel, ...`${line} ${more}`.split(" ")]);
     expect({ status, stderr }).toMatchObject({ status: 0 });
     expect(stdout).toMatch(/\| pp4 .*\n.*\| tg2 /);
@@ -308,6 +309,21 @@ describe("as llama-bench", () => {
     for (const harmless of ["--n-gpu-layers", "--flash-attn", "--mmap", "--nkvo", "--split-mode", "--main-gpu"]) {
       expect(stderr).not.toContain(harmless);
     }
+  });
+
+  test("takes the long names of e2e_benchmark.py", async () => {
+    const line = "--n-token 2 --n-prompt 4 --threads 1 -r 1 --no-roofline";
+    const { status, stdout } = await runBitnet(["bench", "--model", tinyModel, ...line.split(" ")]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/\| pp4 .*\n.*\| tg2 /);
+  });
+
+  test.each([
+    ["-c", /-d fills it/],
+    ["-hf", /-m takes owner\/name/],
+  ])("says what to do instead of %s", async (name, hint) => {
+    const { status, stderr } = await runBitnet(["bench", "-m", tinyModel, name, "1"]);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(hint) });
   });
 
   test("measures ranges, and says its results under llama-bench's names, too", async () => {

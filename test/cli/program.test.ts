@@ -21,6 +21,9 @@ describe("names of commands", () => {
     ["utils/convert-hf-to-gguf-bitnet.py x", "convert x"],
     ["convert-helper-bitnet.py x", "convert x"],
     ["generate-dummy-bitnet-model.py x", "dummy x"],
+    ["utils/convert.py x", "convert x"],
+    ["convert-bitnet-embedding-to-gguf.py x", "convert x"],
+    ["e2e-benchmark -m x", "bench -m x"],
     ["help ls", "list --help"],
     ["help bench kernels", "bench kernels --help"],
     ["help", "--help"],
@@ -28,6 +31,10 @@ describe("names of commands", () => {
     ["--version --verbose", "version --verbose"],
     ["quantize in.gguf out.gguf I2_S 2", "convert in.gguf --outfile out.gguf --outtype I2_S --threads 2"],
     ["quantize in.gguf TQ2_0", "convert in.gguf --outtype TQ2_0"],
+    ["quantize in.gguf out I2_S", "convert in.gguf --outfile out --outtype I2_S"],
+    ["quantize in.gguf out 40 1", "convert in.gguf --outfile out --outtype I2_S --threads 1"],
+    ["quantize --quiet in.gguf out.gguf 38 0", "convert --quiet in.gguf --outfile out.gguf --outtype TL1"],
+    ["quantize in.gguf Q4_K_M", "convert in.gguf --outtype Q4_K_M"],
     [
       "llama-quantize --token-embedding-type f16 --allow-requantize ./in ./out I2_S 1 1",
       "convert --token-embedding-type f16 ./in --outfile ./out --outtype I2_S --threads 1",
@@ -39,7 +46,13 @@ describe("names of commands", () => {
   test.each([
     ["serve", /there is no command 'serve' here/, /no server/],
     ["run_inference_server.py", /no command/, /no server/],
+    ["run-inference-server", /no command/, /no server/],
+    ["server", /no command/, /no server/],
     ["perplexity", /no command/, /bitnet logits/],
+    ["codegen-tl2", /no command/, /bitnet convert/],
+    ["huggingface-cli", /no command/, /bitnet pull/],
+    ["generate.py", /no command/, /CPU/],
+    ["llama-gguf-split", /no command/, /bitnet convert/],
     ["utils/codegen_tl1.py", /no command/, /bitnet convert/],
     ["quantize_embeddings.py", /no command/, /bitnet convert/],
     ["test_power.sh", /no command/, /bitnet bench/],
@@ -54,9 +67,18 @@ describe("names of commands", () => {
     expect(stderr).toMatch(new RegExp(`^error: .*${message.source}.*\nhint: .*${hint.source}.*\n$`));
   });
 
+  test("quantize tells switches of convert from options with values", async () => {
+    const convert = commandsBelow(await loadProgram()).find((command) => command.name() === "convert");
+    const switches = convert?.options.filter(({ required, optional }) => !required && !optional) ?? [];
+    for (const { long } of switches.filter(({ hidden }) => !hidden)) {
+      const { args } = await createProgram(["quantize", long ?? "", "in.gguf", "I2_S"]);
+      expect(args).toEqual(["convert", long, "in.gguf", "--outtype", "I2_S"]);
+    }
+  });
+
   test("every instead names a command that there is", async () => {
     const text = readFileSync(join(root, "src/cli/other-programs.ts"), "utf8");
-    const names = commandsBelow(await loadProgram()).map((command) => command.name());
+    const names = commandsBelow(await loadProgram()).flatMap((command) => [command.name(), ...command.aliases()]);
     const named = [...text.matchAll(/bitnet (\w[\w-]*)/g)].map(([, name]) => name);
     expect(named.length).toBeGreaterThan(5);
     expect(names).toEqual(expect.arrayContaining(named));

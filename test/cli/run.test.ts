@@ -47,7 +47,21 @@ describe("options of llama-cli", () => {
       "-no-cnv",
       "-sm",
     ])
-    .concat(["none", "--prompt-cache", "x", "--reasoning-format", "none", "-np", "1", "--no-context-shift"]);
+    .concat([
+      "none",
+      "-cb",
+      "-nocb",
+      "--no-host",
+      "--rpc",
+      "x",
+      "--prompt-cache",
+      "x",
+      "--reasoning-format",
+      "none",
+      "-np",
+      "1",
+      "--no-context-shift",
+    ]);
 
   test("that mean nothing here change nothing", async () => {
     const args = [...model, "-p", story, "-n", "4", "-temp", "0"];
@@ -56,6 +70,7 @@ describe("options of llama-cli", () => {
     expect(stdout).toBe(await text(args));
     expect(stderr).toMatch(/note: --mlock has no effect: /);
     expect(stderr).toMatch(/note: --no-kv-offload has no effect: /);
+    expect(stderr).toMatch(/note: --no-host has no effect: /);
     expect(stderr).toMatch(/note: --keep has no effect: nothing is shifted out/);
     expect(stderr).toMatch(/note: --prompt-cache has no effect: nothing is kept/);
     expect(stderr).not.toMatch(/warmup|jinja|mmap|parallel|context-shift/);
@@ -108,6 +123,23 @@ describe("options of llama-cli", () => {
     expect(await text([...args, "--samplers", "top_p;temperature"])).not.toBe(scaledFirst);
     // What is left out is off: the temperature is then 1, and one token is left.
     expect(await text([...args, "--samplers", "top_k", "--top-k", "1"])).toBe(await text([...args, "-temp", "0"]));
+  });
+
+  test("a chain with the sampler that bitnet.cpp's default has and nobody else has is the same without it", async () => {
+    const args = [...model, "-p", story, "-n", "8", "-s", "3", "--quiet", "-temp", "1"];
+    const plain = await text([...args, "--samplers", "top_k;top_p;temperature"]);
+    expect(await text([...args, "--samplers", "top_k;tfs_z;top_p;temperature"])).toBe(plain);
+    expect(await text([...args, "--sampling-seq", "kfpt"])).toBe(plain);
+  });
+
+  test("-m and -hf name one model, and what is typed wins over a variable", async () => {
+    const both = await runBitnet(["run", ...model, "-hf", "owner/name", "-p", "x"]);
+    expect(both).toMatchObject({ status: 2, stderr: expect.stringContaining("expected one of -m and -hf, not both") });
+    const env = { HF_HUB_OFFLINE: "1", HF_HOME: folder, HF_HUB_CACHE: "" };
+    const typed = await runBitnet(["run", "-hf", "owner/name", "-p", "x"], {
+      env: { ...env, BITNET_MODEL: tinyModel },
+    });
+    expect(typed).toMatchObject({ status: 1, stderr: expect.stringContaining("owner/name") });
   });
 
   test.each([

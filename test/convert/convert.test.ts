@@ -927,6 +927,11 @@ describe("bitnet convert", () => {
       for (const [flag, why] of [
         ["--bigendian", /little-endian only/],
         ["--awq-path=x", /no use for the scales of AWQ/],
+        ["--ctx=2048", /config\.json/],
+        ["--dump", /bitnet inspect/],
+        ["--no-vocab", /--vocab-only/],
+        ["--imatrix=x", /without an importance matrix/],
+        ["--outtype=q4_k_m", /Expected one of f32, .*i2_s/],
       ] as const) {
         expect(await runBitnet([command, source, flag])).toMatchObject({
           status: 2,

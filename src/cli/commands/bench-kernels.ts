@@ -9,7 +9,7 @@ import { loadAddon, type WeightLayout } from "../../native/addon.js";
 import { describeMachine } from "../../native/machine.js";
 import { formatKernelTable } from "../bench-table.js";
 import { measureRows, resultRows, writeResults } from "../measuring.js";
-import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
+import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { collectNames, listFrom, unique } from "../parsers.js";
 import { interruptSignal, note } from "../terminal/output.js";
 import { createProgress } from "../terminal/progress.js";
@@ -60,6 +60,11 @@ const groups = {
 
 export default function configureBenchKernels(command: Command): void {
   const read = addOptions(command, groups);
+  refuseOptions(command, {
+    "-n -c": "--shapes ROWSxCOLUMNS names the matrices, --batches the tokens",
+    "-w": "every kernel is compared with scalar before it is timed, which warms it up",
+    "-m --model": "random matrices are measured; bitnet bench -m MODEL measures a model",
+  });
   command
     .addHelpText(
       "after",

@@ -26,7 +26,7 @@ import { formatBenchTable } from "../bench-table.js";
 import { llamaGroup } from "../llama-options.js";
 import { measureRows, resultRows, writeResults } from "../measuring.js";
 import { locateModel, modelHelp } from "../model-argument.js";
-import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
+import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { modelRows, sessionRows } from "../options.js";
 import { collectNames, collectText, integerFrom, listFrom, unique } from "../parsers.js";
 import { formatBytes } from "../terminal/format.js";
@@ -35,8 +35,8 @@ import { createProgress } from "../terminal/progress.js";
 
 const maxTokens = 2 ** 22;
 
-const { gpuLayers, splitMode, mainGpu, tensorSplit, device, batchSize, ubatchSize } = llamaGroup.rows;
-const { cpuMask, cpuStrict, poll, numa } = llamaGroup.rows;
+const { gpuLayers, splitMode, mainGpu, tensorSplit, device, batchSize, ubatchSize, overrideTensor } = llamaGroup.rows;
+const { cpuMask, cpuStrict, poll, numa, nCpuMoe, rpc } = llamaGroup.rows;
 
 /** What else llama-bench takes; it has values, and lists of them, where llama-cli has switches. */
 const ignoredGroup = groupOf("Ignored", {
@@ -70,6 +70,16 @@ const ignoredGroup = groupOf("Ignored", {
     ignored: "texts are measured, not text embeddings",
     harmless: "0",
   },
+  opOffload: {
+    flags: "--nopo <0|1>",
+    aliases: ["-nopo", "--no-op-offload"],
+    ignored: gpuLayers.ignored,
+    harmless: "0",
+  },
+  nCpuMoe,
+  rpc,
+  overrideTensor,
+  directIo: { flags: "--direct-io <0|1>", aliases: ["-dio"], ignored: "files are mapped, always", harmless: "0" },
   progress: { flags: "--progress", ignored: "progress is shown, always" },
 });
 
@@ -100,6 +110,7 @@ const groups = {
     },
     generated: {
       flags: "-n, --n-gen <n>",
+      aliases: ["--n-token"],
       help: "tokens of decode tests; 0: none",
       parse: listFrom(0, maxTokens),
       standard: [128],
@@ -156,6 +167,13 @@ type BenchOptions = GroupValues<typeof groups>;
 
 export default function configureBench(command: Command): void {
   const read = addOptions(command, groups);
+  refuseOptions(command, {
+    "-c --ctx-size": "a context has the size that its test needs; -d fills it beforehand",
+    "-hf -hfr --hf-repo -hff --hf-file": "-m takes owner/name[:type] of the Hugging Face hub",
+    "-hft --hf-token": "set HF_TOKEN, which other processes cannot read as they can a command line",
+    "--list-devices": "bitnet version --verbose names the CPU and its kernels",
+    "-w": "-n and -p are the numbers of tokens; --no-warmup leaves the warm-up out",
+  });
   command
     .argument("[models...]", modelHelp)
     .enablePositionalOptions() // `bench kernels` has options of the same names

@@ -9,9 +9,9 @@ import type { ConvertReport } from "../../convert/plan.js";
 import { writeProvenance } from "../../models/provenance.js";
 import { formatRepository } from "../../models/reference.js";
 import { type DownloadedCheckpoint, downloadCheckpoint, placeConversion } from "../../models/setup.js";
-import { converterGroup, findRefused, noteConverterOptions } from "../converter-rows.js";
+import { converterGroup, converterRefusals, findRefused, noteConverterOptions } from "../converter-rows.js";
 import { resolveArgument } from "../model-argument.js";
-import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
+import { addOptions, type GroupValues, groupOf, refuseOptions } from "../option-rows.js";
 import { fileTypeRows, modelRows, outputRows, withHelp } from "../options.js";
 import { describeStep, showDownload } from "../setup-steps.js";
 import { printReport, showConversion } from "../terminal/convert-report.js";
@@ -59,6 +59,7 @@ type ConvertCommandOptions = GroupValues<ReturnType<typeof listGroups>>;
 
 export default function configureConvert(command: Command): void {
   const read = addOptions(command, listGroups());
+  refuseOptions(command, converterRefusals);
   command
     .argument(
       "[source]",

@@ -5,8 +5,8 @@ import type { Command } from "commander";
 import { defaultFileName } from "../../convert/options.js";
 import { dummySizes, generateDummy } from "../../convert/plan-dummy.js";
 import { listFamilies } from "../../gguf/families.js";
-import { converterGroup, findRefused, noteConverterOptions } from "../converter-rows.js";
-import { addOptions, groupOf } from "../option-rows.js";
+import { converterGroup, converterRefusals, findRefused, noteConverterOptions } from "../converter-rows.js";
+import { addOptions, groupOf, refuseOptions } from "../option-rows.js";
 import { fileTypeRows, modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
 import { printReport, showConversion } from "../terminal/convert-report.js";
@@ -61,6 +61,7 @@ const listGroups = () => {
 
 export default function configureDummy(command: Command): void {
   const read = addOptions(command, listGroups());
+  refuseOptions(command, converterRefusals);
   command
     .argument("[model]", "checkpoint directory, GGUF file or tokenizer.json to take the tokenizer (and the shape) from")
     .addHelpText(

@@ -104,10 +104,12 @@ Examples:
   $ echo "Once upon a time" | bitnet run -m model.gguf --seed 7 --quiet`,
     )
     .action(async (first: string | undefined, second: string | undefined) => {
-      const isModelTyped = ["model", "hfRepo"].some((name) => command.getOptionValueSource(name) === "cli");
-      const operands = isModelTyped ? { operand: first } : { named: first, operand: second };
-      const options = { ...read(), ...operands };
       const isTyped = (name: string) => command.getOptionValueSource(name) === "cli";
+      const isModelTyped = ["model", "hfRepo"].some(isTyped);
+      const operands = isModelTyped ? { operand: first } : { named: first, operand: second };
+      const { model, ...rest } = read();
+      const isHubTyped = isTyped("hfRepo") && !isTyped("model"); // what a variable or a file of options says gives way
+      const options = { ...rest, ...operands, model: isHubTyped ? { ...model, path: undefined } : model };
       const problem = isModelTyped && second !== undefined ? "too many arguments" : findContradiction(options, isTyped);
       if (problem !== undefined) {
         command.error(problem, { exitCode: 2 });
@@ -138,6 +140,9 @@ function findContradiction(options: RunOptions, isTyped: (name: string) => boole
   const { prompt, chat, output } = options;
   if (prompt.prompt !== undefined && options.operand !== undefined) {
     return "expected one of -p and an argument as the prompt, not both";
+  }
+  if (isTyped("model") && isTyped("hfRepo")) {
+    return "expected one of -m and -hf, not both";
   }
   if (options.model.hubFile !== undefined && options.model.hubModel === undefined) {
     return "--hf-file needs -hf OWNER/NAME";
