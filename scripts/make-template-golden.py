@@ -413,6 +413,48 @@ u[::-1]
 'abcdef'[::0]
 'abcdef'[:none]
 'abcdef'['a':]
+w['a':]
+x[-2:]
+i[1:]
+d[:2]
+none[1:]
+n[::2]
+undefined_name[1:]
+{'a': none}.a
+{'a': none}['a']
+{'a': none}.a is none
+{'a': none}.a is defined
+{'a': none}.a | default('x')
+{'a': none}.get('a', 5)
+[none][0]
+(none,)[0] is none
+{% set ns = namespace(a=none) %}{{ ns.a }}{{ ns.a is none }}
+{% for q in [none, 1] %}{{ loop.previtem }},{{ loop.nextitem }};{% endfor %}
+{% for q in [1, none] %}{{ loop.nextitem }}{{ loop.nextitem is defined }};{% endfor %}
+{% macro p(a, b=2) %}{{ a }}{{ b }}{{ b is none }}{% endmacro %}{{ p(none, none) }}{{ p(b=none, a=none) }}
+{% macro p(a) %}{{ caller is none }}{{ a }}{% endmacro %}{{ p(a=1, caller=none) }}
+[{'a': none}] | map(attribute='a') | list
+[{'a': none}, {'a': 1}] | selectattr('a', 'none') | list
+[{'a': none}] | map(attribute='a', default=3) | list
+[{'a': none}] | first | attr('a') is defined
+'%(a)s' | format(a=none)
+'{a}'.format(a=none)
+none or 1
+none if t else 1
+[none, 1] | first
+[none] | last
+[none] | sum(start=3)
+[[none]] | map('first') | list
+'a\nb'.splitlines(2)
+'a\nb'.splitlines(0)
+'a\nb'.splitlines(1.0)
+'a\nb'.splitlines('')
+[-0.5 // -3, -0.5 // 3, 0.5 // -3, -0.0 // 3, 0.0 // -3, -0.0 // -3, 0.0 // 3, 3.0 // -1e308, 3.0 // 1e308]
+[-0.5 % -3, -0.0 % 3, 0.0 % -3, 3.0 % -3]
+words | sort(2)
+words | sort('')
+words | sort(none)
+d | dictsort(reverse=none)
 l[1:]
 l[::-1]
 l[-1]

@@ -43,6 +43,8 @@ const now = new Date(expressions.now);
 
 // What Jinja2 renders and this interpreter refuses. Everything else is equal.
 const refused = [
+  "{{ none[1:] }}",
+  "{{ 'abcdef'['a':] }}",
   "{{ l.reverse }}",
   "{{ '\\u01c6a'.capitalize() }}",
   "{{ '\\u00b2'.isdigit() }}",

@@ -17,6 +17,7 @@ import {
   lengthOf,
   Markup,
   numberOf,
+  orElse,
   payReading,
   type Runtime,
   requireDefined,
@@ -140,7 +141,7 @@ function truncateText(value: Value, bound: Bound, budget: Budget): string {
   if ((lengthOf(text, budget) ?? 0) <= most + extra) {
     return text;
   }
-  const kept = textOf(slice(text, [undefined, BigInt(room)], budget) ?? "", budget);
+  const kept = textOf(slice(text, [undefined, BigInt(room)], budget), budget);
   const space = kept.lastIndexOf(" ");
   return (isTrue(killWords) || space < 0 ? kept : kept.slice(0, space)) + tail;
 }
@@ -193,7 +194,7 @@ function readMargin(indentation: Value, budget: Budget): string {
 function reverse(value: Value, budget: Budget): Value {
   if (typeof value === "string") {
     budget.text(value.length);
-    return slice(value, [undefined, undefined, -1n], budget) ?? "";
+    return slice(value, [undefined, undefined, -1n], budget);
   }
   const items = requireItems(value, budget);
   return value instanceof Lazy ? [...items].reverse() : new Lazy([...items].reverse());
@@ -247,7 +248,7 @@ function sort(value: Value, [isReverse = false, caseSensitive, attribute]: Bound
   const keys = parts.map((part) => keyReader(part, caseSensitive, budget));
   const [only] = keys;
   const key = only !== undefined && keys.length === 1 ? only : (item: Value) => keys.map((read) => read(item));
-  return sortBy(requireItems(value, budget), key, isTrue(isReverse), budget);
+  return sortBy(requireItems(value, budget), key, requireInteger(isReverse, "reverse") !== 0, budget);
 }
 
 function sortDict(value: Value, [caseSensitive, by = "key", isReverse = false]: Bound, { budget }: Runtime): Value {
@@ -256,7 +257,7 @@ function sortDict(value: Value, [caseSensitive, by = "key", isReverse = false]: 
   }
   const pairs = Array.from(value.entries(), (pair) => new Tuple(pair));
   const key = keyReader(by === "key" ? 0n : 1n, caseSensitive, budget);
-  return sortBy(pairs, key, isTrue(isReverse), budget);
+  return sortBy(pairs, key, requireInteger(isReverse, "reverse") !== 0, budget);
 }
 
 function unique(value: Value, [caseSensitive, attribute]: Bound, { budget }: Runtime): Value {
@@ -418,7 +419,8 @@ const filters: Record<string, Filter> = {
   }),
   attr: filter("name", (value, [name], { budget }) => {
     const text = requireText(name, "the attribute");
-    return findAttribute(value, text, budget) ?? new Undefined(`'${typeName(value)}' has no attribute '${text}'`);
+    const missing = () => new Undefined(`'${typeName(value)}' has no attribute '${text}'`);
+    return orElse(findAttribute(value, text, budget), missing);
   }),
   batch: divide(listBatches),
   capitalize: ofText(capitalize),

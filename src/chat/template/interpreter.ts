@@ -17,6 +17,7 @@ import {
   Helper,
   isTrue,
   Namespace,
+  orElse,
   type Runtime,
   requireDefined,
   requireItems,
@@ -250,16 +251,19 @@ export class Interpreter implements Runtime {
     const names = parameters.map((parameter) => parameter.name);
     if (uses.has("caller") && !names.includes("caller")) {
       given.delete("caller");
-      scope.set("caller", caller ?? new Undefined("No caller defined"));
+      scope.set("caller", caller ?? new Undefined("No caller defined")); // None is no caller, too
     }
     for (const [index, { name: parameter, standard }] of parameters.entries()) {
       const value = positional[index];
       if (value !== undefined && given.has(parameter)) {
         throw new TemplateError(`macro '${name}' got two values for '${parameter}'`);
       }
-      const used = value ?? given.get(parameter);
+      const used = value === undefined ? given.get(parameter) : value;
       given.delete(parameter);
-      scope.set(parameter, used ?? this.#standardOf(parameter, standard, scope));
+      scope.set(
+        parameter,
+        orElse(used, () => this.#standardOf(parameter, standard, scope)),
+      );
     }
     const extra = positional.slice(parameters.length);
     if ((extra.length > 0 && !uses.has("varargs")) || (given.size > 0 && !uses.has("kwargs"))) {
@@ -341,8 +345,7 @@ export class Interpreter implements Runtime {
         return getItem(evaluate(node.object), evaluate(node.key), this.budget);
       case "slice": {
         const bounds = [node.start, node.stop, node.step].map((bound) => bound && evaluate(bound));
-        const object = evaluate(node.object);
-        return slice(object, bounds, this.budget) ?? new Undefined(`'${typeName(object)}' has no such slice`);
+        return slice(evaluate(node.object), bounds, this.budget);
       }
       case "call":
         return this.#invoke(evaluate(node.callee), this.#readArguments(node, scope));

@@ -2,7 +2,17 @@
 
 import { createFunction } from "./arguments.js";
 import { TemplateError } from "./limits.js";
-import { type Arguments, Callable, Helper, isEqual, type Runtime, Tuple, Undefined, type Value } from "./values.js";
+import {
+  type Arguments,
+  Callable,
+  Helper,
+  isEqual,
+  orElse,
+  type Runtime,
+  Tuple,
+  Undefined,
+  type Value,
+} from "./values.js";
 
 export class Loop extends Helper {
   readonly name = "LoopContext";
@@ -24,7 +34,7 @@ export class Loop extends Helper {
 
   attribute(name: string): Value | undefined {
     const { length } = this.#items;
-    const at = (index: number) => this.#items[index] ?? new Undefined("there is no such item");
+    const at = (index: number) => orElse(this.#items[index], () => new Undefined("there is no such item"));
     switch (name) {
       case "index":
         return BigInt(this.index0 + 1);

@@ -18,6 +18,7 @@ import {
   isList,
   Markup,
   Namespace,
+  orElse,
   payReading,
   requireDefined,
   requireItems,
@@ -257,7 +258,7 @@ const stringMethods: Methods<string> = {
   split: splitting(false),
   rsplit: splitting(true),
   splitlines: method("keepends?", (self, [keepEnds = false], budget) => {
-    const lines = splitLines(self, keepEnds === true || keepEnds === 1n);
+    const lines = splitLines(self, requireInteger(keepEnds, "keepends") !== 0);
     budget.step(lines.length);
     return lines;
   }),
@@ -327,7 +328,9 @@ const dictMethods: Methods<Dict> = {
   items: plain((self) => new DictView("items", self)),
   keys: plain((self) => new DictView("keys", self)),
   values: plain((self) => new DictView("values", self)),
-  get: method("/key /default?", (self, [key = null, standard = null], budget) => self.get(key, budget) ?? standard),
+  get: method("/key /default?", (self, [key = null, standard = null], budget) =>
+    orElse(self.get(key, budget), () => standard),
+  ),
   copy: plain((self) => new Dict(self.entries())),
 };
 
@@ -445,7 +448,9 @@ function readMember(value: Value, name: string, isItem: boolean, budget: Budget)
 
 /** What `value.name` is in a template: an attribute, else an item, else Undefined. */
 export function getAttribute(value: Value, name: string, budget: Budget): Value {
-  return findAttribute(value, name, budget) ?? findItem(value, name, budget) ?? missing(value, name);
+  return orElse(findAttribute(value, name, budget), () =>
+    orElse(findItem(value, name, budget), () => missing(value, name)),
+  );
 }
 
 /** What `value[key]` is in a template: an item, else an attribute, else Undefined. */
@@ -454,7 +459,7 @@ export function getItem(value: Value, key: Value, budget: Budget): Value {
   if (item !== undefined) {
     return item;
   }
-  return (typeof key === "string" ? findAttribute(value, key, budget) : undefined) ?? missing(value, key);
+  return orElse(typeof key === "string" ? findAttribute(value, key, budget) : undefined, () => missing(value, key));
 }
 
 function missing(value: Value, key: Value): Undefined {

@@ -195,6 +195,9 @@ function divideFloor(left: number, right: number): [number, number] {
     rest += right;
     quotient -= 1;
   }
+  if (quotient === 0) {
+    return [0 * Math.sign(left / right), rest]; // a zero has a sign
+  }
   const floor = Math.floor(quotient);
   return [quotient - floor > 0.5 ? floor + 1 : floor, rest];
 }
@@ -328,11 +331,14 @@ function characterAt(text: string, index: number, budget: Budget): string | unde
   return Array.from(text).at(index);
 }
 
-/** `object[start:stop:step]`; undefined where Python fails, which templates take for a value that is not there. */
-export function slice(object: Value, bounds: readonly (Value | undefined)[], budget: Budget): Value | undefined {
+/**
+ * `object[start:stop:step]`. Where Python fails, Jinja2 does so, too, but among constants it goes on with Undefined; here
+ * both are an error.
+ */
+export function slice(object: Value, bounds: readonly (Value | undefined)[], budget: Budget): Value {
   requireDefined(object);
   if (!bounds.every(isBound)) {
-    return undefined;
+    throw unsupported("a slice whose bounds are no ints");
   }
   const [start, stop, step] = bounds.map(readBound);
   const pick = (length: number) => {
@@ -353,10 +359,7 @@ export function slice(object: Value, bounds: readonly (Value | undefined)[], bud
     const picked = pick(items.length).map((place) => items[place] ?? null);
     return object instanceof Tuple ? new Tuple(picked) : picked;
   }
-  if (object instanceof Range || object instanceof Markup) {
-    throw unsupported(`a slice of a value of type '${typeName(object)}'`);
-  }
-  return undefined;
+  throw unsupported(`a slice of a value of type '${typeName(object)}'`);
 }
 
 function isBound(bound: Value | undefined): boolean {

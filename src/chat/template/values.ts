@@ -333,6 +333,11 @@ export function requireItems(value: Value | undefined, budget: Budget): readonly
   return items;
 }
 
+/** What stands for a value that is not there. None is there, so that ?? does not tell. */
+export function orElse(value: Value | undefined, standard: () => Value): Value {
+  return value === undefined ? standard() : value;
+}
+
 /** The value as a number of JavaScript where it is an int, a bool or a float. */
 export function numberOf(value: Value): bigint | number | undefined {
   if (typeof value === "boolean") {
