@@ -1,9 +1,10 @@
 // Where the prompt of `bitnet run` comes from: arguments, files, stdin.
 
-import { fstatSync } from "node:fs";
+import { fstatSync, type Stats } from "node:fs";
 import { addAbortSignal } from "node:stream";
 import { buffer as readAll } from "node:stream/consumers";
 import type { Tokenizer } from "../engine/tokenizer.js";
+import { BitnetError, throwIfAborted, withContext } from "../system/errors.js";
 import { decodeText, readTextFile } from "../system/text-file.js";
 import { unescapeText } from "./parsers.js";
 
@@ -39,17 +40,39 @@ export async function readPrompt(source: PromptSource, signal: AbortSignal): Pro
 
 /** Whether somebody has directed a pipe or a file with something in it to stdin. */
 export function isPiped(): boolean {
+  const stdin = statStdin();
+  return stdin !== undefined && (stdin.isFIFO() || (stdin.isFile() && stdin.size > 0));
+}
+
+/** Undefined if it is closed. */
+function statStdin(): Stats | undefined {
   try {
-    const stdin = fstatSync(0);
-    return stdin.isFIFO() || (stdin.isFile() && stdin.size > 0);
+    return fstatSync(0);
   } catch {
-    return false; // it is closed
+    return undefined;
   }
 }
 
+/** Throws if stdin is a directory, which Node takes for a file without contents. */
+export function checkStdin(): void {
+  if (statStdin()?.isDirectory()) {
+    throw new BitnetError("USAGE", "the standard input is a directory, not a text");
+  }
+}
+
+/** All of stdin as text, without the newline at its end. */
 export async function readStdin(signal: AbortSignal): Promise<string> {
-  const bytes = await readAll(addAbortSignal(signal, process.stdin));
-  return dropLastNewline(decodeText(bytes, "the standard input"));
+  return dropLastNewline(decodeText(await readStdinBytes(signal), "the standard input"));
+}
+
+export async function readStdinBytes(signal: AbortSignal): Promise<Buffer> {
+  checkStdin();
+  try {
+    return await readAll(addAbortSignal(signal, process.stdin));
+  } catch (error) {
+    throwIfAborted(signal);
+    throw withContext("cannot read the standard input", error);
+  }
 }
 
 /** Tells that a text brings the token that the model wants at the beginning: it is there once. */

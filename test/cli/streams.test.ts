@@ -76,6 +76,13 @@ const commands: [string, string[]][] = [
   ["inspect --json", ["inspect", tinyModel, "--json"]],
   ["list --json", ["list", "--json", "-md", join(root, "models")]],
   ["tune --reset", ["tune", "--reset", "--json"]],
+  ["version", ["version"]],
+  ["version --verbose", ["version", "--verbose"]],
+  ["completion", ["completion", "fish"]],
+  ["help", ["help", "cp"]],
+  ["ls", ["ls", "-md", join(root, "models")]],
+  ["show", ["show", tinyModel, "--tensors"]],
+  ["build-native --help", ["build-native", "--help"]],
   ["--help", ["--help"]],
   ["run --help", ["run", "--help"]],
   ["--version", ["--version"]],
@@ -188,6 +195,32 @@ describe("closed streams", () => {
       status: 0,
       signal: null,
     });
+  });
+});
+
+describe("a stdin without text", () => {
+  test.each([
+    [["run", "-m", tinyModel, "-f", "-", "-n", "2"]],
+    [["run", "-n", "2"]],
+    [["tokenize", "-m", tinyModel]],
+    [chat],
+  ])("is a directory: %j says so", async (args) => {
+    const outcome = await withFile(openSync(folder, "r"), (fd) => run(args, [fd, "pipe", "pipe"]));
+    expect(outcome).toMatchObject({ status: 1, signal: null, stdout: "" });
+    expect(outcome.stderr).toContain("error: the standard input is a directory, not a text\n");
+  });
+
+  test("does not matter where it is not read", async () => {
+    const expected = await run(story, ["ignore", "pipe", "ignore"]);
+    expect(await withFile(openSync(folder, "r"), (fd) => run(story, [fd, "pipe", "ignore"]))).toEqual(expected);
+  });
+
+  test("cannot be read", async () => {
+    const outcome = await withFile(openSync(join(folder, "unread.txt"), "w"), (fd) =>
+      run(["tokenize", "-m", tinyModel], [fd, "pipe", "pipe"]),
+    );
+    expect(outcome).toMatchObject({ status: 1, stdout: "" });
+    expect(outcome.stderr).toMatch(/^error: cannot read the standard input: /m);
   });
 });
 

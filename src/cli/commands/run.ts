@@ -24,7 +24,7 @@ import {
   sessionRows,
 } from "../options.js";
 import { integerFrom, unescapeText } from "../parsers.js";
-import { isPiped, noteOwnBos, readPrompt, readStdin } from "../prompt.js";
+import { checkStdin, isPiped, noteOwnBos, readPrompt, readStdin } from "../prompt.js";
 import { withoutControls } from "../terminal/format.js";
 import { colorsOf, interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
 import { readerReady } from "../terminal/streams.js";
@@ -277,6 +277,7 @@ async function converse(
   prompt: string | undefined,
   say: (text: string) => void,
 ): Promise<void> {
+  checkStdin();
   const { runConversation } = await import("../conversation.js");
   const { chat, output } = options;
   const { conversation, inPrefix, inSuffix, systemFile } = chat;

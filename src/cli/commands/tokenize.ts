@@ -1,14 +1,13 @@
 // bitnet tokenize: text to ids and back, with a file's own vocabulary.
 
-import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
 import { openTokenizer } from "../../engine/tokenizer.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { modelRows, readModel, withHelp } from "../options.js";
 import { parseIds } from "../parsers.js";
-import { noteOwnBos } from "../prompt.js";
-import { note, writeJson, writeText } from "../terminal/output.js";
+import { noteOwnBos, readStdinBytes } from "../prompt.js";
+import { interruptSignal, note, writeJson, writeText } from "../terminal/output.js";
 
 const groups = {
   model: groupOf("Model", {
@@ -61,7 +60,7 @@ Examples:
       for (const text of tokenizer.info.warnings) {
         note(text);
       }
-      const input = text ?? (await buffer(process.stdin));
+      const input = text ?? (await readStdinBytes(interruptSignal()));
       if (decode) {
         writeText(`${tokenizer.decode(parseIds(input.toString()), { special: true })}\n`);
       } else {
