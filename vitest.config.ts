@@ -7,8 +7,12 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // One process per file: a crash of the native addon fails that file, not the run.
     pool: "forks",
-    // What the user of this machine has tuned and downloaded is not to be tested.
-    env: { BITNET_TUNING: "none", BITNET_MODELS: join(tmpdir(), "bitnet-no-models") },
+    // What the user of this machine has tuned, downloaded and read is not to be tested, nor to be changed by tests.
+    env: {
+      BITNET_TUNING: "none",
+      BITNET_MODELS: join(tmpdir(), "bitnet-no-models"),
+      XDG_STATE_HOME: join(tmpdir(), "bitnet-tests-state"),
+    },
     testTimeout: 60_000,
     hookTimeout: 60_000,
     coverage: { include: ["src/**"] },

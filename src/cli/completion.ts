@@ -1,5 +1,5 @@
 // Scripts that complete command lines in bash, zsh and fish, made of the tables of commands and options. The words are in
-// the scripts; names of models are asked for with `bitnet completion models`.
+// the scripts; names of models are asked for with `bitnet completion models`, those that are there alone with `... installed`.
 
 import type { CommandReference, OptionReference, ValueKind } from "./reference.js";
 
@@ -11,6 +11,7 @@ export function completionScript(shell: Shell, commands: readonly CommandReferen
 }
 
 const askForModels = "bitnet completion models 2>/dev/null";
+const askForInstalled = "bitnet completion installed 2>/dev/null";
 
 function topLevel(commands: readonly CommandReference[]): CommandReference[] {
   return commands.filter(({ name }) => !name.includes(" "));
@@ -56,6 +57,7 @@ function bashScript(commands: readonly CommandReference[]): string {
       file: "_bitnet_files",
       folder: "_bitnet_folders",
       model: `_bitnet_words "$(${askForModels})"; _bitnet_files`,
+      installed: `_bitnet_words "$(${askForInstalled})"; _bitnet_files`,
       choice: `_bitnet_words "${choices.join(" ")}"`,
     })[kind];
   const own = commands.map(
@@ -112,6 +114,7 @@ function zshScript(commands: readonly CommandReference[]): string {
       file: "_files",
       folder: "_files -/",
       model: `compadd -- \${(f)"$(${askForModels})"}; _files`,
+      installed: `compadd -- \${(f)"$(${askForInstalled})"}; _files`,
       choice: `compadd -- ${choices.join(" ")}`,
     })[kind];
   const own = commands.map(({ name, options, operands, subcommands }) => {
@@ -207,7 +210,7 @@ function fishOption({ spellings, kind, value, choices, help }: OptionReference):
     return spelling.startsWith("--") ? `-l ${bare}` : `${bare.length === 1 ? "-s" : "-o"} ${bare}`;
   });
   const isOptional = value.startsWith("[") && kind !== "choice";
-  const values = kind === "none" || isOptional ? [] : ["file", "model"].includes(kind) ? ["-r"] : ["-x"];
+  const values = kind === "none" || isOptional ? [] : ["file", "model", "installed"].includes(kind) ? ["-r"] : ["-x"];
   return [...flags, ...values, fishValues(kind, choices), `-d ${quote(plain(help))}`]
     .filter((part) => part !== "")
     .join(" ");
@@ -220,6 +223,7 @@ function fishValues(kind: ValueKind, choices: readonly string[]): string {
     file: "-F",
     folder: "-a '(__fish_complete_directories)'",
     model: `-F -a '(${askForModels})'`,
+    installed: `-F -a '(${askForInstalled})'`,
     choice: `-a ${quote(choices.join(" "))}`,
   }[kind];
 }

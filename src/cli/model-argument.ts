@@ -5,7 +5,7 @@ import type { ResolvedModel, ResolveOptions } from "../models/resolve.js";
 import type { SetupPlan } from "../models/setup-options.js";
 import { BitnetError } from "../system/errors.js";
 import { UsageError } from "./command.js";
-import { describeStep, showDownload } from "./setup-steps.js";
+import { describeStep, showDownload, stoppedNote } from "./setup-steps.js";
 import { formatBytes } from "./terminal/format.js";
 import { interruptSignal } from "./terminal/output.js";
 import { createSteps } from "./terminal/steps.js";
@@ -95,8 +95,15 @@ async function fetchModel({ repository, revision, type, file }: HubModel, option
     return path;
   } catch (error) {
     steps.fail();
+    if (isAborted(error)) {
+      steps.note(stoppedNote);
+    }
     throw error;
   }
+}
+
+function isAborted(error: unknown): boolean {
+  return error instanceof BitnetError && error.code === "ABORTED";
 }
 
 /** "microsoft/x is not on this machine: 1.19 GB to download". */

@@ -22,6 +22,11 @@ const sameCommands: Readonly<Record<string, string>> = {
   quantize: "quantize",
   "llama-quantize": "quantize",
   "llama-tokenize": "tokenize",
+  get: "setup-env",
+  install: "setup-env",
+  delete: "rm",
+  info: "inspect",
+  models: "list",
 };
 
 const noServer = "there is no server here; bitnet run MODEL -cnv is a chat, docs/library.md the way from a program";
@@ -68,12 +73,18 @@ const otherCommands: Readonly<Record<string, string>> = {
   create: "there are no model files to create: options of bitnet run, or a file for --config, take their place",
   push: "models cannot be published from here; hf upload does it",
   signin: "HF_TOKEN or hf auth login give access to closed models",
+  login: "HF_TOKEN or hf auth login give access to closed models",
+  search: "bitnet pull --help lists the known models; others are at https://huggingface.co/models?search=bitnet",
   chat: "bitnet run MODEL opens a chat",
   download,
   "huggingface-cli": download,
   hf: download,
   python: "leave it out: bitnet run -m MODEL -p TEXT is the command itself",
   python3: "leave it out: bitnet run -m MODEL -p TEXT is the command itself",
+  start: "bitnet run MODEL opens a chat",
+  doctor: "bitnet version --verbose tells the kernel, the CPU and the build",
+  update: "npm install -g does it; bitnet pull NAME gets a model anew after bitnet rm NAME --cache",
+  upgrade: "npm install -g does it; bitnet pull NAME gets a model anew after bitnet rm NAME --cache",
 };
 
 /** The name without the folder and the ending of a script, and with one kind of dashes: `utils/e2e_benchmark.py`. */

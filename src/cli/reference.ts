@@ -6,7 +6,7 @@ import { optionsOf } from "./option-rows.js";
 import { commandsBelow, variablesOf } from "./settings.js";
 
 /** What a value is, as far as a shell can propose some. */
-export type ValueKind = "none" | "text" | "file" | "folder" | "model" | "choice";
+export type ValueKind = "none" | "text" | "file" | "folder" | "model" | "installed" | "choice";
 
 export interface OptionReference {
   /** Every spelling, the long one last. */
@@ -88,6 +88,7 @@ function kindOf(placeholder: string, choices: readonly string[]): ValueKind {
     folder: "folder",
     model: "model",
     source: "model",
+    models: "installed",
   };
   return Object.hasOwn(kinds, placeholder) ? (kinds[placeholder] ?? "text") : "text";
 }

@@ -22,3 +22,6 @@ export function showDownload(steps: Steps, progress: DownloadProgress): void {
   bars.update(doneBytes, totalBytes, { part: file, start: cachedBytes });
   bars.update(allDoneBytes, allTotalBytes, { start: allDoneBytes });
 }
+
+/** After Ctrl-C. */
+export const stoppedNote = "stopped; the same command continues where it stopped";

@@ -22,19 +22,30 @@ export function formatKernelConfig(tiles: readonly NativeTileSizes[]): string {
 ${sections.join("\n")}`;
 }
 
+/** Whether the text of a file was written by `formatKernelConfig`, and not by a user. */
+export function isWrittenKernelConfig(text: string): boolean {
+  return /^# TL\d tiles, m x k\. With \[/.test(text);
+}
+
+export const kernelConfigName = "kernel_config.ini";
+
+/** Where it goes if the common name is taken. */
+export function kernelConfigOf(outfile: string): string {
+  return join(dirname(outfile), `${basename(outfile).replace(/\.gguf$/i, "")}-${kernelConfigName}`);
+}
+
 /**
  * Writes it beside a model. A kernel_config.ini that says something else stays, and the new one is named after the model.
  * Returns its path.
  */
 export async function writeKernelConfig(outfile: string, tiles: readonly NativeTileSizes[]): Promise<string> {
   const text = formatKernelConfig(tiles);
-  const common = join(dirname(outfile), "kernel_config.ini");
+  const common = join(dirname(outfile), kernelConfigName);
   const there = await readFile(common, "utf8").catch(() => undefined);
   if (there === text) {
     return common;
   }
-  const own = join(dirname(outfile), `${basename(outfile).replace(/\.gguf$/i, "")}-kernel_config.ini`);
-  const path = there === undefined ? common : own;
+  const path = there === undefined ? common : kernelConfigOf(outfile);
   await replaceFile(path, text);
   return path;
 }

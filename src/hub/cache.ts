@@ -169,7 +169,8 @@ export async function removeCachedFiles(cacheDir: string, repo: string, files: r
     await rm(file, { force: true });
     const inBlobs = blob !== undefined && dirname(blob) === (await realpath(paths.blobs).catch(() => ""));
     if (blob !== undefined && inBlobs && !(await isLinked(paths, blob))) {
-      freed += (await sizeOf(blob)) ?? 0;
+      const info = await stat(blob).catch(() => undefined);
+      freed += info?.nlink === 1 ? info.size : 0; // a folder of models may hold the same file
       await rm(blob, { force: true });
     }
   }

@@ -108,6 +108,13 @@ export function findRegistered(repo: string): RegisteredModel | undefined {
   return registeredModels.find((model) => model.repo.toLowerCase() === repo.toLowerCase());
 }
 
+/** The entry whose checkpoint or GGUF files a repository has. */
+export function findPublishing(repo: string): RegisteredModel | undefined {
+  return (
+    findRegistered(repo) ?? registeredModels.find(({ ggufRepo }) => ggufRepo?.toLowerCase() === repo.toLowerCase())
+  );
+}
+
 /** The entry that a name without an owner means: the short one, or the last part of the repository. */
 export function findByName(name: string): RegisteredModel | undefined {
   const wanted = name.toLowerCase();

@@ -9,7 +9,5 @@ export const bundledModel = {
   prompt: "Once upon a time",
   /** Its stories hold together best when the likeliest token is always taken. */
   temperature: 0,
-  note:
-    "using the bundled demonstration model, for simple stories; a real one, 1.2 GB: " +
-    "bitnet setup-env -hr microsoft/BitNet-b1.58-2B-4T",
+  note: "using the bundled demonstration model, for simple stories; bitnet run 2b gets a real one (1.2 GB)",
 };

@@ -3,6 +3,7 @@
 import { constants, copyFile, link, mkdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openGguf } from "../gguf/gguf.js";
+import { at } from "../system/at.js";
 import { BitnetError, withContext } from "../system/errors.js";
 import { writeThenRename } from "../system/files.js";
 import { modelsFolder } from "../system/folders.js";
@@ -23,7 +24,7 @@ export interface CopiedModel {
   shared: boolean;
 }
 
-/** Gives the GGUF file at `source` the name `name`. Throws USAGE if there is a model of that name and type. */
+/** Gives the model at `source`, with all its parts, the name `name`. Throws USAGE if there is a model of that name and type. */
 export async function copyModel(source: string, name: string, options: CopyModelOptions = {}): Promise<CopiedModel> {
   checkOptionNames("copyModel", options, copyOptions);
   if (!/^\w[\w.@-]{0,95}$/.test(name) || /\.(gguf|json)$/i.test(name) || name.endsWith(".")) {
@@ -31,21 +32,31 @@ export async function copyModel(source: string, name: string, options: CopyModel
       hint: "expected letters, digits and . _ - @, such as my-model",
     });
   }
-  const type = weightTypeOf(openGguf(source)).toLowerCase();
+  const gguf = openGguf(source);
+  const type = weightTypeOf(gguf).toLowerCase();
   const folder = join(options.modelDir ?? modelsFolder(), name);
-  const path = join(folder, `ggml-model-${type}.gguf`);
+  const paths = gguf.paths.map((part) => join(folder, `ggml-model-${type}${numberOf(part)}.gguf`));
+  const [path = ""] = paths;
   if ((await stat(path).catch(() => undefined)) !== undefined) {
     throw new BitnetError("USAGE", `there is a model ${name}:${type} already`, { hint: `bitnet rm ${name}:${type}` });
   }
   try {
     await mkdir(folder, { recursive: true });
-    const file = await realpath(source);
-    const shared = await writeThenRename(path, (partial) => linkOrCopy(file, partial));
+    let shared = true;
+    for (const [i, part] of gguf.paths.entries()) {
+      const file = await realpath(part);
+      shared = (await writeThenRename(at(paths, i), (partial) => linkOrCopy(file, partial))) && shared;
+    }
     await copyProvenance(source, path);
     return { path, shared };
   } catch (error) {
     throw withContext(`cannot write ${path}`, error);
   }
+}
+
+/** "-00001-of-00003" of a part, "" of a model in one file. */
+function numberOf(path: string): string {
+  return /(-\d{5}-of-\d{5})\.gguf$/i.exec(path)?.[1] ?? "";
 }
 
 async function linkOrCopy(source: string, target: string): Promise<boolean> {

@@ -3,9 +3,11 @@
 import type { Stats } from "node:fs";
 import { readdir, readFile, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { isWrittenKernelConfig, kernelConfigName, kernelConfigOf } from "../convert/kernel-config.js";
 import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } from "../hub/cache.js";
 import { readHubEnvironment } from "../hub/environment.js";
 import { findRegistered } from "../hub/registry.js";
+import { listParts } from "../hub/repository.js";
 import { BitnetError } from "../system/errors.js";
 import { modelsFolders } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
@@ -17,7 +19,7 @@ export interface ModelFile {
   name: string;
   where: "models" | "cache";
   kind: "gguf" | "checkpoint";
-  /** The GGUF file, or the folder of a checkpoint. */
+  /** The GGUF file, of several parts the first, or the folder of a checkpoint. */
   path: string;
   /** Of the weights, like "I2_S"; "damaged" if the file cannot be opened. */
   type: string;
@@ -34,7 +36,7 @@ export interface ModelFile {
   file?: string;
   /** What removing it deletes. */
   files: string[];
-  /** Device and number of the file: the same for two names of one file. */
+  /** Device and number of each file: the same for two names of one model. */
   identity: string;
 }
 
@@ -67,37 +69,64 @@ async function findFolders({ modelDir, cacheDir }: ListModelsOptions) {
 
 /** GGUF files in the directory and one level below it, where setup-env puts them. */
 async function listModelDir(modelDir: string): Promise<ModelFile[]> {
-  const models: ModelFile[] = [];
+  const files: string[] = [];
   for (const entry of await readdir(modelDir, { withFileTypes: true }).catch(() => [])) {
     const path = join(modelDir, entry.name);
     const inside = (await readdir(path).catch(() => [])).map((name) => join(path, name)); // follows a linked folder
-    for (const file of [path, ...inside].filter(isGgufName)) {
-      const info = await stat(file).catch(() => undefined);
-      if (info?.isFile()) {
-        const name = file === path ? entry.name.replace(/\.gguf$/i, "") : entry.name;
-        models.push(await describeMade(name, file, info));
-      }
-    }
+    files.push(...[path, ...inside].filter(isGgufName));
+  }
+  const models: ModelFile[] = [];
+  for (const parts of groupParts(files, (file) => file)) {
+    const [first = ""] = parts;
+    const folder = dirname(first);
+    const name = folder === modelDir ? nameOfLoose(first) : basename(folder);
+    const infos = await Promise.all(parts.map((file) => stat(file).catch(() => undefined)));
+    const whole = infos.filter((info): info is Stats => info?.isFile() === true);
+    models.push(...(whole.length === parts.length ? [await describeMade(name, parts, whole)] : []));
   }
   return models.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** What a GGUF file that lies in no folder of its own is called. */
+function nameOfLoose(path: string): string {
+  return basename(path)
+    .replace(/\.gguf$/i, "")
+    .replace(/-\d{5}-of-\d{5}$/, "");
+}
+
+/** The files of each model: a model in several GGUF files is one, in the order of its parts. */
+function groupParts<T>(files: readonly T[], pathOf: (file: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const file of files) {
+    const [first = ""] = listParts(pathOf(file));
+    const group = groups.get(first);
+    if (group === undefined) {
+      groups.set(first, [file]);
+    } else {
+      group.push(file);
+    }
+  }
+  return [...groups.values()].map((group) => group.sort((a, b) => (pathOf(a) < pathOf(b) ? -1 : 1)));
 }
 
 function isGgufName(path: string): boolean {
   return /\.gguf$/i.test(path);
 }
 
-async function describeMade(name: string, path: string, info: Stats): Promise<ModelFile> {
-  const { size, mtime } = info;
+async function describeMade(name: string, parts: string[], infos: readonly Stats[]): Promise<ModelFile> {
+  const [path = ""] = parts;
+  const newest = Math.max(...infos.map(({ mtimeMs }) => mtimeMs));
   const provenance = await readProvenance(path);
   const model: ModelFile = {
     name,
     where: "models",
     kind: "gguf",
     path,
-    ...describeGguf(path, size),
-    modified: mtime.toISOString(),
-    files: [path],
-    identity: identityOf(info),
+    type: typeOf(path),
+    bytes: infos.reduce((sum, { size }) => sum + size, 0),
+    modified: new Date(newest).toISOString(),
+    files: parts,
+    identity: infos.map(identityOf).join(" "),
   };
   if (provenance === undefined) {
     return model;
@@ -111,17 +140,23 @@ async function describeMade(name: string, path: string, info: Stats): Promise<Mo
 async function listSnapshotModels({ repo, commit, refs, files }: CachedSnapshot): Promise<ModelFile[]> {
   const common = { name: repo, where: "cache" as const, repository: repo, revisions: refs, commit };
   const models: ModelFile[] = await Promise.all(
-    files
-      .filter(({ path }) => isGgufName(path))
-      .map(async ({ path, file, size }) => ({
+    groupParts(
+      files.filter(({ path }) => isGgufName(path)),
+      ({ path }) => path,
+    ).map(async (parts) => {
+      const [first] = parts;
+      const paths = parts.map(({ file }) => file);
+      return {
         ...common,
         kind: "gguf" as const,
-        path: file,
-        ...describeGguf(file, size),
-        ...(await describeFiles([file])),
-        file: path,
-        files: [file],
-      })),
+        path: first?.file ?? "",
+        type: typeOf(first?.file ?? ""),
+        bytes: parts.reduce((sum, { size }) => sum + size, 0),
+        ...(await describeFiles(paths)),
+        file: first?.path,
+        files: paths,
+      };
+    }),
   );
   const rest = files.filter(({ path }) => !isGgufName(path));
   const type = await describeCheckpoint(repo, rest);
@@ -136,12 +171,14 @@ async function listSnapshotModels({ repo, commit, refs, files }: CachedSnapshot)
   return models;
 }
 
-/** The time of the newest one, and which file the first one is. */
+/** The time of the newest one, and which files they are. */
 async function describeFiles(paths: readonly string[]): Promise<Pick<ModelFile, "modified" | "identity">> {
   const infos = await Promise.all(paths.map((path) => stat(path).catch(() => undefined)));
   const newest = Math.max(...infos.map((info) => info?.mtimeMs ?? 0));
-  const [first] = infos;
-  return { modified: new Date(newest).toISOString(), identity: first === undefined ? "" : identityOf(first) };
+  return {
+    modified: new Date(newest).toISOString(),
+    identity: infos.map((info) => (info === undefined ? "" : identityOf(info))).join(" "),
+  };
 }
 
 function identityOf({ dev, ino }: Stats): string {
@@ -158,12 +195,17 @@ async function describeCheckpoint(repo: string, files: readonly CachedFile[]): P
   return findRegistered(repo) !== undefined || /bitnet/i.test(text) ? "safetensors" : undefined;
 }
 
-function describeGguf(path: string, bytes: number): { type: string; bytes: number } {
+function typeOf(path: string): string {
   const gguf = tryOpenGguf(path);
-  return { type: gguf === undefined ? "damaged" : weightTypeOf(gguf), bytes };
+  return gguf === undefined ? "damaged" : weightTypeOf(gguf);
 }
 
-/** The entries that `text` means: a path, a name, the last part of a name, and each of them with ":type". */
+/** A name with the file, which tells models of one name and type apart: "tiny/other-i2_s.gguf". */
+export function longNameOf({ name, path, file, where }: ModelFile): string {
+  return `${name}/${where === "cache" && file !== undefined ? file : basename(path)}`;
+}
+
+/** The entries that `text` means: a path, a name, the last part of a name, each of them with ":type", a long name. */
 export function findModels(models: readonly ModelFile[], text: string): ModelFile[] {
   const found = findByText(models, text);
   const [, name = "", type = ""] = /^(.+):([^:/\\]+)$/.exec(text) ?? [];
@@ -182,7 +224,8 @@ function findByText(models: readonly ModelFile[], text: string): ModelFile[] {
     return byPath;
   }
   const name = text.toLowerCase();
-  const byName = models.filter((model) => model.name.toLowerCase() === name);
+  const isNamed = (model: ModelFile) => [model.name, longNameOf(model)].some((one) => one.toLowerCase() === name);
+  const byName = models.filter(isNamed);
   return byName.length > 0 ? byName : models.filter((model) => model.name.toLowerCase().endsWith(`/${name}`));
 }
 
@@ -213,10 +256,24 @@ async function removeFromModelDirs({ files }: ModelFile, modelDirs: readonly str
     await rm(file, { force: true });
     freed += info !== undefined && info.nlink === 1 ? info.size : 0; // the cache may hold the same file
     if (dirname(resolve(file)) !== resolve(modelDir)) {
+      await removeTiles(file);
       await rmdir(dirname(file)).catch(() => {}); // unless something else is in it
     }
   }
   return freed;
+}
+
+/** Removes the tile sizes that were written beside a file that is gone, unless another model of its folder has tiles. */
+async function removeTiles(file: string): Promise<void> {
+  const folder = dirname(file);
+  const others = (await readdir(folder).catch(() => [])).filter(isGgufName).map((name) => join(folder, name));
+  const own = kernelConfigOf(file);
+  const common = others.some((other) => /^TL\d/.test(typeOf(other))) ? [] : [join(folder, kernelConfigName)];
+  for (const path of [own, ...common]) {
+    if (isWrittenKernelConfig(await readFile(path, "utf8").catch(() => ""))) {
+      await rm(path, { force: true });
+    }
+  }
 }
 
 /** In the folder of models, or in one of its folders. */

@@ -5,7 +5,7 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { access, constants, mkdir, readdir, rmdir, stat, statfs } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rmdir, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { listSnapshot, readRef, repositoryPaths } from "../hub/cache.js";
@@ -182,7 +182,7 @@ export async function withSetupLock<T>(
 async function makeWritable(modelDir: string): Promise<string | undefined> {
   try {
     const made = await mkdir(modelDir, { recursive: true });
-    await access(modelDir, constants.W_OK);
+    await rmdir(await mkdtemp(join(modelDir, ".bitnet-"))); // what access() says is not what holds on every file system
     return made;
   } catch (error) {
     const { code, message } = withContext(`${modelDir} cannot hold models`, error);

@@ -34,6 +34,9 @@ export function parseReference(text: string, endpoint: string): HubReference | u
   if (scheme !== undefined) {
     return parsePath(text.slice(scheme.length), text);
   }
+  if (isForeignTag(text)) {
+    return undefined;
+  }
   const { name, type } = splitType(text);
   const parsed = parseRepositoryName(name);
   if (parsed !== undefined) {
@@ -41,6 +44,12 @@ export function parseReference(text: string, endpoint: string): HubReference | u
   }
   const registered = findByName(name);
   return registered && { repository: registered.repo, revision: "main", ...(type !== undefined && { type }) };
+}
+
+/** "llama3.2:1b": a name of another program, whose tag is no type, and not that of a model here. */
+function isForeignTag(text: string): boolean {
+  const [, name] = /^([^/:\\]{2,}):[^/:\\]+$/.exec(text) ?? [];
+  return name !== undefined && findByName(name) === undefined;
 }
 
 /** The name in front of ":type", whose type has to be one that a model can have. */

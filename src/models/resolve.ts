@@ -5,14 +5,14 @@
 
 import type { Stats } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { readHubEnvironment } from "../hub/environment.js";
 import { registeredModels } from "../hub/registry.js";
 import { closest } from "../system/closest.js";
 import { BitnetError } from "../system/errors.js";
 import { expandHome, modelsFolders } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
-import { listModels, type ModelFile } from "./installed.js";
+import { listModels, longNameOf, type ModelFile } from "./installed.js";
 import { isSameRepository } from "./provenance.js";
 import { type HubReference, parseReference, splitType } from "./reference.js";
 
@@ -130,11 +130,14 @@ function findNamed(models: readonly ModelFile[], text: string): ModelFile[] {
     const isCached = (model: ModelFile) => model.where === "cache" && model.name.toLowerCase().endsWith(`/${wanted}`);
     return own.length > 0 || name.includes("/") ? own : files.filter(isCached);
   };
-  const exact = ofName(text);
+  const long = text.toLowerCase();
+  const byFile = models.filter((model) => model.kind === "gguf" && longNameOf(model).toLowerCase() === long);
+  const exact = byFile.length > 0 ? byFile : ofName(text);
   if (exact.length > 0 || !/:[^/\\]+$/.test(text)) {
     return exact;
   }
-  const { name, type } = splitType(text);
+  const isName = ofName(text.replace(/:[^/\\]+$/, "")).length > 0;
+  const { name, type } = isName ? splitType(text) : { name: text };
   return ofName(name, type);
 }
 
@@ -153,7 +156,16 @@ function findInstalled(models: readonly ModelFile[], { repository, revision, typ
     );
   });
   const own = fits.filter(({ where }) => where === "models");
-  return own.length > 0 ? own : fits;
+  // Where no file is named, the one that lies under the name that setup_env.py gives the model's own.
+  const usual = own.filter(({ path }) => file === undefined && /^ggml-model-[^/]*$/.test(basename(path)));
+  return [usual, own].find((models) => models.length > 0) ?? fits;
+}
+
+/** The entries of `models` that a short name, a repository or an address means. */
+export async function findReferenced(models: readonly ModelFile[], text: string): Promise<ModelFile[]> {
+  const { endpoint } = await readHubEnvironment();
+  const reference = parseReference(text, endpoint);
+  return reference === undefined ? [] : findInstalled(models, reference);
 }
 
 /** The one model; undefined if there is none. Throws USAGE, naming them, where there are several. */
@@ -165,7 +177,11 @@ function chooseModel(text: string, models: readonly ModelFile[]): ModelFile | un
   }
   const types = new Set(models.map(({ type }) => type.toLowerCase()));
   const isByType = types.size === models.length && !/:[^/\\]+$/.test(text);
-  const candidates = models.map((model) => (isByType ? `${text}:${model.type.toLowerCase()}` : model.path));
+  const long = models.map(longNameOf);
+  const isByFile = new Set(long).size === long.length;
+  const candidates = models.map((model, i) =>
+    isByType ? `${text}:${model.type.toLowerCase()}` : ((isByFile ? long[i] : undefined) ?? model.path),
+  );
   throw new BitnetError("USAGE", `${text} is the name of ${models.length} models`, {
     hint: `name one: ${candidates.join(", ")}`,
   });

@@ -65,6 +65,7 @@ export function withContext(what: string, error: unknown): BitnetError {
 const systemErrors = new Map<string, { code: BitnetErrorCode; reason?: string }>([
   ["ENOENT", { code: "NOT_FOUND", reason: "no such file or directory" }],
   ["ENOTDIR", { code: "NOT_FOUND", reason: "no such directory" }],
+  ["EEXIST", { code: "BAD_FILE", reason: "something of that name is there already" }],
   ["EISDIR", { code: "BAD_FILE", reason: "it is a directory" }],
   ["EACCES", { code: "NOT_FOUND", reason: "permission denied" }],
   ["EPERM", { code: "NOT_FOUND", reason: "permission denied" }],

@@ -42,14 +42,19 @@ async function runText(args: string[], input?: string): Promise<string> {
 }
 
 describe("bitnet run", () => {
-  test("without -m tells a story with the bundled model and says how to get a real one", async () => {
-    const { status, stdout, stderr } = await runBitnet(["run", "-p", story, "-n", "24"]);
+  test("without -m tells a story with the bundled model and says, the first time, how to get a real one", async () => {
+    const env = { XDG_STATE_HOME: join(folder, "state") };
+    const { status, stdout, stderr } = await runBitnet(["run", "-p", story, "-n", "24"], { env });
     expect(status).toBe(0);
     expect(stdout).toMatch(/^Once upon a time, there was a .*[a-z].*\n$/);
     expect(stderr).toMatch(
-      /^note: using the bundled demonstration model.*bitnet setup-env -hr \S*BitNet-b1\.58-2B-4T\n/,
+      /^note: using the bundled demonstration model, for simple stories; bitnet run 2b gets a real one \(1\.2 GB\)\n/,
     );
-    expect(stderr).toMatch(/load: +\d+ ms\nprefill: 5 tokens in \d+ ms \([\d.]+ tokens\/s\)\ndecode: +23 tokens in /);
+    expect(stderr).toMatch(
+      /load: +\d+ ms\nprefill: 5 tokens in [\d.]+ ms \([\d.]+ tokens\/s\)\ndecode: +23 tokens in /,
+    );
+    const again = await runBitnet(["run", "-p", story, "-n", "1"], { env });
+    expect(again).toMatchObject({ status: 0, stderr: expect.stringMatching(/^load:/) });
   });
 
   test("without any prompt begins its own story", async () => {
@@ -177,6 +182,7 @@ describe("Ctrl-C", () => {
   test("ends a command that waits for its prompt", async () => {
     const child = spawn(process.execPath, [join(root, "bin", "bitnet.js"), "run"], {
       stdio: ["pipe", "ignore", "pipe"],
+      env: { ...process.env, XDG_STATE_HOME: join(folder, "of-a-new-user") },
     });
     await once(child.stderr, "data"); // the note about the bundled model
     child.kill("SIGINT");

@@ -1,9 +1,19 @@
 // Names of models on command lines: each command takes what list prints, short names and repositories.
 
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readGguf, writeSplit } from "../support/edit-gguf.js";
 import { FakeHub } from "../support/fake-hub.js";
 import { type ProcessResult, runBitnet, tinyModel } from "../support/fixtures.js";
 
@@ -157,7 +167,142 @@ test("cp gives a model a second name that remembers where it came from", async (
   });
 });
 
+test("a model in several files is one model: listed once, run, copied and deleted by its name", async () => {
+  mkdirSync(join(models(), "parts"), { recursive: true });
+  writeSplit(join(models(), "parts"), "mini-i2_s", readGguf(tinyModel), 3);
+  writeSplit(models(), "loose", readGguf(tinyModel), 2);
+  const listed = JSON.parse((await run("list --json")).stdout) as { name: string; type: string; files: string[] }[];
+  expect(listed.map(({ name, type, files }) => [name, type, files.length])).toEqual([
+    ["loose", "I2_S", 2],
+    ["parts", "I2_S", 3],
+  ]);
+  expect(await run("cp parts mine")).toMatchObject({ status: 0 });
+  for (const name of ["parts", "mine", "loose", "mine:i2_s"]) {
+    expect(await run(`run ${name} "Once upon a time" ${few}`), name).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^Once upon a time, there/),
+    });
+  }
+  expect(await run("rm parts mine loose --yes")).toMatchObject({ status: 0 });
+  expect(readdirSync(models())).toEqual([]);
+});
+
+test("files of one name and type are listed with their file, and that is a name, too", async () => {
+  fake.repositories.set("me/two", { files: { "ggml-model-i2_s.gguf": tiny, "other-i2_s.gguf": readOther() } });
+  await run("pull me/two");
+  await run(`pull ${fake.url}/me/two/blob/main/other-i2_s.gguf`);
+  const { stdout } = await run("list");
+  for (const name of ["two/ggml-model-i2_s.gguf", "two/other-i2_s.gguf", "me/two/other-i2_s.gguf"]) {
+    expect(stdout).toContain(name);
+    expect(await run(`inspect ${name}`), name).toMatchObject({ status: 0 });
+  }
+  expect(await run("inspect two")).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/hint: name one: two\/ggml-model-i2_s\.gguf, two\/other-i2_s\.gguf/),
+  });
+  expect(await run(`run me/two "Once upon a time" ${few}`)).toMatchObject({ status: 0 }); // the usual one
+  expect(await run("rm two/other-i2_s.gguf --yes")).toMatchObject({ status: 0 });
+  expect(await run("inspect two")).toMatchObject({ status: 0 });
+});
+
+/** Another model of the same type. */
+function readOther(): Buffer {
+  return Buffer.concat([tiny, Buffer.alloc(32)]);
+}
+
+test.each([
+  ["pull 2b", "bitnet run 2b"],
+  ["pull me/tiny", "bitnet run tiny"],
+  ["pull me/tiny -md elsewhere", '-m elsewhere/tiny/ggml-model-i2_s.gguf -p "You are a helpful assistant" -cnv'],
+])("%s says what to type next: %s", async (line, next) => {
+  expect(await run(line)).toMatchObject({ status: 0, stdout: expect.stringMatching(`(^|bitnet run )${next}\n$`) });
+});
+
+test("pull names the type where the name has several", async () => {
+  await pull();
+  expect(await run("pull me/tiny:tl1")).toMatchObject({ status: 0, stdout: "bitnet run tiny:tl1\n" });
+});
+
+test("a model that is to chat, but has nobody who talks, ends with an error", async () => {
+  await pull();
+  const { status, stderr } = await run("run tiny");
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringMatching(/^error: there is no prompt\nhint: /),
+  });
+});
+
+test.each(["run llama3.2:1b x", "inspect llama3.2:1b"])("%s: tags of other programs are no types", async (line) => {
+  expect(await run(line)).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/^error: no model is called llama3\.2:1b\n/),
+  });
+});
+
+test("inspect finds what the makers of a known model publish, and names what takes the place of a file", async () => {
+  expect(await run("show 2b")).toMatchObject({ status: 0, stdout: expect.stringMatching(/bitnet-b1\.58/) });
+  fake.repositories.set("me/checkpoint", { files: { "config.json": "{}", "model.safetensors": "x" } });
+  expect(await run("show me/checkpoint")).toMatchObject({
+    stderr: expect.stringMatching(/holds no GGUF file\nhint: bitnet pull me\/checkpoint makes one/),
+  });
+  expect(await run("show me/tiny:tl2")).toMatchObject({
+    stderr: expect.stringMatching(/me\/tiny holds no TL2 GGUF file/),
+  });
+});
+
+test("a folder that cannot hold models is named", async () => {
+  const { status, stderr } = await run("pull me/tiny", { BITNET_MODELS: tinyModel });
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringMatching(/cannot hold models: something of that name is there already\nhint: .*BITNET_MODELS/),
+  });
+});
+
 describe("bitnet rm", () => {
+  test("takes short names and repositories, too", async () => {
+    await pull();
+    await run("pull 2b");
+    expect(await run("rm 2b hf:me/tiny --yes")).toMatchObject({ status: 0 });
+    expect(readdirSync(models())).toEqual([]);
+    expect(await run("rm 2b --yes")).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/no model is called 2b/),
+    });
+  });
+
+  test("deletes no model of two owners by the name that both have", async () => {
+    fake.repositories.set("other/tiny", { files: { "ggml-model-i2_s.gguf": tiny } });
+    await run("run me/tiny x -n 1");
+    await run("run other/tiny x -n 1");
+    await run("rm tiny other--tiny --yes");
+    const { status, stderr } = await run("rm tiny --yes");
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: expect.stringMatching(/tiny is the name of several models\nhint: name one: me\/tiny other\/tiny/),
+    });
+  });
+
+  test("deletes tile sizes that were written beside a model, but not a user's own", async () => {
+    await run("pull me/tiny:tl1");
+    await run("pull me/tiny:tl2");
+    await run("rm tiny:tl1 --yes");
+    expect(readdirSync(join(models(), "tiny")).filter((name) => name.endsWith(".ini"))).not.toEqual([]);
+    await run("rm tiny:tl2 --yes");
+    expect(readdirSync(models())).toEqual([]);
+
+    await run("pull me/tiny:tl1");
+    writeFileSync(join(models(), "tiny", "kernel_config.ini"), "[Kernels_0]\n");
+    await run("rm tiny --yes");
+    expect(readdirSync(join(models(), "tiny"))).toEqual(["kernel_config.ini"]);
+  });
+
+  test("tells which name the bytes still have, and counts no space that is not free", async () => {
+    await pull();
+    expect(await run("rm me/tiny --yes")).toMatchObject({
+      stderr: expect.stringMatching(/deleted 1 file, 0 B freed\nthe same bytes are still there as tiny\n$/),
+    });
+  });
+
   test("takes several names, and says what the cache still holds", async () => {
     await pull();
     await run("cp tiny mine");

@@ -126,6 +126,8 @@ describe("speeds", () => {
   test("are tokens over seconds, and none where no time passed", () => {
     expect(formatSpeed(10, 500)).toBe("10 tokens in 500 ms (20.0 tokens/s)");
     expect(formatSpeed(10, 0)).toBe("10 tokens in 0 ms");
+    expect(formatSpeed(1, 0.04)).toBe("1 token in 0.1 ms (25000 tokens/s)");
+    expect(formatSpeed(9, 6.25)).toBe("9 tokens in 6.3 ms (1440 tokens/s)");
   });
 
   test("count what was evaluated: not what was in the cache, nor the last token of a text", () => {

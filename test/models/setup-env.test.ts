@@ -387,8 +387,8 @@ describe("bitnet setup-env with a checkpoint", () => {
     const tiles = type.startsWith("tl") ? ["--kernel-config", config] : [];
     const { status, stdout, stderr } = await run("setup-env", ["-hr", "test/tiny", "-q", type, ...tiles]);
     expect({ status, stderr }).toMatchObject({ status: 0 });
-    expect(stdout).toContain(tiles.join(" "));
-    await expectStory(join(models(), "tiny", `ggml-model-${type}.gguf`), tiles);
+    expect(stdout).not.toContain("--kernel-config"); // the file says its tiles
+    await expectStory(join(models(), "tiny", `ggml-model-${type}.gguf`));
   });
 
   test.each(["tl1", "tl2"])("makes %s of any shape without a kernel_config.ini, and writes one", async (type) => {
@@ -639,6 +639,16 @@ describe.runIf(python !== undefined)("on a terminal", () => {
     expect(output).toMatch(/ggml-model-i2_s +█+░+ +\d+% .* of 1\.93 MB .*B\/s .*ETA /);
     expect(output).not.toMatch(/total|downloading/); // one file, one bar
     expect(output).toMatch(/GGUF model saved at/);
+  });
+
+  test("Ctrl-C in a download says how to go on, and leaves no lock", async () => {
+    fake.pieceBytes = 4096;
+    fake.pieceDelayMs = 50; // half a minute, of which little is waited for
+    const steps = [{ wait: "ETA", signal: "SIGINT" }];
+    const { output, status } = await play(steps, "setup-env", "-hr", "test/ready", "-ld", join(folder, "logs"));
+    expect({ status, output }).toMatchObject({ status: 130 });
+    expect(output).toMatch(/note:.* stopped; the same command continues where it stopped/);
+    expect(readdirSync(folder, { recursive: true }).filter((name) => /\.lock$/.test(String(name)))).toEqual([]);
   });
 
   test.each([

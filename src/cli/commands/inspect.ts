@@ -3,9 +3,10 @@
 import type { Command } from "commander";
 import { type Gguf, openGguf } from "../../gguf/gguf.js";
 import { inspectGguf } from "../../gguf/inspect.js";
-import { openHub } from "../../hub/http.js";
+import { type Hub, openHub } from "../../hub/http.js";
+import { findRegistered } from "../../hub/registry.js";
 import { openRemoteGguf } from "../../hub/remote-gguf.js";
-import { openRepository } from "../../hub/repository.js";
+import { openRepository, type RepositoryName } from "../../hub/repository.js";
 import { formatRepository, type HubReference } from "../../models/reference.js";
 import { listGgufFiles, listPublished } from "../../models/sources.js";
 import { BitnetError } from "../../system/errors.js";
@@ -78,15 +79,31 @@ async function openOfHub(reference: HubReference): Promise<Gguf> {
   const signal = interruptSignal();
   const hub = await openHub({ onNote: log });
   const { repository: name, revision, type, file } = reference;
-  const repository = await openRepository(hub, { name, revision }, { signal });
-  const all = listGgufFiles(repository);
-  const files = type === undefined ? all : listPublished(repository, type).slice(0, 1);
+  const { repository, all } = await openWithGguf(hub, { name, revision }, signal);
+  const usual = listPublished(repository, type ?? "i2_s").slice(0, 1); // what setup-env would take
+  const files = type !== undefined || usual.length > 0 ? usual : all;
   const [chosen, ...others] = file === undefined ? files : all.filter((path) => path === file);
   if (chosen === undefined || others.length > 0) {
-    const what = chosen === undefined ? "holds no such GGUF file" : "holds several GGUF files";
+    const wanted = [type?.toUpperCase(), "GGUF file"].filter((word) => word !== undefined).join(" ");
+    const what = chosen === undefined ? `holds no ${file ?? wanted}` : "holds several GGUF files";
     throw new BitnetError("USAGE", `${formatRepository(reference)} ${what}`, {
-      hint: `name one with --file: ${all.join(", ") || "there is none"}`,
+      hint:
+        all.length === 0
+          ? `bitnet pull ${formatRepository(reference)} makes one of its checkpoint, if it has one`
+          : `name one with --file: ${all.join(", ")}`,
     });
   }
   return openRemoteGguf(hub, repository, chosen, { signal });
+}
+
+/** The repository, or the one where the makers of a known model publish its GGUF files. */
+async function openWithGguf(hub: Hub, wanted: RepositoryName, signal: AbortSignal) {
+  const repository = await openRepository(hub, wanted, { signal });
+  const all = listGgufFiles(repository);
+  const twin = findRegistered(wanted.name)?.ggufRepo;
+  if (all.length > 0 || twin === undefined || twin === wanted.name) {
+    return { repository, all };
+  }
+  const published = await openRepository(hub, { name: twin, revision: "main" }, { signal });
+  return { repository: published, all: listGgufFiles(published) };
 }

@@ -3,7 +3,7 @@
 import { dirname, resolve } from "node:path";
 import type { Command } from "commander";
 import { readHubEnvironment } from "../../hub/environment.js";
-import { listModels, type ModelFile } from "../../models/installed.js";
+import { listModels, longNameOf, type ModelFile } from "../../models/installed.js";
 import { localModelsFolder, modelsFolders, shortenHome } from "../../system/folders.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { folderRows, outputRows, withHelp } from "../options.js";
@@ -59,7 +59,7 @@ function formatList(models: readonly ModelFile[], showPaths: boolean): string {
     { header: showPaths ? "PATH" : "WHERE", style: dim },
   ];
   const rows = models.map((model) => [
-    model.name,
+    isOnlyOne(models, model) ? model.name : longNameOf(model),
     model.type,
     formatBytes(model.bytes),
     model.modified.slice(0, 10),
@@ -68,6 +68,11 @@ function formatList(models: readonly ModelFile[], showPaths: boolean): string {
   const width = showPaths ? undefined : columnsOf(process.stdout); // a path that is cut is none
   const lines = formatTable({ columns, rows, width, headerStyle: bold });
   return [...lines, "", dim(describeTotal(models)), ""].join("\n");
+}
+
+/** Whether name and type tell the model from the others of its place. */
+function isOnlyOne(models: readonly ModelFile[], { name, type, where }: ModelFile): boolean {
+  return models.filter((other) => other.name === name && other.type === type && other.where === where).length < 2;
 }
 
 function placeOf({ where, path, name }: ModelFile): string {

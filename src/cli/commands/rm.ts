@@ -3,9 +3,12 @@
 import type { Command } from "commander";
 import { readHubEnvironment } from "../../hub/environment.js";
 import { findModels, listModels, type ModelFile, removeModels } from "../../models/installed.js";
+import { findReferenced } from "../../models/resolve.js";
 import { closest } from "../../system/closest.js";
 import { BitnetError } from "../../system/errors.js";
 import { shortenHome } from "../../system/folders.js";
+import { UsageError } from "../command.js";
+import { asUsage } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { folderRows, outputRows, withHelp } from "../options.js";
 import { confirm } from "../terminal/ask.js";
@@ -24,7 +27,7 @@ const groups = {
 export default function configureRm(command: Command): void {
   const read = addOptions(command, groups);
   command
-    .argument("<models...>", "names or paths as bitnet list shows them, also NAME:TYPE")
+    .argument("<models...>", "names or paths as bitnet list shows them, NAME:TYPE, 2b, owner/name[@revision][:type]")
     .addHelpText(
       "after",
       `
@@ -40,7 +43,7 @@ async function remove(names: readonly string[], { folder, output }: GroupValues<
   const { modelDir } = folder;
   const { cacheDir } = await readHubEnvironment();
   const all = await listModels({ modelDir, cacheDir });
-  const named = [...new Set(names.flatMap((name) => findNamed(all, name)))];
+  const named = [...new Set((await Promise.all(names.map((name) => findNamed(all, name)))).flat())];
   const cached = listCached(all, named);
   const models = output.cache ? [...named, ...cached] : named;
   const files = models.flatMap((model) => model.files);
@@ -52,18 +55,38 @@ async function remove(names: readonly string[], { folder, output }: GroupValues<
   }
   const freed = await removeModels(models, { modelDir, cacheDir });
   log(`deleted ${countFiles(files.length)}, ${formatBytes(freed)} freed`);
-  const keptBytes = output.cache ? 0 : cached.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (keptBytes > 0) {
-    const again = `bitnet rm ${[...new Set(cached.map(({ name }) => name))].join(" ")}`;
-    log(`the cache of the hub still holds ${formatBytes(keptBytes)} of it; to delete that, too: ${again}`);
-  }
+  const keptBytes = tellKept(all, models, output.cache ? [] : cached);
   if (output.json) {
     writeJson({ deleted: files, freedBytes: freed, cachedBytes: keptBytes });
   }
 }
 
-function findNamed(all: readonly ModelFile[], name: string): ModelFile[] {
-  const models = findModels(all, name);
+/** Says where else the bytes of what was deleted are. Returns how many are in the cache for nobody else. */
+function tellKept(all: readonly ModelFile[], deleted: readonly ModelFile[], cached: readonly ModelFile[]): number {
+  const identities = new Set(deleted.map(({ identity }) => identity));
+  const others = all.filter(
+    (model) => model.where === "models" && !deleted.includes(model) && identities.has(model.identity),
+  );
+  const isOfOthers = (model: ModelFile) => others.some(({ identity }) => identity === model.identity);
+  const idle = cached.filter((model) => !isOfOthers(model));
+  const keptBytes = idle.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (others.length > 0) {
+    log(`the same bytes are still there as ${uniqueNames(others)}`);
+  }
+  if (keptBytes > 0) {
+    const again = `bitnet rm ${uniqueNames(idle)}`;
+    log(`the cache of the hub still holds ${formatBytes(keptBytes)} of it; to delete that, too: ${again}`);
+  }
+  return keptBytes;
+}
+
+function uniqueNames(models: readonly ModelFile[]): string {
+  return [...new Set(models.map(({ name }) => name))].join(" ");
+}
+
+async function findNamed(all: readonly ModelFile[], name: string): Promise<ModelFile[]> {
+  const listed = findModels(all, name);
+  const models = listed.length > 0 ? listed : await asUsage(() => findReferenced(all, name));
   if (models.length === 0) {
     const meant = closest(
       name,
@@ -72,6 +95,10 @@ function findNamed(all: readonly ModelFile[], name: string): ModelFile[] {
     throw new BitnetError("NOT_FOUND", `no model is called ${name}`, {
       hint: meant === undefined ? "bitnet list shows what there is" : `did you mean ${meant}?`,
     });
+  }
+  const owners = new Set(models.map((model) => model.name.toLowerCase()));
+  if (owners.size > 1) {
+    throw new UsageError(`${name} is the name of several models`, `name one: ${uniqueNames(models)}`);
   }
   return models;
 }

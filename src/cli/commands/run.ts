@@ -10,6 +10,7 @@ import { readTextFile } from "../../system/text-file.js";
 import { constraintRows, readConstraint } from "../constraint.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
 import { locateModel } from "../model-argument.js";
+import { sayOnce } from "../once.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import {
   chatRows,
@@ -195,12 +196,13 @@ async function run(options: RunOptions): Promise<void> {
   const wanted = wantsChat(options);
   const { escape: escapes } = options.generation;
   let prompt = await readPrompt({ ...options.prompt, operand: options.operand, escapes }, signal);
-  if (prompt === undefined && wanted !== true && !process.stdin.isTTY) {
+  const readsStdin = prompt === undefined && wanted !== true && !process.stdin.isTTY;
+  if (readsStdin) {
     prompt = (await readStdin(signal)) || undefined;
   } else if (options.prompt.prompt !== undefined && wanted !== true && isPiped() && options.prompt.file !== "-") {
     say("standard input is not read, as there is a prompt; -f - puts it before the prompt");
   }
-  if (prompt === undefined && wanted === false) {
+  if (prompt === undefined && (wanted === false || readsStdin)) {
     prompt = promptOfBundled(options);
   }
   const { path, load } = await resolveModelArgument(options);
@@ -319,8 +321,8 @@ function startNotes(options: RunOptions): (text: string) => void {
   const { ignored, output } = options;
   const say = output.quiet ? () => {} : note;
   noteIgnored(llamaGroup, ignored, say);
-  if (nameOfModel(options) === undefined) {
-    say(bundledModel.note);
+  if (nameOfModel(options) === undefined && !output.quiet) {
+    sayOnce("bundled-model", () => say(bundledModel.note));
   }
   return say;
 }

@@ -1,23 +1,26 @@
 // bitnet setup-env: download a model and make it ready to run, the twin of setup_env.py.
 
 import { appendFileSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
+import { openGguf } from "../../gguf/gguf.js";
 import type { TensorType } from "../../gguf/tensor-types.js";
 import { readHubEnvironment } from "../../hub/environment.js";
-import { registeredModels } from "../../hub/registry.js";
+import { findPublishing, registeredModels } from "../../hub/registry.js";
 import { findModels, listModels } from "../../models/installed.js";
 import { formatRepository, type HubReference, parseReference } from "../../models/reference.js";
+import { resolveModel } from "../../models/resolve.js";
 import { setupModel } from "../../models/setup.js";
 import type { SetupOptions, SetupResult } from "../../models/setup-options.js";
 import { closest } from "../../system/closest.js";
 import { BitnetError, toBitnetError } from "../../system/errors.js";
+import { shortenHome } from "../../system/folders.js";
 import { helpWidth } from "../help.js";
 import { asUsage } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
 import { folderRows, modelRows, outputRows, withHelp } from "../options.js";
-import { describeStep, showDownload } from "../setup-steps.js";
+import { describeStep, showDownload, stoppedNote } from "../setup-steps.js";
 import { formatBytes, withoutControls } from "../terminal/format.js";
 import { interruptSignal, note, write, writeJson } from "../terminal/output.js";
 import { createSteps, type Steps } from "../terminal/steps.js";
@@ -156,7 +159,9 @@ function unknownRepositoryError(text: string): BitnetError {
     registeredModels.map(({ short }) => short),
   );
   return new BitnetError("USAGE", `"${text}" is not the name of a repository`, {
-    hint: `${meant === undefined ? "" : `did you mean ${meant}? `}expected owner/name[@revision][:type], or a known model like 2b`,
+    hint:
+      `${meant === undefined ? "" : `did you mean ${meant}? `}expected owner/name[@revision][:type], or a known model ` +
+      "like 2b (bitnet pull --help lists them)",
   });
 }
 
@@ -184,10 +189,11 @@ async function setupEnv(options: SetupEnvOptions, { repository, file }: HubModel
   }
   steps.succeed();
   logs.write(JSON.stringify(result));
+  const next = await nextCommand(result, options);
   if (options.output.json) {
-    writeJson({ ...result, next: nextCommand(result, options) });
+    writeJson({ ...result, next });
   } else {
-    printResult(result, options, steps);
+    printResult(result, next, steps);
   }
 }
 
@@ -217,15 +223,14 @@ function showSetup(
   };
 }
 
-function printResult(result: SetupResult, options: SetupEnvOptions, steps: Steps): void {
+function printResult(result: SetupResult, next: string | undefined, steps: Steps): void {
   const { path, bytes, type, origin, architecture, report } = result;
   if (report !== undefined) {
     const { minus, zero, plus } = report.ternary;
     steps.line(`weights: ${minus} of -1, ${zero} of 0, ${plus} of +1; read back and verified`);
   }
   const what = origin === "existing" ? "already exists" : "saved";
-  steps.succeed(`GGUF model ${what} at ${path} (${architecture}, ${type}, ${formatBytes(bytes)})`);
-  const next = nextCommand(result, options);
+  steps.succeed(`GGUF model ${what} at ${shortenHome(path)} (${architecture}, ${type}, ${formatBytes(bytes)})`);
   if (next === undefined) {
     write(`${path}\n`);
   } else if (process.stdout.isTTY) {
@@ -236,17 +241,40 @@ function printResult(result: SetupResult, options: SetupEnvOptions, steps: Steps
 }
 
 /** What to type next, where there is something to run. */
-function nextCommand({ path, kind }: SetupResult, { types: { kernelConfig } }: SetupEnvOptions): string | undefined {
+async function nextCommand(result: SetupResult, { types }: SetupEnvOptions): Promise<string | undefined> {
+  const { path, kind } = result;
   if (kind === "embedding") {
     return undefined; // it writes no text
   }
-  const tiles = kernelConfig === undefined ? "" : ` --kernel-config ${quoteArgument(kernelConfig)}`;
-  const prompt = kind === "instruct" ? '-p "You are a helpful assistant" -cnv' : '-p "Once upon a time"';
-  return `bitnet run -m ${quoteArgument(path)}${tiles} ${prompt}`;
+  const { kernelConfig } = types;
+  const needsTiles = kernelConfig !== undefined && !saysTiles(path);
+  const tiles = needsTiles ? ` --kernel-config ${quoteArgument(kernelConfig)}` : "";
+  const name = await shortestName(result);
+  if (name === undefined) {
+    const prompt = kind === "instruct" ? '-p "You are a helpful assistant" -cnv' : '-p "Once upon a time"';
+    return `bitnet run -m ${quoteArgument(path)}${tiles} ${prompt}`;
+  }
+  return `bitnet run ${quoteArgument(name)}${tiles}${kind === "instruct" ? "" : ' -p "Once upon a time"'}`;
+}
+
+function saysTiles(path: string): boolean {
+  return Object.keys(openGguf(path).metadata()).some((key) => /^bitnet\.tl\d\.tiles$/.test(key));
+}
+
+/** The shortest name that means this file; undefined where none does, as for one of another folder of models. */
+async function shortestName({ path, repository, type }: SetupResult): Promise<string | undefined> {
+  const names = [findPublishing(repository ?? "")?.short, basename(dirname(path))];
+  for (const name of names.flatMap((one) => (one === undefined ? [] : [one, `${one}:${type}`]))) {
+    const found = await resolveModel(name).catch(() => undefined);
+    if (found?.kind === "path" && resolve(found.path) === resolve(path)) {
+      return name;
+    }
+  }
+  return undefined;
 }
 
 function quoteArgument(text: string): string {
-  return /^[\w./@+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  return /^[\w./@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 interface Logs {
@@ -279,7 +307,7 @@ function explainFailure(thrown: unknown, logs: Logs, { output }: SetupEnvOptions
   const error = toBitnetError(thrown);
   logs.write(error.code === "ABORTED" ? "stopped" : `${error.message}${error.hint ? ` (${error.hint})` : ""}`);
   if (error.code === "ABORTED" && !output.quiet) {
-    note("stopped; the same command continues where it stopped");
+    note(stoppedNote);
   }
   return error;
 }

@@ -40,10 +40,12 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? Math.round(value) : value.toPrecision(3)} ${units[unit]}`;
 }
 
-/** "23 tokens in 51 ms (451.0 tokens/s)". */
+/** "23 tokens in 51 ms (451.0 tokens/s)"; no more digits than mean something, and no time that is said to be 0. */
 export function formatSpeed(tokens: number, ms: number): string {
-  const speed = ms > 0 ? ` (${((tokens * 1000) / ms).toFixed(1)} tokens/s)` : "";
-  return `${tokens} tokens in ${ms.toFixed(0)} ms${speed}`;
+  const perSecond = (tokens * 1000) / ms;
+  const speed = ms > 0 ? ` (${perSecond.toFixed(perSecond < 999.5 ? 1 : 0)} tokens/s)` : "";
+  const time = ms > 0 && ms < 9.95 ? Math.max(ms, 0.1).toFixed(1) : ms.toFixed(0);
+  return `${tokens} ${tokens === 1 ? "token" : "tokens"} in ${time} ms${speed}`;
 }
 
 /** Lines of cells in columns; those of `numeric` are aligned to the right. */

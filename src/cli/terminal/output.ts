@@ -92,7 +92,16 @@ export function interruptSignal(): AbortSignal {
   if (interrupt === undefined) {
     const controller = new AbortController();
     interrupt = controller;
-    process.once("SIGINT", () => controller.abort());
+    // It stays after the first one: what restores a terminal at the end (signal-exit of ora) would else find that nobody
+    // minds the signal, and end the process at once.
+    const onInterrupt = () => {
+      if (controller.signal.aborted) {
+        process.removeListener("SIGINT", onInterrupt);
+        process.kill(process.pid, "SIGINT");
+      }
+      controller.abort();
+    };
+    process.on("SIGINT", onInterrupt);
   }
   return interrupt.signal;
 }
