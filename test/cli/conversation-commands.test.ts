@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { listSamplingParameters } from "../../src/engine/request.js";
-import type { Grammar } from "../../src/grammar/grammar.js";
+import { Grammar } from "../../src/grammar/grammar.js";
 import { FakeModel } from "../support/fake-model.js";
 import { tinyModel } from "../support/fixtures.js";
 import { echo, TerminalTalk, talk } from "../support/talk.js";
@@ -167,7 +167,8 @@ describe("/set", () => {
     const { err } = await talk(model, `${lines.join("\n")}\n`, { quiet: true });
     expect(err).toBe("");
     const [first, second, third] = model.session.options;
-    expect((first?.grammar as Grammar).matches("yes")).toBe(true);
+    const grammar = first?.grammar;
+    expect(grammar instanceof Grammar && grammar.matches("yes")).toBe(true);
     expect(second).toMatchObject({ grammar: undefined, schema: { type: "boolean" } });
     expect([third?.grammar, third?.schema]).toEqual([undefined, undefined]);
     const wrong = await talk(new FakeModel(echo), '/set grammar root ::= (\n/set schema {"not": {}}\n/set schema {\n');

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { formatBytes, formatColumns, formatSpeed, oneLine, withoutControls } from "../../src/cli/terminal/format.js";
-import { log, reportError } from "../../src/cli/terminal/output.js";
+import { log, logLine, note, reportError } from "../../src/cli/terminal/output.js";
 import { describeTimings } from "../../src/cli/terminal/timings.js";
 import { BitnetError } from "../../src/system/errors.js";
 import { FakeStream } from "../support/terminal.js";
@@ -30,13 +30,15 @@ describe("texts from outside", () => {
   test("cannot add lines to an error or colour a note", () => {
     const stderr = new FakeStream(false);
     reportError(
-      new BitnetError("BAD_FILE", "bad \u001b[31mname\nerror: forged", { hint: "see \u001b]0;x\u0007" }),
+      new BitnetError("BAD_FILE", "bad \u001b[31mname\nerror: forged", { hint: "see \u001b]0;x\u0007\nerror: y" }),
       false,
       stderr,
     );
     log("a\u001b[2J", stderr);
+    note("of a\nerror: name", stderr);
+    logLine("a file\nerror: name", stderr);
     expect(stderr.read()?.toString() ?? stderr.written).toBe(
-      "error: bad [31mname error: forged\nhint: see ]0;x\na[2J\n",
+      "error: bad [31mname error: forged\nhint: see ]0;x error: y\na[2J\nnote: of a error: name\na file error: name\n",
     );
   });
 });

@@ -8,7 +8,7 @@ import { localModelsFolder, modelsFolders, shortenHome } from "../../system/fold
 import { addOptions, groupOf } from "../option-rows.js";
 import { folderRows, outputRows, withHelp } from "../options.js";
 import { formatBytes } from "../terminal/format.js";
-import { colorsOf, columnsOf, log, write, writeJson } from "../terminal/output.js";
+import { colorsOf, columnsOf, logLine, write, writeJson } from "../terminal/output.js";
 import { type Column, formatTable } from "../terminal/table.js";
 
 const groups = {
@@ -41,8 +41,8 @@ Examples:
         writeJson(models);
       } else if (models.length === 0) {
         const folders = modelDir === undefined ? modelsFolders() : [resolve(modelDir)];
-        log(`No models in ${folders.map(showFolder).join(", ")}, nor in the cache of the hub.`);
-        log("bitnet run 2b downloads one (1.2 GB); bitnet pull --help lists others.");
+        logLine(`No models in ${folders.map(showFolder).join(", ")}, nor in the cache of the hub.`);
+        logLine("bitnet run 2b downloads one (1.2 GB); bitnet pull --help lists others.");
       } else {
         write(formatList(models, output.paths ?? false));
       }

@@ -13,7 +13,7 @@ import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { folderRows, outputRows, withHelp } from "../options.js";
 import { confirm } from "../terminal/ask.js";
 import { formatBytes } from "../terminal/format.js";
-import { interruptSignal, log, writeJson } from "../terminal/output.js";
+import { interruptSignal, logLine, writeJson } from "../terminal/output.js";
 
 const groups = {
   folder: groupOf("Place", folderRows),
@@ -48,13 +48,13 @@ async function remove(names: readonly string[], { folder, output }: GroupValues<
   const models = output.cache ? [...named, ...cached] : named;
   const files = models.flatMap((model) => model.files);
   for (const file of files) {
-    log(shortenHome(file));
+    logLine(shortenHome(file));
   }
   if (!output.yes && !(await confirmDeletion(models, files.length))) {
     throw new BitnetError("USAGE", "nothing was deleted");
   }
   const freed = await removeModels(models, { modelDir, cacheDir });
-  log(`deleted ${countFiles(files.length)}, ${formatBytes(freed)} freed`);
+  logLine(`deleted ${countFiles(files.length)}, ${formatBytes(freed)} freed`);
   const keptBytes = tellKept(all, models, output.cache ? [] : cached);
   if (output.json) {
     writeJson({ deleted: files, freedBytes: freed, cachedBytes: keptBytes });
@@ -71,11 +71,11 @@ function tellKept(all: readonly ModelFile[], deleted: readonly ModelFile[], cach
   const idle = cached.filter((model) => !isOfOthers(model));
   const keptBytes = idle.reduce((sum, { bytes }) => sum + bytes, 0);
   if (others.length > 0) {
-    log(`the same bytes are still there as ${uniqueNames(others)}`);
+    logLine(`the same bytes are still there as ${uniqueNames(others)}`);
   }
   if (keptBytes > 0) {
     const again = `bitnet rm ${uniqueNames(idle)}`;
-    log(`the cache of the hub still holds ${formatBytes(keptBytes)} of it; to delete that, too: ${again}`);
+    logLine(`the cache of the hub still holds ${formatBytes(keptBytes)} of it; to delete that, too: ${again}`);
   }
   return keptBytes;
 }

@@ -55,7 +55,7 @@ export function writeJson(value: unknown, stdout: OutputStream = process.stdout)
 }
 
 export function note(text: string, stderr: OutputStream = process.stderr): void {
-  stderr.write(`${colorsOf(stderr).cyan("note:")} ${fitMessage(withoutControls(text), "note: ", stderr)}\n`);
+  stderr.write(`${colorsOf(stderr).cyan("note:")} ${fitMessage(oneLine(text), "note: ", stderr)}\n`);
 }
 
 /** Text for the background of a terminal; without control characters. */
@@ -65,6 +65,11 @@ export function dimmed(text: string, stream: OutputStream): string {
 
 export function log(text: string, stderr: OutputStream = process.stderr): void {
   stderr.write(`${dimmed(text, stderr)}\n`);
+}
+
+/** A line that may quote a name. */
+export function logLine(text: string, stderr: OutputStream = process.stderr): void {
+  log(oneLine(text), stderr);
 }
 
 /** A message behind its label: on a terminal wrapped between words, elsewhere as long as it is. */
@@ -78,7 +83,7 @@ export function reportError(error: BitnetError, verbose: boolean, stderr: Output
   const colors = colorsOf(stderr);
   stderr.write(`${colors.red("error:")} ${fitMessage(oneLine(error.message), "error: ", stderr)}\n`);
   if (error.hint !== undefined) {
-    stderr.write(`${colors.yellow("hint:")} ${fitMessage(withoutControls(error.hint), "hint: ", stderr)}\n`);
+    stderr.write(`${colors.yellow("hint:")} ${fitMessage(oneLine(error.hint), "hint: ", stderr)}\n`);
   }
   for (let cause: unknown = verbose ? error : undefined; cause instanceof Error; cause = cause.cause) {
     stderr.write(`${colors.dim(withoutControls(cause.stack ?? String(cause)))}\n`);

@@ -3,7 +3,7 @@
 import { MultiBar } from "cli-progress";
 import { createMeter, formatBar, type Meter } from "./bar.js";
 import { formatBytes, oneLine } from "./format.js";
-import { columnsOf, isScreen, log, type OutputStream } from "./output.js";
+import { columnsOf, isScreen, logLine, type OutputStream } from "./output.js";
 import { cutLine, displayWidth } from "./width.js";
 
 /** What is counted: bytes of files, or steps of measuring, which take their time one by one. */
@@ -96,7 +96,7 @@ class Bars implements Progress {
 
   line(text: string): void {
     this.#hide();
-    log(text, this.#stream);
+    logLine(text, this.#stream);
     this.#show();
   }
 
@@ -239,12 +239,12 @@ function createLines(what: string, unit: ProgressUnit, stream: OutputStream): Pr
         const percent = Math.floor((100 * done) / Math.max(1, total));
         const rate = meter.rate(rateWindow) ?? 0;
         const rest = unit === "bytes" ? ` of ${formatBytes(total)}, ${formatBytes(rate)}/s` : `, ${name ?? what}`;
-        log(`${what}: ${percent} %${rest}`, stream);
+        logLine(`${what}: ${percent} %${rest}`, stream);
       }
     },
-    line: (text) => log(text, stream),
+    line: (text) => logLine(text, stream),
     retry: ({ subject, reason, pause }) =>
-      log(`${subject}: ${reason}; trying again in ${(pause / 1000).toFixed(1)} s`, stream),
+      logLine(`${subject}: ${reason}; trying again in ${(pause / 1000).toFixed(1)} s`, stream),
     stop() {},
   };
 }

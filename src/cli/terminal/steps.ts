@@ -3,7 +3,7 @@
 import type { Ora } from "ora";
 import { formatDuration } from "./bar.js";
 import { oneLine } from "./format.js";
-import { colorsOf, columnsOf, isScreen, log, note, type OutputStream } from "./output.js";
+import { colorsOf, columnsOf, isScreen, logLine, note, type OutputStream } from "./output.js";
 import { createProgress, type Progress, type ProgressUnit, type Retry } from "./progress.js";
 import { cutLine } from "./width.js";
 
@@ -122,7 +122,7 @@ class PlainSteps implements Steps {
 
   line(text: string): void {
     if (this.#progress.current === undefined) {
-      log(text, this.#stream);
+      logLine(text, this.#stream);
     } else {
       this.#progress.current.line(text);
     }
@@ -177,7 +177,7 @@ class ScreenSteps implements Steps {
   }
 
   line(text: string): void {
-    this.#above(text, log);
+    this.#above(text, logLine);
   }
 
   note(text: string): void {
@@ -193,7 +193,7 @@ class ScreenSteps implements Steps {
   }
 
   /** Writes while nothing is drawn. */
-  #above(text: string, write: typeof log): void {
+  #above(text: string, write: typeof logLine): void {
     const { current } = this.#progress;
     if (current !== undefined) {
       current.line(text);
