@@ -127,7 +127,7 @@ async function checkDiskSpace(hub: Hub, repository: Repository, files: readonly 
   const isKnown = blocks > 0; // some file systems do not tell
   if (isKnown && needed > 0 && needed + diskReserve > free) {
     const inMb = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
-    const message = `not enough disk space: ${inMb(needed)} to download, ${inMb(free)} free in ${repository.paths.folder}`;
+    const message = `not enough disk space: ${inMb(needed)} to download, ${Math.floor(free / 1e6)} MB free in ${repository.paths.folder}`;
     throw new BitnetError("NO_SPACE", message, {
       hint: `make room, or set HF_HOME to a folder on another disk (now ${hub.environment.cacheDir})`,
     });

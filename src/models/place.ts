@@ -208,9 +208,13 @@ export async function requireRoom(path: string, bytes: number): Promise<void> {
   const free = bavail * bsize;
   if (bytes > free) {
     const inMb = (n: number) => `${Math.ceil(n / 1e6)} MB`;
-    throw new BitnetError("NO_SPACE", `no room for ${path}: it takes ${inMb(bytes)}, and ${inMb(free)} are free`, {
-      hint: "make room, or name a folder of models on another disk with -md DIR or BITNET_MODELS",
-    });
+    throw new BitnetError(
+      "NO_SPACE",
+      `no room for ${path}: it takes ${inMb(bytes)}, and ${Math.floor(free / 1e6)} MB are free`,
+      {
+        hint: "make room, or name a folder of models on another disk with -md DIR or BITNET_MODELS",
+      },
+    );
   }
 }
 

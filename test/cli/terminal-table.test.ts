@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatMarkdownTable, formatTable } from "../../src/cli/terminal/table.js";
+import { type Column, formatMarkdownTable, formatTable } from "../../src/cli/terminal/table.js";
 import { cutLine, displayWidth, shorten } from "../../src/cli/terminal/width.js";
 
 const models = {
@@ -64,6 +64,18 @@ describe("a table", () => {
         },
       ),
     );
+  });
+
+  test("keeps whole texts, whatever else has to go", () => {
+    const name = "microsoft/BitNet-b1.58-2B-4T-gguf";
+    const columns: Column[] = [
+      { header: "NAME", whole: true },
+      { header: "WHERE", optional: true },
+    ];
+    const rows = [[name, "~/.local/share/bitnet/models"]];
+    expect(formatTable({ columns, rows, width: 60 })[1]).toMatch(new RegExp(`^${name}  ~/\\S*…\\S*models$`));
+    expect(formatTable({ columns, rows, width: 40 })).toEqual(["NAME", name]);
+    expect(formatTable({ columns, rows, width: 20 })).toEqual(["NAME", name]);
   });
 
   test("shortens firm columns after the others", () => {

@@ -52,11 +52,11 @@ Examples:
 function formatList(models: readonly ModelFile[], showPaths: boolean): string {
   const { bold, dim } = colorsOf(process.stdout);
   const columns: Column[] = [
-    { header: "NAME" },
+    { header: "NAME", whole: true }, // what other commands take
     { header: "TYPE" },
     { header: "SIZE", numeric: true },
     { header: "MODIFIED", numeric: true, optional: true },
-    { header: showPaths ? "PATH" : "WHERE", style: dim },
+    { header: showPaths ? "PATH" : "WHERE", style: dim, optional: true },
   ];
   const rows = models.map((model) => [
     isOnlyOne(models, model) ? model.name : longNameOf(model),

@@ -8,6 +8,8 @@ export interface Column {
   header?: string;
   /** Aligned to the right, and never shortened. */
   numeric?: boolean;
+  /** A text that is never shortened, as people type or copy it. */
+  whole?: boolean;
   /** A text that is shortened only after the others. */
   firm?: boolean;
   /** Left out where the width does not suffice otherwise, the last such column first. */
@@ -88,9 +90,9 @@ function chooseWidths(
   width: number,
 ): { shown: number[]; widths: number[] } {
   const natural = widestCells(columns, cells, 0);
-  const least = columns.map(({ numeric, header = "" }, index) => {
+  const least = columns.map(({ numeric, whole, header = "" }, index) => {
     const wide = natural[index] ?? 0;
-    return numeric ? wide : Math.min(wide, Math.max(leastText, displayWidth(header)));
+    return numeric || whole ? wide : Math.min(wide, Math.max(leastText, displayWidth(header)));
   });
   let shown = columns.map((_, index) => index);
   const sum = (widths: readonly number[]) =>
