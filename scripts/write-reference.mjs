@@ -1,7 +1,7 @@
 // Writes man/bitnet.1 and the tables of docs/command-line.md from the built program: `npm run build:reference`.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { manualPage, referenceTables } from "../dist/cli/manual.js";
+import { manualPage, referenceTables, variableTable } from "../dist/cli/manual.js";
 import { loadProgram } from "../dist/cli/program.js";
 import { describeProgram } from "../dist/cli/reference.js";
 import { packageVersion } from "../dist/system/package.js";
@@ -12,4 +12,6 @@ mkdirSync(path("man"), { recursive: true });
 writeFileSync(path("man/bitnet.1"), manualPage(packageVersion(), commands));
 const page = readFileSync(path("docs/command-line.md"), "utf8");
 const [text] = page.split("<!-- tables -->");
-writeFileSync(path("docs/command-line.md"), `${text}<!-- tables -->\n\n${referenceTables(commands)}`);
+const [before, after] = text.split(/<!-- variables -->.*<!-- end of variables -->/s);
+const table = `<!-- variables -->\n\n${variableTable()}\n<!-- end of variables -->`;
+writeFileSync(path("docs/command-line.md"), `${before}${table}${after}<!-- tables -->\n\n${referenceTables(commands)}`);

@@ -1,6 +1,7 @@
 // The manual page and the tables of docs/command-line.md, made of the tables of commands and options.
 
 import type { CommandReference, OptionReference } from "./reference.js";
+import { variables } from "./variables.js";
 
 /** bitnet(1), for man. */
 export function manualPage(version: string, commands: readonly CommandReference[]): string {
@@ -16,7 +17,7 @@ export function manualPage(version: string, commands: readonly CommandReference[
     ".SH ENVIRONMENT",
     "Every option but those of other programs is also read from a variable: BITNET_ and its long name, as in",
     "BITNET_THREADS, or with the name of the command before it, as in BITNET_RUN_THREADS.",
-    "NO_COLOR and FORCE_COLOR are heeded.",
+    ...variables.flatMap(({ names, help }) => [".TP", `.B ${roff(names.join(", "))}`, roff(help)]),
     ".SH FILES",
     ".TP",
     roff("~/.config/bitnet/config.json"),
@@ -49,6 +50,16 @@ function roff(text: string): string {
       .replaceAll("-", "\\-")
       .replace(/^([.'])/, "\\&$1") || "\\&"
   );
+}
+
+/** The table of variables, as Markdown. */
+export function variableTable(): string {
+  const rows = [
+    { names: ["BITNET_<OPTION>", "BITNET_<COMMAND>_<OPTION>"], help: "give an option, see the tables of commands" },
+    ...variables,
+  ];
+  const lines = rows.map(({ names, help }) => `| ${names.map(code).join(", ")} | ${help} |`);
+  return `| variable | what it does |\n|---|---|\n${lines.join("\n")}\n`;
 }
 
 /** One table per command, as Markdown. */
