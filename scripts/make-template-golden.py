@@ -797,6 +797,47 @@ m | groupby('role') | map('first') | list
 '<a>' | safe | length
 ('<a>' | safe) ~ '<b>'
 ('<a>' | e) + '<b>'
+'<b>' + ('<a>' | safe) + '"'
+('<a>' | safe | trim) + '<b>'
+('<a>' | safe | lower) + '<b>'
+('<a>' | safe) == '<a>'
+('<a>' | safe) in ['<a>']
+('<a>' | safe) + 1
+{'a': none}.a
+{'a': none}.a is none
+{'a': none}['a'] is none
+{'a': none}.a is defined
+{'a': none}.get('a', 'x')
+{'a': none} | attr('a') is defined
+{'a': none}.a.b
+{'a': {'b': none}}.a.b | string
+[{'a': none}] | map(attribute='a') | list
+[{'a': none}, {'a': 1}] | selectattr('a', 'none') | list
+[{'a': none}] | map(attribute='a', default='x') | list
+'{0.a}'.format({'a': none})
+(none, 1)[0] is none
+[none][0]
+[none] | first
+[none, 1] | last
+{% set ns = namespace(a=none) %}{{ ns.a }}{{ ns.a is none }}{{ ns['a'] }}
+{% set ns = namespace() %}{% set ns.a = none %}{{ ns.a is none }}
+{% macro p(a=1) %}{{ a }}{% endmacro %}{{ p(none) }}{{ p(a=none) }}{{ p() }}
+{% macro p(a) %}{{ a is none }}{{ a is defined }}{% endmacro %}{{ p(none) }}{{ p(a=none) }}{{ p() }}
+{% macro p() %}{{ caller is none }}{% endmacro %}{{ p(caller=none) }}
+{% for a in [none, none] %}{{ loop.previtem is none }}{{ loop.previtem is defined }}{{ loop.nextitem is none }};{% endfor %}
+{% for a in [1, 2] %}{{ loop.cycle(none, 1) }}{% endfor %}
+{% set c = cycler(none, 1) %}{{ c.current }}{{ c.next() }}{{ c.next() }}
+{% set a, b = (none, 1) %}{{ a }}{{ b }}
+{% with a = none %}{{ a is none }}{% endwith %}
+{% set n = none %}{% if true %}{{ n is none }}{% endif %}
+{% for k, v in {'a': none}.items() %}{{ k }}{{ v }}{% endfor %}
+{{ [none] | batch(2, 1) | list }}
+none | select | list
+none | map('upper') | list
+false | selectattr('a') | list
+'' | reject | list
+0 | rejectattr('a') | list
+1 | map('upper') | list
 '<a>' | e | upper
 '<a>' | forceescape
 '<b>x</b>' | striptags

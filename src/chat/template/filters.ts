@@ -6,7 +6,7 @@ import { type Budget, TemplateError, unsupported } from "./limits.js";
 import { capitalize, findAttribute, getItem, joinTexts, replaceText, splitLines, stripText } from "./methods.js";
 import { binary, orderOf, requireLength, slice } from "./operators.js";
 import { formatFixed, formatPercent, justify, truncate } from "./string-format.js";
-import { parseFloatText, parseInteger, textOf } from "./text.js";
+import { escapeHtml, parseFloatText, parseInteger, textOf } from "./text.js";
 import {
   type Arguments,
   Dict,
@@ -155,12 +155,6 @@ function titleOfWords(text: string): string {
     .split(/([-\s({[<]+)/)
     .map(upperFirst)
     .join("");
-}
-
-function escapeHtml(text: string, budget: Budget): Markup {
-  budget.text(6 * text.length);
-  const names: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;" };
-  return new Markup(text.replace(/[&<>"']/g, (character) => names[character] ?? ""));
 }
 
 function toJson(value: Value, bound: Bound, budget: Budget): string {
@@ -336,7 +330,7 @@ function* listMapped(items: readonly Value[], write: (item: Value) => Value, bud
 function map(value: Value, args: Arguments, runtime: Runtime): Value {
   const { budget } = runtime;
   const [name, ...rest] = args.positional;
-  const items = requireItems(value, budget);
+  const items = isTrue(value) ? requireItems(value, budget) : []; // any false value, as in Jinja
   if (name === undefined) {
     const [attribute, standard] = bind("map", "attribute default?", args);
     return new Lazy(listMapped(items, attributeReader(attribute, budget, standard), budget));
@@ -369,7 +363,8 @@ function choosing(isKept: boolean, withAttribute: boolean): RawFilter {
     const passed = { positional: rest, named: args.named };
     const test = (item: Value) =>
       name === undefined ? isTrue(item) : runtime.test(requireText(name, "the test"), item, passed);
-    return new Lazy(listChosen(requireItems(value, budget), (item) => test(read(item)) === isKept, budget));
+    const items = isTrue(value) ? requireItems(value, budget) : []; // any false value, as in Jinja
+    return new Lazy(listChosen(items, (item) => test(read(item)) === isKept, budget));
   };
 }
 
@@ -528,7 +523,16 @@ export function isFilter(name: string): boolean {
   return Object.hasOwn(filters, name) || Object.hasOwn(rawFilters, name);
 }
 
+/** Filters whose result is safe where their input is. */
+const markupFilters = new Set(["capitalize", "center", "indent", "lower", "trim", "truncate", "upper"]);
+
 export function applyFilter(name: string, value: Value, args: Arguments, runtime: Runtime): Value {
+  if (value instanceof Markup && markupFilters.has(name)) {
+    return new Markup(textOf(applyFilter(name, value.text, args, runtime), runtime.budget));
+  }
+  if (value instanceof Markup && name === "format") {
+    throw unsupported("'format' on the result of 'safe' or 'escape'");
+  }
   const raw = Object.hasOwn(rawFilters, name) ? rawFilters[name] : undefined;
   if (raw !== undefined) {
     return raw(value, args, runtime);

@@ -2,7 +2,7 @@
 
 import { type Budget, TemplateError, unsupported } from "./limits.js";
 import { formatPercent } from "./string-format.js";
-import { compareTexts, sliceText } from "./text.js";
+import { compareTexts, escapeHtml, sliceText } from "./text.js";
 import {
   Dict,
   isEqual,
@@ -30,13 +30,25 @@ export function binary(operator: string, left: Value, right: Value, budget: Budg
   requireDefined(left);
   requireDefined(right);
   if (left instanceof Markup || right instanceof Markup) {
-    throw unsupported("an operator on the result of 'safe' or 'escape'");
+    return joinMarkup(operator, left, right, budget);
   }
   const result = sequenceResult(operator, left, right, budget) ?? numberResult(operator, left, right, budget);
   if (result === undefined) {
     throw new TemplateError(`no operator ${operator} for '${typeName(left)}' and '${typeName(right)}'`);
   }
   return result;
+}
+
+/** What is safe stays so: a text that is added to it is escaped. */
+function joinMarkup(operator: string, left: Value, right: Value, budget: Budget): Markup {
+  const [first, second] = [left, right].map((value) => {
+    const safe = typeof value === "string" ? escapeHtml(value, budget) : value;
+    if (operator !== "+" || !(safe instanceof Markup)) {
+      throw unsupported("an operator other than + on the result of 'safe' or 'escape', or + with another type,");
+    }
+    return safe.text;
+  });
+  return new Markup(concat([first ?? "", second ?? ""], budget));
 }
 
 function sequenceResult(operator: string, left: Value, right: Value, budget: Budget): Value | undefined {

@@ -35,6 +35,13 @@ export function textOf(value: Value, budget: Budget): string {
   return value instanceof Markup ? value.text : reprOf(value, budget);
 }
 
+/** Written so that HTML shows it as it is. */
+export function escapeHtml(text: string, budget: Budget): Markup {
+  budget.text(6 * text.length);
+  const names: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;" };
+  return new Markup(text.replace(/[&<>"']/g, (character) => names[character] ?? ""));
+}
+
 /** repr(value). */
 export function reprOf(value: Value, budget: Budget): string {
   budget.step();

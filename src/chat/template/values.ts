@@ -385,8 +385,10 @@ export function isSameNumber(left: bigint | number, right: bigint | number): boo
 }
 
 /** Equality as Python's ==. */
-export function isEqual(left: Value, right: Value, budget: Budget): boolean {
+export function isEqual(leftValue: Value, rightValue: Value, budget: Budget): boolean {
   budget.step();
+  const left = leftValue instanceof Markup ? leftValue.text : leftValue;
+  const right = rightValue instanceof Markup ? rightValue.text : rightValue;
   if (typeof left === "string" || typeof right === "string") {
     budget.text(typeof left === typeof right && typeof left === "string" ? left.length : 0);
     return left === right;
@@ -421,7 +423,7 @@ function isEqualObject(left: Value, right: Value, budget: Budget): boolean {
   if (left instanceof Undefined && right instanceof Undefined) {
     return true;
   }
-  for (const type of [Range, DictView, Markup]) {
+  for (const type of [Range, DictView]) {
     if (left !== right && left instanceof type && right instanceof type) {
       throw unsupported(`comparing values of type '${typeName(left)}'`);
     }
