@@ -8,9 +8,11 @@ export {
   type ChatFormat,
   type ChatMessage,
   chatFormatNames,
+  type FormatMessage,
   jinjaFormat,
   modelFormat,
   type RenderOptions,
+  type ToolCall,
 } from "./chat/format.js";
 export { ChatModel as Model, type ChatOptions, loadChatModel as loadModel } from "./chat/model.js";
 export { ChatSession } from "./chat/session.js";

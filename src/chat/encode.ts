@@ -6,7 +6,11 @@
 import { randomBytes } from "node:crypto";
 import type { Tokenizer } from "../engine/tokenizer.js";
 import { BitnetError } from "../system/errors.js";
-import type { ChatFormat, ChatMessage, FormatTokenizer, RenderOptions } from "./format.js";
+import type { ChatFormat, FormatMessage, FormatTokenizer, RenderOptions, ToolCall } from "./format.js";
+import type { Plain } from "./template/template.js";
+
+// Of JSON inside JSON; real arguments stay below ten.
+const maxArgumentDepth = 100;
 
 export type ChatTokenizer = FormatTokenizer & Pick<Tokenizer, "piece" | "isEog" | "decode">;
 
@@ -20,11 +24,12 @@ export interface ChatPart {
 export function renderParts(
   format: ChatFormat,
   tokenizer: ChatTokenizer,
-  messages: readonly ChatMessage[],
+  given: readonly FormatMessage[],
   addGenerationPrompt: boolean,
   options: RenderOptions = {},
 ): ChatPart[] {
-  const render = (written: readonly ChatMessage[]) => format.render(written, addGenerationPrompt, options);
+  const messages = given.map((message) => breakDetails(message, (text) => breakSpecialTokens(text, tokenizer)));
+  const render = (written: readonly FormatMessage[]) => format.render(written, addGenerationPrompt, options);
   const rendered = render(messages);
   const asIs = (content: string) => content;
   const trimmed = (content: string) => content.trim();
@@ -43,7 +48,10 @@ export function renderParts(
   }
   // The template rewrites contents (it may cut out an earlier answer's reasoning), so its output is all there is. The
   // names of special tokens in contents are broken up first.
-  const harmless = messages.map((message) => ({ ...message, content: breakSpecialTokens(message.content, tokenizer) }));
+  const harmless = messages.map((message) => ({
+    ...message,
+    content: message.content === null ? null : breakSpecialTokens(message.content, tokenizer),
+  }));
   return [{ text: render(harmless), content: false }];
 }
 
@@ -52,13 +60,16 @@ export function renderParts(
  * `write` gives them.
  */
 function renderMarked(
-  render: (messages: readonly ChatMessage[]) => string,
-  messages: readonly ChatMessage[],
+  render: (messages: readonly FormatMessage[]) => string,
+  messages: readonly FormatMessage[],
   around: (content: string) => readonly [string, string],
 ): (write: (content: string) => string) => ChatPart[] {
   // Private-use characters around a random number: no content can contain a mark on purpose.
   const key = randomBytes(8).readBigUInt64LE();
   const marked = messages.map((message, index) => {
+    if (message.content === null) {
+      return message;
+    }
     const [before, after] = around(message.content);
     return { ...message, content: `${before}\uE000${key}:${index}\uE001${after}` };
   });
@@ -72,12 +83,12 @@ function renderMarked(
     );
 }
 
-function contentAt(messages: readonly ChatMessage[], index: number): string {
-  const message = messages[index];
-  if (message === undefined) {
+function contentAt(messages: readonly FormatMessage[], index: number): string {
+  const content = messages[index]?.content;
+  if (typeof content !== "string") {
     throw new BitnetError("INTERNAL", `a mark for message ${index} of ${messages.length}`);
   }
-  return message.content;
+  return content;
 }
 
 function surroundingSpace(content: string): [string, string] {
@@ -91,6 +102,50 @@ function surroundingSpace(content: string): [string, string] {
 
 function joinParts(parts: readonly ChatPart[]): string {
   return parts.map((part) => part.text).join("");
+}
+
+/** The message with all its texts but the content, which no marks stand for, as `change` writes them. */
+function breakDetails(message: FormatMessage, change: (text: string) => string): FormatMessage {
+  const { tool_calls, tool_call_id, name, reasoning_content } = message;
+  return {
+    ...message,
+    ...(tool_calls === undefined ? {} : { tool_calls: tool_calls.map((call) => breakCall(call, change)) }),
+    ...(tool_call_id === undefined ? {} : { tool_call_id: change(tool_call_id) }),
+    ...(name === undefined ? {} : { name: change(name) }),
+    ...(reasoning_content === undefined ? {} : { reasoning_content: change(reasoning_content) }),
+  };
+}
+
+function breakCall({ id, function: called, ...rest }: ToolCall, change: (text: string) => string): ToolCall {
+  const { name, arguments: given } = called;
+  const written = typeof given === "string" ? change(given) : changeEntries(given, change, 0);
+  return {
+    ...rest,
+    ...(id === undefined ? {} : { id: change(id) }),
+    function: { name: change(name), arguments: written },
+  };
+}
+
+type PlainEntries = { readonly [key: string]: Plain };
+
+function changeEntries(entries: PlainEntries, change: (text: string) => string, depth: number): PlainEntries {
+  if (depth > maxArgumentDepth) {
+    throw new BitnetError("USAGE", `tool_calls: arguments nested more than ${maxArgumentDepth} levels deep`);
+  }
+  const changeOne = (value: Plain): Plain => changeTexts(value, change, depth + 1);
+  return Object.fromEntries(Object.entries(entries).map(([key, value]) => [change(key), changeOne(value)]));
+}
+
+function changeTexts(value: Plain, change: (text: string) => string, depth: number): Plain {
+  if (typeof value === "string") {
+    return change(value);
+  }
+  if (typeof value !== "object" || value === null) {
+    return value;
+  }
+  // The entries of a list are its items.
+  const changed = changeEntries(value as PlainEntries, change, depth);
+  return Array.isArray(value) ? Object.values(changed) : changed;
 }
 
 /** With an invisible space inside the name of every special token. */
@@ -109,10 +164,11 @@ function breakSpecialTokens(text: string, tokenizer: ChatTokenizer): string {
 export function encodeChat(
   format: ChatFormat,
   tokenizer: ChatTokenizer,
-  messages: readonly ChatMessage[],
+  messages: readonly FormatMessage[],
   addGenerationPrompt = true,
+  options: RenderOptions = {},
 ): number[] {
-  const parts = renderParts(format, tokenizer, messages, addGenerationPrompt);
+  const parts = renderParts(format, tokenizer, messages, addGenerationPrompt, options);
   return addBos(encodeParts(parts, tokenizer, findMarkers(format, tokenizer)), tokenizer);
 }
 

@@ -3,7 +3,7 @@
 import type { Tokenizer } from "../engine/tokenizer.js";
 import { BitnetError } from "../system/errors.js";
 import { Budget, LimitError, TemplateError } from "./template/limits.js";
-import { Template } from "./template/template.js";
+import { type Plain, Template } from "./template/template.js";
 import { findThinkingTags, type ThinkingTags } from "./thinking.js";
 
 export interface ChatMessage {
@@ -14,16 +14,44 @@ export interface ChatMessage {
   thinking?: string;
 }
 
+/** A call of a tool in an answer, as OpenAI's interface writes it. */
+export interface ToolCall {
+  id?: string;
+  type?: "function";
+  /** A text of `arguments` that is a JSON object is one for the template: that is what templates expect. */
+  function: { name: string; arguments: string | { readonly [key: string]: Plain } };
+}
+
+/** What a template can make of a message. Built-in formats write `content` alone. */
+export interface FormatMessage {
+  role: string;
+  /** null beside tool calls. */
+  content: string | null;
+  /** Of an answer. */
+  tool_calls?: readonly ToolCall[];
+  /** Which call a message of the role "tool" answers. */
+  tool_call_id?: string;
+  /** Of the tool, or of who speaks. */
+  name?: string;
+  /** What the model thought before this answer; unlike `ChatMessage.thinking` for the template to write, or not. */
+  reasoning_content?: string;
+}
+
 export interface RenderOptions {
   /** Whether the model is to think, if the template leaves the choice. Default: as the template does it. */
   thinking?: boolean;
+  /** Tools that the model may call, as OpenAI's interface describes them. A format that has no place for them is the same
+   * with and without. */
+  tools?: readonly Plain[];
+  /** More variables of the template, such as `reasoning_effort`. They go before `thinking` and the special tokens. */
+  variables?: { readonly [name: string]: Plain };
 }
 
 export interface ChatFormat {
   /** A built-in name, the path of a template file, or "model" for the template inside the model file. */
   name: string;
   /** The whole chat as text; with `addGenerationPrompt` it ends where the answer is to begin. */
-  render(messages: readonly ChatMessage[], addGenerationPrompt: boolean, options?: RenderOptions): string;
+  render(messages: readonly FormatMessage[], addGenerationPrompt: boolean, options?: RenderOptions): string;
   /** What is around the thinking in answers of this format. Default: answers are text from the beginning. */
   readonly thinking?: ThinkingTags;
   /** Does `RenderOptions.thinking` change anything? */
@@ -43,11 +71,14 @@ interface SpecialTexts {
   endOfTurn: string;
 }
 
+/** What built-in formats know of a message. */
+type PlainMessage = Pick<ChatMessage, "role" | "content">;
+
 interface BuiltinFormat {
-  message(message: ChatMessage, special: SpecialTexts): string;
+  message(message: PlainMessage, special: SpecialTexts): string;
   generationPrompt: string;
   /** Changes the messages before they are written, for formats that have no system role. */
-  prepare?(messages: readonly ChatMessage[]): ChatMessage[];
+  prepare?(messages: readonly PlainMessage[]): PlainMessage[];
 }
 
 // BOS is in none of these: it is added once, when the text becomes tokens.
@@ -121,8 +152,8 @@ const maxReasonLength = 300;
 
 /** Messages between two texts, and answers as they are: the way to talk with a model that no format fits. */
 export function affixFormat({ prefix = "", suffix = "" }: { prefix?: string; suffix?: string }): ChatFormat {
-  const write = ({ role, content }: ChatMessage) => (role === "user" ? prefix + content + suffix : content);
-  return { name: "affixes", render: (messages) => messages.map(write).join("") };
+  const write = ({ role, content }: PlainMessage) => (role === "user" ? prefix + content + suffix : content);
+  return { name: "affixes", render: (messages) => toPlainMessages(messages).map(write).join("") };
 }
 
 /** A built-in format; USAGE if there is none of that name. */
@@ -135,7 +166,8 @@ export function builtinFormat(name: string, tokenizer: FormatTokenizer): ChatFor
   return {
     name,
     render: (messages, addGenerationPrompt) => {
-      const prepared = format.prepare?.(messages) ?? messages;
+      const plain = toPlainMessages(messages);
+      const prepared = format.prepare?.(plain) ?? plain;
       const text = prepared.map((message) => format.message(message, special)).join("");
       return addGenerationPrompt ? text + format.generationPrompt : text;
     },
@@ -158,8 +190,7 @@ export function jinjaFormat(source: string, name: string, tokenizer: FormatToken
     name,
     render: (messages, addGenerationPrompt, options = {}) => {
       const variables = createVariables(messages, addGenerationPrompt, special, options);
-      const characters = messages.reduce((sum, message) => sum + message.content.length, 0);
-      const budget = new Budget(messages.length, characters);
+      const budget = new Budget(messages.length, countCharacters(variables));
       return attempt(() => template.render(variables, budget), called, "failed", hint);
     },
     thinking: findThinkingTags(source),
@@ -169,22 +200,74 @@ export function jinjaFormat(source: string, name: string, tokenizer: FormatToken
 
 /** What a template sees: the names that transformers gives it. */
 function createVariables(
-  messages: readonly ChatMessage[],
+  messages: readonly FormatMessage[],
   addGenerationPrompt: boolean,
   special: SpecialTexts,
-  { thinking }: RenderOptions,
-) {
+  { thinking, tools = [], variables = {} }: RenderOptions,
+): { readonly [name: string]: Plain } {
   return {
-    messages: messages.map(({ role, content }) => ({ role, content })),
-    add_generation_prompt: addGenerationPrompt,
     bos_token: special.bos,
     eos_token: special.eos,
     unk_token: special.unk,
     pad_token: special.pad,
-    tools: null,
     documents: null,
     ...(thinking === undefined ? {} : Object.fromEntries(thinkingSwitches.map((name) => [name, thinking]))),
+    ...variables,
+    messages: messages.map(toTemplateMessage),
+    add_generation_prompt: addGenerationPrompt,
+    tools: tools.length === 0 ? null : tools,
   };
+}
+
+function toPlainMessages(messages: readonly FormatMessage[]): PlainMessage[] {
+  return messages.map(({ role, content }) => ({ role, content: content ?? "" }));
+}
+
+/** Only what is there: templates ask whether `tool_calls` and the others are defined. */
+function toTemplateMessage(message: FormatMessage): { [name: string]: Plain } {
+  const { role, content, tool_calls, tool_call_id, name, reasoning_content } = message;
+  return {
+    role,
+    content,
+    ...(tool_calls === undefined ? {} : { tool_calls: tool_calls.map(toTemplateCall) }),
+    ...(tool_call_id === undefined ? {} : { tool_call_id }),
+    ...(name === undefined ? {} : { name }),
+    ...(reasoning_content === undefined ? {} : { reasoning_content }),
+  };
+}
+
+function toTemplateCall({ id, type = "function", function: called }: ToolCall): { [name: string]: Plain } {
+  const written = { name: called.name, arguments: readArguments(called.arguments) };
+  return { ...(id === undefined ? {} : { id }), type, function: written };
+}
+
+function readArguments(written: ToolCall["function"]["arguments"]): Plain {
+  if (typeof written !== "string") {
+    return written;
+  }
+  try {
+    const value = JSON.parse(written) as Plain;
+    return typeof value === "object" && value !== null ? value : written;
+  } catch {
+    return written; // as a model wrote it
+  }
+}
+
+/** Of all texts inside, names of entries included. A loop: what clients send may be nested deep. */
+function countCharacters(variables: Plain): number {
+  let count = 0;
+  const open: Plain[] = [variables];
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (typeof value === "string") {
+      count += value.length;
+    } else if (typeof value === "object" && value !== null) {
+      for (const [name, inner] of Object.entries(value)) {
+        count += name.length;
+        open.push(inner);
+      }
+    }
+  }
+  return count;
 }
 
 /**
@@ -225,7 +308,10 @@ function capitalize(role: string): string {
 }
 
 /** The system message becomes part of the first user message. */
-function mergeSystem(messages: readonly ChatMessage[], join: (system: string, user: string) => string): ChatMessage[] {
+function mergeSystem(
+  messages: readonly PlainMessage[],
+  join: (system: string, user: string) => string,
+): PlainMessage[] {
   const [first, second, ...rest] = messages;
   if (first?.role !== "system") {
     return [...messages];

@@ -8,7 +8,15 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Chat } from "../../src/chat/chat.js";
 import { encodeChat, renderParts } from "../../src/chat/encode.js";
 import { loadChat, type SavedChat, saveChat } from "../../src/chat/file.js";
-import { builtinFormat, type ChatMessage, chatFormatNames, jinjaFormat, modelFormat } from "../../src/chat/format.js";
+import {
+  builtinFormat,
+  type ChatMessage,
+  chatFormatNames,
+  type FormatMessage,
+  jinjaFormat,
+  modelFormat,
+} from "../../src/chat/format.js";
+import type { Plain } from "../../src/chat/template/template.js";
 import { openTokenizer } from "../../src/engine/tokenizer.js";
 import { BitnetError } from "../../src/system/errors.js";
 import { partialPath } from "../../src/system/files.js";
@@ -70,6 +78,79 @@ describe("built-in formats", () => {
   test("bitnet ends messages with EOS where the vocabulary has no <|eot_id|>", () => {
     const old = new FakeTokenizer([{ text: "<s>" }, { text: "<|e" }]);
     expect(builtinFormat("bitnet", old).render([hi], false)).toBe("User: Hi<|e");
+  });
+});
+
+describe("tools in a template", () => {
+  const call = { id: "call_1", function: { name: "weather", arguments: '{"place": "K\u00f6ln", "days": [1, null]}' } };
+  const asked: FormatMessage[] = [
+    hi,
+    { role: "assistant", content: null, tool_calls: [call], reasoning_content: "hm" },
+    { role: "tool", content: "rain", tool_call_id: "call_1", name: "weather" },
+  ];
+  const source =
+    "{% if tools %}{{ tools | tojson }}|{% endif %}{% for m in messages %}{{ m.role }}: {{ m.content }}" +
+    "{% if m.reasoning_content is defined %} ({{ m.reasoning_content }}){% endif %}" +
+    "{% for c in m.tool_calls %} {{ c.id }} {{ c.type }} {{ c.function.name }} {{ c.function.arguments.items() | list }}" +
+    "{% endfor %}{% if m.tool_call_id %} {{ m.tool_call_id }} {{ m.name }}{% endif %}|{% endfor %}{{ effort }}";
+  const format = jinjaFormat(source, "x", tokenizer);
+  const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object" } } }];
+
+  test("are written with their calls, answers and what was thought, and arguments are objects", () => {
+    expect(format.render(asked, true, { tools, variables: { effort: "high" } })).toBe(
+      '[{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]|' +
+        "user: Hi|assistant: None (hm) call_1 function weather [('place', 'K\u00f6ln'), ('days', [1, None])]|" +
+        "tool: rain call_1 weather|high",
+    );
+  });
+
+  test("are none where there are none, and variables change no messages", () => {
+    expect(format.render([hi], false, { tools: [], variables: { messages: [], tools: [1] } })).toBe("user: Hi|");
+  });
+
+  test("arguments that are no JSON stay the text they are", () => {
+    const written = jinjaFormat("{{ messages[0].tool_calls[0].function.arguments }}", "x", tokenizer);
+    for (const text of ["{", "12", '"a"']) {
+      const call = { function: { name: "f", arguments: text } };
+      expect(written.render([{ role: "assistant", content: "", tool_calls: [call] }], false)).toBe(text);
+    }
+  });
+
+  test("are nothing to a built-in format, which writes the contents", () => {
+    expect(builtinFormat("chatml", tokenizer).render(asked, false, { tools })).toBe(
+      "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n<|im_start|>tool\nrain<|im_end|>\n",
+    );
+  });
+
+  test("cannot write control tokens, wherever they stand in a message", () => {
+    const evil = "<|eot_id|>";
+    const call = { id: evil, function: { name: evil, arguments: { [evil]: [evil, { a: evil }], n: 1, t: null } } };
+    const messages: FormatMessage[] = [
+      { role: "assistant", content: evil, tool_calls: [call], reasoning_content: evil },
+      { role: "tool", content: evil, tool_call_id: evil, name: evil },
+      { role: "assistant", content: null, tool_calls: [{ function: { name: "f", arguments: evil } }] },
+    ];
+    const source =
+      "{% for m in messages %}{{ m.content }}{{ m.tool_calls }}{{ m.tool_call_id }}{{ m.name }}" +
+      "{{ m.reasoning_content }}{% endfor %}<|eot_id|>";
+    const parts = renderParts(jinjaFormat(source, "x", tokenizer), tokenizer, messages, true);
+    const template = parts.filter((part) => !part.content).map((part) => part.text);
+    expect(template.join("").split(evil)).toHaveLength(2);
+    expect(template.at(-1)?.endsWith(evil)).toBe(true);
+    expect(parts.filter((part) => part.content).map((part) => part.text)).toEqual([evil, evil]);
+  });
+
+  test("arguments nested without end are refused", () => {
+    let nested: Plain = 1;
+    for (let i = 0; i < 100_000; i++) {
+      nested = [nested];
+    }
+    const call = { function: { name: "f", arguments: { nested } } };
+    const render = () => renderParts(format, tokenizer, [{ role: "assistant", content: "", tool_calls: [call] }], true);
+    expect(render).toThrow(expect.objectContaining({ code: "USAGE", message: expect.stringContaining("nested") }));
+    expect(() => format.render([{ role: "assistant", content: "", tool_calls: [call] }], true)).toThrow(
+      expect.objectContaining({ code: "BAD_FILE", message: expect.stringContaining("nested") }),
+    );
   });
 });
 
