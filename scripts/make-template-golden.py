@@ -803,20 +803,14 @@ m | groupby('role') | map('first') | list
 ('<a>' | safe) == '<a>'
 ('<a>' | safe) in ['<a>']
 ('<a>' | safe) + 1
-{'a': none}.a
-{'a': none}.a is none
 {'a': none}['a'] is none
-{'a': none}.a is defined
 {'a': none}.get('a', 'x')
 {'a': none} | attr('a') is defined
 {'a': none}.a.b
 {'a': {'b': none}}.a.b | string
-[{'a': none}] | map(attribute='a') | list
-[{'a': none}, {'a': 1}] | selectattr('a', 'none') | list
 [{'a': none}] | map(attribute='a', default='x') | list
 '{0.a}'.format({'a': none})
 (none, 1)[0] is none
-[none][0]
 [none] | first
 [none, 1] | last
 {% set ns = namespace(a=none) %}{{ ns.a }}{{ ns.a is none }}{{ ns['a'] }}
@@ -832,6 +826,49 @@ m | groupby('role') | map('first') | list
 {% set n = none %}{% if true %}{{ n is none }}{% endif %}
 {% for k, v in {'a': none}.items() %}{{ k }}{{ v }}{% endfor %}
 {{ [none] | batch(2, 1) | list }}
+d[:]
+d[1:] is defined
+f[1:]
+words['a':]
+words[l:]
+words[none:1.5]
+nowhere[:1]
+(e % nowhere) ~ '|'
+('a' % nowhere) ~ '|'
+'a' % l
+'a' % range(3)
+'a' % s
+('<a>' | e) | list
+namespace(nowhere)
+dict(nowhere)
+('a,b' | safe).split('x')
+'a,b'.split(',' | safe)
+('<a>' | safe) | tojson
+[('<a>' | safe)] | tojson
+l | truncate
+l | truncate(2, leeway=0)
+{} | truncate | list
+5 | truncate
+nowhere is callable
+loop is callable
+'a\nb'.splitlines(l)
+'a\nb'.splitlines(1)
+d.keys() - l
+{% filter length %}ab{% endfilter %}
+{% filter first %}{% endfilter %}
+{% filter safe %}ab{% endfilter %}
+{% set q | length %}ab{% endset %}{{ q + 1 }}
+{% for a in l %}{% break %}{% else %}e{% endfor %}
+{% for a in l %}{% continue %}{% else %}e{% endfor %}
+{% for a in l %}{% if a == 1 %}{% break %}{% endif %}{% else %}e{% endfor %}
+{% for a in l %}{% if a == 3 %}{% continue %}{% endif %}{% else %}e{% endfor %}
+(l | items) is defined
+l | items | list
+d | items | first
+d | items | tojson
+l | sort(reverse=[])
+l | sort(reverse=1)
+l | sort(reverse='')
 none | select | list
 none | map('upper') | list
 false | selectattr('a') | list

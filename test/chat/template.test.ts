@@ -65,6 +65,8 @@ const refused = [
   "{{ {'a': 1} | xmlattr }}",
   "{{ [1] | random is defined }}",
   "{{ 'http://x.y' | urlize }}",
+  "{{ ('a,b' | safe).split('x') }}",
+  "{{ d.keys() - l }}",
   "{{ strftime_now('%A, %B %d, %Y %H:%M:%S %p %I %y %j') }}",
   "{{ self }}",
   "{% macro p() %}a{% endmacro %}{{ p is defined }}{{ p is callable }}{{ p.name }}",

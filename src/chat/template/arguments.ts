@@ -1,7 +1,7 @@
 // The arguments of a call, put where the parameters of a signature are.
 
 import { TemplateError } from "./limits.js";
-import { type Arguments, Callable, numberOf, requireDefined, typeName, type Value } from "./values.js";
+import { type Arguments, Callable, Markup, numberOf, requireDefined, typeName, type Value } from "./values.js";
 
 /** In the order of the parameters; undefined where nothing was given. */
 export type Bound = readonly (Value | undefined)[];
@@ -38,6 +38,9 @@ export function createFunction(name: string, signature: string, call: (bound: Bo
 }
 
 export function requireText(value: Value | undefined, what: string): string {
+  if (value instanceof Markup) {
+    return value.text;
+  }
   if (typeof value !== "string") {
     requireDefined(value ?? null);
     throw new TemplateError(`${what} must be a text, not ${typeName(value ?? null)}`);

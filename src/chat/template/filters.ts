@@ -128,9 +128,8 @@ function indent(value: Value, [width = 4n, first = false, blank = false]: Bound,
   return isTrue(first) ? margin + written : written;
 }
 
-function truncateText(value: Value, bound: Bound, budget: Budget): string {
+function truncateText(value: Value, bound: Bound, budget: Budget): Value {
   const [length = 255n, killWords = false, end = "...", leeway = 5n] = bound;
-  const text = requireText(value, "the input of truncate");
   const tail = requireText(end, "the end of truncate");
   const most = requireInteger(length, "the length");
   const room = most - (lengthOf(tail, budget) ?? 0);
@@ -138,9 +137,10 @@ function truncateText(value: Value, bound: Bound, budget: Budget): string {
   if (room < 0 || extra < 0) {
     throw new TemplateError("truncate: the length is less than that of its end");
   }
-  if ((lengthOf(text, budget) ?? 0) <= most + extra) {
-    return text;
+  if (requireLength(value, lengthOf(value, budget)) <= most + extra) {
+    return value; // of any type
   }
+  const text = requireText(value, "the input of truncate");
   const kept = textOf(slice(text, [undefined, BigInt(room)], budget), budget);
   const space = kept.lastIndexOf(" ");
   return (isTrue(killWords) || space < 0 ? kept : kept.slice(0, space)) + tail;
@@ -235,6 +235,19 @@ function sortBy(items: readonly Value[], key: (item: Value) => Value, isReverse:
   return keyed
     .sort((left, right) => (isReverse ? order(right.key, left.key) : order(left.key, right.key)))
     .map(({ item }) => item);
+}
+
+/** Fails where it is read, not before. */
+function* listPairs(value: Value): Generator<Value> {
+  if (value instanceof Undefined) {
+    return;
+  }
+  if (!(value instanceof Dict)) {
+    throw new TemplateError("Can only get item pairs from a mapping.");
+  }
+  for (const pair of value.entries()) {
+    yield new Tuple(pair);
+  }
 }
 
 function sort(value: Value, [isReverse = false, caseSensitive, attribute]: Bound, { budget }: Runtime): Value {
@@ -444,12 +457,7 @@ const filters: Record<string, Filter> = {
   groupby: filter("attribute default? case_sensitive?", groupBy),
   indent: filter("width? first? blank?", (value, bound, { budget }) => indent(value, bound, budget)),
   int: filter("default? base?", toInt),
-  items: filter("", (value) => {
-    if (!(value instanceof Dict) && !(value instanceof Undefined)) {
-      throw new TemplateError("Can only get item pairs from a mapping.");
-    }
-    return new Lazy(value instanceof Dict ? Array.from(value.entries(), (pair) => new Tuple(pair)) : []);
-  }),
+  items: filter("", (value) => new Lazy(listPairs(value))),
   join: filter("d? attribute?", (value, [separator = "", attribute], { budget }) => {
     const read = attributeReader(attribute, budget);
     const texts = requireItems(value, budget).map((item) => textOf(read(item), budget));

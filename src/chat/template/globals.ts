@@ -11,6 +11,7 @@ import {
   numberOf,
   Range,
   type Runtime,
+  requireDefined,
   requireItems,
   typeName,
   type Value,
@@ -49,6 +50,7 @@ function entriesOf({ positional, named }: Arguments, budget: Budget): [Value, Va
   if (rest.length > 0) {
     throw new TemplateError("expected at most 1 argument");
   }
+  requireDefined(source ?? null);
   const pairs =
     source instanceof Dict || source === undefined
       ? Array.from(source?.entries() ?? [])

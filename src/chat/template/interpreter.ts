@@ -16,6 +16,7 @@ import {
   Dict,
   Helper,
   isTrue,
+  Markup,
   Namespace,
   orElse,
   type Runtime,
@@ -110,7 +111,7 @@ export class Interpreter implements Runtime {
         this.#assign(statement.target, this.#capture(statement, scope), scope);
         return "end";
       case "filter-block":
-        this.#write(textOf(this.#capture(statement, scope), this.budget));
+        this.#write(this.#captureText(statement, scope));
         return "end";
       case "with":
         return this.#runWith(statement, scope);
@@ -155,6 +156,14 @@ export class Interpreter implements Runtime {
     );
   }
 
+  #captureText(statement: Node<"filter-block", Statement>, scope: Scope): string {
+    const value = this.#capture(statement, scope);
+    if (typeof value !== "string" && !(value instanceof Markup)) {
+      throw new TemplateError(`the filters of a block give a value of type '${typeName(value)}', not a text`);
+    }
+    return textOf(value, this.budget);
+  }
+
   #runIf({ branches, otherwise }: Node<"if", Statement>, scope: Scope): Flow {
     for (const [test, body] of branches) {
       this.budget.step();
@@ -171,18 +180,21 @@ export class Interpreter implements Runtime {
     const items = filter === undefined ? all : all.filter((item) => this.#isWanted(item, target, filter, scope));
     const recurse = (inner: Value) => this.#collect(() => this.#runFor(statement, inner, scope, depth + 1));
     const loop = new Loop(items, depth, this, isRecursive ? recurse : undefined);
+    let isDone = false;
     for (const item of items) {
       this.budget.step();
       const inner = new Scope(scope);
       inner.set("loop", loop);
       this.#assign(target, item, inner);
-      if (this.#run(body, inner) === "break") {
+      const flow = this.#run(body, inner);
+      if (flow === "break") {
         break;
       }
+      isDone ||= flow === "end";
       loop.index0++;
     }
-    // As in Jinja: what follows "else" runs where the block never did.
-    return items.length === 0 ? this.#run(otherwise, new Scope(scope)) : "end";
+    // As in Jinja: what follows "else" runs where the block never came to its end, be it for "break" or "continue".
+    return !isDone ? this.#run(otherwise, new Scope(scope)) : "end";
   }
 
   #isWanted(item: Value, target: Target, filter: Expression, scope: Scope): boolean {

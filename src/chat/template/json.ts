@@ -2,7 +2,7 @@
 
 import { type Budget, TemplateError } from "./limits.js";
 import { compareTexts, formatFloat } from "./text.js";
-import { Dict, isList, Tuple, typeName, Undefined, type Value } from "./values.js";
+import { Dict, isList, Markup, Tuple, typeName, Undefined, type Value } from "./values.js";
 
 export interface JsonOptions {
   /** What one level is indented by; undefined: everything on one line. */
@@ -13,8 +13,9 @@ export interface JsonOptions {
   sortKeys: boolean;
 }
 
-export function writeJson(value: Value, options: JsonOptions, budget: Budget, level = 1): string {
+export function writeJson(given: Value, options: JsonOptions, budget: Budget, level = 1): string {
   budget.step();
+  const value = given instanceof Markup ? given.text : given;
   switch (typeof value) {
     case "string":
       budget.text(6 * value.length);

@@ -5,6 +5,7 @@ import { formatPercent } from "./string-format.js";
 import { compareTexts, escapeHtml, sliceText } from "./text.js";
 import {
   Dict,
+  DictView,
   isEqual,
   isFlat,
   isList,
@@ -31,6 +32,9 @@ export function binary(operator: string, left: Value, right: Value, budget: Budg
   requireDefined(right);
   if (left instanceof Markup || right instanceof Markup) {
     return joinMarkup(operator, left, right, budget);
+  }
+  if (left instanceof DictView || right instanceof DictView) {
+    throw unsupported("an operator on the keys or items of a dict"); // sets, in Python
   }
   const result = sequenceResult(operator, left, right, budget) ?? numberResult(operator, left, right, budget);
   if (result === undefined) {

@@ -9,9 +9,11 @@ import {
   isList,
   numberOf,
   payReading,
+  Range,
   requireDefined,
   Tuple,
   typeName,
+  Undefined,
   type Value,
 } from "./values.js";
 
@@ -61,7 +63,9 @@ export function formatPercent(template: string, values: Value, budget: Budget): 
       return formatOne(value, spec, budget);
     },
   );
-  if (used < items.length && !(values instanceof Dict) && !(isList(values) && used === 0)) {
+  // What has items by key is not told from a mapping.
+  const isMapping = [Dict, Range, Undefined].some((type) => values instanceof type) || isList(values);
+  if (used < items.length && !isMapping) {
     throw new TemplateError("not all arguments converted during string formatting");
   }
   budget.text(text.length);

@@ -70,7 +70,11 @@ const equal = withOther((value, other, { budget }) => isEqual(value, other, budg
 
 const tests: Record<string, Test> = {
   boolean: test((value) => typeof value === "boolean"),
-  callable: test((value) => value instanceof Callable || (value instanceof Helper && value.call !== undefined)),
+  callable: test(
+    (value) =>
+      [Callable, Undefined].some((type) => value instanceof type) ||
+      (value instanceof Helper && value.call !== undefined),
+  ),
   defined: test((value) => !(value instanceof Undefined)),
   divisibleby: {
     signature: "num",

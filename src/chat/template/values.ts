@@ -286,7 +286,8 @@ export function itemsOf(value: Value, budget: Budget): readonly Value[] | undefi
   return items;
 }
 
-function listItems(value: Value, budget: Budget): readonly Value[] | undefined {
+function listItems(given: Value, budget: Budget): readonly Value[] | undefined {
+  const value = given instanceof Markup ? given.text : given; // whose characters are plain texts
   if (typeof value === "string") {
     budget.step(value.length); // before they are made
     return Array.from(value);
