@@ -279,9 +279,13 @@ export function listRemarks({ limits, energy, results }: MachineReport): string[
   return remarks;
 }
 
-export function describeLimits({ kernel, threads, readBandwidth, int8Peak }: Limits): string {
-  const count = `${threads} thread${threads === 1 ? "" : "s"}`;
-  return `Limits measured with ${count}: ${giga(readBandwidth)} GB/s read, ${giga(int8Peak)} GOP/s int8 (${kernel}).`;
+export function describeLimits(limits: Limits): string {
+  const { kernel, threads } = limits;
+  return `Limits measured with ${threads} thread${threads === 1 ? "" : "s"}: ${formatLimits(limits)} (${kernel}).`;
+}
+
+export function formatLimits({ readBandwidth, int8Peak }: Omit<Limits, "kernel" | "threads">): string {
+  return `${giga(readBandwidth)} GB/s read, ${giga(int8Peak)} GOP/s int8`;
 }
 
 export function labelModel({ model, cacheType }: BenchResult): string {

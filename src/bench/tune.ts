@@ -20,7 +20,8 @@ export interface TunePlan {
   generate: number; // tokens of a decode
   repetitions: number;
   signal?: AbortSignal;
-  onProgress?: (text: string) => void;
+  /** Called as each step begins: random weights are made where no model is given, then settings are tried. */
+  onStep?: (step: "weights" | "search") => void;
   onTrial?: (trial: Trial) => void;
 }
 
@@ -50,7 +51,7 @@ export async function tune(plan: TunePlan): Promise<TuneReport> {
     const folder = await makeTemporaryFolder("bitnet-tune-");
     try {
       const path = join(folder, "model.gguf");
-      plan.onProgress?.("making random weights in the shapes of the 2B model");
+      plan.onStep?.("weights");
       await generateDummy({
         outfile: path,
         size: "BitNet-b1.58-2B-4T",
@@ -68,6 +69,7 @@ export async function tune(plan: TunePlan): Promise<TuneReport> {
 async function tuneOn(path: string, plan: TunePlan): Promise<TuneReport> {
   const { prompt, generate } = plan;
   const start = defaultSettings(plan);
+  plan.onStep?.("search");
   const bench = new SettingsBench(path, plan);
   try {
     const weightBytes = await bench.open(start);

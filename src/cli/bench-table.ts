@@ -9,6 +9,7 @@ import type { KernelReport } from "../bench/kernels.js";
 import {
   formatBinary,
   formatCount,
+  formatLimits,
   formatSpeed,
   giga,
   labelModel,
@@ -56,10 +57,10 @@ export function formatKernelTable(
   const tables = [...groups].map(([head, results]) => {
     const isSameLayout = new Set(results.map(({ layout }) => layout)).size === 1;
     const layoutOf = (layout: string) => (isSameLayout ? [] : [layout]);
-    const header = [...layoutOf("layout"), "rows x columns", "batch", "time", "GOP/s", "GB/s"];
+    const header = [...layoutOf("layout"), "matrix", "batch", "time", "GOP/s", "GB/s"];
     const rows = results.map(({ layout, rows, cols, tokens, seconds, operations, bytes }) => [
       ...layoutOf(layout),
-      `${rows} x ${cols}`,
+      `${rows}x${cols}`, // as --shapes takes it
       String(tokens),
       formatTime(seconds.median),
       giga(operations / seconds.median),
@@ -68,9 +69,12 @@ export function formatKernelTable(
     const first = header.length - 4; // of the numbers
     const lines = withLimits([header, ...rows], [first, first + 1, first + 2, first + 3], results, place);
     const title = isSameLayout ? `${head}, layout ${results[0]?.layout}` : head;
-    return [...formatTitle(title, place), ...lines].join("\n");
+    const { kernel, threads } = results[0] ?? {};
+    const limits = report.limits.find((entry) => entry.kernel === kernel && entry.threads === threads);
+    const most = limits === undefined ? [] : wrapText(`limits: ${formatLimits(limits)}`, width).split("\n");
+    return [...formatTitle(title, place), ...most.map((line) => colors.dim(line)), ...lines].join("\n");
   });
-  const remarks = listKernelRemarks(report).map((remark) => wrapText(remark, width));
+  const remarks = listKernelRemarks({ ...report, limits: [] }).map((remark) => wrapText(remark, width));
   return joinParts([wrapText(formatMachine(report.machine), width), ...tables, remarks.join("\n")]);
 }
 

@@ -20,6 +20,17 @@ export class UsageError extends BitnetError {
   }
 }
 
+/** "... is invalid. Expected 1 or 2." of commander and of parsers as all other errors are written. */
+export function asOneSentence(message: string): string {
+  return message
+    .replace(". Allowed choices are ", ". Expected one of ")
+    .replace(
+      /( is invalid| for '[^']*'|^\/set \S+)[.:] ([A-Z])/,
+      (_, before, first) => `${before}: ${first.toLowerCase()}`,
+    )
+    .replace(/\.$/, "");
+}
+
 export class ProgramCommand extends Command {
   override createCommand(name?: string): ProgramCommand {
     return new ProgramCommand(name);
@@ -46,7 +57,7 @@ export class ProgramCommand extends Command {
   }
 
   override error(message: string, _options?: ErrorOptions): never {
-    throw new UsageError(message.replace(/^error: /, ""), this.#seeHelp());
+    throw new UsageError(asOneSentence(message.replace(/^error: /, "")), this.#seeHelp());
   }
 
   /** "bitnet bench kernels". */

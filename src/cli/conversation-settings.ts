@@ -4,6 +4,7 @@ import { type GenerateOptions, listSamplingParameters } from "../engine/request.
 import { Grammar } from "../grammar/grammar.js";
 import { closest } from "../system/closest.js";
 import { BitnetError, reasonOf } from "../system/errors.js";
+import { asOneSentence } from "./command.js";
 import { constraintRows, parseSchema } from "./constraint.js";
 import { readText, readTexts } from "./conversation-arguments.js";
 import type { ConversationState } from "./conversation-state.js";
@@ -116,7 +117,10 @@ function setParameter(state: ConversationState, name: string, argument: string):
     try {
       value = parseValue(key, row, argument);
     } catch (error) {
-      throw new BitnetError("USAGE", `/set ${shown}: ${reasonOf(error)}`, { hint: row.help, cause: error });
+      throw new BitnetError("USAGE", asOneSentence(`/set ${shown}: ${reasonOf(error)}`), {
+        hint: row.help,
+        cause: error,
+      });
     }
   }
   const other = { grammar: "schema", schema: "grammar" }[String(key)];

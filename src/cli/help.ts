@@ -1,6 +1,6 @@
 // How help looks: spellings in the left column, descriptions beside them as far as the terminal goes.
 
-import { type Command, Help, type Option } from "commander";
+import { type Argument, type Command, Help, type Option } from "commander";
 import { optionsOf } from "./option-rows.js";
 import { wrapWords } from "./terminal/format.js";
 
@@ -40,6 +40,16 @@ export class ProgramHelp extends Help {
     const standard = defaultValueDescription ?? describeDefault(defaultValue);
     const isTold = standard === undefined || description.includes("(default");
     return `${description}${choices}${isTold ? "" : ` (default: ${standard})`}`;
+  }
+
+  /** As a sentence over the command's own help. */
+  override commandDescription(command: Command): string {
+    const text = command.description();
+    return text === "" || text.endsWith(".") ? text : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  }
+
+  override argumentDescription({ description, argChoices }: Argument): string {
+    return argChoices === undefined ? description : `${description}: ${argChoices.join(", ")}`;
   }
 
   override subcommandTerm(command: Command): string {
@@ -84,7 +94,32 @@ function keepTogether(text: string): string {
   return text.replace(/\(default: \S{1,16}\)/g, (part) => part.replace(" ", noBreak));
 }
 
-/** Text below the options: its paragraphs are wrapped, lines that are indented stay as they are. */
+/** Words of a command, with an option and its value in one, and quotes as they are. */
+const commandWords = /-{1,2}[a-z][\w-]* (?:"[^"]*"|'[^']*'|[^\s"'|<>\\-]\S*)|(?:"[^"]*"|'[^']*'|[^\s"'])+/g;
+
+/** A command in lines of at most `width` columns, which a shell reads as one. A "#" and what follows go to a line above. */
+export function wrapCommand(text: string, width: number, before: string): string {
+  const [, command = "", , comment] = /^(.*?)( +(#.*))?$/.exec(text) ?? [];
+  if (before.length + text.length <= width) {
+    return before + text;
+  }
+  const further = `${before}    `;
+  const lines: string[] = [];
+  for (const word of command.match(commandWords) ?? []) {
+    const line = lines.at(-1);
+    if (line === undefined) {
+      lines.push(before + word);
+    } else if (`${line} ${word} \\`.length <= width || line === further.trimEnd()) {
+      lines[lines.length - 1] = `${line} ${word}`;
+    } else {
+      lines.push(further + word);
+    }
+  }
+  const above = comment === undefined ? [] : wrapText(comment, width - before.length).split("\n");
+  return [...above.map((line) => before + line), lines.join(" \\\n")].join("\n");
+}
+
+/** Text below the options: paragraphs and examples are wrapped, other lines that are indented stay as they are. */
 export function wrapParagraphs(text: string, width: number): string {
   const blocks: string[] = [];
   let previous = "";
@@ -97,7 +132,15 @@ export function wrapParagraphs(text: string, width: number): string {
     }
     previous = line;
   }
-  return blocks.map((block) => (isProse(block) ? wrapText(block, width) : block)).join("\n");
+  return blocks.map((block) => wrapBlock(block, width)).join("\n");
+}
+
+function wrapBlock(block: string, width: number): string {
+  const example = /^ {2}(\$ .*)$/.exec(block)?.[1];
+  if (example !== undefined) {
+    return wrapCommand(example, width, indent);
+  }
+  return isProse(block) ? wrapText(block, width) : block;
 }
 
 function isProse(line: string): boolean {

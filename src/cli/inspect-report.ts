@@ -3,6 +3,7 @@
 import type { InspectReport } from "../gguf/inspect.js";
 import { formatBytes, oneLine } from "./terminal/format.js";
 import { formatTable } from "./terminal/table.js";
+import { cutLine, displayWidth, padToWidth, shorten } from "./terminal/width.js";
 
 export interface InspectView {
   /** Also a line for each tensor. */
@@ -13,6 +14,8 @@ export interface InspectView {
   heading?: (text: string) => string;
 }
 
+const indent = "  ";
+const leastValue = 18; // columns
 const longestText = 200; // of a value in the metadata, before it is fitted to the terminal
 
 export function formatInspection(model: string, report: InspectReport, view: InspectView = {}): string {
@@ -33,7 +36,7 @@ export function formatInspection(model: string, report: InspectReport, view: Ins
     }),
     "",
     heading("metadata"),
-    ...rows(Object.entries(metadata).map(([key, value]) => [key, formatValue(value)])),
+    ...listMetadata(metadata, width),
     "",
     ...(tensors
       ? [heading("tensors"), ...listTensors(report, width)]
@@ -67,6 +70,24 @@ function listSummary(model: string, report: InspectReport): string[][] {
   return rows.flatMap(([label, text]) => (text === undefined ? [] : [[label, text]]));
 }
 
+/** Keys as they are, and beside them their values; below those that leave no room for one. */
+function listMetadata(metadata: InspectReport["metadata"], width = Number.POSITIVE_INFINITY): string[] {
+  const rows = Object.entries(metadata).map(([key, value]) => [oneLine(key), oneLine(formatValue(value))] as const);
+  const mostKey = width - indent.length - leastValue;
+  const fitting = rows.map(([key]) => displayWidth(key)).filter((wide) => wide <= mostKey);
+  const column = Math.max(0, ...fitting);
+  return rows.flatMap(([key, value]) => {
+    const room = Math.max(leastValue, width - indent.length - column - 2);
+    const shown = Number.isFinite(room) ? cutLine(value, room) : value;
+    return displayWidth(key) <= column
+      ? [`${indent}${padToWidth(key, column)}  ${shown}`]
+      : [
+          indent + (Number.isFinite(width) ? shorten(key, width - indent.length) : key),
+          `${indent}${" ".repeat(column)}  ${shown}`,
+        ];
+  });
+}
+
 function listTensors({ tensors }: InspectReport, width: number | undefined): string[] {
   return formatTable({
     columns: [{}, {}, { optional: true }, { numeric: true }],
@@ -80,8 +101,18 @@ function formatValue(value: InspectReport["metadata"][string]): string {
   if (typeof value === "object") {
     return `${value.arrayOf} [${value.length}]`;
   }
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  const text =
+    typeof value === "string" ? JSON.stringify(value) : typeof value === "number" ? formatNumber(value) : String(value);
   return text.length > longestText ? `${text.slice(0, longestText)}... (${text.length} characters)` : text;
+}
+
+/** Numbers of GGUF files are float32: 0.00001 rather than 0.000009999999747378752. */
+function formatNumber(value: number): string {
+  if (Number.isInteger(value)) {
+    return String(value);
+  }
+  const digits = Array.from({ length: 9 }, (_, i) => Number(value.toPrecision(i + 1)));
+  return String(digits.find((short) => Math.fround(short) === value) ?? value);
 }
 
 function countOf(count: number, what: string): string {

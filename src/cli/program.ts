@@ -142,8 +142,9 @@ async function buildProgram(isWanted: (name: string) => boolean): Promise<Progra
     .usage("[command] [options]")
     .description("Run 1.58-bit (ternary) language models on the CPU.")
     .optionsGroup("General:")
-    .version(packageVersion(), "-V, --version", "print the version, with --verbose also of what it runs on")
+    .version(packageVersion(), "-V, --version", "print the version, with --verbose also what this program runs on")
     .addHelpOption(new Option("-h, --help", "print this help").helpGroup("General:"))
+    .commandsGroup("This program:")
     .helpCommand("help [command]", "show the help of a command")
     .exitOverride()
     .configureOutput({
@@ -155,7 +156,10 @@ async function buildProgram(isWanted: (name: string) => boolean): Promise<Progra
       applyColor(command.getOptionValue("color"));
     })
     .enablePositionalOptions() // `bench kernels` has options of the same names as `bench`
-    .addHelpText("after", '\nExamples:\n  $ bitnet run -p "Once upon a time" -n 100\n  $ bitnet help run');
+    .addHelpText(
+      "after",
+      '\nExamples:\n  $ bitnet run -p "Once upon a time" -n 100\n  $ bitnet run 2b    # downloads a model of 1.2 GB, and talks\n  $ bitnet help run',
+    );
   for (const [group, entries] of Object.entries(commands)) {
     program.commandsGroup(`${group}:`);
     for (const entry of entries) {

@@ -7,7 +7,7 @@ import type { Command, Option } from "commander";
 import { closest } from "../system/closest.js";
 import { reasonOf } from "../system/errors.js";
 import { configFolder, type Variables } from "../system/folders.js";
-import { type ProgramCommand, UsageError } from "./command.js";
+import { asOneSentence, type ProgramCommand, UsageError } from "./command.js";
 import { type CommandOption, optionsOf } from "./option-rows.js";
 
 const largestFile = 2 ** 20; // bytes; a list of options has a few hundred
@@ -94,7 +94,7 @@ function findSetting(
 function readValue({ row, option }: CommandOption, { value, place }: Setting): unknown {
   const fail = (expected: string) => {
     throw new UsageError(
-      `${place}: ${JSON.stringify(value)} is invalid for '${option.flags}'. ${expected}`,
+      asOneSentence(`${place}: ${JSON.stringify(value)} is invalid for '${option.flags}'. ${expected}`),
       "mend it there",
     );
   };

@@ -280,7 +280,7 @@ interface ConvertSource {
 }
 
 async function convert(task: SetupTask, source: string, outfile: string, from: ConvertSource): Promise<ConvertReport> {
-  task.onStep({ kind: "convert", what: `${source} to ${task.type}` });
+  task.onStep({ kind: "convert", what: `${from.opened?.name ?? source} to ${task.type}` });
   await mkdir(dirname(outfile), { recursive: true });
   const report = await convertCheckpoint({
     source,

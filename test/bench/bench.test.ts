@@ -195,7 +195,7 @@ describe("bitnet bench", () => {
 
   test.each([
     [["-p", "0", "-n", "0"], 1, /nothing to measure/],
-    [["-p", "x"], 2, /Expected an integer/],
+    [["-p", "x"], 2, /: expected an integer/],
     [["-pg", "8"], 2, /two numbers of tokens/],
     [["-o", "xml"], 2, /md, csv, json, jsonl/],
     [["--kernel", "mmx", "-p", "1"], 1, /no kernel is named 'mmx'/],
@@ -597,9 +597,9 @@ describe("bitnet bench kernels", () => {
   });
 
   test.each([
-    [["--shapes", "3B,x"], /Expected shapes like/],
-    [["--layouts", "q4"], /Expected names of layouts/],
-    [["--batches", "0"], /Expected an integer/],
+    [["--shapes", "3B,x"], /: expected shapes like/],
+    [["--layouts", "q4"], /: expected names of layouts/],
+    [["--batches", "0"], /: expected an integer/],
   ])("refuses %j", async (args, message) => {
     const { status, stderr } = await runBitnet(["bench", "kernels", ...args]);
     expect(status).toBe(2);

@@ -221,7 +221,7 @@ describe("wrong arguments end with 2", () => {
     ["run -tmp 1", /unknown option '-tmp'\nhint: did you mean -temp\?/],
     ["run --temprature 1", /unknown option '--temprature'\nhint: did you mean --temperature\?/],
     ["rnu", /unknown command 'rnu'\nhint: did you mean run\?/],
-    ["run -t 0", /'-t, --threads <n>' argument '0' is invalid/],
+    ["run -t 0", /'-t, --threads <n>' argument '0' is invalid: expected an integer from 1 to 1024\nhint: /],
     ["run -n x", /'-n, --n-predict <n>' argument 'x' is invalid/],
     ["run -n 1.5", /argument '1\.5' is invalid/],
     ["run -c -1", /argument '-1' is invalid/],

@@ -203,10 +203,10 @@ describe("/set", () => {
 
   test.each([
     ["/set temprature 1", "error: /set knows no temprature\nhint: did you mean temperature?"],
-    ["/set top_k many", "error: /set top_k: Expected an integer from 0 to 2147483647."],
-    ["/set top_p 1.5", "error: /set top_p: Expected a number from 0 to 1."],
+    ["/set top_k many", "error: /set top_k: expected an integer from 0 to 2147483647"],
+    ["/set top_p 1.5", "error: /set top_p: expected a number from 0 to 1"],
     ["/set num_ctx 4096", "error: num_ctx cannot change during a chat\nhint: bitnet run -cnv -c N"],
-    ["/set ignore_eos maybe", "error: /set ignore_eos: Expected true or false, got maybe."],
+    ["/set ignore_eos maybe", "error: /set ignore_eos: expected true or false, got maybe"],
     ["/set think", "error: the chat template of this model has no switch for thinking"],
     ["/set constructor 1", "error: /set knows no constructor"],
   ])("%s changes nothing", async (line, message) => {

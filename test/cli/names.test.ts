@@ -342,6 +342,6 @@ test("list has a header and a total, and counts bytes once that have two names",
   expect(header).toMatch(/^NAME +TYPE +SIZE +MODIFIED +WHERE$/);
   expect(rows.find((row) => row.startsWith("模型"))).toMatch(/I2_S +1\.93 MB +\d{4}-\d\d-\d\d +\S*models$/);
   expect(rows.find((row) => row.startsWith("me/tiny"))).toMatch(/cache of the hub$/);
-  expect(stdout).toMatch(/\n\n4 models, 5\.78 MB \(1 share their bytes with another\)\n$/);
+  expect(stdout).toMatch(/\n\n4 models, 5\.78 MB \(1 shares its bytes with another\)\n$/);
   expect(JSON.parse((await run("list --json")).stdout)).toHaveLength(4);
 });

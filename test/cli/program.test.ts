@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { wrapCommand } from "../../src/cli/help.js";
 import { createProgram, loadProgram } from "../../src/cli/program.js";
 import { commandsBelow } from "../../src/cli/settings.js";
 import { root, runBitnet } from "../support/fixtures.js";
@@ -128,17 +129,26 @@ describe("colours", () => {
 
 describe("help", () => {
   const helps = ["", "run", "logits", "tokenize", "bench", "bench kernels", "tune", "setup-env", "convert", "inspect"]
-    .concat(["dummy", "list", "rm", "version"])
+    .concat(["dummy", "list", "rm", "cp", "version", "completion", "build-native"])
     .map((name) => [...name.split(" "), "--help"].filter((word) => word !== ""));
   const cases = helps.flatMap((args) => [60, 80, 120].map((columns) => [args, columns] as const));
 
   test.each(cases)("bitnet %j fits %d columns", async (args, columns) => {
     const { stdout } = await runBitnet([...args], { env: { COLUMNS: String(columns) } });
-    const isFixed = (line: string) => /^ {2}(\$|\S+\/\S+ )/.test(line); // what is typed, and names of models
-    expect(stdout.split("\n").filter((line) => line.length > columns && !isFixed(line))).toEqual([]);
+    expect(stdout.split("\n").filter((line) => line.length > columns)).toEqual([]);
     expect(stdout).not.toContain(root);
     expect(stdout).not.toMatch(/\(default\).*\(default|\(default[^)]*\) \(default/);
     expect(stdout).not.toMatch(/ +$/m);
+  });
+
+  test.each([
+    ['$ bitnet x -p "a b c" -n 3', 80, '  $ bitnet x -p "a b c" -n 3'],
+    ['$ bitnet x -p "a b c" -n 3', 24, '  $ bitnet x \\\n      -p "a b c" -n 3'],
+    ["$ bitnet x    # what it is", 80, "  $ bitnet x    # what it is"],
+    ["$ bitnet x    # what it is", 20, "  # what it is\n  $ bitnet x"],
+    ["$ a --quiet --list 1,2 > file", 22, "  $ a --quiet \\\n      --list 1,2 \\\n      > file"],
+  ])("wraps the example %j to %d columns as a shell takes it", (example, width, expected) => {
+    expect(wrapCommand(example, width, "  ")).toBe(expected);
   });
 
   test("is bold in its headings, where there are colours", async () => {

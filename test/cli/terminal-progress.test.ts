@@ -113,6 +113,16 @@ describe("on a terminal", () => {
     expect(rowsOf(stream)).toEqual([]);
   });
 
+  test("a file that is nearly all there is to come has one bar, of the whole", () => {
+    const stream = new FakeStream(true);
+    const progress = createProgress("downloading", "bytes", stream);
+    progress.update(100, 400, { part: "a.bin" });
+    progress.update(101, 401);
+    vi.advanceTimersByTime(1000);
+    expect(rowsOf(stream)).toEqual([expect.stringMatching(/^a\.bin .*101 B of 401 B/)]);
+    progress.stop();
+  });
+
   test("several files have a bar each while they come, and one of all", () => {
     const stream = new FakeStream(true);
     const progress = createProgress("downloading", "bytes", stream);
@@ -172,7 +182,7 @@ describe("on a terminal", () => {
     progress.update(1e6, 8e9);
     progress.retry({
       subject: "owner/name/model-00002-of-00002.safetensors",
-      reason: "503 the server failed",
+      reason: "the server failed (503)",
       pause: 5000,
     });
     vi.advanceTimersByTime(1000);
@@ -228,11 +238,11 @@ describe("on a terminal", () => {
     const progress = createProgress("downloading", "bytes", stream);
     progress.retry({
       subject: "owner/name/model-00001-of-00002.safetensors",
-      reason: "503 the server failed",
+      reason: "the server failed (503)",
       pause: 2000,
     });
     vi.advanceTimersByTime(100);
-    expect(rowsOf(stream)).toEqual(["503 the server failed; trying again in 2 s"]);
+    expect(rowsOf(stream)).toEqual(["the server failed (503); trying again in 2 s"]);
     progress.stop();
   });
 

@@ -40,6 +40,18 @@ test("with --json steps say nothing but remarks and notes, with --quiet nothing"
   }
 });
 
+test("on a narrow terminal what came of a step is wrapped between words, under its first one", async () => {
+  vi.stubEnv("NO_COLOR", "1");
+  vi.stubEnv("TERM", "xterm");
+  const stream = new FakeStream(true, 30);
+  const steps = await createSteps({ stream });
+  steps.line("a remark that is longer than the terminal");
+  steps.succeed("GGUF model saved at a/folder/of/models (1.93 MB)");
+  expect(stream.written).toBe(
+    "a remark that is longer than\nthe terminal\n✔ GGUF model saved at\n  a/folder/of/models (1.93 MB)\n",
+  );
+});
+
 test.each([
   [{ NO_COLOR: "1" }, "✔ ", "✖ "],
   [{ NO_COLOR: "", FORCE_COLOR: "1" }, "\u001b[32m✔\u001b[39m ", "\u001b[31m✖\u001b[39m "],

@@ -63,6 +63,14 @@ describe("bitnet inspect", () => {
     expect(lines.join("\n")).toContain("1.93 MB");
   });
 
+  test("values stand beside their keys, or below them, and floats as short as they are exact", () => {
+    const report = inspectGguf(openGguf(tinyModel));
+    const lines = formatInspection(tinyModel, report, { width: 60 }).split("\n");
+    expect(lines).toContain('  general.architecture                  "bitnet-b1.58"');
+    const key = lines.indexOf("  bitnet-b1.58.attention.layer_norm_rms_epsilon");
+    expect(lines[key + 1]).toBe("                                        0.00001");
+  });
+
   test("--json is the report", async () => {
     const { stdout } = await runBitnet(["inspect", tinyModel, "--json"]);
     const report = JSON.parse(stdout) as InspectReport;

@@ -228,7 +228,7 @@ describe("a connection that is cut", () => {
 
   test.each([
     ["a server that only fails", { status: 500 }, "NETWORK", /weights\.bin: 500/],
-    ["a server that limits", { status: 429 }, "NETWORK", /weights\.bin: 429 too many requests/],
+    ["a server that limits", { status: 429 }, "NETWORK", /weights\.bin: too many requests \(429\)/],
     ["contents that are always damaged", { flipAt: 2_000_000 }, "BAD_FILE", /weights\.bin arrives damaged: its sha256/],
     [
       "an answer that is always too short",
@@ -276,7 +276,7 @@ describe("a connection that is cut", () => {
     const start = performance.now();
     expectComplete(await download());
     expect(performance.now() - start).toBeGreaterThan(990);
-    expect(notes).toEqual([expect.stringMatching(/429 too many requests; trying again in 1\.0 s/)]);
+    expect(notes).toEqual([expect.stringMatching(/too many requests \(429\); trying again in 1\.0 s/)]);
   });
 
   test("hands retries to whoever wants to show them, with causes in words", async () => {
@@ -285,7 +285,7 @@ describe("a connection that is cut", () => {
     expectComplete(await download({}, { onRetry: (retry: HubRetry) => retries.push(retry) }));
     expect(retries).toMatchObject([
       { subject: "test/model/weights.bin", reason: expect.stringMatching(/cut/), pause: expect.any(Number) },
-      { subject: "test/model/weights.bin", reason: "503 the server failed", pause: 0 },
+      { subject: "test/model/weights.bin", reason: "the server failed (503)", pause: 0 },
     ]);
     expect(retries[0]?.reason).not.toMatch(/UND_ERR|ECONN/);
     expect(notes).toEqual([]);
@@ -306,7 +306,7 @@ describe("a connection that is cut", () => {
     fake.faults.push(limited(0), limited(0), { path: "weights.bin", ...limited(0) });
     expectComplete(await download({}, { retry: { attempts: 1 } }));
     expect(notes).toHaveLength(3);
-    expect(notes[0]).toBe("test/model@main: 429 too many requests; trying again in 1.0 s");
+    expect(notes[0]).toBe("test/model@main: too many requests (429); trying again in 1.0 s");
   });
 
   test("says once that it waits, for however many files", async () => {
@@ -315,13 +315,13 @@ describe("a connection that is cut", () => {
     const all = fake.once(() => fake.seen.filter(({ path }) => path.includes("/resolve/")).length === 4);
     fake.faults.push(...Object.keys(files).map((name) => ({ path: name, after: all, ...limited(3) })));
     await download();
-    expect(notes).toEqual([expect.stringMatching(/429 too many requests; trying again in 4\.0 s/)]);
+    expect(notes).toEqual([expect.stringMatching(/too many requests \(429\); trying again in 4\.0 s/)]);
   });
 
   test("gives up when the sum of such pauses is too long, and names the time", async () => {
     fake.lastingFaults.push(limited(1));
     const error = await failure(download({}, { retry: { maxRetryAfterMs: 3000 } }));
-    expect(error).toMatchObject({ code: "NETWORK", message: "test/model@main: 429 too many requests" });
+    expect(error).toMatchObject({ code: "NETWORK", message: "test/model@main: too many requests (429)" });
     expect(error.hint).toMatch(/^wait for 2 s, until .*\d\d:\d\d:\d\d, and run the same command again/);
   });
 

@@ -562,7 +562,7 @@ describe("bitnet list and rm", () => {
     const { stdout } = await run("list", []);
     expect(stdout.split("\n")[0]).toMatch(/^NAME +TYPE +SIZE +MODIFIED +WHERE$/);
     expect(stdout.split("\n")[2]).toMatch(/^ready +I2_S +[\d.]+ MB +\d{4}-\d\d-\d\d +\S*models$/);
-    expect(stdout).toMatch(/^4 models, [\d.]+ MB \(1 share their bytes with another\)$/m);
+    expect(stdout).toMatch(/^4 models, [\d.]+ MB \(1 shares its bytes with another\)$/m);
     expect((await run("list", ["--paths"])).stdout).toMatch(/^ready .*\/ready\/ggml-model-i2_s\.gguf$/m);
   });
 
@@ -622,11 +622,13 @@ describe("bitnet list and rm", () => {
 const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
 
 describe.runIf(python !== undefined)("on a terminal", () => {
-  async function play(steps: object[], ...args: string[]) {
+  const play = (steps: object[], ...args: string[]) => playAlone(steps, ...args, "-md", models());
+
+  async function playAlone(steps: object[], ...args: string[]) {
     const script = join(root, "test", "support", "play-terminal.py");
     const command = [script, JSON.stringify(steps), process.execPath, join(root, "bin", "bitnet.js"), ...args];
-    const { stdout } = await promisify(execFile)(python ?? "python3", [...command, "-md", models()], {
-      env: { ...process.env, ...env, TERM: "xterm" },
+    const { stdout } = await promisify(execFile)(python ?? "python3", command, {
+      env: { ...process.env, ...env, TERM: "xterm", NO_COLOR: "1" },
     });
     return JSON.parse(stdout) as { output: string; status: number; missing: string | null };
   }
@@ -649,6 +651,19 @@ describe.runIf(python !== undefined)("on a terminal", () => {
     expect({ status, output }).toMatchObject({ status: 130 });
     expect(output).toMatch(/note:.* stopped; the same command continues where it stopped/);
     expect(readdirSync(folder, { recursive: true }).filter((name) => /\.lock$/.test(String(name)))).toEqual([]);
+  });
+
+  test.each([
+    [
+      "logits",
+      ["-p", "Once", "--top", "2"],
+      /position 1, after 772 "Once"\r\n +ID +LOGIT +TOKEN\r\n +\d+ +-?\d+\.\d{3} +" /,
+    ],
+    ["logits", ["-p", "Once", "--top", "2", "--json"], /^\{"model":.*"piece":/],
+    ["tokenize", ["Once"], / 772 +"Once"\r\n\r\n\[2045, 772\]\r\n2 tokens/],
+    ["tokenize", ["Once", "--json"], /^\[2045,772\]\r\n$/],
+  ])("%s %j is for people, with --json for programs", async (command, args, shown) => {
+    expect((await playAlone([], command, ...args)).output).toMatch(shown);
   });
 
   test.each([

@@ -6,9 +6,11 @@ import { access, constants, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { addonName, buildFolders, loadAddon } from "../../native/addon.js";
-import { BitnetError } from "../../system/errors.js";
+import { BitnetError, throwIfAborted } from "../../system/errors.js";
 import { packageRoot } from "../../system/package.js";
-import { note, write } from "../terminal/output.js";
+import { withoutControls } from "../terminal/format.js";
+import { interruptSignal, note, write } from "../terminal/output.js";
+import { createSteps } from "../terminal/steps.js";
 
 export default function configureBuildNative(command: Command): void {
   command
@@ -38,14 +40,37 @@ async function buildNative({ force = false }: { force?: boolean }): Promise<void
   }
   const folder = await findWritable(buildFolders());
   await rm(join(folder, "Release", addonName), { force: true }); // a damaged one would seem up to date
-  const script = join(packageRoot, "scripts", "build-native.mjs");
-  // Its stdout is cmake's talk; ours is the path alone.
-  const child = spawn(process.execPath, [script, "--out", folder], { stdio: ["ignore", 2, 2] });
-  const [status] = (await once(child, "exit")) as [number | null];
+  const steps = await createSteps();
+  steps.begin({
+    doing: "Building the native part (about a minute)",
+    done: "Built the native part",
+  });
+  const { status, log } = await runBuild(folder);
   if (status !== 0) {
+    steps.fail();
+    throwIfAborted(interruptSignal());
+    process.stderr.write(withoutControls(log.replace(/\r\n?/g, "\n")));
     throw new BitnetError("INTERNAL", "the native part was not built; the reason is above");
   }
+  steps.succeed();
   write(`${join(folder, "Release", addonName)}\n`);
+}
+
+const longestLog = 2 ** 20; // characters; its end tells what failed
+
+/** What compilers say is shown only where they fail. */
+async function runBuild(folder: string): Promise<{ status: number | null; log: string }> {
+  const script = join(packageRoot, "scripts", "build-native.mjs");
+  const child = spawn(process.execPath, [script, "--out", folder], { stdio: ["ignore", "pipe", "pipe"] });
+  interruptSignal(); // Ctrl-C reaches the compilers, too; what they leave is built on by the next run
+  let log = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      log = (log + text).slice(-longestLog);
+    });
+  }
+  const [status] = (await once(child, "close")) as [number | null];
+  return { status, log };
 }
 
 async function findWritable([inPackage = "", ...others]: string[]): Promise<string> {

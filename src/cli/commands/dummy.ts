@@ -67,10 +67,7 @@ export default function configureDummy(command: Command): void {
     .addHelpText(
       "after",
       `
-Sizes:
-${Object.keys(dummySizes)
-  .map((name) => `  ${name}`)
-  .join("\n")}
+Sizes: ${Object.keys(dummySizes).join(", ")}.
 
 Examples:
   $ bitnet dummy --model-size 7B --outtype tq2_0 -o dummy-7b.gguf

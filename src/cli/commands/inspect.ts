@@ -44,7 +44,7 @@ export default function configureInspect(command: Command): void {
 Examples:
   $ bitnet inspect model.gguf
   $ bitnet inspect model.gguf --tensors
-  $ bitnet inspect microsoft/BitNet-b1.58-2B-4T-gguf -c 2048   (reads the head of the remote file only)`,
+  $ bitnet inspect microsoft/BitNet-b1.58-2B-4T-gguf -c 2048    # reads the head of the remote file only`,
     )
     .action(async (named: string | undefined) => {
       const { model, output } = read();

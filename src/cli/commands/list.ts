@@ -95,5 +95,6 @@ function describeTotal(models: readonly ModelFile[]): string {
   const bytes = [...files.values()].reduce((sum, size) => sum + size, 0);
   const shared = models.length - files.size;
   const count = `${models.length} ${models.length === 1 ? "model" : "models"}`;
-  return `${count}, ${formatBytes(bytes)}${shared > 0 ? ` (${shared} share their bytes with another)` : ""}`;
+  const sharing = shared === 1 ? "1 shares its bytes with another" : `${shared} share their bytes with others`;
+  return `${count}, ${formatBytes(bytes)}${shared > 0 ? ` (${sharing})` : ""}`;
 }

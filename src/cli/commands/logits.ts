@@ -1,5 +1,6 @@
 // bitnet logits: what the network computes, before any sampling.
 
+import { basename } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { loadModel, type Session } from "../../engine/model.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
@@ -7,10 +8,12 @@ import { withContext } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
 import { locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
-import { modelRows, readModel } from "../options.js";
+import { modelRows, outputRows, readModel, withHelp } from "../options.js";
 import { integerFrom, parseIds } from "../parsers.js";
 import { noteOwnBos } from "../prompt.js";
-import { interruptSignal, note, writeJson } from "../terminal/output.js";
+import { oneLine, wrapWords } from "../terminal/format.js";
+import { colorsOf, columnsOf, interruptSignal, note, write, writeJson } from "../terminal/output.js";
+import { type Column, formatTable } from "../terminal/table.js";
 
 const groups = {
   prompt: groupOf("Prompt", {
@@ -26,7 +29,7 @@ const groups = {
     kernelConfig: modelRows.kernelConfig,
   }),
   output: groupOf("Output", {
-    all: { flags: "--all", help: "of every position of the prompt, not of the last alone" },
+    all: { flags: "--all", help: "logits of every position of the prompt, not of the last alone" },
     top: {
       flags: "--top <n>",
       help: "how many of the highest logits to print",
@@ -37,6 +40,7 @@ const groups = {
       flags: "--out <file>",
       help: "write all logits as little-endian float32 [positions, vocabulary] instead of printing",
     },
+    json: withHelp(outputRows.json, "print one JSON object, as where stdout is no terminal"),
   }),
 };
 
@@ -85,7 +89,7 @@ async function printLogits({ prompt, output, ...options }: LogitsOptions): Promi
   noteOwnBos(model.tokenizer, prompt.prompt ?? "", note);
   const ids = prompt.ids ?? [...model.tokenizer.encode(prompt.prompt ?? "", { parseSpecial: true })];
   await using session = model.createSession({ contextSize: Math.max(ids.length, 1) });
-  const { all, out, top } = output;
+  const { all, out, top, json } = output;
   const logits = await computeLogits(session, ids, { all, oneByOne: prompt.oneByOne, signal });
 
   const positions = logits.length / model.info.vocabSize;
@@ -95,7 +99,7 @@ async function printLogits({ prompt, output, ...options }: LogitsOptions): Promi
     return;
   }
   const first = ids.length - positions;
-  writeJson({
+  const report = {
     model: path,
     kernel: model.info.kernel,
     threads: model.info.threads,
@@ -107,7 +111,38 @@ async function printLogits({ prompt, output, ...options }: LogitsOptions): Promi
         describe(model.tokenizer, id, logits[row * model.info.vocabSize + id]),
       ),
     })),
+  };
+  const columns = columnsOf(process.stdout);
+  if (json || columns === undefined) {
+    writeJson(report);
+  } else {
+    write(formatLogits(report, model.tokenizer, columns));
+  }
+}
+
+interface LogitsReport {
+  model: string;
+  kernel: string;
+  threads: number;
+  positions: { position: number; id: number | undefined; top: ReturnType<typeof describe>[] }[];
+}
+
+/** A table for each position: which tokens the network holds most likely after it. */
+function formatLogits(
+  { model, kernel, threads, positions }: LogitsReport,
+  tokenizer: Tokenizer,
+  width: number,
+): string {
+  const { bold, dim } = colorsOf(process.stdout);
+  const columns: Column[] = [{ header: "ID", numeric: true }, { header: "LOGIT", numeric: true }, { header: "TOKEN" }];
+  const tables = positions.map(({ position, id, top }) => {
+    const after = id === undefined ? "" : `, after ${id} ${JSON.stringify(tokenizer.piece(id, { special: true }))}`;
+    const rows = top.map(({ id, logit = Number.NaN, piece }) => [String(id), logit.toFixed(3), JSON.stringify(piece)]);
+    const title = bold(oneLine(`position ${position}${after}`));
+    return [title, ...formatTable({ columns, rows, width, indent: "  ", headerStyle: dim })].join("\n");
   });
+  const about = oneLine(`${basename(model)}, kernel ${kernel}, ${threads} ${threads === 1 ? "thread" : "threads"}`);
+  return `${[...tables, dim(wrapWords(about, width).join("\n"))].join("\n\n")}\n`;
 }
 
 function describe(tokenizer: Tokenizer, id: number, logit: number | undefined) {

@@ -27,9 +27,10 @@ import {
 import { integerFrom, unescapeText } from "../parsers.js";
 import { checkStdin, isPiped, noteOwnBos, readPrompt, readStdin } from "../prompt.js";
 import { withoutControls } from "../terminal/format.js";
-import { colorsOf, interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
+import { colorsOf, columnsOf, interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
 import { readerReady } from "../terminal/streams.js";
 import { describeTimings } from "../terminal/timings.js";
+import { WordWrap } from "../terminal/word-wrap.js";
 
 const listGroups = () => ({
   prompt: groupOf("Prompt", {
@@ -98,7 +99,7 @@ Examples:
   $ bitnet run -p "Once upon a time"
   $ bitnet run -m model.gguf -p "The capital of France is" -n 32 -temp 0
   $ bitnet run -m model.gguf -cnv -p "You are a helpful assistant."
-  $ bitnet run 2b                                    (a chat; downloads 1.2 GB at the first use)
+  $ bitnet run 2b    # a chat; downloads 1.2 GB at the first use
   $ bitnet run 2b "What is the capital of France?"
   $ bitnet run model.gguf "What is the capital of France?"
   $ bitnet run -m model.gguf -f prompt.txt --json > answer.json
@@ -327,21 +328,24 @@ function startNotes(options: RunOptions): (text: string) => void {
   return say;
 }
 
-/** Prints the text as it comes and ends the line, also when it is stopped. Returns why it ended. */
+/**
+ * Prints the text as it comes and ends the line, also when it is stopped. Returns why it ended. A terminal gets it wrapped
+ * between words, with the prompt dim, to tell it from what the model wrote.
+ */
 async function stream(generation: Generation<Piece, GenerateResult>, prompt: string, signal: AbortSignal) {
-  // Dim, to tell it from what the model wrote.
-  if (process.stdout.isTTY) {
-    write(colorsOf(process.stdout).dim(withoutControls(prompt)));
-  } else {
+  const wrap = process.stdout.isTTY ? new WordWrap(() => columnsOf(process.stdout) ?? 80) : undefined;
+  if (wrap === undefined) {
     write(prompt);
+  } else {
+    write(colorsOf(process.stdout).dim(wrap.push(withoutControls(prompt)) + wrap.flush()));
   }
   try {
     for await (const { text } of generation) {
-      writeText(text);
+      writeText(wrap === undefined ? text : wrap.push(withoutControls(text)));
       await readerReady(process.stdout, signal);
     }
   } finally {
-    write("\n");
+    write(`${wrap?.flush() ?? ""}\n`);
   }
   return (await generation.result).finishReason;
 }

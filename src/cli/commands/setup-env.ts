@@ -16,20 +16,20 @@ import type { SetupOptions, SetupResult } from "../../models/setup-options.js";
 import { closest } from "../../system/closest.js";
 import { BitnetError, toBitnetError } from "../../system/errors.js";
 import { shortenHome } from "../../system/folders.js";
-import { helpWidth } from "../help.js";
+import { helpWidth, wrapCommand } from "../help.js";
 import { asUsage } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
 import { folderRows, modelRows, outputRows, withHelp } from "../options.js";
 import { describeStep, showDownload, stoppedNote } from "../setup-steps.js";
 import { formatBytes, withoutControls } from "../terminal/format.js";
-import { interruptSignal, note, write, writeJson } from "../terminal/output.js";
+import { columnsOf, interruptSignal, note, write, writeJson } from "../terminal/output.js";
 import { createSteps, type Steps } from "../terminal/steps.js";
 import { type Column, formatTable } from "../terminal/table.js";
 
-const ignoredGroup = groupOf("Options", {
+const ignoredGroup = groupOf("Accepted", {
   usePretuned: {
     flags: "-p, --use-pretuned",
-    help: "accepted; kernels need no tuning here",
+    help: "as in setup_env.py; kernels need no tuning here",
     ignored: "there are no kernels to generate",
   },
 });
@@ -118,12 +118,12 @@ HF_ENDPOINT, HF_HUB_OFFLINE and https_proxy are read as by Python's huggingface_
 
 /** The models that setup_env.py knows, and what nothing here can use. */
 function listKnown(): string[] {
-  const columns: Column[] = [{}, {}, { optional: true }, {}];
+  const columns: Column[] = [{}, { whole: true }, { optional: true }, { optional: true }];
   const rows = registeredModels.map(({ repo, short, parameters, kind }) => [
-    short,
+    kind === "embedding" ? `${short} *` : short,
     repo,
     parameters,
-    kind === "embedding" ? "embedding *" : kind,
+    kind,
   ]);
   return formatTable({ columns, rows, indent: "  ", width: helpWidth(process.stdout.columns) });
 }
@@ -231,12 +231,13 @@ function printResult(result: SetupResult, next: string | undefined, steps: Steps
   }
   const what = origin === "existing" ? "already exists" : "saved";
   steps.succeed(`GGUF model ${what} at ${shortenHome(path)} (${architecture}, ${type}, ${formatBytes(bytes)})`);
+  const columns = columnsOf(process.stdout);
   if (next === undefined) {
     write(`${path}\n`);
-  } else if (process.stdout.isTTY) {
-    write(`\nReady. Try:\n\n  ${withoutControls(next)}\n\n`);
-  } else {
+  } else if (columns === undefined) {
     write(`${next}\n`);
+  } else {
+    write(`\nReady. Try:\n\n${wrapCommand(withoutControls(next), columns, "  ")}\n\n`);
   }
 }
 

@@ -1,13 +1,15 @@
 // bitnet tokenize: text to ids and back, with a file's own vocabulary.
 
 import type { Command } from "commander";
-import { openTokenizer } from "../../engine/tokenizer.js";
+import { openTokenizer, type Tokenizer } from "../../engine/tokenizer.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, groupOf } from "../option-rows.js";
-import { modelRows, readModel, withHelp } from "../options.js";
+import { modelRows, outputRows, readModel, withHelp } from "../options.js";
 import { parseIds } from "../parsers.js";
 import { noteOwnBos, readStdinBytes } from "../prompt.js";
-import { interruptSignal, note, writeJson, writeText } from "../terminal/output.js";
+import { wrapWords } from "../terminal/format.js";
+import { colorsOf, columnsOf, interruptSignal, note, write, writeJson, writeText } from "../terminal/output.js";
+import { type Column, formatTable } from "../terminal/table.js";
 
 const groups = {
   model: groupOf("Model", {
@@ -24,6 +26,9 @@ const groups = {
       flags: "--decode",
       help: "turn ids (a JSON array, or separated by commas or spaces) into text, control tokens by name",
     },
+  }),
+  output: groupOf("Output", {
+    json: withHelp(outputRows.json, "print the ids as a JSON array, as where stdout is no terminal"),
   }),
 };
 
@@ -67,7 +72,24 @@ Examples:
         if (parseSpecial && addSpecial) {
           noteOwnBos(tokenizer, input, note);
         }
-        writeJson([...tokenizer.encode(input, { addSpecial, parseSpecial })]);
+        const ids = [...tokenizer.encode(input, { addSpecial, parseSpecial })];
+        const columns = columnsOf(process.stdout);
+        if (options.output.json || columns === undefined) {
+          writeJson(ids);
+        } else {
+          write(formatTokens(ids, tokenizer, columns));
+        }
       }
     });
+}
+
+/** A line for each token, and all ids as --decode takes them. */
+function formatTokens(ids: readonly number[], tokenizer: Tokenizer, width: number): string {
+  const { bold, dim } = colorsOf(process.stdout);
+  const columns: Column[] = [{ header: "ID", numeric: true }, { header: "TOKEN" }];
+  const rows = ids.map((id) => [String(id), JSON.stringify(tokenizer.piece(id, { special: true }))]);
+  const table = formatTable({ columns, rows, width, headerStyle: bold });
+  const all = wrapWords(`[${ids.join(", ")}]`, width);
+  const count = dim(ids.length === 1 ? "1 token" : `${ids.length} tokens`);
+  return `${[...table, "", ...all, count].join("\n")}\n`;
 }

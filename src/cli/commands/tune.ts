@@ -4,17 +4,20 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { formatSpeed, toCsv } from "../../bench/report.js";
 import type { Phase, PhaseComparison, Trial } from "../../bench/search.js";
-import { bytesBeyondCaches, type TuneReport, tokensOf, tune } from "../../bench/tune.js";
+import { bytesBeyondCaches, type TunePlan, type TuneReport, tokensOf, tune } from "../../bench/tune.js";
 import { findTuningFile, resetTuning, saveTuning } from "../../engine/tuning.js";
 import { describeMachine, formatMachine } from "../../native/machine.js";
 import { BitnetError, reasonOf } from "../../system/errors.js";
 import { findTarget, replaceFile } from "../../system/files.js";
+import { shortenHome } from "../../system/folders.js";
+import { wrapText } from "../help.js";
 import { locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, refuseOptions } from "../option-rows.js";
 import { modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
 import { formatBytes } from "../terminal/format.js";
-import { columnsOf, interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
+import { columnsOf, interruptSignal, note, write, writeJson, writeText } from "../terminal/output.js";
+import { createSteps, type Steps } from "../terminal/steps.js";
 import { formatMarkdownTable, formatTable } from "../terminal/table.js";
 
 const groups = {
@@ -98,7 +101,11 @@ async function reset(options: TuneOptions): Promise<void> {
   if (options.output.json) {
     writeJson({ file: file ?? null, reset: isReset });
   } else {
-    write(isReset ? `Forgotten: this machine's entry in ${file}\n` : "There is nothing to forget for this machine.\n");
+    write(
+      isReset
+        ? `Forgotten: this machine's entry in ${shortenHome(file)}\n`
+        : "There is nothing to forget for this machine.\n",
+    );
   }
 }
 
@@ -120,17 +127,8 @@ async function run(options: TuneOptions, named: string | undefined): Promise<voi
   const { path, threads } = options.model;
   const model = await locateModel(named ?? path);
   const { quick = false, prompt, generate, repetitions = quick ? 3 : 5 } = options.tests;
-  const report = await tune({
-    model,
-    threads,
-    quick,
-    prompt,
-    generate,
-    repetitions,
-    signal: interruptSignal(),
-    onProgress: log,
-    onTrial: (trial) => log(formatTrial(trial)),
-  });
+  const steps = await createSteps(options.output);
+  const report = await measure({ model, threads, quick, prompt, generate, repetitions }, steps);
   if (report.model.weightBytes < bytesBeyondCaches) {
     const size = formatBytes(report.model.weightBytes);
     note(`the weights of ${model} (${size}) fit in caches: a larger model may want other settings`);
@@ -150,6 +148,31 @@ async function run(options: TuneOptions, named: string | undefined): Promise<voi
     writeJson({ machine: describeMachine(), ...report, file: file ?? null });
   } else {
     writeText(formatTuning(report, file, columnsOf(process.stdout)));
+  }
+}
+
+const stepTexts = {
+  weights: {
+    doing: "Making random weights in the shapes of the 2B model",
+    done: "Made random weights in the shapes of the 2B model",
+  },
+  search: { doing: "Trying settings", done: "Tried all settings", isObvious: true },
+};
+
+/** Shows the search as steps, with a line for each setting that is tried. */
+async function measure(plan: Omit<TunePlan, "signal" | "onStep" | "onTrial">, steps: Steps): Promise<TuneReport> {
+  try {
+    const report = await tune({
+      ...plan,
+      signal: interruptSignal(),
+      onTrial: (trial) => steps.line(formatTrial(trial)),
+      onStep: (step) => steps.begin(stepTexts[step]),
+    });
+    steps.succeed();
+    return report;
+  } catch (error) {
+    steps.fail();
+    throw error;
   }
 }
 
@@ -198,8 +221,9 @@ export function formatTuning(report: TuneReport, file: string | undefined, width
     changes.length === 0
       ? "The defaults are the best here.\n"
       : `Best here: ${changes.map(([name, value]) => `${name} ${value}`).join(", ")}.\n`;
-  const saved = file === undefined ? "Nothing was saved.\n" : `Saved in ${file}.\n`;
-  return `${formatMachine(describeMachine())}\n\n${table}\n${found}${saved}`;
+  const saved = file === undefined ? "Nothing was saved.\n" : `Saved in ${shortenHome(file)}.\n`;
+  const wrap = (text: string) => (width === undefined ? text : wrapText(text, width));
+  return `${wrap(formatMachine(describeMachine()))}\n\n${table}\n${wrap(found.trimEnd())}\n${saved}`;
 }
 
 function formatGain(gain: number): string {

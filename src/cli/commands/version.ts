@@ -10,8 +10,8 @@ import { cacheFolder, configFolder, modelsFolders, stateFolder } from "../../sys
 import { packageRoot, packageVersion } from "../../system/package.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { outputRows, withHelp } from "../options.js";
-import { formatBytes, formatColumns } from "../terminal/format.js";
-import { write, writeJson } from "../terminal/output.js";
+import { formatBytes, withoutControls, wrapWords } from "../terminal/format.js";
+import { columnsOf, write, writeJson } from "../terminal/output.js";
 
 const groups = {
   output: groupOf("Output", { json: withHelp(outputRows.json, "print all of it as one JSON object") }),
@@ -82,5 +82,11 @@ function formatAbout(about: Record<string, unknown>): string {
       ? ["memory", formatBytes(Number(value))]
       : [name, Array.isArray(value) ? value.join(", ") : String(value ?? "none")],
   );
-  return `${formatColumns(rows).join("\n")}\n`;
+  const widest = Math.max(...rows.map(([name = ""]) => name.length)) + 2;
+  const room = (columnsOf(process.stdout) ?? Number.POSITIVE_INFINITY) - widest;
+  const lines = rows.map(([name = "", text = ""]) => {
+    const below = `\n${" ".repeat(widest)}`;
+    return name.padEnd(widest) + wrapWords(withoutControls(text), room).join(below);
+  });
+  return `${lines.join("\n")}\n`;
 }

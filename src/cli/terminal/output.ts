@@ -63,8 +63,11 @@ export function dimmed(text: string, stream: OutputStream): string {
   return colorsOf(stream).dim(withoutControls(text));
 }
 
+/** Lines for the background; on a terminal those that are too long are wrapped between words. */
 export function log(text: string, stderr: OutputStream = process.stderr): void {
-  stderr.write(`${dimmed(text, stderr)}\n`);
+  const columns = columnsOf(stderr) ?? Number.POSITIVE_INFINITY;
+  const fit = (line: string) => (line.length > columns ? wrapWords(line, columns).join("\n") : line);
+  stderr.write(`${dimmed(text.split("\n").map(fit).join("\n"), stderr)}\n`);
 }
 
 /** A line that may quote a name. */
@@ -73,7 +76,7 @@ export function logLine(text: string, stderr: OutputStream = process.stderr): vo
 }
 
 /** A message behind its label: on a terminal wrapped between words, elsewhere as long as it is. */
-function fitMessage(text: string, label: string, stream: OutputStream): string {
+export function fitMessage(text: string, label: string, stream: OutputStream): string {
   const columns = columnsOf(stream);
   return columns === undefined ? text : wrapWords(text, columns - label.length).join(`\n${" ".repeat(label.length)}`);
 }

@@ -51,6 +51,8 @@ interface Bar {
 const rateWindow = 4;
 const leftWindow = 20;
 
+const nearlyAll = 0.9;
+
 class Bars implements Progress {
   readonly #what: string;
   readonly #unit: ProgressUnit;
@@ -121,13 +123,16 @@ class Bars implements Progress {
     }
   }
 
-  /** A bar of the whole says nothing beside one of its only part. */
+  /** A bar of the whole says nothing beside one of a part that is nearly all of it. */
   #bars(): Bar[] {
     const parts = [...this.#parts.values()];
     const [only, ...others] = parts;
     const whole = this.#whole;
     if (whole === undefined || (only !== undefined && others.length === 0 && only.total === whole.total)) {
       return parts;
+    }
+    if (only !== undefined && others.length === 0 && only.total >= nearlyAll * whole.total) {
+      return [{ ...whole, name: only.name }];
     }
     return parts.length === 0 ? [whole] : [...parts, { ...whole, name: "total" }];
   }

@@ -3,7 +3,7 @@
 import type { Ora } from "ora";
 import { formatDuration } from "./bar.js";
 import { oneLine } from "./format.js";
-import { colorsOf, columnsOf, isScreen, logLine, note, type OutputStream } from "./output.js";
+import { colorsOf, columnsOf, fitMessage, isScreen, logLine, note, type OutputStream } from "./output.js";
 import { createProgress, type Progress, type ProgressUnit, type Retry } from "./progress.js";
 import { cutLine } from "./width.js";
 
@@ -212,8 +212,10 @@ class ScreenSteps implements Steps {
     const what = text ?? running?.step.done;
     if (what !== undefined) {
       const seconds = running === undefined ? 0 : (performance.now() - running.begun) / 1000;
-      const took = seconds >= longStep ? colorsOf(this.#stream).dim(` (${formatDuration(seconds)})`) : "";
-      this.#stream.write(`${symbol} ${oneLine(what)}${took}\n`);
+      const took = seconds >= longStep ? `(${formatDuration(seconds)})` : "";
+      const text = fitMessage(`${oneLine(what)} ${took}`.trimEnd(), "✔ ", this.#stream);
+      const dimTook = took === "" ? "" : colorsOf(this.#stream).dim(took);
+      this.#stream.write(`${symbol} ${text.slice(0, text.length - took.length)}${dimTook}\n`);
     }
   }
 }
