@@ -94,8 +94,8 @@ function keepTogether(text: string): string {
   return text.replace(/\(default: \S{1,16}\)/g, (part) => part.replace(" ", noBreak));
 }
 
-/** Words of a command, with an option and its value in one, and quotes as they are. */
-const commandWords = /-{1,2}[a-z][\w-]* (?:"[^"]*"|'[^']*'|[^\s"'|<>\\-]\S*)|(?:"[^"]*"|'[^']*'|[^\s"'])+/g;
+/** Words of a command; an option and its value, and what follows a pipe, are one. Quotes stay as they are. */
+const commandWords = /(?:-{1,2}[a-z][\w-]*|[|<>]) (?:"[^"]*"|'[^']*'|[^\s"'|<>\\-]\S*)|(?:"[^"]*"|'[^']*'|[^\s"'])+/g;
 
 /** A command in lines of at most `width` columns, which a shell reads as one. A "#" and what follows go to a line above. */
 export function wrapCommand(text: string, width: number, before: string): string {

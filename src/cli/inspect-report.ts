@@ -73,7 +73,7 @@ function listSummary(model: string, report: InspectReport): string[][] {
 /** Keys as they are, and beside them their values; below those that leave no room for one. */
 function listMetadata(metadata: InspectReport["metadata"], width = Number.POSITIVE_INFINITY): string[] {
   const rows = Object.entries(metadata).map(([key, value]) => [oneLine(key), oneLine(formatValue(value))] as const);
-  const mostKey = width - indent.length - leastValue;
+  const mostKey = width - indent.length - 2 - leastValue;
   const fitting = rows.map(([key]) => displayWidth(key)).filter((wide) => wide <= mostKey);
   const column = Math.max(0, ...fitting);
   return rows.flatMap(([key, value]) => {
