@@ -119,6 +119,8 @@ describe("a template that would never end, or take all memory, is an error in on
     ["a repeated text", "{{ 'x' * 10**9 }}"],
     ["a repeated list", "{{ ([0] * 10**9) | length }}"],
     ["copies of a list", often("s[:]", "range(100000) | list")],
+    ["copies of a list by its method", often("s.copy()", "range(100000) | list")],
+    ["copies of a dict", often("s.copy()", "dict(range(100000) | map('string') | batch(2))")],
     ["lists that are sorted", often("s | sort", "range(100000) | list")],
     ["reading a long text again and again", often("s.strip()", "' ' * 1000000")],
     ["measuring a long text", often("s | length", "'\u{1F600}' * 1000000")],

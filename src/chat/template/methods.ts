@@ -331,7 +331,10 @@ const dictMethods: Methods<Dict> = {
   get: method("/key /default?", (self, [key = null, standard = null], budget) =>
     orElse(self.get(key, budget), () => standard),
   ),
-  copy: plain((self) => new Dict(self.entries())),
+  copy: method("", (self, _, budget) => {
+    budget.step(4 * self.size); // a place in a table for each
+    return new Dict(self.entries());
+  }),
 };
 
 function countEqual(items: readonly Value[], value: Value, budget: Budget): bigint {
@@ -351,7 +354,13 @@ const sequenceMethods: Methods<readonly Value[]> = {
   index: method("/value", (self, [value = null], budget) => placeOf(self, value, budget)),
 };
 
-const listMethods: Methods<readonly Value[]> = { ...sequenceMethods, copy: plain((self) => [...self]) };
+const listMethods: Methods<readonly Value[]> = {
+  ...sequenceMethods,
+  copy: method("", (self, _, budget) => {
+    budget.step(self.length);
+    return [...self];
+  }),
+};
 
 const floatMethods: Methods<number> = { is_integer: plain((self) => Number.isInteger(self)) };
 
