@@ -126,8 +126,8 @@ describe("every line is a command line that the program takes", () => {
 
   test.each([
     ["bitnet run -m model.gguf --nonsense", /unknown option '--nonsense'/],
-    ["bitnet run --top-k many", /Expected an integer/],
-    ["bitnet bench -m model.gguf -o xlsx", /Expected md, csv/],
+    ["bitnet run --top-k many", /expected an integer/],
+    ["bitnet bench -m model.gguf -o xlsx", /expected md, csv/],
     ["bitnet runn", /unknown command/],
     ["printf x | bitnet run --keeep 3 > out.txt", /unknown option '--keeep'/],
   ])("and '%s' would be found", async (line, message) => {
