@@ -105,6 +105,8 @@ const grow = (what: string, start = "'x'") =>
 const often = (what: string, set = "") =>
   `{% set s = ${set || "1"} %}{% for i in range(100000) %}{% set y = ${what} %}{% endfor %}`;
 
+const manyKeys = "dict(range(100000) | map('string') | batch(2))";
+
 describe("a template that would never end, or take all memory, is an error in one line", () => {
   test.each([
     ["loops inside each other", "{% for a in range(3000) %}{% for b in range(3000) %}{% endfor %}{% endfor %}x"],
@@ -120,7 +122,10 @@ describe("a template that would never end, or take all memory, is an error in on
     ["a repeated list", "{{ ([0] * 10**9) | length }}"],
     ["copies of a list", often("s[:]", "range(100000) | list")],
     ["copies of a list by its method", often("s.copy()", "range(100000) | list")],
-    ["copies of a dict", often("s.copy()", "dict(range(100000) | map('string') | batch(2))")],
+    ["a dict that is spread", `{% macro m() %}{{ kwargs }}{% endmacro %}${often("m(**s)", manyKeys)}`],
+    ["namespaces of a dict", often("namespace(s)", manyKeys)],
+    ["groups of a long int", often("'{:,}'.format(s)", "10 ** 4000")],
+    ["copies of a dict", often("s.copy()", manyKeys)],
     ["lists that are sorted", often("s | sort", "range(100000) | list")],
     ["reading a long text again and again", often("s.strip()", "' ' * 1000000")],
     ["measuring a long text", often("s | length", "'\u{1F600}' * 1000000")],

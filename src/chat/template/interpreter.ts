@@ -315,6 +315,7 @@ export class Interpreter implements Runtime {
       if (!(entries instanceof Dict)) {
         throw new TemplateError("argument after ** must be a mapping");
       }
+      this.budget.step(4 * entries.size); // a place in a table for each
       for (const [key, value] of entries.entries()) {
         if (typeof key !== "string" || named.has(key)) {
           throw new TemplateError("an argument after ** is given twice, or its name is no text");

@@ -551,11 +551,13 @@ class Parser {
   #parseArguments(): CallArguments {
     this.#take("operator", "(");
     const result: CallArguments = { positional: [], named: [] };
-    this.#parseItems(")", () => this.#parseArgument(result));
+    const names = new Set<string>();
+    this.#parseItems(")", () => this.#parseArgument(result, names));
     return result;
   }
 
-  #parseArgument(result: CallArguments): void {
+  /** `names`: those given so far. */
+  #parseArgument(result: CallArguments, names: Set<string>): void {
     const next = this.#tokens[this.#place + 1];
     if (this.#skip("operator", "*")) {
       this.#refuse(result.spread !== undefined || result.spreadNamed !== undefined);
@@ -567,7 +569,8 @@ class Parser {
       this.#refuse(result.spreadNamed !== undefined);
       const { text: name } = this.#take("name");
       this.#place++;
-      this.#refuse(result.named.some(([other]) => other === name));
+      this.#refuse(names.has(name));
+      names.add(name);
       result.named.push([name, this.#parseExpression()]);
     } else {
       this.#refuse(result.named.length > 0 || result.spread !== undefined || result.spreadNamed !== undefined);

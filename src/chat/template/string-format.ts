@@ -182,7 +182,11 @@ function integerDigits(value: bigint, { type, alternate, group }: Spec): string 
 }
 
 function groupDigits(digits: string, group: string): string {
-  return group === "" ? digits : digits.replace(/\B(?=(?:\d{3})+$)/g, group);
+  if (group === "") {
+    return digits;
+  }
+  const first = digits.length % 3 || 3;
+  return [digits.slice(0, first), ...(digits.slice(first).match(/.{3}/g) ?? [])].join(group);
 }
 
 function floatDigits(value: number, spec: Spec): string {
