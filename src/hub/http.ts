@@ -103,7 +103,7 @@ function failureOf(hub: Hub, response: Response, from: URL, request: HubRequest)
   const { status, headers } = response;
   if (passingStatuses.includes(status)) {
     const retryAfterMs = readRetryAfter(headers.get("retry-after")) ?? askedByLimit(response);
-    return new TransientError(`${describeStatus(status)} (${status})`, { retryAfterMs });
+    return new TransientError(`${describeStatus(status)} (${status})`, { retryAfterMs, isLimit: status === 429 });
   }
   const isElsewhere = from.origin !== new URL(hub.environment.endpoint).origin && !headers.has("x-error-code");
   if (isElsewhere && staleStatuses.includes(status)) {

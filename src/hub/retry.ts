@@ -46,6 +46,8 @@ export interface Retrying {
 export interface TransientOptions {
   /** What the server asks for. */
   retryAfterMs?: number;
+  /** It wants fewer requests (429). */
+  isLimit?: boolean;
   /** Of this failure, fewer than the policy has. */
   attempts?: number;
   /** Thrown when it has not passed. Default: one that says that the server cannot be reached. */
@@ -121,8 +123,7 @@ function tellRetry({ limit, onNote, onRetry }: Retrying, retry: HubRetry, isAske
 }
 
 function unreachableError({ environment }: Retrying, subject: string, error: TransientError): BitnetError {
-  const { retryAfterMs, hint } = error.options;
-  const isLimited = error.message.startsWith("429");
+  const { retryAfterMs, hint, isLimit } = error.options;
   const wait =
     retryAfterMs === undefined ? "" : ` for ${Math.ceil(retryAfterMs / 1000)} s, until ${timeIn(retryAfterMs)},`;
   const more = environment.token === undefined ? "with HF_TOKEN set the hub allows more requests" : "others count too";
@@ -130,7 +131,7 @@ function unreachableError({ environment }: Retrying, subject: string, error: Tra
     "run the same command again, it continues where it stopped; behind a proxy set https_proxy, for another server " +
     "HF_ENDPOINT, and HF_HUB_OFFLINE=1 to use only what is downloaded already";
   return new BitnetError("NETWORK", `${subject}: ${error.message}`, {
-    hint: isLimited
+    hint: isLimit
       ? `wait${wait || " a few minutes"} and run the same command again, it continues where it stopped; ${more}`
       : (hint ?? unreachable),
     cause: error,

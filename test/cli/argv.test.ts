@@ -129,7 +129,7 @@ describe("errors name the command and nothing that it lacks", () => {
     ["bench kernels --nonsense 1", /unknown option '--nonsense'\nhint: see bitnet bench kernels --help/],
     ["bench kernels -o results.txt", /'results\.txt' is invalid.*\nhint: see bitnet bench kernels --help/],
     ["inspect --ctx 5 x", /hint: did you mean --ctx-size\?/],
-    ["convert --dump x", /unknown option '--dump'\nhint: see bitnet convert --help/],
+    ["convert --zzz x", /unknown option '--zzz'\nhint: see bitnet convert --help/],
     ["runn -x", /unknown command 'runn'\nhint: did you mean run\?/],
   ])("bitnet %s", async (line, message) => {
     const { status, stdout, stderr } = await runBitnet(line.split(" "));

@@ -931,7 +931,7 @@ describe("bitnet convert", () => {
         ["--dump", /bitnet inspect/],
         ["--no-vocab", /--vocab-only/],
         ["--imatrix=x", /without an importance matrix/],
-        ["--outtype=q4_k_m", /Expected one of f32, .*i2_s/],
+        ["--outtype=q4_k_m", /expected one of f32, .*i2_s/],
       ] as const) {
         expect(await runBitnet([command, source, flag])).toMatchObject({
           status: 2,

@@ -227,7 +227,7 @@ describe("a connection that is cut", () => {
   });
 
   test.each([
-    ["a server that only fails", { status: 500 }, "NETWORK", /weights\.bin: 500/],
+    ["a server that only fails", { status: 500 }, "NETWORK", /weights\.bin: the server failed \(500\)/],
     ["a server that limits", { status: 429 }, "NETWORK", /weights\.bin: too many requests \(429\)/],
     ["contents that are always damaged", { flipAt: 2_000_000 }, "BAD_FILE", /weights\.bin arrives damaged: its sha256/],
     [

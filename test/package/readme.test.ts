@@ -73,7 +73,7 @@ const examples = ["README.md", "docs/library.md"].flatMap((document) =>
   ),
 );
 
-test.each(examples)("the library example %s tells a story", (_, example) => {
+test.each(examples)("the library example %s prints what a model says", (_, example) => {
   const { outputText } = ts.transpileModule(example.replace('"model.gguf"', JSON.stringify(tinyModel)), {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   });
@@ -81,7 +81,7 @@ test.each(examples)("the library example %s tells a story", (_, example) => {
   const path = join(root, "build", `readme-${process.pid}.mjs`);
   writeFileSync(path, outputText);
   try {
-    expect(execFileSync(process.execPath, [path], { encoding: "utf8" })).toMatch(/\w+ \w+ \w+/);
+    expect(execFileSync(process.execPath, [path], { encoding: "utf8" })).toMatch(/\w+\W+\w+\W+\w+/);
   } finally {
     rmSync(path);
   }

@@ -27,7 +27,17 @@ import {
 import { integerFrom, unescapeText } from "../parsers.js";
 import { checkStdin, isPiped, noteOwnBos, readPrompt, readStdin } from "../prompt.js";
 import { withoutControls } from "../terminal/format.js";
-import { colorsOf, columnsOf, interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
+import {
+  colorsOf,
+  columnsOf,
+  handOverInterrupts,
+  interruptSignal,
+  log,
+  note,
+  write,
+  writeJson,
+  writeText,
+} from "../terminal/output.js";
 import { readerReady } from "../terminal/streams.js";
 import { describeTimings } from "../terminal/timings.js";
 import { WordWrap } from "../terminal/word-wrap.js";
@@ -292,6 +302,7 @@ async function converse(
     chat.singleTurn ?? (prompt !== undefined && conversation === undefined && chat.systemPrompt === undefined);
   const isMessage = isSingle || system !== undefined || options.operand !== undefined;
   const hasAffixes = (inPrefix ?? inSuffix) !== undefined;
+  handOverInterrupts();
   await runConversation(model, {
     systemPrompt: isMessage ? system : prompt,
     firstMessage: isMessage ? prompt : undefined,

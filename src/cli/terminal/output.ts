@@ -94,6 +94,7 @@ export function reportError(error: BitnetError, verbose: boolean, stderr: Output
 }
 
 let interrupt: AbortController | undefined;
+let onInterrupt: () => void = () => {};
 
 /** Fires at the first Ctrl-C; a second one kills. Until this is called, the first one kills. */
 export function interruptSignal(): AbortSignal {
@@ -102,7 +103,7 @@ export function interruptSignal(): AbortSignal {
     interrupt = controller;
     // It stays after the first one: what restores a terminal at the end (signal-exit of ora) would else find that nobody
     // minds the signal, and end the process at once.
-    const onInterrupt = () => {
+    onInterrupt = () => {
       if (controller.signal.aborted) {
         process.removeListener("SIGINT", onInterrupt);
         process.kill(process.pid, "SIGINT");
@@ -112,4 +113,9 @@ export function interruptSignal(): AbortSignal {
     process.on("SIGINT", onInterrupt);
   }
   return interrupt.signal;
+}
+
+/** From here on somebody else minds Ctrl-C, every time: a chat. */
+export function handOverInterrupts(): void {
+  process.removeListener("SIGINT", onInterrupt);
 }
