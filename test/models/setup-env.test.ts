@@ -635,7 +635,7 @@ describe.runIf(python !== undefined)("on a terminal", () => {
 
   test("setup-env shows a bar for its file", async () => {
     fake.pieceBytes = 16_384;
-    fake.pieceDelayMs = 4;
+    fake.pieceDelayMs = 30; // some seconds, so that the bar is drawn on its way
     const { output, status } = await play([], "setup-env", "-hr", "test/ready", "-ld", join(folder, "logs"));
     expect({ status, output }).toMatchObject({ status: 0 });
     expect(output).toMatch(/ggml-model-i2_s +█+░+ +\d+% .* of 1\.93 MB .*B\/s .*ETA /);
