@@ -54,6 +54,8 @@ export interface ChatFormat {
   render(messages: readonly FormatMessage[], addGenerationPrompt: boolean, options?: RenderOptions): string;
   /** What is around the thinking in answers of this format. Default: answers are text from the beginning. */
   readonly thinking?: ThinkingTags;
+  /** Does the template know of thinking? Then a grammar leaves room for it before the answer. */
+  readonly mayThink?: boolean;
   /** Does `RenderOptions.thinking` change anything? */
   readonly canSwitchThinking?: boolean;
 }
@@ -194,6 +196,7 @@ export function jinjaFormat(source: string, name: string, tokenizer: FormatToken
       return attempt(() => template.render(variables, budget), called, "failed", hint);
     },
     thinking: findThinkingTags(source),
+    mayThink: source.includes(findThinkingTags(source).close),
     canSwitchThinking: thinkingSwitches.some((name) => new RegExp(`\\b${name}\\b`).test(source)),
   };
 }

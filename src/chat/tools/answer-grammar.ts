@@ -1,0 +1,116 @@
+// The grammar of an answer: thinking if there is any, then text, calls, or the response that a schema or grammar wants.
+
+import { Grammar } from "../../grammar/grammar.js";
+import { type JsonSchema, writeSchemaGrammar } from "../../grammar/schema.js";
+import { quoteText } from "../../grammar/text.js";
+import type { ThinkingTags } from "../thinking.js";
+import { blanks, comma, GrammarRules, space } from "./rules.js";
+import { type CallSyntax, genericKeys, type TaggedSyntax } from "./syntax.js";
+import { type AllowedTools, writeArguments } from "./tool.js";
+
+export interface AnswerForm {
+  /** undefined: no calls. */
+  syntax: CallSyntax | undefined;
+  allowed: AllowedTools;
+  /** What the response is held to; undefined: any text. */
+  schema: JsonSchema | undefined;
+  grammar: Grammar | undefined;
+  /** undefined: the answer begins at once. */
+  thinking: ThinkingTags | undefined;
+  /** The prompt has written the opening tag already. */
+  isThinking: boolean;
+}
+
+export function writeAnswerGrammar(form: AnswerForm): Grammar {
+  const rules = new GrammarRules();
+  const answer = writeAnswer(rules, form);
+  return Grammar.fromGbnf(rules.write(writeThinking(rules, form, answer)));
+}
+
+function writeThinking(rules: GrammarRules, { thinking, isThinking }: AnswerForm, answer: string): string {
+  if (thinking === undefined) {
+    return answer;
+  }
+  const { any } = rules.addTextWithout([thinking.close]);
+  const thought = `${any} ${quoteText(thinking.close)} ${blanks}`;
+  return isThinking ? `${thought} ${answer}` : `(${blanks} ${quoteText(thinking.open)} ${thought})? ${answer}`;
+}
+
+function writeAnswer(rules: GrammarRules, form: AnswerForm): string {
+  const { syntax } = form;
+  if (syntax === undefined || form.allowed.tools.length === 0) {
+    return writeResponse(rules, form) ?? rules.addTextWithout(avoided(form)).any;
+  }
+  const call = rules.add(form.allowed.tools.map((tool) => writeCall(rules, tool, syntax)).join(" | "));
+  switch (syntax.kind) {
+    case "generic":
+      return rules.add(writeGeneric(rules, form, call));
+    case "bare":
+      return rules.add(form.allowed.mustCall ? call : `${writeBareText(rules, form)} | ${blanks} ${call}`);
+    case "tagged":
+      return rules.add(writeTagged(rules, form, syntax, call));
+  }
+}
+
+function writeResponse(rules: GrammarRules, { schema, grammar }: AnswerForm): string | undefined {
+  if (schema !== undefined) {
+    return rules.includeSchema(writeSchemaGrammar(schema));
+  }
+  return grammar === undefined ? undefined : rules.includeGrammar(grammar.source);
+}
+
+/** What text must not hold: the beginning of a call, and that of thinking, which would be read as such. */
+function avoided({ syntax, thinking, isThinking }: AnswerForm): string[] {
+  return [
+    ...(syntax?.kind === "tagged" ? [syntax.open] : []),
+    ...(thinking === undefined || isThinking ? [] : [thinking.open]),
+  ];
+}
+
+function writeCall(rules: GrammarRules, tool: AllowedTools["tools"][number], syntax: CallSyntax): string {
+  const values = rules.includeSchema(writeArguments(tool));
+  const members = [
+    `${quoteText('"name":')} ${space} ${quoteText(JSON.stringify(tool.function.name))}`,
+    `${quoteText(`"${syntax.argumentsKey}":`)} ${space} ${values}`,
+  ];
+  if (syntax.kind === "tagged" && syntax.writesIds) {
+    members.push(`${quoteText('"id":')} ${space} "\\"" [A-Za-z0-9]{${syntax.idLength ?? 1}} "\\""`);
+  }
+  return rules.add(`"{" ${space} ${members.join(` ${comma} `)} ${space} "}"`);
+}
+
+function writeTagged(rules: GrammarRules, form: AnswerForm, syntax: TaggedSyntax, call: string): string {
+  const isSingle = form.allowed.isSingle || !syntax.isRepeatable;
+  const list = `"[" ${space} ${call}${isSingle ? "" : ` (${comma} ${call})*`} ${space} "]"`;
+  const inside = syntax.isList ? list : call;
+  const close = syntax.close === "" ? "" : ` ${blanks} ${quoteText(syntax.close)}`;
+  const tagged = rules.add(`${quoteText(syntax.open)} ${blanks} ${inside}${close}`);
+  const calls = isSingle || syntax.isList ? tagged : `${tagged} (${blanks} ${tagged})*`;
+  if (form.allowed.mustCall) {
+    return calls;
+  }
+  const response = writeResponse(rules, form);
+  return response === undefined ? `${rules.addTextWithout(avoided(form)).any} (${calls})?` : `${response} | ${calls}`;
+}
+
+/** Text that does not begin with a brace, which begins a call. */
+function writeBareText(rules: GrammarRules, form: AnswerForm): string {
+  const { any, marked, marks } = rules.addTextWithout(avoided(form));
+  const white = "[ \\t\\r\\n]*";
+  return `${white} ([^ \\t\\r\\n{${marks}] ${any}${marks === "" ? "" : ` | ${marked}`})?`;
+}
+
+function writeGeneric(rules: GrammarRules, form: AnswerForm, call: string): string {
+  const { mustCall, isSingle } = form.allowed;
+  const member = (key: string, value: string) =>
+    `"{" ${space} ${quoteText(`"${key}":`)} ${space} ${value} ${space} "}"`;
+  const choices = [member(genericKeys.call, call)];
+  if (!isSingle) {
+    choices.push(member(genericKeys.calls, `"[" ${space} ${call} (${comma} ${call})* ${space} "]"`));
+  }
+  if (!mustCall) {
+    const response = writeResponse(rules, form) ?? rules.includeSchema(writeSchemaGrammar({ type: "string" }));
+    choices.push(member(genericKeys.response, response));
+  }
+  return choices.join(" | ");
+}
