@@ -50,6 +50,25 @@ Napi::Object model_info(Napi::Env env, const bitnet::Model& m) {
   return out;
 }
 
+template <class Histogram>
+Napi::Object histogram(Napi::Env env, const Histogram& of) {
+  Napi::Array buckets = Napi::Array::New(env);
+  int64_t count = 0;  // up to a bound
+  for (size_t i = 0; i < of.counts.size(); ++i) {
+    count += of.counts[i];
+    if (i == Histogram::kBounds.size()) break;
+    Napi::Object bucket = Napi::Object::New(env);
+    bucket.Set("most", Histogram::kBounds[i]);
+    bucket.Set("count", count);
+    buckets.Set(static_cast<uint32_t>(i), bucket);
+  }
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("buckets", buckets);
+  out.Set("count", count);
+  out.Set("sum", of.sum);
+  return out;
+}
+
 bitnet::CacheType cache_type_of(Napi::Env env, Napi::Value value) {
   if (value.IsUndefined()) return bitnet::CacheType::kF16;
   const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
@@ -96,8 +115,15 @@ class ModelObject : public Wrapped<ModelObject> {
     options.n_ctx = integer_of(env, js.Get("contextSize"), "contextSize", 1, 1 << 24);
     options.cache_type = cache_type_of(env, js.Get("cacheType"));
     if (js.Get("sharePrompts").IsBoolean()) options.share = js.Get("sharePrompts").ToBoolean();
-    return guarded(env,
-                   [&] { return make_session(env, runtime_, engine.create_sequence(options)); });
+    options.salt = optional_string(js, "salt");
+    bitnet::Urgency urgency;
+    urgency.background = js.Get("background").ToBoolean();
+    urgency.client = optional_string(js, "client");
+    if (!js.Get("weight").IsUndefined())
+      urgency.weight = number_of(env, js.Get("weight"), "weight");
+    return guarded(env, [&] {
+      return make_session(env, runtime_, engine.create_sequence(options), std::move(urgency));
+    });
   }
   Napi::Value cost(const Napi::CallbackInfo& info) {
     const bitnet::CacheType cache_type = cache_type_of(info.Env(), info[0]);
@@ -117,12 +143,21 @@ class ModelObject : public Wrapped<ModelObject> {
     return info.Env().Undefined();
   }
   Napi::Value stats(const Napi::CallbackInfo& info) {
-    const bitnet::Engine::Stats stats = open(info.Env()).stats();
+    const bitnet::EngineStats stats = open(info.Env()).stats();
     Napi::Object out = Napi::Object::New(info.Env());
     out.Set("steps", stats.steps);
     out.Set("rows", stats.rows);
     out.Set("decoding", stats.decoding);
+    out.Set("running", stats.running);
     out.Set("waiting", stats.waiting);
+    out.Set("promptTokens", stats.prompt_tokens);
+    out.Set("reusedTokens", stats.reused_tokens);
+    out.Set("sampledTokens", stats.sampled_tokens);
+    out.Set("preemptions", stats.preemptions);
+    out.Set("stepSeconds", histogram(info.Env(), stats.step_seconds));
+    out.Set("stepRows", histogram(info.Env(), stats.step_rows));
+    out.Set("maskSeconds", histogram(info.Env(), stats.mask_seconds));
+    out.Set("kvUsage", stats.kv_usage);
     int64_t held = 0, cached = 0;
     for (const bitnet::KvPool::Usage& usage : stats.cache) {
       held += usage.held_blocks * usage.block_bytes;
@@ -163,9 +198,17 @@ bitnet::LoadOptions load_options_of(const Napi::Object& js) {
 
 bitnet::EngineOptions engine_options_of(const Napi::Object& js) {
   bitnet::EngineOptions options;
-  const Napi::Value bytes = js.Get("promptCacheBytes");
-  if (!bytes.IsUndefined())
-    options.cache_bytes = integer_of(js.Env(), bytes, "promptCacheBytes", 0, kMaxSafeInteger);
+  const auto read = [&](const char* name, double least, double most, int64_t& option) {
+    const Napi::Value value = js.Get(name);
+    if (!value.IsUndefined()) option = integer_of(js.Env(), value, name, least, most);
+  };
+  read("promptCacheBytes", 0, kMaxSafeInteger, options.cache_bytes);
+  read("parallel", 0, kMaxSafeInteger, options.parallel);
+  read("kvBytes", 0, kMaxSafeInteger, options.kv_bytes);
+  read("stepRows", 1, bitnet::kBatchTokens, options.step_rows);
+  int64_t milliseconds = static_cast<int64_t>(options.step_seconds * 1000);
+  read("stepMs", 0, kMaxSafeInteger, milliseconds);
+  options.step_seconds = static_cast<double>(milliseconds) / 1000;
   return options;
 }
 

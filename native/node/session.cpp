@@ -45,6 +45,7 @@ Napi::Object outcome_of(Napi::Env env, const Event& done) {
   out.Set("finish", finish_name(done.finish));
   out.Set("reused", done.n_reused);
   out.Set("evaluated", done.n_evaluated);
+  out.Set("queueMs", done.queue_seconds * 1000);
   out.Set("promptMs", done.prompt_seconds * 1000);
   out.Set("generateMs", done.decode_seconds * 1000);
   return out;
@@ -60,6 +61,8 @@ Napi::Object progress_of(Napi::Env env, const std::vector<Event>& events) {
         steps.Set(steps.Length(), step_of(env, event.sample));
         break;
       case Event::Kind::kStarted:
+        out.Set("queueMs", event.queue_seconds * 1000);
+        [[fallthrough]];
       case Event::Kind::kProgress:
         out.Set("reused", event.n_reused);
         out.Set("evaluated", event.n_evaluated);
@@ -85,6 +88,7 @@ class SessionObject : public Wrapped<SessionObject> {
   struct Parts {
     std::shared_ptr<Runtime> runtime;
     std::shared_ptr<bitnet::Sequence> sequence;
+    bitnet::Urgency urgency;
   };
   void init(Napi::Object object, Parts parts) {
     parts_ = std::move(parts);
@@ -123,6 +127,7 @@ class SessionObject : public Wrapped<SessionObject> {
     auto keep =
         std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
     const Parts parts = parts_;
+    request.urgency = parts.urgency;
     guarded(info.Env(), [&] {
       running_ = parts.runtime->engine->submit(parts.sequence, std::move(request),
                                                parts.runtime->bridge->sink());
@@ -169,7 +174,9 @@ class SessionObject : public Wrapped<SessionObject> {
   }
 
   Napi::Value tokens(const Napi::CallbackInfo& info) {
-    return int32_array(info.Env(), idle(info.Env()).table.tokens());
+    bitnet::Sequence& sequence = idle(info.Env());
+    const std::lock_guard<std::mutex> lock(sequence.mutex);
+    return int32_array(info.Env(), sequence.table.tokens());
   }
 
   Napi::Value prefill(const Napi::CallbackInfo& info) {
@@ -202,6 +209,7 @@ class SessionObject : public Wrapped<SessionObject> {
     request.max_tokens = integer_of(env, options.Get("maxTokens"), "maxTokens", 0, kMaxSafeInteger);
     request.window = integer_of(env, options.Get("window"), "window", 1, kMaxSafeInteger);
     request.stop_at_eog = true;
+    request.anew = options.Get("anew").ToBoolean();
     if (!options.Get("grammar").IsUndefined()) request.grammar = grammar_of(options.Get("grammar"));
     request.starts_text = options.Get("startsText").ToBoolean();
     if (!options.Get("begun").IsUndefined()) request.begun = ids_of(env, options.Get("begun"));
@@ -231,7 +239,10 @@ class SessionObject : public Wrapped<SessionObject> {
     if (!parts_.sequence) return info.Env().Undefined();  // closed meanwhile
     bitnet::Sequence& sequence = idle(info.Env());
     const int64_t n = integer_of(info.Env(), info[0], "a count of tokens", 0, kMaxSafeInteger);
-    guarded(info.Env(), [&] { sequence.truncate(n); });
+    guarded(info.Env(), [&] {
+      const std::lock_guard<std::mutex> lock(sequence.mutex);
+      sequence.truncate(n);
+    });
     return info.Env().Undefined();
   }
 
@@ -302,8 +313,9 @@ class SessionObject : public Wrapped<SessionObject> {
 }  // namespace
 
 Napi::Object make_session(Napi::Env env, std::shared_ptr<Runtime> runtime,
-                          std::shared_ptr<bitnet::Sequence> sequence) {
-  return SessionObject::make(env, SessionObject::Parts{std::move(runtime), std::move(sequence)});
+                          std::shared_ptr<bitnet::Sequence> sequence, bitnet::Urgency urgency) {
+  return SessionObject::make(
+      env, SessionObject::Parts{std::move(runtime), std::move(sequence), std::move(urgency)});
 }
 
 void define_session(Napi::Env env) { SessionObject::define(env); }

@@ -73,7 +73,12 @@ std::shared_ptr<Sequence> Engine::create_sequence(const SequenceOptions& options
                                           " tokens needs " + std::to_string(n_bytes >> 20) +
                                           " MiB of keys and values, more than this machine has");
   }
-  return std::make_shared<Sequence>(pool, options);
+  const auto sequence = std::make_shared<Sequence>(pool, options);
+  if (options_.kv_bytes > 0) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    sequences_.push_back(sequence);
+  }
+  return sequence;
 }
 
 namespace {
@@ -98,7 +103,7 @@ void check_request(const Sequence& sequence, const Request& request, int64_t n_v
     throw Error(ErrorCode::kUsage,
                 "the context of " + std::to_string(sequence.n_ctx) + " tokens is full");
   }
-  if (!sequence.pending && sequence.hidden.empty())
+  if (!sequence.pending && (sequence.hidden.empty() || sequence.table.size() == 0))
     throw Error(ErrorCode::kUsage, "there is nothing to continue: prefill first");
 }
 
@@ -108,9 +113,12 @@ std::shared_ptr<Operation> Engine::submit(std::shared_ptr<Sequence> sequence, Re
                                           std::shared_ptr<const EventSink> sink) {
   if (sequence->busy.exchange(true))
     throw Error(ErrorCode::kUsage, "the sequence is busy: one operation at a time");
+  int64_t n_most = 0;
   try {
+    const std::lock_guard<std::mutex> lock(sequence->mutex);
     check_request(*sequence, request, model_->config.n_vocab);
     if (request.sampling) check_sampling(*request.sampling);
+    n_most = positions_of(*sequence, request);
   } catch (...) {
     sequence->busy = false;
     throw;
@@ -119,6 +127,7 @@ std::shared_ptr<Operation> Engine::submit(std::shared_ptr<Sequence> sequence, Re
   operation->sequence = std::move(sequence);
   operation->request = std::move(request);
   operation->cancelled = operation->request.cancelled;
+  operation->n_most = n_most;
   operation->sink = std::move(sink);
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -172,44 +181,52 @@ void Engine::set_tuning(const Tuning& tuning) {
   call([&] { model_->set_tuning(tuning); });
 }
 
-Engine::Stats Engine::stats() const {
+EngineStats Engine::stats() const {
   const int64_t last = last_progress_;
-  return {n_steps_,
-          n_rows_,
-          n_decoding_,
-          n_waiting_,
-          {pools_[0]->usage(), pools_[1]->usage()},
-          last == 0 ? 0 : static_cast<double>(nanoseconds_now() - last) * 1e-9};
+  EngineStats out{};
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    static_cast<EngineCounters&>(out) = published_;
+  }
+  double held = 0;
+  for (size_t i = 0; i < 2; ++i) {
+    out.cache[i] = pools_[i]->usage();
+    held += static_cast<double>(out.cache[i].held_blocks * out.cache[i].block_bytes);
+  }
+  const int64_t most = options_.kv_bytes > 0 ? options_.kv_bytes : physical_memory();
+  out.kv_usage = std::min(1.0, held / static_cast<double>(most));
+  out.seconds_since_progress = last == 0 ? 0 : static_cast<double>(nanoseconds_now() - last) * 1e-9;
+  return out;
 }
 
 // ---- The engine's thread
 
 void Engine::run() {
   while (take_inbox()) {
-    for (const auto& operation : running_) {
-      if (operation->cancelled && operation->phase != Operation::Phase::kDone)
-        fail(*operation, ErrorCode::kAborted, "stopped");
+    for (const auto& operation : operations_) {
+      if (operation->cancelled) fail(*operation, ErrorCode::kAborted, "stopped");
     }
+    admit();
     try_step();
-    std::erase_if(running_, [](const auto& operation) {
+    std::erase_if(operations_, [](const auto& operation) {
       return operation->phase == Operation::Phase::kDone;
     });
     count();
     deliver();
   }
-  for (const auto& operation : running_) fail(*operation, ErrorCode::kAborted, "stopped");
+  for (const auto& operation : operations_) fail(*operation, ErrorCode::kAborted, "stopped");
   deliver();
 }
 
-// Waits until there is something to do; new operations are started. False: the end.
+// Waits until there is something to do, and takes in new operations. False: the end.
 bool Engine::take_inbox() {
   std::vector<std::shared_ptr<Operation>> arrived;
   std::vector<std::packaged_task<void()>*> calls;
   {
     std::unique_lock<std::mutex> lock(mutex_);
     const auto has_work = [this] {
-      if (end_ || signal_ || !inbox_.empty() || !calls_.empty()) return true;
-      return std::any_of(running_.begin(), running_.end(),
+      if (end_ || signal_ || has_left_ || !inbox_.empty() || !calls_.empty()) return true;
+      return std::any_of(operations_.begin(), operations_.end(),
                          [](const auto& operation) { return operation->can_run(); });
     };
     if (!has_work()) last_progress_ = 0;
@@ -218,44 +235,14 @@ bool Engine::take_inbox() {
     arrived.swap(inbox_);
     calls.swap(calls_);
   }
+  has_left_ = false;
   progress();
   for (auto* call : calls) (*call)();
   for (auto& operation : arrived) {
-    running_.push_back(operation);
+    operations_.push_back(operation);
     scheduler_.enter(operation->request.urgency);
-    start(*operation);
   }
   return !end_;
-}
-
-void Engine::start(Operation& operation) {
-  const Request& request = operation.request;
-  Sequence& sequence = *operation.sequence;
-  operation.begun = Clock::now();
-  if (request.tokens.empty()) {
-    operation.phase = Operation::Phase::kDecode;
-    begin_sampling(operation);
-    if (request.max_tokens == 0) finish(operation, Event::Finish::kLength);
-    return;
-  }
-  sequence.hidden.clear();
-  sequence.logits.clear();
-  sequence.pending.reset();
-  sequence.logprobs.clear();
-  sequence.is_likeliest.clear();
-  if (operation.cancelled) return;  // what the sequence holds stays
-  const int64_t n = static_cast<int64_t>(request.tokens.size());
-  // Of the last token, or of the first that is scored, the hidden state is wanted.
-  const int64_t most = request.score_from > 0 ? request.score_from - 1 : n - 1;
-  operation.n_target = request.score_from > 0 ? n - 1 : n;
-  try {
-    operation.n_reused = sequence.table.adopt(request.tokens, most, request.all_logits);
-  } catch (const std::bad_alloc&) {
-    return fail(operation, ErrorCode::kNoMemory, "not enough memory for keys and values");
-  }
-  Event event{operation.id, Event::Kind::kStarted};
-  event.n_reused = operation.n_reused;
-  emit(operation, std::move(event));
 }
 
 void Sequence::set_sampling(const SamplerParams& params, const TokenTexts& texts) {
@@ -263,11 +250,22 @@ void Sequence::set_sampling(const SamplerParams& params, const TokenTexts& texts
   for (const int32_t id : table.tokens()) sampler.accept(id);
 }
 
-void Sequence::truncate(int64_t n) {
-  table.truncate(n);
+void Sequence::release() {
+  table.truncate(0);
+  pending.reset();
+}
+
+void Sequence::clear_results() {
   pending.reset();
   hidden.clear();
   logits.clear();
+  logprobs.clear();
+  is_likeliest.clear();
+}
+
+void Sequence::truncate(int64_t n) {
+  table.truncate(n);
+  clear_results();
 }
 
 // ---- Ends and events
@@ -290,13 +288,23 @@ void Engine::fail(Operation& operation, ErrorCode code, const std::string& messa
 
 void Engine::end(Operation& operation, Event event) {
   const Clock::time_point now = Clock::now();
+  if (operation.admission == 0) operation.begun = now;
   if (operation.n_sampled == 0) operation.first_token = now;
   event.n_reused = operation.n_reused;
   event.n_evaluated = operation.n_evaluated;
+  event.queue_seconds = seconds_between(operation.submitted, operation.begun);
   event.prompt_seconds = seconds_between(operation.begun, operation.first_token);
   event.decode_seconds = seconds_between(operation.first_token, now);
-  if (current_prompt_ == operation.id) current_prompt_ = 0;
+  if (operation.is_admitted()) leave_place(operation);
+  // What the sequence holds stays, but it does not go on as if nothing had been asked.
+  if (operation.admission == 0 && !operation.request.tokens.empty())
+    operation.sequence->clear_results();
+  // It has paid for the whole prompt.
+  if (operation.phase == Operation::Phase::kPrompt && !operation.is_resumed)
+    scheduler_.use(operation.request.urgency, -static_cast<int64_t>(operation.rest().size()), 0);
   operation.phase = Operation::Phase::kDone;
+  operation.sequence->last_operation = operation.id;
+  has_left_ = true;
   scheduler_.leave(operation.request.urgency);
   operation.sequence->busy = false;
   emit(operation, std::move(event));
@@ -316,13 +324,15 @@ void Engine::deliver() {
 }
 
 void Engine::count() {
-  const auto in_phase = [this](Operation::Phase phase) {
-    return std::count_if(running_.begin(), running_.end(),
-                         [=](const auto& operation) { return operation->phase == phase; });
-  };
-  n_decoding_ = in_phase(Operation::Phase::kDecode);
-  n_waiting_ = in_phase(Operation::Phase::kPrompt);
-  if (running_.empty()) last_progress_ = 0;
+  counters_.decoding = counters_.running = counters_.waiting = 0;
+  for (const auto& operation : operations_) {
+    counters_.decoding += operation->phase == Operation::Phase::kDecode;
+    counters_.running += operation->is_admitted();
+    counters_.waiting += operation->phase == Operation::Phase::kWaiting;
+  }
+  if (operations_.empty()) last_progress_ = 0;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  published_ = counters_;
 }
 
 void Engine::progress() { last_progress_ = nanoseconds_now(); }

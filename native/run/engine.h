@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "grammar/token_grammar.h"
+#include "run/engine_stats.h"
 #include "run/forward.h"
 #include "run/kv_pool.h"
 #include "run/sampler.h"
@@ -35,6 +36,12 @@ struct EngineOptions {
   int64_t cache_bytes = int64_t{512} << 20;
   // How long a step may take while a sequence decodes: bounds the rows of prompts beside it.
   double step_seconds = 0.2;
+  // Rows of a step at most.
+  int64_t step_rows = kBatchTokens;
+  // Operations that run at once; the others wait and take no memory. 0: all run.
+  int64_t parallel = 0;
+  // What keys and values in use may take, of both cache types together. 0: no bound.
+  int64_t kv_bytes = 0;
 };
 
 struct SequenceOptions {
@@ -52,7 +59,15 @@ struct Sequence {
   // Forgets all but the first n tokens, and what was computed or sampled to follow them.
   void truncate(int64_t n);
 
+  // Forgets what was computed or sampled to follow its tokens.
+  void clear_results();
+  // Gives back the keys and values, but what was computed from them last stays.
+  void release();
+
   const int64_t n_ctx;
+  // Held by the client that looks at the table, and by the engine where it takes an idle one's
+  // memory.
+  std::mutex mutex;
   KvTable table;  // tokens() are evaluated
   Sampler sampler{SamplerParams{}};
   std::optional<int32_t> pending;     // sampled, not evaluated
@@ -61,6 +76,14 @@ struct Sequence {
   std::vector<double> logprobs;       // of the last operation with score_from
   std::vector<uint8_t> is_likeliest;  // the same: whether the token has the largest logit
   std::atomic<bool> busy{false};
+  // Busy with something that is no operation, for which it needs so many bytes; with the mutex
+  // held.
+  bool is_pinned = false;
+  int64_t pinned_bytes = 0;
+
+  // The engine's own.
+  bool is_admitted = false;
+  uint64_t last_operation = 0;  // whose id is the order of use
 };
 
 struct Request {
@@ -80,6 +103,7 @@ struct Request {
   bool starts_text = false;                // ... and the beginning of what a client decodes
   std::vector<int32_t> begun;              // ... which begins with these last tokens of the prompt
   bool tell_tokens = true;                 // false: only the end matters, as to a measurement
+  bool anew = false;                       // evaluates every token, whatever is known
   // Tokens that may be sampled beyond those that Engine::acknowledge() was told of.
   int64_t window = std::numeric_limits<int64_t>::max();
 
@@ -89,7 +113,7 @@ struct Request {
 
 struct Event {
   enum class Kind {
-    kStarted,   // n_reused
+    kStarted,   // n_reused, queue_seconds
     kProgress,  // n_reused, n_evaluated of the prompt, after each of its steps but the last
     kToken,     // sample
     kDone,      // everything else
@@ -104,6 +128,7 @@ struct Event {
   std::string message{};
   // From the start of the operation to its first token or, without any, its end; from there on.
   double prompt_seconds = 0, decode_seconds = 0;
+  double queue_seconds = 0;  // from the submission to that start
 };
 
 // Where the events of operations go: one call per step with all of them, on the engine's thread.
@@ -143,19 +168,25 @@ class Engine {
   const std::vector<float>& logits(Sequence& sequence);
   void set_tuning(const Tuning& tuning);  // waits; throws kUsage
 
-  struct Stats {
-    int64_t steps, rows;            // since the start
-    int64_t decoding, waiting;      // sequences that sample, prompts that are not evaluated
-    KvPool::Usage cache[2];         // by CacheType
-    double seconds_since_progress;  // of a layer; 0 if nothing runs
-  };
-  Stats stats() const;
+  EngineStats stats() const;
 
  private:
   void wake();
   void run();
   bool take_inbox();
-  void start(Operation& operation);
+  // engine_admission.cpp
+  void admit();
+  bool make_place(const Operation& operation);
+  void begin(Operation& operation);
+  void begin_prompt(Operation& operation, bool is_first);
+  void preempt(Operation& operation);
+  void leave_place(Operation& operation);
+  int64_t positions_of(const Sequence& sequence, const Request& request) const;
+  int64_t pinned_bytes();
+  void reclaim(int64_t n_bytes, const Sequence& own);
+  std::vector<std::shared_ptr<Sequence>> live_sequences();
+  Operation& find(uint64_t id) const;
+  // engine_step.cpp
   void try_step();
   void step();
   int64_t prompt_budget(int64_t n_decoding) const;
@@ -194,18 +225,22 @@ class Engine {
   std::vector<std::packaged_task<void()>*> calls_;
   uint64_t next_id_ = 1;
   bool signal_ = false;  // a cancellation or an acknowledgement may make a step possible
+  std::vector<std::weak_ptr<Sequence>> sequences_;  // of an engine whose keys have a bound
+  EngineCounters published_;
   std::atomic<bool> end_{false};
-  std::atomic<int64_t> n_steps_{0}, n_rows_{0}, n_decoding_{0}, n_waiting_{0};
   std::atomic<int64_t> last_progress_{0};  // nanoseconds of the steady clock; 0: idle
 
   // The thread's own.
-  std::vector<std::shared_ptr<Operation>> running_;
+  std::vector<std::shared_ptr<Operation>> operations_;
+  bool has_left_ = false;       // an operation, so that another one may be admitted
+  int64_t reserved_bytes_ = 0;  // of keys and values, by operations that are admitted
+  uint64_t n_admissions_ = 0;
+  EngineCounters counters_;
   Scheduler scheduler_;
   uint64_t current_prompt_ = 0;  // the operation whose prompt was begun
   std::vector<std::pair<std::shared_ptr<const EventSink>, std::vector<Event>>> outbox_;
   std::vector<float> hidden_, logits_;
   double row_seconds_ = 0, decode_seconds_ = 0;  // running means of a prompt row, of a decode step
-  size_t next_decoder_ = 0;  // whose row comes first, if a step cannot hold all sequences
 
   std::thread thread_;  // last: it uses all of the above
 };

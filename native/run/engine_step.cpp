@@ -25,7 +25,7 @@ void follow(double& mean, double value) { mean = mean == 0 ? value : mean + (val
 
 // Rows that are left for prompts. Beside decoding sequences only as many as keep the step short.
 int64_t Engine::prompt_budget(int64_t n_decoding) const {
-  const int64_t most = kBatchTokens - n_decoding;
+  const int64_t most = options_.step_rows - n_decoding;
   if (n_decoding == 0 || row_seconds_ == 0) return most;
   const double seconds = options_.step_seconds - decode_seconds_;
   const int64_t rows = static_cast<int64_t>(seconds / row_seconds_) / kPromptRows * kPromptRows;
@@ -37,7 +37,12 @@ bool Engine::add_rows(Batch& batch, Operation& operation, std::span<const int32_
   try {
     table.reserve(table.size() + static_cast<int64_t>(ids.size()));
   } catch (const std::bad_alloc&) {
-    fail(operation, ErrorCode::kNoMemory, "not enough memory for keys and values");
+    // A text that has begun ends where the memory does.
+    if (operation.phase == Operation::Phase::kDecode) {
+      finish(operation, Event::Finish::kContext);
+    } else {
+      fail(operation, ErrorCode::kNoMemory, "not enough memory for keys and values");
+    }
     return false;
   }
   const int64_t first = batch.size();
@@ -54,18 +59,23 @@ bool Engine::add_rows(Batch& batch, Operation& operation, std::span<const int32_
   return true;
 }
 
-// Sequences that decode come first, in turn if they are more than a step can hold.
+// Sequences that decode come first, in turn if they are more than a step can hold beside prompts.
 void Engine::plan_decoding(Batch& batch, std::vector<Operation*>& in_step) {
   std::vector<Operation*> ready;
-  for (const auto& operation : running_) {
+  bool has_prompts = false;
+  for (const auto& operation : operations_) {
+    has_prompts = has_prompts || operation->phase == Operation::Phase::kPrompt;
     if (operation->phase == Operation::Phase::kDecode && operation->wants_token())
       ready.push_back(operation.get());
   }
-  if (ready.size() > static_cast<size_t>(kBatchTokens)) {
-    next_decoder_ %= ready.size();
-    std::rotate(ready.begin(), ready.begin() + static_cast<int64_t>(next_decoder_), ready.end());
-    ready.resize(static_cast<size_t>(kBatchTokens));
-    next_decoder_ += ready.size();
+  const int64_t kept = has_prompts ? std::min(kPromptRows, options_.step_rows / 2) : 0;
+  const size_t most = static_cast<size_t>(options_.step_rows - kept);
+  if (ready.size() > most) {
+    std::vector<Scheduler::Ticket> tickets;
+    for (const Operation* operation : ready)
+      tickets.push_back({operation->id, &operation->request.urgency, 0});
+    ready.clear();
+    for (const uint64_t id : scheduler_.share(tickets, most)) ready.push_back(&find(id));
   }
   for (Operation* operation : ready) {
     const std::optional<int32_t>& pending = operation->sequence->pending;
@@ -75,7 +85,7 @@ void Engine::plan_decoding(Batch& batch, std::vector<Operation*>& in_step) {
 
 void Engine::plan_prompts(Batch& batch, std::vector<Operation*>& in_step) {
   std::vector<Scheduler::Ticket> waiting;
-  for (const auto& operation : running_) {
+  for (const auto& operation : operations_) {
     if (operation->phase == Operation::Phase::kPrompt) {
       waiting.push_back({operation->id, &operation->request.urgency,
                          static_cast<int64_t>(operation->rest().size())});
@@ -84,8 +94,7 @@ void Engine::plan_prompts(Batch& batch, std::vector<Operation*>& in_step) {
   int64_t left = prompt_budget(batch.size());
   for (const uint64_t id : scheduler_.order(std::move(waiting), current_prompt_)) {
     if (left == 0) break;
-    Operation& operation = **std::find_if(running_.begin(), running_.end(),
-                                          [id](const auto& other) { return other->id == id; });
+    Operation& operation = find(id);
     const auto rest = operation.rest();
     const auto rows = rest.first(std::min(rest.size(), static_cast<size_t>(left)));
     if (!add_rows(batch, operation, rows)) continue;
@@ -106,7 +115,7 @@ void Engine::try_step() {
   } catch (const std::exception& error) {
     message = error.what();
   }
-  for (const auto& operation : running_) fail(*operation, code, message);
+  for (const auto& operation : operations_) fail(*operation, code, message);
 }
 
 void Engine::step() {
@@ -125,18 +134,20 @@ void Engine::step() {
   };
   hidden_.clear();
   if (batch.size() > 0 && !forward_.run(batch, hidden_, stopped)) return;
-  n_steps_ += 1;
-  n_rows_ += batch.size();
+  counters_.steps += 1;
+  counters_.rows += batch.size();
   const float* hidden = hidden_.data();
   std::vector<Operation*> ready;
   for (Operation* operation : in_step) {
     hidden = finish_rows(*operation, batch, hidden);
     if (operation->phase == Operation::Phase::kDecode && operation->has_hidden() &&
-        !operation->cancelled)
+        operation->wants_token() && !operation->cancelled)
       ready.push_back(operation);
   }
   sample_all(ready);
   const std::chrono::duration<double> seconds = Clock::now() - begun;
+  counters_.step_seconds.add(seconds.count());
+  counters_.step_rows.add(static_cast<double>(batch.size()));
   observe(batch.size() - n_decoding, n_decoding, seconds.count());
 }
 
@@ -156,8 +167,8 @@ const float* Engine::finish_rows(Operation& operation, const Batch& batch, const
   sequence.table.append(
       std::span(batch.tokens)
           .subspan(static_cast<size_t>(part.first_row), static_cast<size_t>(part.n)));
-  scheduler_.use(operation.request.urgency, operation.n_rows, 0);
-  operation.n_evaluated += operation.n_rows;
+  const bool is_again = operation.is_resumed && operation.phase == Operation::Phase::kPrompt;
+  if (!is_again) operation.n_evaluated += operation.n_rows;
   operation.n_rows = 0;
   if (operation.phase == Operation::Phase::kDecode) {
     sequence.pending.reset();
@@ -179,12 +190,14 @@ const float* Engine::finish_rows(Operation& operation, const Batch& batch, const
 
 void Engine::finish_prompt(Operation& operation) {
   if (!operation.rest().empty()) {
+    if (operation.is_resumed) return;
     Event event{operation.id, Event::Kind::kProgress};
     event.n_reused = operation.n_reused;
     event.n_evaluated = operation.n_evaluated;
     return emit(operation, std::move(event));
   }
   operation.phase = Operation::Phase::kDecode;
+  if (operation.is_resumed) return;  // it goes on as before
   operation.first_token = Clock::now();
   if (operation.request.all_logits) {
     try {
@@ -282,8 +295,11 @@ void Engine::sample_one(Operation& operation, std::span<const float> logits, boo
     operation.sample = sampler.sample(logits);
     return;
   }
+  const Clock::time_point begun = Clock::now();
   const std::optional<std::vector<int32_t>> allowed =
       choose_allowed(*operation.grammar, sampler, logits, is_whole);
+  const std::chrono::duration<double> seconds = Clock::now() - begun;
+  operation.mask_seconds += seconds.count();
   operation.needs_all_logits = !allowed;
   if (!allowed) return;
   if (allowed->empty())
@@ -307,6 +323,8 @@ void Engine::take_sample(Operation& operation) {
     return fail(operation, error.code, error.what());
   }
   scheduler_.use(operation.request.urgency, 0, 1);
+  counters_.sampled_tokens += 1;
+  if (operation.grammar) counters_.mask_seconds.add(std::exchange(operation.mask_seconds, 0));
   if (operation.request.tell_tokens) {
     Event event{operation.id, Event::Kind::kToken};
     event.sample = std::move(operation.sample);
@@ -317,7 +335,7 @@ void Engine::take_sample(Operation& operation) {
     return finish(operation, Event::Finish::kEog);
   if (operation.n_sampled == operation.request.max_tokens)
     return finish(operation, Event::Finish::kLength);
-  if (sequence.table.size() >= sequence.n_ctx) finish(operation, Event::Finish::kContext);
+  if (sequence.table.size() >= operation.n_most) finish(operation, Event::Finish::kContext);
 }
 
 void Engine::observe(int64_t n_prompt, int64_t n_decoding, double seconds) {

@@ -130,6 +130,7 @@ class KvTable {
 
   const std::vector<int32_t>& tokens() const { return tokens_; }
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
+  int64_t n_blocks() const { return static_cast<int64_t>(blocks_.size()); }
   const KvLayout& layout() const { return pool_->layout(); }
   const uint8_t* const* blocks() const { return data_.data(); }
   uint8_t* block_of(int64_t position) const {

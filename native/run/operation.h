@@ -14,7 +14,12 @@
 namespace bitnet {
 
 struct Operation {
-  enum class Phase { kPrompt, kDecode, kDone };
+  enum class Phase {
+    kWaiting,  // to be admitted, also again
+    kPrompt,
+    kDecode,
+    kDone,
+  };
 
   uint64_t id;
   std::shared_ptr<Sequence> sequence;
@@ -24,17 +29,24 @@ struct Operation {
   std::atomic<int64_t> n_acknowledged{0};
 
   // The engine's own.
-  Phase phase = Phase::kPrompt;
-  int64_t n_target = 0;  // positions that the prompt has to fill
+  Phase phase = Phase::kWaiting;
+  uint64_t admission = 0;      // its number; 0: never admitted
+  int64_t reserved_bytes = 0;  // while it is admitted
+  int64_t n_most = 0;          // positions that it may fill
+  bool keeps_place = false;    // it was the turn of the background: it is not preempted
+  bool is_resumed = false;     // it has sampled before; its prompt holds what was evaluated then
+  int64_t n_target = 0;        // positions that the prompt has to fill
   int64_t n_reused = 0, n_evaluated = 0, n_sampled = 0;
   int64_t n_rows = 0;  // in the step that runs
-  std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now(),
-                                        first_token = begun;
+  const std::chrono::steady_clock::time_point submitted = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point begun = submitted, first_token = submitted;
   std::optional<TokenGrammar> grammar;
   Sample sample{};
   bool needs_all_logits = false;  // to be sampled in this step
+  double mask_seconds = 0;        // what the grammar took in it
   std::optional<Error> sampling_error;
 
+  bool is_admitted() const { return phase == Phase::kPrompt || phase == Phase::kDecode; }
   bool has_hidden() const { return !sequence->pending && !sequence->hidden.empty(); }
   bool wants_token() const {
     return n_sampled < request.max_tokens && n_sampled - n_acknowledged < request.window;

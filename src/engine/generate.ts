@@ -40,7 +40,9 @@ export interface GenerateTimings {
   promptTokens: number;
   /** Of these, found in the session's cache and not evaluated again. */
   reusedTokens: number;
-  /** To the first token, with its sampling. */
+  /** How long it waited to be admitted, which `promptMs` leaves out. */
+  queueMs: number;
+  /** From there to the first token, with its sampling. */
   promptMs: number;
   generatedTokens: number;
   /** Of these, evaluated to get the next one: all but the last. The first came from the evaluation of the prompt. */
@@ -67,7 +69,15 @@ export interface GenerateResult extends TokensResult {
 export type CompleteResult = GenerateResult;
 
 export function newTimings(): GenerateTimings {
-  return { promptTokens: 0, reusedTokens: 0, promptMs: 0, generatedTokens: 0, decodedTokens: 0, generateMs: 0 };
+  return {
+    promptTokens: 0,
+    reusedTokens: 0,
+    queueMs: 0,
+    promptMs: 0,
+    generatedTokens: 0,
+    decodedTokens: 0,
+    generateMs: 0,
+  };
 }
 
 /** A token with the reason why it is the last one, if it is. */
@@ -117,7 +127,7 @@ async function* runSteps(
   plan: GenerationPlan,
   timings: GenerateTimings,
 ): AsyncGenerator<Step, void, undefined> {
-  const { tokens, signal, sampling, constraint, onPrompt } = plan;
+  const { tokens, signal, sampling, constraint, onStart, onPrompt } = plan;
   throwIfAborted(signal);
   const maxTokens = Math.min(plan.maxTokens, Number.MAX_SAFE_INTEGER);
   const queue = new ProgressQueue(session);
@@ -126,7 +136,7 @@ async function* runSteps(
   let isRunning = false;
   let isRead = true; // to the end, as far as it came
   try {
-    const request = { maxTokens, sampling, window, ...constraint };
+    const request = { maxTokens, sampling, window, anew: plan.anew, ...constraint };
     converting(() => session.generate(tokens, request, (progress) => queue.push(progress)));
     isRunning = true;
     isRead = false;
@@ -136,6 +146,9 @@ async function* runSteps(
       const progress = await queue.next();
       isRunning = progress.done === undefined && progress.error === undefined;
       clock.update(progress);
+      if (progress.queueMs !== undefined) {
+        onStart?.({ reused: progress.reused ?? 0 });
+      }
       if (progress.evaluated !== undefined) {
         onPrompt?.(timings.reusedTokens + progress.evaluated, tokens.length);
       }
@@ -171,16 +184,20 @@ async function* runSteps(
 /** Keeps the times of a generation: the reader's own clock until the engine tells its own. */
 class GenerationClock {
   readonly #timings: GenerateTimings;
-  readonly #begun = performance.now();
+  #begun = performance.now();
   #firstToken: number | undefined;
 
   constructor(timings: GenerateTimings) {
     this.#timings = timings;
   }
 
-  update({ reused, steps, done }: NativeProgress): void {
+  update({ queueMs, reused, steps, done }: NativeProgress): void {
     const timings = this.#timings;
     const now = performance.now();
+    if (queueMs !== undefined) {
+      timings.queueMs = queueMs;
+      this.#begun = now;
+    }
     timings.reusedTokens = done?.reused ?? reused ?? timings.reusedTokens;
     if (this.#firstToken === undefined) {
       timings.promptMs = now - this.#begun;
@@ -189,6 +206,7 @@ class GenerationClock {
       timings.generateMs = now - this.#firstToken;
     }
     if (done !== undefined) {
+      timings.queueMs = done.queueMs;
       timings.promptMs = done.promptMs;
       timings.generateMs = done.generateMs;
     }

@@ -76,6 +76,23 @@ export interface LoadOptions {
    * be evaluated again. Default: 512 MiB.
    */
   promptCacheBytes?: number;
+  /**
+   * How many generations, prefills and scores of all sessions run at once; the others wait and take no memory for keys and
+   * values. They are admitted in turn: work in the background after all other, then by what their clients have used.
+   * Default: 0, no limit.
+   */
+  parallel?: number;
+  /**
+   * What keys and values that are in use may take, in bytes, beside `promptCacheBytes`. What does not fit waits until it
+   * does, with all that its `maxTokens` may come to; work in the background gives way to other work and is computed again
+   * later; sessions on which nothing runs give way to all. A text that reaches the bound ends with "context".
+   * Default: 0, no bound.
+   */
+  kvBytes?: number;
+  /** Tokens that are evaluated in one step at most, 1 to 256. Never changes results. Default: 256. */
+  stepRows?: number;
+  /** How long a step may take while something is generated, in milliseconds: bounds what is read of prompts beside it. Default: 200. */
+  stepMs?: number;
   signal?: AbortSignal;
 }
 
@@ -89,6 +106,10 @@ const loadOptions: OptionNames<LoadOptions> = {
   kernelConfig: true,
   tuning: true,
   promptCacheBytes: true,
+  parallel: true,
+  kvBytes: true,
+  stepRows: true,
+  stepMs: true,
   signal: true,
 };
 
@@ -105,9 +126,25 @@ export interface SessionOptions {
    * their own. Results are the same, bit for bit; what differs is the time to the first token. Default: true.
    */
   sharePrompts?: boolean;
+  /** Only sessions of the same salt share prompts. Default: "". */
+  salt?: string;
+  /** In whose name the session computes: clients take turns, whatever the number of their sessions. Default: "". */
+  client?: string;
+  /** How much of the turns the client gets; one of twice the weight gets twice the tokens. Default: 1. */
+  weight?: number;
+  /** Whether other work goes first; this still gets a tenth. Default: false. */
+  background?: boolean;
 }
 
-export const sessionOptions: OptionNames<SessionOptions> = { contextSize: true, cacheType: true, sharePrompts: true };
+export const sessionOptions: OptionNames<SessionOptions> = {
+  contextSize: true,
+  cacheType: true,
+  sharePrompts: true,
+  salt: true,
+  client: true,
+  weight: true,
+  background: true,
+};
 
 export interface PrefillOptions {
   /** Whose logits to keep: the last position's, or those of every position that is evaluated anew. Default: "last". */
@@ -119,6 +156,7 @@ const prefillOptions: OptionNames<PrefillOptions> = { logits: true, signal: true
 
 const defaultContextSize = 2048;
 const maxThreads = 1024;
+const maxNameLength = 1024;
 
 /** Loads a GGUF model. Large weights are copied to huge pages, which are faster to read; `inPlace` leaves them in the file. */
 export function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
@@ -141,6 +179,16 @@ export async function loadModelAs<Kind extends Model>(
   }
   if (native.threads !== undefined) {
     checkNumber("threads", native.threads, { min: 1, max: maxThreads, integer: true });
+  }
+  const counts = { parallel: maxCount, kvBytes: Number.MAX_SAFE_INTEGER, stepMs: maxCount };
+  for (const [name, max] of Object.entries(counts)) {
+    const value = native[name as keyof typeof counts];
+    if (value !== undefined) {
+      checkNumber(name, value, { min: 0, max, integer: true });
+    }
+  }
+  if (native.stepRows !== undefined) {
+    checkNumber("stepRows", native.stepRows, { min: 1, max: 256, integer: true });
   }
   throwIfAborted(signal);
   const model = await convertingAsync(async () => {
@@ -186,7 +234,11 @@ export class Model {
     if (!cacheTypes.includes(cacheType)) {
       throw new BitnetError("USAGE", `cacheType must be one of ${cacheTypes.join(", ")}, not ${String(cacheType)}`);
     }
-    const native = converting(() => this.#native.createSession({ contextSize, cacheType, sharePrompts }));
+    checkShare(options);
+    const { salt, client, weight, background } = options;
+    const native = converting(() =>
+      this.#native.createSession({ contextSize, cacheType, sharePrompts, salt, client, weight, background }),
+    );
     return new Session(native, this.tokenizer);
   }
 
@@ -202,6 +254,18 @@ export class Model {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
+  }
+}
+
+/** USAGE for a wrong salt, client or weight. */
+function checkShare({ salt, client, weight }: SessionOptions): void {
+  for (const [name, text] of Object.entries({ salt, client })) {
+    if (text !== undefined && (typeof text !== "string" || text.length > maxNameLength)) {
+      throw new BitnetError("USAGE", `${name}: expected a text of at most ${maxNameLength} characters`);
+    }
+  }
+  if (weight !== undefined) {
+    checkNumber("weight", weight, { min: 1e-6, max: 1e6 });
   }
 }
 

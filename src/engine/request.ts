@@ -40,11 +40,15 @@ export interface TokenOptions extends SamplingOptions {
   begun?: readonly number[];
   /** Firing it makes the generation throw ABORTED. The session stays usable. */
   signal?: AbortSignal;
+  /** Called once when its turn has come: how many tokens of the prompt are known already. */
+  onStart?: (start: { reused: number }) => void;
   /**
    * Called while a prompt is evaluated that takes more than one step: how many of its tokens are known, those of the
    * cache included, and how many there are.
    */
   onPrompt?: (known: number, total: number) => void;
+  /** Whether the prompt takes keys and values that are known. Results are the same. Default: true. */
+  cachePrompt?: boolean;
   /** For a prompt that is text: add BOS as the model wants it. Default: true. */
   addSpecial?: boolean;
   /** For a prompt that is text: read the names of control tokens as those tokens. Default: false. */
@@ -74,7 +78,9 @@ const tokenOptions: RequestOptionNames<TokenOptions> = {
   schema: true,
   begun: true,
   signal: true,
+  onStart: true,
   onPrompt: true,
+  cachePrompt: true,
   addSpecial: true,
   parseSpecial: true,
   logitBias: true,
@@ -88,7 +94,9 @@ export interface GenerationPlan {
   sampling: NativeSampling & { seed: number };
   constraint: Pick<NativeGenerateRequest, "grammar" | "startsText" | "begun">;
   stop: readonly string[];
+  anew: boolean;
   signal?: AbortSignal;
+  onStart?: TokenOptions["onStart"];
   onPrompt?: TokenOptions["onPrompt"];
 }
 
@@ -220,7 +228,7 @@ export function planGeneration(
   prompt: Prompt,
   options: GenerateOptions,
 ): GenerationPlan {
-  const { maxTokens = -1, stop = [], signal, onPrompt } = options;
+  const { maxTokens = -1, stop = [], signal, onStart, onPrompt, cachePrompt = true } = options;
   const tokens = checkPromptTokens(encodePrompt(tokenizer, prompt, options), tokenizer.info.vocabSize, contextSize);
   return {
     tokens,
@@ -232,7 +240,9 @@ export function planGeneration(
       logitBias: toBiasPairs(tokenizer, options),
     },
     stop,
+    anew: !cachePrompt,
     signal,
+    onStart,
     onPrompt,
   };
 }

@@ -130,6 +130,10 @@ export interface NativeLoadOptions {
   tuning?: NativeTuning; // USAGE for a value out of bounds
   /** What keys and values of sessions that are gone may keep, for prompts that begin alike. Default: 512 MiB. */
   promptCacheBytes?: number;
+  parallel?: number; // operations that run at once, 0: all; default 0
+  kvBytes?: number; // of keys and values in use, 0: no bound; default 0
+  stepRows?: number; // of a step at most, 1 to 256; default 256
+  stepMs?: number; // of a step in which something decodes; default 200
 }
 
 /** How keys and values are kept: q8 is int8 with one factor per vector, half the memory. Default: f16. */
@@ -273,6 +277,10 @@ export interface NativeSessionOptions {
   cacheType?: CacheType;
   /** Find the beginnings of prompts that other sessions evaluated, and be found by them. Default: true. */
   sharePrompts?: boolean;
+  salt?: string; // only sessions of the same salt find each other; default ""
+  client?: string; // whose turns its operations take; default ""
+  weight?: number; // of the client; default 1
+  background?: boolean; // default false
 }
 
 export interface NativeGenerateRequest {
@@ -286,6 +294,8 @@ export interface NativeGenerateRequest {
   begun?: Int32Array;
   /** Tokens that may be sampled beyond those that were acknowledged. */
   window: number;
+  /** Evaluates every token of the prompt, whatever is known. Default: false. */
+  anew?: boolean;
 }
 
 /** How a generation ended, and what it took. */
@@ -293,6 +303,7 @@ export interface NativeOutcome {
   finish: "length" | "eog" | "context";
   reused: number; // tokens of the prompt that were known
   evaluated: number; // tokens, of prompt and text
+  queueMs: number; // before it was admitted
   promptMs: number; // to the first token
   generateMs: number; // from there on
 }
@@ -300,6 +311,7 @@ export interface NativeOutcome {
 /** What a step did for a generation. */
 export interface NativeProgress {
   steps: NativeStep[];
+  queueMs?: number; // told once, when it is admitted
   reused?: number; // while the prompt is read
   evaluated?: number;
   done?: NativeOutcome; // the last call has one of these two
@@ -313,11 +325,27 @@ export interface NativeScores {
   evaluated: number;
 }
 
+/** How many values there were up to each bound, as Prometheus counts them. */
+export interface NativeHistogram {
+  buckets: { most: number; count: number }[];
+  count: number;
+  sum: number;
+}
+
 export interface NativeEngineStats {
   steps: number; // since the model was loaded
   rows: number; // tokens in them
-  decoding: number; // sequences that generate now
-  waiting: number; // prompts that are not evaluated
+  decoding: number; // operations that sample now
+  running: number; // operations that were admitted, those that sample included
+  waiting: number; // operations that wait to be admitted
+  promptTokens: number; // of all prompts since the model was loaded
+  reusedTokens: number; // of these, found and not evaluated
+  sampledTokens: number;
+  preemptions: number; // of operations in the background, which are computed again later
+  stepSeconds: NativeHistogram;
+  stepRows: NativeHistogram;
+  maskSeconds: NativeHistogram; // what a grammar took for a token
+  kvUsage: number; // heldBytes as a share of kvBytes, else of the machine's memory: 0 to 1
   heldBytes: number; // keys and values of sessions
   cachedBytes: number; // of sessions that are gone, to be found by others
   msSinceProgress: number; // of a layer; 0 if nothing runs

@@ -136,6 +136,7 @@ describe("speeds", () => {
     const timings = {
       promptTokens: 30,
       reusedTokens: 10,
+      queueMs: 0,
       promptMs: 100,
       generatedTokens: 11,
       decodedTokens: 10,

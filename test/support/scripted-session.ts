@@ -44,8 +44,8 @@ export function scriptedSession(tokenizer: Tokenizer, ids: readonly number[], co
   const generate: NativeSession["generate"] = async (tokens, { maxTokens }, listen) => {
     isAborted = false;
     const room = contextSize - tokens.length + 1;
-    const outcome = { reused: 0, evaluated: 0, promptMs: 0, generateMs: 0 };
-    listen({ steps: [], reused: 0, evaluated: 0 });
+    const outcome = { reused: 0, evaluated: 0, queueMs: 0, promptMs: 0, generateMs: 0 };
+    listen({ steps: [], queueMs: 0, reused: 0, evaluated: 0 });
     for (let count = 1; ; count++) {
       await new Promise((resolve) => setImmediate(resolve));
       if (isAborted) {

@@ -216,7 +216,7 @@ TEST("operations of all sequences share steps") {
     }
   });
   for (const auto& operation : operations) mailbox.wait(*operation);
-  const Engine::Stats stats = engine->stats();
+  const bitnet::EngineStats stats = engine->stats();
   CHECK_EQ(stats.steps, 50);  // one with the prompts, one for each further token
   CHECK_EQ(stats.rows, 8 * (10 + 49));
   CHECK_EQ(stats.decoding, 0);

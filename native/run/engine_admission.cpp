@@ -1,0 +1,222 @@
+// Which operations run: places, memory for keys and values, and who gives them up for whom.
+#include <algorithm>
+#include <chrono>
+#include <span>
+#include <utility>
+
+#include "run/engine.h"
+#include "run/operation.h"
+
+namespace bitnet {
+
+namespace {
+
+bool is_background(const Operation& operation) { return operation.request.urgency.background; }
+
+int64_t held_bytes(const Sequence& sequence) {
+  return sequence.table.n_blocks() * sequence.table.layout().block_bytes();
+}
+
+}  // namespace
+
+Operation& Engine::find(uint64_t id) const {
+  return **std::find_if(operations_.begin(), operations_.end(),
+                        [id](const auto& operation) { return operation->id == id; });
+}
+
+// ---- What an operation takes
+
+// The positions that its sequence may come to: of prompt and text, at most the context, at most
+// what all keys and values may take. A text that comes further ends there.
+int64_t Engine::positions_of(const Sequence& sequence, const Request& request) const {
+  const int64_t n = static_cast<int64_t>(request.tokens.size());
+  int64_t most = sequence.n_ctx;
+  if (options_.kv_bytes > 0) {
+    const int64_t n_blocks = options_.kv_bytes / sequence.table.layout().block_bytes();
+    most = std::min(most, n_blocks * kBlockPositions);
+  }
+  if (n > most) {
+    throw Error(ErrorCode::kNoMemory, "the keys and values of a prompt of " + std::to_string(n) +
+                                          " tokens take more than the " +
+                                          std::to_string(options_.kv_bytes) + " bytes for all");
+  }
+  const int64_t n_begun = n > 0 ? n : sequence.table.size() + 1;
+  return std::min(most, n_begun + std::min(request.max_tokens, most));
+}
+
+// ---- Whose turn it is
+
+void Engine::admit() {
+  for (bool goes_on = true; goes_on;) {
+    std::vector<Scheduler::Ticket> waiting;
+    for (const auto& operation : operations_) {
+      if (operation->phase == Operation::Phase::kWaiting)
+        waiting.push_back({operation->id, &operation->request.urgency, 0});
+    }
+    goes_on = false;
+    for (const uint64_t id : scheduler_.admission_order(waiting)) {
+      Operation& operation = find(id);
+      if (!make_place(operation)) continue;
+      const auto is_other_class = [&](const Scheduler::Ticket& ticket) {
+        return ticket.urgency->background != is_background(operation);
+      };
+      const bool other_waits = std::any_of(waiting.begin(), waiting.end(), is_other_class);
+      scheduler_.admit(operation.request.urgency, other_waits);
+      operation.keeps_place = is_background(operation) && other_waits;
+      begin(operation);
+      goes_on = true;
+      break;
+    }
+  }
+}
+
+// Whether there is a place and memory, at the expense of work in the background if the operation is
+// urgent: what began last gives way first, and nothing does so in vain.
+bool Engine::make_place(const Operation& operation) {
+  const auto& [parallel, kv_bytes] = std::pair(options_.parallel, options_.kv_bytes);
+  if (parallel == 0 && kv_bytes == 0) return true;
+  const Sequence& sequence = *operation.sequence;
+  const int64_t n_bytes = sequence.table.layout().context_bytes(operation.n_most);
+  std::vector<Operation*> lesser;
+  int64_t n_running = 0;
+  for (const auto& other : operations_) {
+    if (!other->is_admitted()) continue;
+    ++n_running;
+    if (is_background(*other) && !is_background(operation) && !other->keeps_place)
+      lesser.push_back(other.get());
+  }
+  std::sort(lesser.begin(), lesser.end(),
+            [](const Operation* a, const Operation* b) { return a->admission > b->admission; });
+  int64_t room = kv_bytes - reserved_bytes_ - pinned_bytes();
+  size_t n = 0;
+  while ((parallel > 0 && n_running >= parallel) || (kv_bytes > 0 && room < n_bytes)) {
+    if (n == lesser.size()) return false;
+    room += lesser[n++]->reserved_bytes;
+    --n_running;
+  }
+  for (Operation* other : std::span(lesser).first(n)) preempt(*other);
+  if (kv_bytes > 0) reclaim(n_bytes, sequence);
+  return true;
+}
+
+// ---- Memory of sequences on which nothing runs
+
+std::vector<std::shared_ptr<Sequence>> Engine::live_sequences() {
+  std::vector<std::shared_ptr<Sequence>> live;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& sequence : sequences_) {
+    if (auto held = sequence.lock()) live.push_back(std::move(held));
+  }
+  std::erase_if(sequences_, [](const auto& sequence) { return sequence.expired(); });
+  return live;
+}
+
+int64_t Engine::pinned_bytes() {
+  int64_t n = 0;
+  for (const auto& sequence : live_sequences()) {
+    if (sequence->is_admitted) continue;
+    const std::lock_guard<std::mutex> lock(sequence->mutex);
+    if (sequence->is_pinned) n += std::max(held_bytes(*sequence), sequence->pinned_bytes);
+  }
+  return n;
+}
+
+// Takes keys and values away from idle sequences, those first that were used longest ago, until
+// `n_bytes` are free. Whole blocks of them may still be found.
+void Engine::reclaim(int64_t n_bytes, const Sequence& own) {
+  std::vector<std::shared_ptr<Sequence>> idle = live_sequences();
+  std::erase_if(
+      idle, [&](const auto& sequence) { return sequence->is_admitted || sequence.get() == &own; });
+  std::sort(idle.begin(), idle.end(),
+            [](const auto& a, const auto& b) { return a->last_operation < b->last_operation; });
+  int64_t room = options_.kv_bytes - reserved_bytes_ - pinned_bytes();
+  std::vector<Sequence*> holders;
+  for (const auto& sequence : idle) {
+    const std::lock_guard<std::mutex> lock(sequence->mutex);
+    if (sequence->is_pinned) continue;
+    room -= held_bytes(*sequence);
+    holders.push_back(sequence.get());
+  }
+  for (Sequence* sequence : holders) {
+    if (room >= n_bytes) return;
+    const std::lock_guard<std::mutex> lock(sequence->mutex);
+    if (sequence->is_pinned) continue;
+    room += held_bytes(*sequence);
+    sequence->release();
+  }
+}
+
+// ---- The beginning, and the way back
+
+void Engine::begin(Operation& operation) {
+  Sequence& sequence = *operation.sequence;
+  if (options_.kv_bytes > 0)
+    operation.reserved_bytes = sequence.table.layout().context_bytes(operation.n_most);
+  reserved_bytes_ += operation.reserved_bytes;
+  sequence.is_admitted = true;
+  if (operation.admission == 0) operation.begun = std::chrono::steady_clock::now();
+  const bool is_first = std::exchange(operation.admission, ++n_admissions_) == 0;
+  if (!operation.request.tokens.empty()) {
+    operation.phase = Operation::Phase::kPrompt;
+    return begin_prompt(operation, is_first);
+  }
+  operation.phase = Operation::Phase::kDecode;
+  if (!sequence.pending && sequence.table.size() == 0) {
+    return fail(operation, ErrorCode::kNoMemory,
+                "what was to be continued has given its memory to others");
+  }
+  begin_sampling(operation);
+  if (operation.request.max_tokens == 0) finish(operation, Event::Finish::kLength);
+}
+
+void Engine::begin_prompt(Operation& operation, bool is_first) {
+  const Request& request = operation.request;
+  Sequence& sequence = *operation.sequence;
+  sequence.clear_results();
+  const int64_t n = static_cast<int64_t>(request.tokens.size());
+  // Of the last token, or of the first that is scored, the hidden state is wanted.
+  const int64_t most = request.anew ? 0 : request.score_from > 0 ? request.score_from - 1 : n - 1;
+  operation.n_target = request.score_from > 0 ? n - 1 : n;
+  int64_t n_reused = 0;
+  try {
+    n_reused = sequence.table.adopt(request.tokens, most, request.all_logits || request.anew);
+  } catch (const std::bad_alloc&) {
+    return fail(operation, ErrorCode::kNoMemory, "not enough memory for keys and values");
+  }
+  if (!operation.is_resumed) operation.n_reused = n_reused;
+  if (!is_first) return;
+  counters_.prompt_tokens += operation.n_target;
+  counters_.reused_tokens += n_reused;
+  scheduler_.use(request.urgency, operation.n_target - n_reused, 0);
+  Event event{operation.id, Event::Kind::kStarted};
+  event.n_reused = n_reused;
+  event.queue_seconds =
+      std::chrono::duration<double>(operation.begun - operation.submitted).count();
+  emit(operation, std::move(event));
+}
+
+// Gives up its place and its memory. What it has evaluated becomes its prompt; its sampler stays as
+// it is, so that it goes on with the same bits.
+void Engine::preempt(Operation& operation) {
+  Sequence& sequence = *operation.sequence;
+  if (operation.phase == Operation::Phase::kDecode) {
+    operation.request.tokens = sequence.table.tokens();
+    if (sequence.pending) operation.request.tokens.push_back(*sequence.pending);
+    operation.request.all_logits = false;
+    operation.is_resumed = true;
+  } else if (!operation.is_resumed) {
+    operation.n_evaluated = 0;
+  }
+  sequence.release();
+  leave_place(operation);
+  operation.phase = Operation::Phase::kWaiting;
+  counters_.preemptions += 1;
+}
+
+void Engine::leave_place(Operation& operation) {
+  reserved_bytes_ -= std::exchange(operation.reserved_bytes, 0);
+  operation.sequence->is_admitted = false;
+  if (current_prompt_ == operation.id) current_prompt_ = 0;
+}
+
+}  // namespace bitnet
