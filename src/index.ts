@@ -17,6 +17,7 @@ export {
 export { ChatModel as Model, type ChatOptions, loadChatModel as loadModel } from "./chat/model.js";
 export { ChatSession } from "./chat/session.js";
 export type { ChatPiece, ThinkingTags } from "./chat/thinking.js";
+export { answerMessages, type MessagesOptions, type MessagesResult } from "./chat/tools/answer.js";
 export { type AnswerCall, AnswerParser, type AnswerPiece } from "./chat/tools/parser.js";
 export { planTools, type ToolPlan, type ToolRequest } from "./chat/tools/plan.js";
 export { readToolChoice, readTools, type Tool, type ToolChoice } from "./chat/tools/tool.js";

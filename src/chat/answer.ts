@@ -4,13 +4,15 @@ import { randomInt } from "node:crypto";
 import { type FinishReason, type GenerateTimings, newTimings } from "../engine/generate.js";
 import { Generation } from "../engine/generation.js";
 import type { Session } from "../engine/model.js";
-import { checkGenerateOptions, type GenerateOptions, type TokenOptions } from "../engine/request.js";
+import { checkGenerateOptions, type GenerateOptions, readGrammar, type TokenOptions } from "../engine/request.js";
 import { TextStream } from "../engine/text-stream.js";
 import type { Tokenizer } from "../engine/tokenizer.js";
+import type { Grammar } from "../grammar/grammar.js";
 import { BitnetError } from "../system/errors.js";
 import type { Chat } from "./chat.js";
 import type { ChatTokenizer } from "./encode.js";
-import { type ChatPiece, ThinkingSplitter } from "./thinking.js";
+import { type ChatPiece, controlTagOf, ThinkingSplitter } from "./thinking.js";
+import { leaveRoom, roomForThinking, type ThinkingRoom } from "./tools/answer-grammar.js";
 
 export type AnswerTokenizer = ChatTokenizer & Pick<Tokenizer, "createDecoder">;
 export type AnswerSession = Pick<Session, "contextSize" | "generateTokens" | "timings">;
@@ -63,15 +65,16 @@ export async function* streamAnswer(
   options: GenerateOptions,
   result: AnswerResult,
 ): AsyncGenerator<ChatPiece, AnswerResult, undefined> {
-  const { stop = [], ...rest } = options;
+  const { stop = [], grammar, schema, ...rest } = options;
   // A message is a text of its own: its first word has no leading space, whatever the template ends with.
   const stream = new TextStream(tokenizer, stop);
   result.droppedTurns = fitPrompt(chat, session);
-  const splitter = new ThinkingSplitter(chat.format.thinking, chat.beginsThinking());
+  const held = holdAnswer(chat, tokenizer, readGrammar({ grammar, schema }));
+  const splitter = new ThinkingSplitter(held.thinking, held.isThinking);
   const answer = { chat, session, tokenizer, stream, splitter, ids: [], result };
   let failed = false;
   try {
-    result.finishReason = yield* streamTokens(answer, { ...rest, seed: result.seed });
+    result.finishReason = yield* streamTokens(answer, { ...rest, seed: result.seed, grammar: held.grammar });
   } catch (error) {
     failed = !(error instanceof BitnetError && error.code === "ABORTED");
     if (failed) {
@@ -86,6 +89,20 @@ export async function* streamAnswer(
     }
   }
   return result;
+}
+
+/** A grammar holds the answer; what the model thinks before it is free. */
+function holdAnswer(
+  chat: Chat,
+  tokenizer: AnswerTokenizer,
+  grammar: Grammar | undefined,
+): ThinkingRoom & { grammar?: Grammar } {
+  const isThinking = chat.beginsThinking();
+  if (grammar === undefined) {
+    return { thinking: chat.format.thinking, isThinking };
+  }
+  const room = roomForThinking(chat.format, tokenizer, isThinking, chat.thinking);
+  return { ...room, grammar: leaveRoom(grammar, room) };
 }
 
 /** An answer on its way. */
@@ -145,12 +162,9 @@ async function* streamPart(
 /** The pieces that are certain with the next token. Tags that are control tokens have no text, but count. */
 function* pushToken({ chat, tokenizer, stream, splitter }: RunningAnswer, id: number): Iterable<ChatPiece> {
   yield* splitter.push(stream.push(id));
-  const { open, close } = chat.format.thinking ?? {};
-  if (tokenizer.piece(id) === "") {
-    const name = tokenizer.piece(id, { special: true });
-    if (name !== "" && (name === open || name === close)) {
-      yield* splitter.push(stream.release() + name);
-    }
+  const tag = controlTagOf(chat.format.thinking, tokenizer, id);
+  if (tag !== "") {
+    yield* splitter.push(stream.release() + tag);
   }
 }
 

@@ -1,11 +1,21 @@
 // The model of the library's face: it opens chats, too.
 
-import { type LoadOptions, loadModelAs, Model, type SessionOptions, sessionOptions } from "../engine/model.js";
+import type { Generation } from "../engine/generation.js";
+import {
+  type LoadOptions,
+  loadModelAs,
+  Model,
+  type Session,
+  type SessionOptions,
+  sessionOptions,
+} from "../engine/model.js";
 import { checkGenerateOptions, type GenerateOptions } from "../engine/request.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { Chat } from "./chat.js";
-import { builtinFormat, type ChatFormat, type ChatMessage, modelFormat } from "./format.js";
+import { builtinFormat, type ChatFormat, type ChatMessage, type FormatMessage, modelFormat } from "./format.js";
 import { ChatSession, checkSystem, checkThinking, checkTurns } from "./session.js";
+import { answerMessages, type MessagesOptions, type MessagesResult } from "./tools/answer.js";
+import type { AnswerPiece } from "./tools/parser.js";
 
 export interface ChatOptions extends SessionOptions {
   /** The system message. Default: none. */
@@ -31,6 +41,8 @@ const chatOptions: OptionNames<ChatOptions> = {
 
 /** The model as the library hands it out: with sessions for text and for chats. */
 export class ChatModel extends Model {
+  #format: ChatFormat | undefined; // its own
+
   /** A new conversation with a session of its own. */
   createChat(options: ChatOptions = {}): ChatSession {
     checkOptionNames("createChat", options, chatOptions);
@@ -41,6 +53,19 @@ export class ChatModel extends Model {
     chat.thinking = checkThinking(thinking);
     chat.restore(checkTurns(messages));
     return new ChatSession(this.createSession(rest), chat, generate);
+  }
+
+  /**
+   * Answers messages as OpenAI's interface has them, which may hold calls of tools and their results, in any session of
+   * this model: what it has in its cache is not evaluated again. Wrong options throw here.
+   */
+  answer(
+    session: Session,
+    messages: readonly FormatMessage[],
+    options: MessagesOptions = {},
+  ): Generation<AnswerPiece, MessagesResult> {
+    this.#format ??= this.#chooseFormat(undefined);
+    return answerMessages(this.#format, session, messages, options);
   }
 
   #chooseFormat(format: string | ChatFormat | undefined): ChatFormat {

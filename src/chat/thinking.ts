@@ -1,5 +1,7 @@
 // What a model thinks before it answers: told apart from the answer by the tags around it.
 
+import type { Tokenizer } from "../engine/tokenizer.js";
+
 /** What begins and ends the thinking part of an answer, as the model writes it. */
 export interface ThinkingTags {
   open: string;
@@ -25,6 +27,15 @@ const knownTags: readonly ThinkingTags[] = [
 /** The tags that a template names, else the usual ones: an answer that begins with those is not meant to be read. */
 export function findThinkingTags(template: string): ThinkingTags {
   return knownTags.find(({ close }) => template.includes(close)) ?? usualTags;
+}
+
+/** The tag that a generated token is, if it is a control token, which has no text; else "". */
+export function controlTagOf(tags: ThinkingTags | undefined, tokenizer: Pick<Tokenizer, "piece">, id: number): string {
+  if (tags === undefined || tokenizer.piece(id) !== "") {
+    return "";
+  }
+  const name = tokenizer.piece(id, { special: true });
+  return name === tags.open || name === tags.close ? name : "";
 }
 
 /**

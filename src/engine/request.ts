@@ -142,7 +142,8 @@ function checkRequest(subject: string, options: TokenOptions, names: Readonly<Re
   readGrammar(options);
 }
 
-function readGrammar({ grammar, schema }: TokenOptions): Grammar | undefined {
+/** The grammar that options ask for. Throws USAGE. */
+export function readGrammar({ grammar, schema }: Pick<TokenOptions, "grammar" | "schema">): Grammar | undefined {
   if (grammar !== undefined && schema !== undefined) {
     throw new BitnetError("USAGE", "grammar, schema: expected one of them, not both");
   }

@@ -1,60 +1,31 @@
 // Tools: what is rendered, what an answer may be, and what becomes of its text.
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type AnswerPiece,
-  builtinFormat,
   type ChatFormat,
   type FormatMessage,
-  jinjaFormat,
   loadModel,
   type Model,
   planTools,
-  type Tool,
   type ToolPlan,
   type ToolRequest,
 } from "../../src/index.js";
-import { root, tinyModel } from "../support/fixtures.js";
+import { tinyModel } from "../support/fixtures.js";
+import { now, type ToolFormats, toolFormats, weather } from "../support/tool-formats.js";
 
 let model: Model;
-let formats: Record<"hermes" | "listed" | "bare" | "generic" | "thinker", ChatFormat>;
+let formats: ToolFormats;
 
 beforeAll(async () => {
   model = await loadModel(tinyModel);
-  const fixture = (name: string) => readFileSync(join(root, "test", "fixtures", "templates", `${name}.jinja`), "utf8");
-  const format = (source: string, name: string) => jinjaFormat(source, name, model.tokenizer);
-  const tagged = fixture("thinking-tools")
-    .replaceAll("<call>", "<tool_call>\\n")
-    .replaceAll("</call>", "\\n</tool_call>");
-  formats = {
-    hermes: format(tagged.replaceAll("think>", "x>"), "hermes"),
-    listed: format(fixture("brackets"), "listed"),
-    bare: format(fixture("headers"), "bare"),
-    generic: builtinFormat("chatml", model.tokenizer),
-    thinker: format(tagged, "thinker"),
-  };
+  formats = toolFormats(model.tokenizer);
 });
 afterAll(() => {
   model.close();
 });
 
-const weather: Tool = {
-  type: "function",
-  function: {
-    name: "get_weather",
-    description: "The weather of a place.",
-    parameters: {
-      type: "object",
-      properties: { place: { type: "string", maxLength: 10 }, days: { type: "integer", minimum: 1, maximum: 3 } },
-      required: ["place"],
-      additionalProperties: false,
-    },
-  },
-};
-const now: Tool = { type: "function", function: { name: "now" } };
 const tools = [weather, now];
 const hi: FormatMessage = { role: "user", content: "Hi" };
 
@@ -92,7 +63,7 @@ const hermesCall = `<tool_call>\n{"name": "get_weather", "arguments": ${place}}\
 const hermesNow = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>';
 
 /** Answers of every form: which format, what is asked, the text, what it is read as. */
-const answers: readonly [string, keyof typeof formats, Partial<ToolRequest>, string, AnswerPiece[]][] = [
+const answers: readonly [string, keyof ToolFormats, Partial<ToolRequest>, string, AnswerPiece[]][] = [
   ["text in a native format", "hermes", {}, "Hello <tool> \n", [text("Hello <tool> \n")]],
   ["a call between tags", "hermes", {}, hermesCall, [call(0, "get_weather"), args(0, place)]],
   [

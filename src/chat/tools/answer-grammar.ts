@@ -3,22 +3,49 @@
 import { Grammar } from "../../grammar/grammar.js";
 import { type JsonSchema, writeSchemaGrammar } from "../../grammar/schema.js";
 import { quoteText } from "../../grammar/text.js";
+import { type ChatTokenizer, hasControlTokens } from "../encode.js";
+import type { ChatFormat } from "../format.js";
 import type { ThinkingTags } from "../thinking.js";
 import { blanks, comma, GrammarRules, space } from "./rules.js";
 import { type CallSyntax, genericKeys, type TaggedSyntax } from "./syntax.js";
 import { type AllowedTools, writeArguments } from "./tool.js";
 
-export interface AnswerForm {
+/** Where an answer that a grammar holds may begin with thinking. */
+export interface ThinkingRoom {
+  /** undefined: the answer begins at once. */
+  thinking: ThinkingTags | undefined;
+  /** The prompt has written the opening tag already. */
+  isThinking: boolean;
+}
+
+export interface AnswerForm extends ThinkingRoom {
   /** undefined: no calls. */
   syntax: CallSyntax | undefined;
   allowed: AllowedTools;
   /** What the response is held to; undefined: any text. */
   schema: JsonSchema | undefined;
   grammar: Grammar | undefined;
-  /** undefined: the answer begins at once. */
-  thinking: ThinkingTags | undefined;
-  /** The prompt has written the opening tag already. */
-  isThinking: boolean;
+}
+
+/** `isThinking`: the prompt opens it; `wanted`: as RenderOptions have it. A grammar does not reach control tokens. */
+export function roomForThinking(
+  { thinking, mayThink = false }: ChatFormat,
+  tokenizer: ChatTokenizer,
+  isThinking: boolean,
+  wanted: boolean | undefined,
+): ThinkingRoom {
+  const isPossible = isThinking || (mayThink && wanted !== false);
+  return isPossible && thinking !== undefined && !hasControlTokens(thinking.open + thinking.close, tokenizer)
+    ? { thinking, isThinking }
+    : { thinking: undefined, isThinking: false };
+}
+
+/** A grammar for an answer without tools, with room for thinking. */
+export function leaveRoom(grammar: Grammar, room: ThinkingRoom): Grammar {
+  const allowed = { tools: [], mustCall: false, isSingle: true };
+  return room.thinking === undefined
+    ? grammar
+    : writeAnswerGrammar({ syntax: undefined, allowed, schema: undefined, grammar, ...room });
 }
 
 export function writeAnswerGrammar(form: AnswerForm): Grammar {

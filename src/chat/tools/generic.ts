@@ -4,16 +4,15 @@
 import { BitnetError } from "../../system/errors.js";
 import type { ChatFormat, FormatMessage, ToolCall } from "../format.js";
 import { genericKeys } from "./syntax.js";
-import type { AllowedTools, Tool } from "./tool.js";
+import type { Tool } from "./tool.js";
 
 /** The messages with all tools described and in the syntax of the answer, which goes on in it. */
 export function prepareGeneric(
   format: ChatFormat,
   messages: readonly FormatMessage[],
   tools: readonly Tool[],
-  allowed: AllowedTools,
 ): FormatMessage[] {
-  return addInstructions(format, writeTurns(messages, true), describeTools(tools, allowed));
+  return addInstructions(format, writeTurns(messages, true), describeTools(tools));
 }
 
 /** Calls and results of earlier turns as text, for an answer that has no tools. */
@@ -35,14 +34,15 @@ export function writeTurns(messages: readonly FormatMessage[], areAnswersWrapped
 }
 
 function writeAnswer({ tool_calls = [], ...message }: FormatMessage, isWrapped: boolean): FormatMessage {
-  const [first, ...more] = tool_calls.map(writeCall);
-  if (first !== undefined) {
-    const calls = `[${[first, ...more].join(", ")}]`;
-    const { call, calls: several } = genericKeys;
-    return { ...message, content: more.length === 0 ? `{"${call}": ${first}}` : `{"${several}": ${calls}}` };
-  }
+  const calls = tool_calls.map(writeCall);
   const content = message.content ?? "";
-  return { ...message, content: isWrapped ? `{"${genericKeys.response}": ${JSON.stringify(content)}}` : content };
+  if (calls.length === 0) {
+    const wrapped = `{"${genericKeys.response}": ${JSON.stringify(content)}}`;
+    return { ...message, content: isWrapped ? wrapped : content };
+  }
+  const [key, value] = calls.length === 1 ? [genericKeys.call, calls[0]] : [genericKeys.calls, `[${calls.join(", ")}]`];
+  const said = content === "" ? "" : `${content}\n`; // of another model: an answer here has text or calls
+  return { ...message, content: `${said}{"${key}": ${value}}` };
 }
 
 function writeCall({ function: called }: ToolCall): string {
@@ -58,19 +58,17 @@ function writeResult(message: FormatMessage, messages: readonly FormatMessage[])
   return `{"tool_result": {"name": ${JSON.stringify(name)}, "content": ${JSON.stringify(message.content ?? "")}}}`;
 }
 
-function describeTools(tools: readonly Tool[], { mustCall, isSingle }: AllowedTools): string {
+/** The same for any choice among them, so that the prompt's beginning stays in the cache. */
+function describeTools(tools: readonly Tool[]): string {
   const { call, calls, response } = genericKeys;
-  const forms = [
-    `{"${call}": {"name": NAME, "arguments": {...}}} to call a tool`,
-    ...(isSingle ? [] : [`{"${calls}": [{"name": NAME, "arguments": {...}}, ...]} to call several`]),
-    ...(mustCall ? [] : [`{"${response}": ...} to answer without a tool`]),
-  ];
   const descriptions = tools.map(({ function: { name, description, parameters = {} } }) =>
     JSON.stringify({ name, ...(description === undefined ? {} : { description }), parameters }),
   );
   return [
-    `You can call tools. Your answer is one JSON object:`,
-    ...forms,
+    "You can call tools. Your answer is one JSON object:",
+    `{"${call}": {"name": NAME, "arguments": {...}}} to call a tool`,
+    `{"${calls}": [{"name": NAME, "arguments": {...}}, ...]} to call several`,
+    `{"${response}": ...} to answer without a tool`,
     "The tools, with the JSON schemas of their arguments:",
     ...descriptions,
   ].join("\n");

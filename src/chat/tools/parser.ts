@@ -14,8 +14,10 @@ export type AnswerPiece =
 
 export interface AnswerCall {
   name: string;
-  /** JSON; cut if the answer was. */
+  /** JSON; its beginning if the answer was cut. */
   arguments: string;
+  /** Was the call read to its end? */
+  isWhole: boolean;
 }
 
 export interface ParserOptions {
@@ -80,7 +82,7 @@ export class AnswerParser {
   #keep(pieces: AnswerPiece[]): AnswerPiece[] {
     for (const piece of pieces) {
       if (piece.kind === "call") {
-        this.#calls.push({ name: piece.name, arguments: "" });
+        this.#calls.push({ name: piece.name, arguments: "", isWhole: false });
       } else if (piece.kind === "arguments") {
         const call = this.#calls[piece.index];
         if (call !== undefined) {
@@ -89,6 +91,9 @@ export class AnswerParser {
       } else {
         this.#said[piece.kind] += piece.text;
       }
+    }
+    for (const call of this.#calls.slice(0, this.#reader.wholeCalls)) {
+      call.isWhole = true;
     }
     return pieces;
   }
@@ -105,6 +110,7 @@ class AnswerReader {
   #pieces: AnswerPiece[] = [];
   #held = ""; // text that may be the beginning of a call
   #count = 0; // of calls
+  #whole = 0; // of these
   #isOpen: boolean; // a call, or what is around it
 
   constructor(syntax: CallSyntax | undefined, response: ResponseKind) {
@@ -116,6 +122,10 @@ class AnswerReader {
 
   get isComplete(): boolean {
     return !this.#isOpen;
+  }
+
+  get wholeCalls(): number {
+    return this.#whole;
   }
 
   push(text: string): AnswerPiece[] {
@@ -247,6 +257,7 @@ class AnswerReader {
       if (next === "{") {
         this.#isOpen = true;
         yield* this.#readCall(argumentsKey);
+        this.#whole = this.#count;
         between = "";
       }
       // An end that is empty has come with the call.

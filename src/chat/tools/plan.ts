@@ -4,10 +4,10 @@
 import { Grammar } from "../../grammar/grammar.js";
 import type { JsonSchema } from "../../grammar/schema.js";
 import { BitnetError } from "../../system/errors.js";
-import { type ChatTokenizer, hasControlTokens } from "../encode.js";
+import type { ChatTokenizer } from "../encode.js";
 import type { ChatFormat, FormatMessage, RenderOptions } from "../format.js";
 import type { ThinkingTags } from "../thinking.js";
-import { writeAnswerGrammar } from "./answer-grammar.js";
+import { roomForThinking, type ThinkingRoom, writeAnswerGrammar } from "./answer-grammar.js";
 import { prepareGeneric, writeTurns } from "./generic.js";
 import { findNativeTools, type NativeTools, prepareNative } from "./native.js";
 import { AnswerParser } from "./parser.js";
@@ -52,12 +52,14 @@ export function planTools(format: ChatFormat, tokenizer: ChatTokenizer, request:
   const allowed = allowTools(tools, choice, parallel);
   checkTogether(allowed, schema, grammar);
   const hasCalls = allowed.tools.length > 0;
-  const native = chooseNative(format, tokenizer, hasCalls && schema !== undefined);
-  const options: RenderOptions = {
+  const given: RenderOptions = {
     ...(thinking === undefined ? {} : { thinking }),
     ...(variables === undefined ? {} : { variables }),
-    ...(native !== undefined && hasCalls ? { tools: toPlain(tools) } : {}),
   };
+  const native = hasCalls
+    ? planNative(format, tokenizer, messages, schema !== undefined, { ...given, tools: toPlain(tools) })
+    : findNativeTools(format, tokenizer);
+  const options = native !== undefined && hasCalls ? { ...given, tools: toPlain(tools) } : given;
   const prepared = prepareMessages(format, messages, tools, allowed, native);
   const syntax = hasCalls ? (native?.syntax ?? genericSyntax) : undefined;
   const mute = mutedSyntax(native?.syntax, request, tools);
@@ -73,10 +75,28 @@ export function planTools(format: ChatFormat, tokenizer: ChatTokenizer, request:
   };
 }
 
-/** `hasBoth`: calls beside the JSON of a schema, which may begin like a call that has no tags. */
-function chooseNative(format: ChatFormat, tokenizer: ChatTokenizer, hasBoth: boolean): NativeTools | undefined {
+/** undefined where the template's own way does not do: it fails with these messages and tools, or would be ambiguous. */
+function planNative(
+  format: ChatFormat,
+  tokenizer: ChatTokenizer,
+  messages: readonly FormatMessage[],
+  hasSchema: boolean,
+  options: RenderOptions,
+): NativeTools | undefined {
   const native = findNativeTools(format, tokenizer);
-  return hasBoth && native?.syntax.kind === "bare" ? undefined : native;
+  // The JSON of a schema may begin like a call that has no tags.
+  if (native === undefined || (native.syntax.kind === "bare" && hasSchema)) {
+    return undefined;
+  }
+  try {
+    format.render(prepareNative(messages, native), true, options);
+    return native;
+  } catch (error) {
+    if (error instanceof BitnetError) {
+      return undefined;
+    }
+    throw error;
+  }
 }
 
 function prepareMessages(
@@ -95,7 +115,7 @@ function prepareMessages(
   if (messages.at(-1)?.role === "assistant") {
     throw new BitnetError("USAGE", "messages: the last one is an answer, which cannot be continued beside tools");
   }
-  return prepareGeneric(format, messages, tools, allowed);
+  return prepareGeneric(format, messages, tools);
 }
 
 /** Calls that an answer must not have, although the prompt or earlier turns show how they are written. */
@@ -119,30 +139,20 @@ function checkTogether({ tools }: AllowedTools, schema: JsonSchema | undefined, 
   }
 }
 
-interface Thinking {
-  thinking: ThinkingTags | undefined;
-  isThinking: boolean;
-}
-
-/** Whether the answer begins with thinking. `isHeld`: a grammar holds it, which does not reach control tokens. */
+/** Whether the answer begins with thinking. `isHeld`: by a grammar. */
 function findThinking(
   format: ChatFormat,
   tokenizer: ChatTokenizer,
   messages: readonly FormatMessage[],
   options: RenderOptions,
   isHeld: boolean,
-): Thinking {
+): ThinkingRoom {
   const tags = format.thinking;
   if (tags === undefined || messages.at(-1)?.role === "assistant") {
     return { thinking: undefined, isThinking: false };
   }
   const isThinking = opensThinking(format, tags, messages, options);
-  if (!isHeld) {
-    return { thinking: tags, isThinking };
-  }
-  const mayThink = isThinking || (format.mayThink === true && options.thinking !== false);
-  const isSpelled = !hasControlTokens(tags.open + tags.close, tokenizer);
-  return mayThink && isSpelled ? { thinking: tags, isThinking } : { thinking: undefined, isThinking: false };
+  return isHeld ? roomForThinking(format, tokenizer, isThinking, options.thinking) : { thinking: tags, isThinking };
 }
 
 /** Does the prompt end with the opening tag, and does the template write it and no message? */

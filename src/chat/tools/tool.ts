@@ -38,6 +38,7 @@ export const maxTools = 128;
 const maxDepth = 160; // a schema has two levels for each of its 64, and examples
 const maxCharacters = 512 << 10; // of all tools
 const maxShown = 100; // characters of an error about what a client wrote
+const noParameters = { type: "object", properties: {} };
 const namePattern = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** Tools as a client wrote them. Throws USAGE with the place of what is wrong. */
@@ -174,7 +175,7 @@ function checkAllowed(allowed: AllowedTools): AllowedTools {
 
 /** The grammar of a tool's arguments. Throws USAGE with the tool's name and the place in its schema. */
 export function writeArguments({ function: { name, parameters } }: Tool): string {
-  const none = { type: "object", properties: {}, additionalProperties: false };
+  const none = { ...noParameters, additionalProperties: false };
   const schema = parameters === undefined ? none : { type: "object", ...parameters };
   if (schema.type !== "object") {
     throw new BitnetError("USAGE", `tool ${name}: parameters, /type: expected "object", got ${shown(schema.type)}`);
@@ -190,9 +191,12 @@ export function writeArguments({ function: { name, parameters } }: Tool): string
   }
 }
 
-/** What templates are given. */
+/** What templates are given: some fail where a description or parameters lack. */
 export function toPlain(tools: readonly Tool[]): Plain[] {
-  return tools as unknown as Plain[];
+  return tools.map(({ type, function: { name, description = "", parameters = noParameters } }) => ({
+    type,
+    function: { name, description, parameters: parameters as { readonly [keyword: string]: Plain } },
+  }));
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
