@@ -98,6 +98,11 @@ const commands: Record<string, CommandEntry[]> = {
           description: "measure the ternary matrix products of every kernel of this CPU",
           load: () => import("./commands/bench-kernels.js"),
         },
+        {
+          name: "serve",
+          description: "measure how a server answers when many ask at once: ours or any OpenAI-compatible one",
+          load: () => import("./commands/bench-serve.js"),
+        },
       ],
     },
     {

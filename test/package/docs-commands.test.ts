@@ -28,6 +28,7 @@ import { root, runBitnet, tinyModel } from "../support/fixtures.js";
 const notRun: [RegExp, string][] = [
   [/^for .*llama-bench/s, "needs llama-bench"],
   [/bitnet bench kernels$/, "multiplies the matrices of three large models, for minutes"],
+  [/bitnet bench serve/, "loads a server for minutes"],
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],
   [/bitnet rm /, "asks on a terminal"],
 ];
