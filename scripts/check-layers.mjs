@@ -5,7 +5,7 @@
 // file follow the tables. Circles of folders are found by their arrow upwards and named as circles too, circles of files
 // within a folder as such.
 
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
@@ -17,14 +17,17 @@ const INTRINSICS = /^<(\w*mmintrin|x86intrin|arm_\w+|wasm_simd128)\.h>$/;
 
 const TYPESCRIPT = {
   folder: "src",
-  files: /\.ts$/,
+  files: /\.tsx?$/,
   floors: [
     ["cli/main.ts"],
     ["cli/program.ts"],
     ["cli/commands"],
     ["cli"],
     ["cli/terminal", "index.ts"],
-    ["serve", "batch", "bench", "eval", "train", "models"],
+    ["serve", "batch", "bench", "eval", "train", "models", "ui"],
+    ["ui/view"],
+    ["ui/app"],
+    ["ui/chats", "ui/server", "ui/text"],
     ["convert", "chat"],
     ["engine", "checkpoint", "hub"],
     ["gguf", "grammar"],
@@ -33,9 +36,13 @@ const TYPESCRIPT = {
   ],
   importsOf: (text) => ts.preProcessFile(text, true, true).importedFiles.map((file) => file.fileName),
   resolve(from, name) {
-    return name.startsWith(".") ? posix.join(posix.dirname(from), name).replace(/\.js$/, ".ts") : undefined;
+    if (!name.startsWith(".") || name.endsWith(".css")) {
+      return undefined;
+    }
+    const file = posix.join(posix.dirname(from), name).replace(/\.js$/, ".ts");
+    return existsSync(posix.join(root, `${file}x`)) ? `${file}x` : file;
   },
-  fileRules: [onlyTerminalPackagesInCli, commandsStandAlone, faceOnlyReexports],
+  fileRules: [onlyTerminalPackagesInCli, commandsStandAlone, faceOnlyReexports, pageStandsAlone],
 };
 
 const CPLUSPLUS = {
@@ -89,6 +96,13 @@ function faceOnlyReexports({ path, text, inside }) {
   return source.statements
     .filter((statement) => !ts.isExportDeclaration(statement) || statement.moduleSpecifier === undefined)
     .map((statement) => `has "${statement.getText().split("\n")[0]}", but only re-exports`);
+}
+
+function pageStandsAlone({ path, inside }) {
+  const isPage = (name) => name.startsWith("src/ui/");
+  return inside
+    .filter((to) => isPage(path) !== isPage(to))
+    .map((to) => `imports ${to}: the web page runs in browsers and knows the server by its interface alone`);
 }
 
 function onlyFacesKnowTheirHost({ path, outside }) {

@@ -119,6 +119,24 @@ describe("the check of the layers", () => {
     ]);
   });
 
+  it("keeps the web page apart: it imports only itself, styles and packages, and nothing imports it", () => {
+    expect(
+      check({
+        "src/ui/main.tsx": 'import { render } from "preact";\nimport "./styles/base.css";\nimport "./view/page.js";\n',
+        "src/ui/view/page.tsx": 'import type { A } from "../../engine/a.js";\nimport "../app/app.js";\n',
+        "src/ui/app/app.ts": 'import "../view/page.js";\n',
+        "src/engine/a.ts": "",
+        "src/cli/commands/serve.ts": 'import "../../ui/app/app.js";\n',
+      }),
+    ).toEqual([
+      "src/cli/commands/serve.ts imports src/ui/app/app.ts: the web page runs in browsers and knows the server by its interface alone",
+      "src/ui/app/app.ts imports src/ui/view/page.tsx, but src/ui/view stands above src/ui/app",
+      "src/ui/view/page.tsx imports src/engine/a.ts: the web page runs in browsers and knows the server by its interface alone",
+      "a circle of folders: src/ui/app -> src/ui/view -> src/ui/app",
+      "a circle of files: src/ui/app/app.ts -> src/ui/view/page.tsx -> src/ui/app/app.ts",
+    ]);
+  });
+
   it("leaves the terminal's packages to src/cli, and the host's headers to native/node", () => {
     expect(
       check({

@@ -1,0 +1,42 @@
+// Asks for the API key, or whether something shall be deleted.
+
+import { useState } from "preact/hooks";
+import type { Question } from "../app/app.js";
+import { Dialog } from "./dialog.js";
+
+export function QuestionDialog({ question }: { question: Question }) {
+  const [key, setKey] = useState("");
+  const isKey = question.kind === "key";
+  return (
+    <Dialog title={isKey ? "API key" : "Are you sure?"} onClose={() => question.answer(undefined)}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          question.answer(isKey ? key.trim() : "yes");
+        }}
+      >
+        <p>{question.text}</p>
+        {isKey && (
+          <label class="field">
+            <span>Key</span>
+            <input
+              type="password"
+              autocomplete="off"
+              value={key}
+              onInput={(event) => setKey(event.currentTarget.value)}
+            />
+            <small>It stays in this tab until the tab is closed, and goes to this server alone.</small>
+          </label>
+        )}
+        <div class="row end">
+          <button type="button" onClick={() => question.answer(undefined)}>
+            Cancel
+          </button>
+          <button type="submit" class={isKey ? "primary" : "danger"} disabled={isKey && key.trim() === ""}>
+            {question.action}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
