@@ -24,6 +24,8 @@ const TYPESCRIPT = {
     ["cli/commands"],
     ["cli"],
     ["cli/terminal", "index.ts"],
+    ["serve/server.ts"],
+    ["serve/api"],
     ["serve", "batch", "bench", "eval", "train", "models", "ui"],
     ["ui/view"],
     ["ui/app"],

@@ -69,6 +69,7 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
     Wrapped::define(env, {InstanceMethod<&TokenizerObject::encode>("encode"),
                           InstanceMethod<&TokenizerObject::decode>("decode"),
                           InstanceMethod<&TokenizerObject::piece>("piece"),
+                          InstanceMethod<&TokenizerObject::bytes>("bytes"),
                           InstanceMethod<&TokenizerObject::token>("token"),
                           InstanceMethod<&TokenizerObject::create_decoder>("createDecoder")});
   }
@@ -92,6 +93,14 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
       return js_string(info.Env(), tokenizer_->decode(ids_arg(info, 0), bool_arg(info, 1)));
     });
   }
+  Napi::Value bytes(const Napi::CallbackInfo& info) {
+    const std::string piece =
+        guarded(info.Env(), [&] { return tokenizer_->piece(id_arg(info, 0), true); });
+    Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), piece.size());
+    std::copy(piece.begin(), piece.end(), out.Data());
+    return out;
+  }
+
   Napi::Value piece(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] {
       return js_string(info.Env(), tokenizer_->piece(id_arg(info, 0), bool_arg(info, 1)));

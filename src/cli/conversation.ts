@@ -3,20 +3,13 @@
 import type { EventEmitter } from "node:events";
 import { type AnswerResult, type AnswerTokenizer, answerChat } from "../chat/answer.js";
 import { Chat } from "../chat/chat.js";
-import {
-  affixFormat,
-  builtinFormat,
-  type ChatFormat,
-  chatFormatNames,
-  jinjaFormat,
-  modelFormat,
-} from "../chat/format.js";
+import { chooseFormat } from "../chat/choose-format.js";
+import { affixFormat, type ChatFormat } from "../chat/format.js";
 import { type GenerateTimings, newTimings } from "../engine/generate.js";
 import type { Model, ModelInfo, Session } from "../engine/model.js";
 import { checkGenerateOptions, type GenerateOptions } from "../engine/request.js";
 import type { CacheType } from "../native/addon.js";
 import { BitnetError, toBitnetError } from "../system/errors.js";
-import { readTextFile } from "../system/text-file.js";
 import { completeCommand, findCommand, parseCommand } from "./conversation-commands.js";
 import type { ConversationState } from "./conversation-state.js";
 import { formatDuration } from "./terminal/bar.js";
@@ -136,30 +129,6 @@ export async function runConversation(
       screen.reportTotals(conversation.totals);
     }
   }
-}
-
-async function chooseFormat(model: ConversationModel, choice: string | undefined): Promise<ChatFormat> {
-  if (choice === undefined) {
-    return modelFormat(model.info.chatTemplate, model.tokenizer);
-  }
-  if (chatFormatNames.includes(choice)) {
-    return builtinFormat(choice, model.tokenizer);
-  }
-  let source: string;
-  try {
-    source = await readTextFile(choice);
-  } catch (error) {
-    if (error instanceof BitnetError) {
-      throw error;
-    }
-    const { code } = error as NodeJS.ErrnoException;
-    const what = code === "ENOENT" ? "is neither a chat format nor a file" : `cannot be read (${code})`;
-    throw new BitnetError("NOT_FOUND", `--chat-template ${choice} ${what}`, {
-      hint: `a Jinja file, or one of: ${chatFormatNames.join(", ")}`,
-      cause: error,
-    });
-  }
-  return jinjaFormat(source, choice, model.tokenizer);
 }
 
 /** An empty chat with this system prompt, if the format and the context allow it. */

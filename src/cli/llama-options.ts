@@ -101,7 +101,7 @@ export const llamaGroup = groupOf("Ignored", {
 
 const fileSays = "the file says how positions are encoded; convert a file that says otherwise";
 const noAdapters = "adapters cannot be applied: merge them into a checkpoint and run bitnet convert";
-const noServer = "there is no server here; docs/library.md is the way from a program";
+const noServer = "that is an option of bitnet serve";
 const noDraft = "there is no speculative decoding";
 const textOnly = "models here read and write text alone";
 const noMirostat = "use --temp with --top-p, --min-p or --typical";

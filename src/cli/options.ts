@@ -132,7 +132,7 @@ export function samplingGroup() {
   });
 }
 
-interface ParsedRow<T> extends OptionRow {
+export interface ParsedRow<T> extends OptionRow {
   parse(text: string, earlier?: T): T;
 }
 

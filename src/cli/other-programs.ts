@@ -19,6 +19,9 @@ const sameCommands: Readonly<Record<string, string>> = {
   "convert-bitnet-embedding-to-gguf": "convert",
   "convert-helper-bitnet": "convert",
   "generate-dummy-bitnet-model": "dummy",
+  "run-inference-server": "serve",
+  "llama-server": "serve",
+  server: "serve",
   quantize: "quantize",
   "llama-quantize": "quantize",
   "llama-tokenize": "tokenize",
@@ -29,7 +32,7 @@ const sameCommands: Readonly<Record<string, string>> = {
   models: "list",
 };
 
-const noServer = "there is no server here; bitnet run MODEL -cnv is a chat, docs/library.md the way from a program";
+const noServer = "a server runs where bitnet serve was started, until it is ended there";
 const noTiles = "no code is generated here: bitnet convert MODEL --outtype tl1 (or tl2) chooses the tile sizes itself";
 const perplexity =
   "there is no perplexity here; bitnet logits -m MODEL -p TEXT --all --out FILE writes what it is made of";
@@ -41,10 +44,6 @@ const noGpu =
 
 /** What to do instead of a command that is not there. */
 const otherCommands: Readonly<Record<string, string>> = {
-  "run-inference-server": noServer,
-  "llama-server": noServer,
-  server: noServer,
-  serve: noServer,
   ps: noServer,
   stop: noServer,
   codegen: noTiles,

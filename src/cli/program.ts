@@ -33,6 +33,11 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/run.js"),
     },
     {
+      name: "serve",
+      description: "serve a model to many at once, as OpenAI's interface does",
+      load: () => import("./commands/serve.js"),
+    },
+    {
       name: "tokenize",
       description: "turn text into token ids, or ids into text",
       load: () => import("./commands/tokenize.js"),

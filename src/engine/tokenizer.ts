@@ -65,6 +65,11 @@ export class Tokenizer {
     return converting(() => this.#native.piece(id, options.special ?? false));
   }
 
+  /** The bytes of one token, which may be a part of a character; a control token has those of its name. */
+  bytes(id: number): Uint8Array {
+    return converting(() => this.#native.bytes(id));
+  }
+
   /** The vocabulary entry itself, in the notation of the file. */
   token(id: number): string {
     return converting(() => this.#native.token(id));

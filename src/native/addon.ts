@@ -68,6 +68,7 @@ export interface NativeTokenizer {
   encode(text: string | Uint8Array, addSpecial: boolean, parseSpecial: boolean): Int32Array;
   decode(ids: Int32Array, special: boolean): string; // invalid UTF-8 as U+FFFD
   piece(id: number, special: boolean): string; // one token's bytes as text; parts of characters as U+FFFD
+  bytes(id: number): Uint8Array; // of one token, control tokens as their names
   token(id: number): string; // the vocabulary entry itself
   createDecoder(special: boolean): NativeDecoder;
 }

@@ -1,0 +1,116 @@
+// bitnet serve: a server that talks as OpenAI's does.
+
+import type { Command } from "commander";
+import { bundledModel } from "../../models/bundled.js";
+import type { LogEntry, Server } from "../../serve/server.js";
+import { locateModel } from "../model-argument.js";
+import { addOptions, noteIgnored, refuseOptions } from "../option-rows.js";
+import { findServeProblem, readServe, type ServeValues, serveGroups, serveRefusals } from "../serve-options.js";
+import { colorsOf, log, note, writeJson } from "../terminal/output.js";
+
+export default function configureServe(command: Command): void {
+  const groups = serveGroups();
+  const read = addOptions(command, groups);
+  refuseOptions(command, serveRefusals);
+  command
+    .argument("[model]", "the model, as for -m")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ bitnet serve
+  $ bitnet serve 2b -c 4096 --port 8000
+  $ bitnet serve -m model.gguf --host 127.0.0.1 --port 8080 -np 4
+  $ bitnet serve -m model.gguf -p "You are a helpful assistant." -n 512`,
+    )
+    .action(async (named: string | undefined) => {
+      const values = read();
+      const problem =
+        named !== undefined && values.model.path !== undefined
+          ? "expected one of -m and an argument as the model, not both"
+          : findServeProblem(values);
+      if (problem !== undefined) {
+        command.error(problem, { exitCode: 2 });
+      }
+      await serve({ ...values, model: { ...values.model, path: named ?? values.model.path } });
+    });
+}
+
+async function serve(values: ServeValues): Promise<void> {
+  const { json, quiet } = values.output;
+  const say = quiet ? () => {} : note;
+  noteIgnored(serveGroups().ignored, values.ignored, say);
+  const { path } = values.model;
+  if (path === undefined) {
+    say(bundledModel.note.replace("bitnet run 2b", "bitnet serve 2b"));
+  }
+  const options = readServe(values, (await locateModel(path, { quiet })) ?? bundledModel.path);
+  if (path === undefined) {
+    options.sampling = { temperature: bundledModel.temperature, ...options.sampling };
+  }
+  const { startServer } = await import("../../serve/server.js");
+  const server = await startServer(options, { log: quiet ? logErrors : logEntry });
+  const ended = endOnSignals(server, say);
+  try {
+    await server.ready;
+    if (!quiet) {
+      log(describeServer(server));
+    }
+    if (json) {
+      writeJson({ urls: server.urls, model: server.context.modelId, pid: process.pid });
+    }
+    await ended;
+  } finally {
+    await server.close();
+  }
+}
+
+/** Resolves when the server has ended because it was told to. A second signal ends the process at once. */
+function endOnSignals(server: Server, say: (text: string) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let isEnding = false;
+    const end = (signal: NodeJS.Signals) => {
+      if (isEnding) {
+        process.exit(signal === "SIGINT" ? 130 : 1);
+      }
+      isEnding = true;
+      say("shutting down: running requests end first; once more ends at once");
+      server.close().then(resolve, reject);
+    };
+    process.on("SIGINT", end);
+    process.on("SIGTERM", end);
+  });
+}
+
+/** Where it is, and a line to copy for curl and for OpenAI's client. */
+function describeServer({ urls, context }: Server): string {
+  const [url = ""] = urls;
+  const base = `${url}${context.options.apiPrefix}`;
+  const { bold, dim } = colorsOf(process.stderr);
+  const body = JSON.stringify({ messages: [{ role: "user", content: "Hello" }] });
+  const { contextSize, admission } = context.service;
+  if (!url.startsWith("http")) {
+    return `${context.modelId} is served on ${urls.join(", ")}`;
+  }
+  return [
+    `${bold(base)}  ${context.options.ui ? "the page, and the API under /v1" : "the API is under /v1"}`,
+    dim(
+      `model ${context.modelId}, ${contextSize} tokens of context, ${admission.limits.parallel} requests at once; Ctrl-C ends`,
+    ),
+    "",
+    `curl ${base}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`,
+    `new OpenAI({ baseURL: "${base}/v1", apiKey: "none" })`,
+    ...urls.slice(1).map((other) => `also on ${other}`),
+  ].join("\n");
+}
+
+function logEntry({ level, message, fields = {} }: LogEntry): void {
+  const details = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
+  log(`${level}: ${message}${details.join("")}`);
+}
+
+function logErrors(entry: LogEntry): void {
+  if (entry.level === "error") {
+    logEntry(entry);
+  }
+}

@@ -1,0 +1,245 @@
+// The options of bitnet serve: one row each, in groups that read as the server's options.
+
+import type { ServeOptions } from "../serve/options.js";
+import { standardOptions } from "../serve/options.js";
+import { llamaGroup, llamaRefusals } from "./llama-options.js";
+import { type GroupValues, groupOf, type OptionRows, type Refusals } from "./option-rows.js";
+import { chatRows, modelRows, outputRows, samplingGroup, sessionRows, withHelp } from "./options.js";
+import { integerFrom, numberFrom } from "./parsers.js";
+
+const MiB = 2 ** 20;
+const seconds = numberFrom(0, 2 ** 31 / 1000); // what a timer can wait
+
+/** "a,b" and repeated: a list. */
+function collectList(text: string, earlier: readonly string[] = []): string[] {
+  return [...earlier, ...text.split(",").map((part) => part.trim())].filter((part) => part !== "");
+}
+
+const modelGroup = groupOf("Model", {
+  path: withHelp(
+    modelRows.path,
+    "the model: a GGUF file, a name of bitnet list, 2b, owner/name (default: the bundled one)",
+  ),
+  aliases: {
+    flags: "-a, --alias <names>",
+    help: "names under which it is served, the first in answers",
+    parse: collectList,
+  },
+  tags: { flags: "--tags <names>", help: "shown with it by /v1/models", parse: collectList },
+  threads: modelRows.threads,
+  kernel: modelRows.kernel,
+  layout: modelRows.layout,
+  tokenizerPre: modelRows.tokenizerPre,
+  kernelConfig: modelRows.kernelConfig,
+  fastHead: modelRows.fastHead,
+  inPlace: modelRows.inPlace,
+});
+
+const answerRows = {
+  systemPrompt: {
+    flags: "-p, --prompt <text>",
+    help: "system message of chats that have none",
+    aliases: ["-sys", "--system-prompt"],
+  },
+  maxPredict: {
+    flags: "-n, --n-predict <n>",
+    help: "tokens of an answer at most, whatever is asked for; -1: as many as fit",
+    parse: integerFrom(-1),
+    standard: standardOptions.maxPredict,
+    aliases: ["--predict"],
+  },
+  chatTemplate: chatRows.chatTemplate,
+  reasoningFormat: {
+    flags: "--reasoning-format <format>",
+    help: "auto: what a model thinks is told apart from its answer; none: it is part of it",
+    choices: ["auto", "none"],
+    standard: standardOptions.reasoningFormat,
+  },
+  contextShift: {
+    flags: "--context-shift",
+    help: "a chat that does not fit forgets its oldest turns (default: it is refused)",
+    negated: "the default",
+  },
+  truncateInput: { flags: "--truncate-input", help: "a prompt that does not fit loses its beginning" },
+  maxChoices: {
+    flags: "--max-choices <n>",
+    help: "answers to one request at most",
+    parse: integerFrom(1, 128),
+    standard: standardOptions.maxChoices,
+  },
+  strictModel: { flags: "--strict-model", help: "refuse requests that name another model" },
+} as const satisfies OptionRows;
+
+const networkRows = {
+  hosts: {
+    flags: "--host <addresses>",
+    help: "where to listen: addresses, or paths of sockets that end in .sock (default: 127.0.0.1)",
+    parse: collectList,
+  },
+  port: {
+    flags: "--port <n>",
+    help: "0: any that is free",
+    parse: integerFrom(0, 65535),
+    standard: standardOptions.port,
+  },
+  apiPrefix: { flags: "--api-prefix <path>", help: "in front of every path" },
+  tlsKey: { flags: "--ssl-key-file <file>", help: "PEM file of the key for HTTPS" },
+  tlsCertificate: { flags: "--ssl-cert-file <file>", help: "PEM file of its certificate" },
+  staticFolder: { flags: "--path <dir>", help: "serve the files of a folder in the place of the built-in page" },
+  ui: { flags: "--no-ui", help: "no page at /", aliases: ["--no-webui"] },
+  slots: { flags: "--slots", help: "offer GET /slots", standard: standardOptions.slots, negated: "do not" },
+  slotFolder: { flags: "--slot-save-path <dir>", help: "folder of what /slots/N?action=save writes" },
+} as const satisfies OptionRows;
+
+const limitRows = {
+  parallel: {
+    flags: "--parallel <n>",
+    aliases: ["-np"],
+    help: "requests that run at once; -1: what half of the free memory holds, at most 8 (default: -1)",
+    parse: integerFrom(-1, 4096),
+  },
+  queueSize: {
+    flags: "--queue-size <n>",
+    help: "requests that wait; more get 503",
+    parse: integerFrom(0),
+    standard: standardOptions.queueSize,
+  },
+  queueTimeout: {
+    flags: "--queue-timeout <s>",
+    help: "seconds that a request waits at most",
+    parse: seconds,
+    standard: standardOptions.queueTimeout,
+  },
+  requestTimeout: {
+    flags: "--timeout <s>",
+    aliases: ["-to"],
+    help: "seconds that a request takes at most",
+    parse: seconds,
+    standard: standardOptions.requestTimeout,
+  },
+  drainTimeout: {
+    flags: "--drain-timeout <s>",
+    help: "seconds for running requests when the server is told to end",
+    parse: seconds,
+    standard: standardOptions.drainTimeout,
+  },
+  pingInterval: {
+    flags: "--sse-ping-interval <s>",
+    help: "seconds of silence after which a stream gets a comment; 0: never",
+    parse: seconds,
+    standard: standardOptions.pingInterval,
+  },
+  promptCacheMiB: {
+    flags: "--cache-ram <MiB>",
+    aliases: ["-cram"],
+    help: "memory for beginnings of prompts that may come again (default: a quarter of what is free, at most 8192)",
+    parse: integerFrom(0),
+  },
+  kvMiB: {
+    flags: "--kv-memory <MiB>",
+    help: "bound of all keys and values (default: what -np, -c and -cram need)",
+    parse: integerFrom(1),
+  },
+} as const satisfies OptionRows;
+
+/** What llama.cpp's server has and what has no effect here. */
+function ignoredGroup() {
+  const {
+    host: _host,
+    parallel: _parallel,
+    contextShift: _shift,
+    reasoningFormat: _format,
+    warmup: _warmup,
+    ...rows
+  } = llamaGroup.rows;
+  return groupOf("Ignored", {
+    ...rows,
+    warmup: { flags: "--warmup", negated: "", ignored: "a server always warms up before it is ready", harmless: true },
+    metricsSwitch: { flags: "--metrics", ignored: "" },
+    threadsHttp: {
+      flags: "--threads-http <n>",
+      ignored: "one thread reads requests, another one computes",
+      harmless: "-1",
+    },
+    props: { flags: "--props", ignored: "GET /props is always there; nothing can be changed by it" },
+    offline: { flags: "--offline", ignored: "set HF_HUB_OFFLINE=1" },
+    cacheReuse: {
+      flags: "--cache-reuse <n>",
+      ignored: "beginnings are found again, whatever their length",
+      harmless: "0",
+    },
+    cachePrompt: { flags: "--cache-prompt", negated: "", ignored: "requests have cache_prompt", harmless: true },
+  });
+}
+
+const serverOptions =
+  /^(--host|-a|--metrics|--props|--slots|--offline)\b/; /** What other commands refuse in one line and this one has. */
+
+/** Options that would change results and are not there. */
+export const serveRefusals: Refusals = Object.fromEntries(
+  Object.entries(llamaRefusals).filter(([names]) => !serverOptions.test(names)),
+);
+
+export const serveGroups = () => ({
+  model: modelGroup,
+  session: groupOf("Context", {
+    ...sessionRows,
+    contextSize: withHelp(
+      sessionRows.contextSize,
+      "context of one request in tokens, never divided by -np; 0: what the model was trained for (default: 2048)",
+    ),
+  }),
+  answer: groupOf("Answers", answerRows),
+  sampling: samplingGroup(),
+  network: groupOf("Network", networkRows),
+  limits: groupOf("Limits", limitRows),
+  output: groupOf("Output", {
+    json: withHelp(outputRows.json, "print one JSON object on stdout when the server is ready"),
+    quiet: outputRows.quiet,
+  }),
+  ignored: ignoredGroup(),
+});
+
+export type ServeValues = GroupValues<ReturnType<typeof serveGroups>>;
+
+/** What the rows mean for the server. */
+export function readServe(values: ServeValues, modelPath: string): ServeOptions {
+  const { model, session, answer, sampling, network, limits } = values;
+  const { path: _, aliases, tags, ...load } = model;
+  const { samplingSeq, seed, ...parameters } = sampling;
+  const { tlsKey, tlsCertificate, ...ports } = network;
+  const { parallel, promptCacheMiB, kvMiB, ...times } = limits;
+  return {
+    ...standardOptions,
+    ...given({ ...session, ...answer, ...ports, ...times, aliases, tags }),
+    modelPath,
+    load: given(load),
+    sampling: given({
+      ...parameters,
+      samplers: parameters.samplers ?? samplingSeq,
+      seed: seed === -1 ? undefined : seed,
+    }),
+    parallel: parallel === undefined || parallel < 1 ? undefined : parallel,
+    promptCacheBytes: promptCacheMiB === undefined ? undefined : promptCacheMiB * MiB,
+    kvBytes: kvMiB === undefined ? undefined : kvMiB * MiB,
+    tls:
+      tlsKey === undefined || tlsCertificate === undefined ? undefined : { keyFile: tlsKey, certFile: tlsCertificate },
+  };
+}
+
+/** Without what was left out, so that it does not take the place of a default. */
+function given<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
+
+/** What cannot be together, as the end of a usage error. */
+export function findServeProblem({ network, sampling }: ServeValues): string | undefined {
+  if ((network.tlsKey === undefined) !== (network.tlsCertificate === undefined)) {
+    return "--ssl-key-file and --ssl-cert-file need each other";
+  }
+  if (sampling.samplers !== undefined && sampling.samplingSeq !== undefined) {
+    return "expected one of --samplers and --sampling-seq, not both";
+  }
+  return undefined;
+}

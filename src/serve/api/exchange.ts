@@ -1,0 +1,65 @@
+// One request and its answer over HTTP: its body, who asks, when they leave, what goes into the headers.
+
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { ServerContext } from "../context.js";
+import { ApiError } from "../errors.js";
+import { Fields } from "../fields.js";
+import type { Client, RunContext } from "../request.js";
+import { type Framing, sendStream } from "../sse.js";
+
+/** The address stands for clients without a key. */
+export function clientOf(request: FastifyRequest): Client {
+  return request.client ?? { id: `address:${request.ip}`, weight: 1, scopes: new Set(["chat"]) };
+}
+
+/** Fires when the client leaves before its answer is complete. */
+export function signalOfClient(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once("close", () => {
+    if (!reply.raw.writableFinished) {
+      gone.abort();
+    }
+  });
+  return gone.signal;
+}
+
+export function contextOf(request: FastifyRequest, reply: FastifyReply): RunContext {
+  return { client: clientOf(request), requestId: request.id, signal: signalOfClient(reply) };
+}
+
+/** The body as fields. */
+export function bodyOf(request: FastifyRequest): Fields {
+  return new Fields(request.body);
+}
+
+/** Tells which fields of the body were of no use. */
+export function nameIgnored(reply: FastifyReply, body: Fields): void {
+  const unknown = body.unknown().filter((name) => /^[\w.-]{1,64}$/.test(name));
+  if (unknown.length > 0) {
+    reply.header("x-bitnet-ignored", unknown.slice(0, 32).join(", "));
+  }
+}
+
+/** 404 where another model than the served one is asked for, if that matters. */
+export function checkModel(context: ServerContext, name: string | undefined): void {
+  const { strictModel, aliases } = context.options;
+  if (strictModel && name !== undefined && name !== context.modelId && !aliases.includes(name)) {
+    throw new ApiError("not_found_error", `the model ${JSON.stringify(name.slice(0, 100))} does not exist`, {
+      code: "model_not_found",
+      param: "model",
+      shouldRetry: false,
+    });
+  }
+}
+
+/** Sends messages as they come. */
+export async function sendMessages(
+  context: ServerContext,
+  reply: FastifyReply,
+  messages: AsyncIterable<string>,
+  framing?: Framing,
+): Promise<FastifyReply> {
+  const { pingInterval } = context.options;
+  await sendStream(reply, messages, { pingInterval, framing, onDropped: () => context.onDropped() });
+  return reply;
+}

@@ -1,0 +1,39 @@
+// What the routes of a server share.
+
+import type { FastifyInstance } from "fastify";
+import type { ServeOptions } from "./options.js";
+import type { Client, RunContext, Stage, TextEvent, TextRequest } from "./request.js";
+import type { TextService } from "./service.js";
+
+export type ServerState = "loading" | "ready" | "draining" | "failed";
+
+export interface ServerContext {
+  readonly options: ServeOptions;
+  readonly state: ServerState;
+  /** Throws 503 while the model is loaded, and when the server is ending. */
+  readonly service: TextService;
+  /** The model's name in answers. */
+  readonly modelId: string;
+  /** Seconds since 1970. */
+  readonly startedAt: number;
+  /** From the outside in; a module adds its own when it is registered. */
+  readonly stages: Stage[];
+  /** Runs a request through all stages. */
+  run(request: TextRequest, context: RunContext): AsyncIterable<TextEvent>;
+  /** A reader was given up that did not read. */
+  onDropped(): void;
+  /** Called once the model is there. */
+  onReady(listener: (service: TextService) => void): void;
+  /** Called at the very end, for files and connections. */
+  onClose(listener: () => void | Promise<void>): void;
+}
+
+/** What a module of routes or hooks exports. */
+export type Register = (app: FastifyInstance, context: ServerContext) => void;
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Who asks, once that is known. */
+    client: Client | undefined;
+  }
+}

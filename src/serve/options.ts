@@ -1,0 +1,99 @@
+// How a server is set up. Where something is left out, the default stands beside it.
+
+import type { LoadOptions } from "../engine/model.js";
+import type { SamplingOptions } from "../engine/request.js";
+import type { CacheType } from "../native/addon.js";
+
+/** What becomes of what a model thinks before it answers. */
+export type ReasoningFormat = "auto" | "none";
+
+export interface ServeOptions {
+  /** Path of the GGUF file. */
+  modelPath: string;
+  /** Names under which it is served, the first in answers. */
+  aliases: readonly string[];
+  /** Shown by /v1/models. */
+  tags: readonly string[];
+  load: LoadOptions;
+  /** Of one request; 0: what the model was trained for. */
+  contextSize: number;
+  cacheType: CacheType;
+  /** Requests that run at once; undefined: as many, at most 8, as their caches fit half of the free memory. */
+  parallel?: number;
+  /** Of keys and values that nobody uses, kept to be found again; undefined: a quarter of the free memory, at most 8 GiB. */
+  promptCacheBytes?: number;
+  /** Of all keys and values; undefined: what `parallel` contexts and the prompt cache need. */
+  kvBytes?: number;
+
+  /** System message of chats that have none; "" for none. */
+  systemPrompt: string;
+  /** Tokens of an answer at most; -1: as many as fit. */
+  maxPredict: number;
+  /** Sampling where a request does not say. */
+  sampling: SamplingOptions;
+  /** A built-in chat format by name or the path of a Jinja file; undefined: the model's own. */
+  chatTemplate?: string;
+  reasoningFormat: ReasoningFormat;
+  /** A chat that does not fit loses its oldest turns in the place of being refused. */
+  contextShift: boolean;
+  /** The same for any prompt, which loses its beginning. */
+  truncateInput: boolean;
+  /** Refuse requests that name another model. */
+  strictModel: boolean;
+  /** Largest `n`. */
+  maxChoices: number;
+
+  /** Names or addresses to listen on, or paths of sockets ("*.sock"). */
+  hosts: readonly string[];
+  port: number;
+  /** In front of every path: "/bitnet". */
+  apiPrefix: string;
+  tls?: { keyFile: string; certFile: string };
+  /** Folder of static files in the place of the built-in page. */
+  staticFolder?: string;
+  /** Serve a page at "/". */
+  ui: boolean;
+
+  /** Requests that wait to run. */
+  queueSize: number;
+  /** Seconds that one waits at most. */
+  queueTimeout: number;
+  /** Seconds that a request takes at most. */
+  requestTimeout: number;
+  /** Seconds of silence after which a stream gets a comment. */
+  pingInterval: number;
+  /** Seconds for requests that run when the server is told to end. */
+  drainTimeout: number;
+  /** Time of a step while something decodes, in seconds. */
+  stepSeconds?: number;
+  /** Offer GET /slots. */
+  slots: boolean;
+  /** Folder of slot files. */
+  slotFolder?: string;
+}
+
+export const standardOptions: Omit<ServeOptions, "modelPath"> = {
+  aliases: [],
+  tags: [],
+  load: {},
+  contextSize: 2048,
+  cacheType: "f16",
+  systemPrompt: "",
+  maxPredict: 4096,
+  sampling: {},
+  reasoningFormat: "auto",
+  contextShift: false,
+  truncateInput: false,
+  strictModel: false,
+  maxChoices: 8,
+  hosts: ["127.0.0.1"],
+  port: 8080,
+  apiPrefix: "",
+  ui: true,
+  queueSize: 512,
+  queueTimeout: 60,
+  requestTimeout: 600,
+  pingInterval: 10,
+  drainTimeout: 120,
+  slots: true,
+};

@@ -1,0 +1,228 @@
+// The one request that every dialect is translated into, and what comes back of it.
+
+import type { FormatMessage } from "../chat/format.js";
+import type { Plain } from "../chat/template/template.js";
+import type { TokenProb } from "../engine/generate.js";
+import type { SamplingOptions } from "../engine/request.js";
+import type { Grammar } from "../grammar/grammar.js";
+
+/** Who asks. Only `weight` may ever change what is computed, and only when. */
+export interface Client {
+  /** Of the key, else the address: for fairness, limits and the salt of the prompt cache. Never shown or logged. */
+  id: string;
+  /** Share of the machine among clients that wait; 1 is usual. */
+  weight: number;
+  /** What it may use. */
+  scopes: ReadonlySet<Scope>;
+  /** Limits of its key in the place of the server's, per minute. */
+  requestsPerMinute?: number;
+  tokensPerMinute?: number;
+}
+
+export type Scope = "chat" | "admin" | "metrics";
+
+/** A conversation to be answered. */
+export interface ChatPrompt {
+  kind: "chat";
+  messages: readonly FormatMessage[];
+  tools: readonly Plain[];
+  toolChoice: ToolChoice;
+  parallelToolCalls: boolean;
+  /** More variables of the template. */
+  variables: Readonly<Record<string, Plain>>;
+  /** Whether to think, where the template leaves the choice. */
+  thinking?: boolean;
+}
+
+export type ToolChoice =
+  | { mode: "none" | "auto" | "required" }
+  /** Only these; `required`: one of them must be called. */
+  | { mode: "allowed"; names: readonly string[]; required: boolean };
+
+/** Text or ids to be continued. */
+export interface TextPrompt {
+  kind: "text";
+  /** Texts are tokenized, with BOS where the model wants it before the first, and joined with the ids. */
+  parts: readonly (string | readonly number[])[];
+  /** Names of control tokens in texts are those tokens. */
+  parseSpecial: boolean;
+}
+
+export interface TextRequest {
+  /** For metrics and the audit log: "/v1/chat/completions". */
+  route: string;
+  prompt: ChatPrompt | TextPrompt;
+  /** How many answers; answer i takes seed + i. */
+  n: number;
+  /** Absent: to the end of the context. */
+  maxTokens?: number;
+  /** With `seed` and `logprobs` (0 is none; the chosen token's own is there from 1 on). */
+  sampling: SamplingOptions;
+  ignoreEos: boolean;
+  stop: readonly string[];
+  /** What the answer must be; of a chat, after what it may think. */
+  grammar?: Grammar;
+  /** Of prompts that are text: log-probabilities of the prompt's own tokens, with so many of the likeliest. */
+  promptLogprobs?: number;
+  /** Gives way to requests that somebody waits for. */
+  background: boolean;
+  /** Narrows who finds the keys and values of this prompt. */
+  cacheSalt: string;
+  /** false: nothing is taken from the prompt cache. */
+  cachePrompt: boolean;
+  /** Tell how far a long prompt is read. */
+  wantsProgress: boolean;
+  /** Give up after so much time, with what there is (finish reason "length"). */
+  generateSeconds?: number;
+}
+
+/** A stretch of an answer. */
+export type AnswerPiece =
+  | { kind: "thinking" | "text"; text: string }
+  | { kind: "call"; index: number; name: string }
+  | { kind: "arguments"; index: number; text: string };
+
+/** A token with its probability, as the model gave it before any sampling. */
+export interface TokenLogprob extends TokenProb {
+  /** What its bytes add to the text; "" inside a character, and the whole character with its last token. */
+  text: string;
+  bytes: readonly number[];
+  top: readonly (TokenProb & { text: string; bytes: readonly number[] })[];
+}
+
+/** "tool_calls" and "content_filter" beside what ends a generation. */
+export type AnswerFinish = "stop" | "length" | "tool_calls" | "content_filter";
+
+/** What happens while a request runs, in order. */
+export type TextEvent =
+  /** The engine has begun. */
+  | { kind: "started"; promptTokens: number; cachedTokens: number; queueMs: number }
+  | { kind: "progress"; total: number; cached: number; processed: number; timeMs: number }
+  /** Of the prompt's own tokens; the first has none. Before everything else that is said of a choice. */
+  | { kind: "prompt"; tokens: readonly (TokenLogprob | { id: number; text: string; bytes: readonly number[] })[] }
+  | {
+      kind: "delta";
+      choice: number;
+      pieces: readonly AnswerPiece[];
+      tokens: readonly number[];
+      logprobs: readonly TokenLogprob[];
+    }
+  | { kind: "finish"; choice: number; finish: AnswerFinish; detail: FinishDetail }
+  | { kind: "end"; usage: Usage; timings: Timings };
+
+export interface FinishDetail {
+  /** What ended the text: an end-of-generation token, a stop string, a limit. */
+  type: "eos" | "word" | "limit" | "filter";
+  stopString?: string;
+  seed: number;
+  /** Turns or tokens were forgotten to make room. */
+  truncated: boolean;
+}
+
+export interface Usage {
+  promptTokens: number;
+  cachedTokens: number;
+  completionTokens: number;
+  reasoningTokens: number;
+}
+
+/** Milliseconds; prompt and generation of all choices together, as llama.cpp's server names them. */
+export interface Timings {
+  queueMs: number;
+  promptMs: number;
+  /** Evaluated, not found in the cache. */
+  promptTokens: number;
+  generateMs: number;
+  generatedTokens: number;
+}
+
+/** Of one request while it runs. */
+export interface RunContext {
+  client: Client;
+  /** "x-request-id" of its answer. */
+  requestId: string;
+  /** Fires when the client has left or the time is over; its reason is then an ApiError. */
+  signal: AbortSignal;
+}
+
+/**
+ * Something between the routes and the engine that sees every request and every event of it: limits, a cache, a filter, a
+ * log. `next` runs the request.
+ */
+export type Stage = (
+  request: TextRequest,
+  context: RunContext,
+  next: (request: TextRequest) => AsyncIterable<TextEvent>,
+) => AsyncIterable<TextEvent>;
+
+/** The whole of one choice. */
+export interface Answer {
+  text: string;
+  thinking: string;
+  calls: { name: string; arguments: string }[];
+  tokens: number[];
+  logprobs: TokenLogprob[];
+  finish: AnswerFinish;
+  detail: FinishDetail;
+}
+
+export interface TextResult {
+  answers: Answer[];
+  prompt: Extract<TextEvent, { kind: "prompt" }>["tokens"];
+  usage: Usage;
+  timings: Timings;
+}
+
+/** Reads a request to its end. */
+export async function collectAnswers(events: AsyncIterable<TextEvent>): Promise<TextResult> {
+  const answers: Answer[] = [];
+  let prompt: TextResult["prompt"] = [];
+  for await (const event of events) {
+    switch (event.kind) {
+      case "prompt":
+        prompt = event.tokens;
+        break;
+      case "delta":
+        addDelta(answerAt(answers, event.choice), event);
+        break;
+      case "finish":
+        Object.assign(answerAt(answers, event.choice), { finish: event.finish, detail: event.detail });
+        break;
+      case "end":
+        return { answers, prompt, usage: event.usage, timings: event.timings };
+    }
+  }
+  throw new Error("the request ended without a last event");
+}
+
+function answerAt(answers: Answer[], choice: number): Answer {
+  answers[choice] ??= {
+    ...{ text: "", thinking: "", calls: [], tokens: [], logprobs: [], finish: "length" },
+    detail: { type: "limit", seed: 0, truncated: false },
+  };
+  return answers[choice];
+}
+
+function addDelta(answer: Answer, { pieces, tokens, logprobs }: Extract<TextEvent, { kind: "delta" }>): void {
+  for (const piece of pieces) {
+    switch (piece.kind) {
+      case "text":
+        answer.text += piece.text;
+        break;
+      case "thinking":
+        answer.thinking += piece.text;
+        break;
+      case "call":
+        answer.calls[piece.index] = { name: piece.name, arguments: "" };
+        break;
+      case "arguments": {
+        const call = answer.calls[piece.index];
+        if (call !== undefined) {
+          call.arguments += piece.text;
+        }
+      }
+    }
+  }
+  answer.tokens.push(...tokens);
+  answer.logprobs.push(...logprobs);
+}

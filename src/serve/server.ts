@@ -1,0 +1,287 @@
+// A server: it listens at once, loads the model meanwhile, and answers until it is told to end.
+
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import { chooseFormat } from "../chat/choose-format.js";
+import { loadModel, type Model } from "../engine/model.js";
+import { loadAddon } from "../native/addon.js";
+import { availableMemory } from "../native/machine.js";
+import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
+import { register as registerChat } from "./api/chat.js";
+import { register as registerModels } from "./api/models.js";
+import type { Register, ServerContext } from "./context.js";
+import { ApiError, toApiError } from "./errors.js";
+import { parseBody } from "./json.js";
+import type { ServeOptions } from "./options.js";
+import { TextService } from "./service.js";
+import { Context } from "./state.js";
+
+/** Everything that a server has, in the order in which requests meet it. */
+const modules: readonly Register[] = [registerModels, registerChat];
+
+export interface LogEntry {
+  level: "info" | "warn" | "error";
+  message: string;
+  /** What else is known: an error, an address. Never a text of a request. */
+  fields?: Readonly<Record<string, unknown>>;
+}
+
+export interface ServerHooks {
+  log?: (entry: LogEntry) => void;
+}
+
+export interface Server {
+  /** Where it listens: "http://127.0.0.1:8080", or paths of sockets. */
+  readonly urls: readonly string[];
+  /** Resolves when the model is loaded and warmed up; rejects if it cannot be. */
+  readonly ready: Promise<TextService>;
+  readonly context: ServerContext;
+  /** Lets running requests end, for `drainTimeout` at most, then closes everything. May be called again. */
+  close(): Promise<void>;
+}
+
+const maxBody = 8 * 2 ** 20; // bytes
+const maxHeaders = 16 * 2 ** 10;
+const bodyTimeout = 30_000; // ms, from the first byte of a request to the last of its body
+const maxConnections = 1024;
+const keepAlive = 75_000; // ms; longer than what proxies and clients keep, so that it is not we who close
+
+/** Starts a server. Throws what is wrong with the address; the model is loaded afterwards. */
+export async function startServer(options: ServeOptions, hooks: ServerHooks = {}): Promise<Server> {
+  const server = new ModelServer(options, hooks);
+  await server.listen();
+  return server;
+}
+
+class ModelServer implements Server {
+  readonly #hooks: ServerHooks;
+  readonly #app: FastifyInstance;
+  readonly #listeners: ReturnType<typeof createHttpServer>[] = [];
+  readonly context: Context;
+  urls: readonly string[] = [];
+  ready: Promise<TextService> = Promise.reject(new BitnetError("INTERNAL", "the server does not listen yet"));
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ServeOptions, hooks: ServerHooks) {
+    this.#hooks = hooks;
+    this.ready.catch(() => {});
+    this.context = new Context(options);
+    this.#app = createApp(options, hooks);
+    this.#app.register(
+      async (scope) => {
+        for (const register of modules) {
+          register(scope, this.context);
+        }
+      },
+      { prefix: options.apiPrefix },
+    );
+  }
+
+  async listen(): Promise<void> {
+    const { options } = this.context;
+    await this.#app.ready();
+    const urls: string[] = [];
+    for (const host of options.hosts) {
+      urls.push(await this.#listenOn(host, options));
+    }
+    this.urls = urls;
+    this.ready = this.#load();
+    this.ready.catch(() => {});
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #listenOn(host: string, { port, tls }: ServeOptions): Promise<string> {
+    const settings = {
+      maxHeaderSize: maxHeaders,
+      requestTimeout: bodyTimeout,
+      headersTimeout: bodyTimeout,
+      keepAliveTimeout: keepAlive,
+    };
+    const route = (request: IncomingMessage, response: ServerResponse) => this.#app.routing(request, response);
+    const listener =
+      tls === undefined
+        ? createHttpServer(settings, route)
+        : createHttpsServer({ ...settings, key: readFileSync(tls.keyFile), cert: readFileSync(tls.certFile) }, route);
+    listener.maxConnections = maxConnections;
+    this.#listeners.push(listener);
+    const isSocket = host.endsWith(".sock");
+    // Several addresses share the port, also one that the system has chosen.
+    const chosen = port === 0 ? portOf(this.#listeners[0]) : port;
+    await new Promise<void>((resolve, reject) => {
+      listener.once("error", (error) => reject(describeListenError(error, isSocket ? host : `${host}:${chosen}`)));
+      listener.listen(isSocket ? { path: host } : { host, port: chosen }, resolve);
+    });
+    if (isSocket) {
+      return host;
+    }
+    const name = host.includes(":") ? `[${host}]` : host;
+    return `${tls === undefined ? "http" : "https"}://${name}:${portOf(listener)}`;
+  }
+
+  async #load(): Promise<TextService> {
+    try {
+      const service = await loadService(this.context.options);
+      if (this.#closing !== undefined) {
+        service.model.close();
+        throw new BitnetError("ABORTED", "the server ended before the model was loaded");
+      }
+      this.context.begin(service);
+      return service;
+    } catch (error) {
+      this.context.fail(error);
+      throw error;
+    }
+  }
+
+  async #close(): Promise<void> {
+    const { context } = this;
+    const { drainTimeout } = context.options;
+    const service = context.drain();
+    if (service !== undefined) {
+      const timeout = new Promise<"late">((resolve) => setTimeout(() => resolve("late"), drainTimeout * 1000).unref());
+      if ((await Promise.race([service.admission.drain(), timeout])) === "late") {
+        this.#log("warn", `requests that still ran after ${drainTimeout} s were ended`);
+      }
+    }
+    context.abort();
+    await Promise.all(this.#listeners.map(closeListener));
+    await this.#app.close();
+    await context.close();
+    service?.model.close();
+  }
+
+  #log(level: LogEntry["level"], message: string): void {
+    this.#hooks.log?.({ level, message });
+  }
+}
+
+function portOf(listener: ReturnType<typeof createHttpServer> | undefined): number {
+  const address = listener?.address();
+  return typeof address === "object" && address !== null ? (address as AddressInfo).port : 0;
+}
+
+function describeListenError(error: NodeJS.ErrnoException, where: string): BitnetError {
+  if (error.code === "EADDRINUSE") {
+    return new BitnetError("USAGE", `${where} is in use by another program`, {
+      hint: "choose another port with --port, or 0 for any",
+      cause: error,
+    });
+  }
+  return new BitnetError("USAGE", `cannot listen on ${where}: ${error.code ?? reasonOf(error)}`, { cause: error });
+}
+
+async function closeListener(listener: ReturnType<typeof createHttpServer>): Promise<void> {
+  const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
+  listener.closeAllConnections();
+  await closed;
+}
+
+/** The framework with what holds for all routes: bodies, ids, errors. */
+function createApp(options: ServeOptions, hooks: ServerHooks): FastifyInstance {
+  const app = fastify({
+    bodyLimit: maxBody,
+    logger: false,
+    genReqId: ({ headers }) => {
+      const given = headers["x-request-id"];
+      return typeof given === "string" && /^[\w-]{1,128}$/.test(given) ? given : randomUUID();
+    },
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
+    trustProxy: false,
+    exposeHeadRoutes: false,
+  });
+  app.decorateRequest("client", undefined);
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, async (_: FastifyRequest, body: Buffer) => parseBody(body));
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id);
+  });
+  app.addHook("onSend", async (_, reply) => {
+    reply.header("openai-processing-ms", Math.round(reply.elapsedTime));
+    reply.header("x-content-type-options", "nosniff");
+  });
+  app.setErrorHandler((error, request, reply) => answerError(toApiError(error), request, reply, hooks));
+  app.setNotFoundHandler((request, reply) => answerError(notFound(app, request, options), request, reply, hooks));
+  return app;
+}
+
+function answerError(error: ApiError, request: FastifyRequest, reply: FastifyReply, hooks: ServerHooks): void {
+  if (error.status >= 500 && error.details.code === "internal_error") {
+    const cause = error.details.cause;
+    const fields = {
+      requestId: request.id,
+      route: request.routeOptions.url,
+      error: String((cause as Error)?.stack ?? cause),
+    };
+    hooks.log?.({ level: "error", message: "a request failed", fields });
+  }
+  const { errorBody = openAiError } = request.routeOptions.config;
+  reply.status(error.status).headers(error.headers).send(errorBody(error));
+}
+
+function openAiError(error: ApiError): unknown {
+  return { error: error.body };
+}
+
+const methods = ["GET", "POST", "PUT", "DELETE", "PATCH"] as const;
+
+function notFound(app: FastifyInstance, { url: asked, method }: FastifyRequest, _options: ServeOptions): ApiError {
+  const url = asked.replace(/\?.*/s, "");
+  const others = methods.filter((other) => other !== method && app.findRoute({ url, method: other }) !== null);
+  if (others.length > 0) {
+    return new ApiError("invalid_request_error", `${method} is not what this path is for: ${others.join(", ")}`, {
+      ...{ status: 405, code: "method_not_allowed", shouldRetry: false },
+    });
+  }
+  return new ApiError("not_found_error", "there is nothing at this path", { code: "not_found", shouldRetry: false });
+}
+
+/** The model, ready to answer. */
+async function loadService(options: ServeOptions): Promise<TextService> {
+  const model = await loadModel(options.modelPath, { ...options.load, ...memoryOptions(options) });
+  try {
+    const format = await chooseFormat(model, options.chatTemplate);
+    const contextSize = contextSizeOf(options, model);
+    const parallel = options.parallel ?? chooseParallel(options, model, contextSize);
+    const service = new TextService(model, format, { ...options, contextSize, parallel });
+    await service.warmUp();
+    return service;
+  } catch (error) {
+    model.close();
+    throw toBitnetError(error);
+  }
+}
+
+const mostCacheBytes = 8 * 2 ** 30;
+const mostParallel = 8;
+
+function memoryOptions({ promptCacheBytes }: ServeOptions): { promptCacheBytes: number } {
+  return { promptCacheBytes: promptCacheBytes ?? Math.floor(Math.min(availableMemory() / 4, mostCacheBytes)) };
+}
+
+/** No larger than what the model was trained for. */
+function contextSizeOf({ contextSize }: ServeOptions, { info }: Model): number {
+  return contextSize === 0 ? info.contextLength : Math.min(contextSize, info.contextLength);
+}
+
+/** As many as have room in half of the free memory. */
+function chooseParallel({ cacheType }: ServeOptions, { info }: Model, contextSize: number): number {
+  const bytes = loadAddon().kvBytes({
+    ...{ layers: info.blockCount, heads: info.headCountKv, headDim: info.headDim, contextSize, cacheType },
+  });
+  return Math.max(1, Math.min(mostParallel, Math.floor(availableMemory() / 2 / bytes)));
+}
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** How this route's dialect writes an error. */
+    errorBody?: (error: ApiError) => unknown;
+  }
+}

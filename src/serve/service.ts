@@ -1,0 +1,239 @@
+// Runs requests on one model: what every dialect and every route shares.
+
+import { createHash, randomInt } from "node:crypto";
+import type { ChatFormat } from "../chat/format.js";
+import type { Model, Session } from "../engine/model.js";
+import type { TokenOptions } from "../engine/request.js";
+import { packageVersion } from "../system/package.js";
+import { Admission, reasonOfAbort, type Ticket } from "./admission.js";
+import { AnswerStream, describeToken } from "./answer-stream.js";
+import { Channel } from "./channel.js";
+import { contextExceeded } from "./errors.js";
+import type { ServeOptions } from "./options.js";
+import { type PreparedPrompt, PromptMaker } from "./prompt.js";
+import type { AnswerFinish, FinishDetail, RunContext, TextEvent, TextRequest, Timings, Usage } from "./request.js";
+
+const maxSeed = Number.MAX_SAFE_INTEGER;
+
+/** A request on its way. */
+interface Run {
+  request: TextRequest;
+  context: RunContext;
+  ticket: Ticket;
+  prepared: PreparedPrompt;
+  seed: number;
+  maxTokens: number;
+  events: Channel<TextEvent>;
+  usage: Usage;
+  timings: Timings;
+  begunAt: number;
+}
+
+export class TextService {
+  readonly model: Model;
+  readonly format: ChatFormat;
+  readonly contextSize: number;
+  readonly admission: Admission;
+  readonly prompts: PromptMaker;
+  /** Of all that decides what is computed: program, model and kernels. */
+  readonly fingerprint: string;
+  readonly #options: ServeOptions;
+
+  constructor(model: Model, format: ChatFormat, options: ServeOptions & { parallel: number; contextSize: number }) {
+    this.model = model;
+    this.format = format;
+    this.contextSize = options.contextSize;
+    this.admission = new Admission(options);
+    this.prompts = new PromptMaker({
+      tokenizer: model.tokenizer,
+      format,
+      systemPrompt: options.systemPrompt,
+      splitsThinking: options.reasoningFormat !== "none",
+    });
+    this.fingerprint = fingerprintOf(model);
+    this.#options = options;
+  }
+
+  /** Throws an ApiError, before the first event wherever that is possible. Leaving the loop ends the work. */
+  async *run(request: TextRequest, context: RunContext): AsyncGenerator<TextEvent, void, undefined> {
+    const ticket = this.admission.enter(context.signal);
+    const left = new AbortController();
+    try {
+      const run = this.#begin(request, { ...context, signal: AbortSignal.any([ticket.signal, left.signal]) }, ticket);
+      this.#runChoices(run).then(
+        () => run.events.close(),
+        (error: unknown) => run.events.close({ error: reasonOfAbort(error, ticket.signal) }),
+      );
+      yield* run.events;
+    } finally {
+      left.abort();
+      ticket.end();
+    }
+  }
+
+  /** Evaluates and samples a little, so that the first request finds everything in place. */
+  async warmUp(): Promise<void> {
+    await using session = this.model.createSession({ contextSize: Math.min(64, this.contextSize) });
+    await session.generateTokens("Hello", { maxTokens: 10, temperature: 0 }).result;
+  }
+
+  #begin(request: TextRequest, context: RunContext, ticket: Ticket): Run {
+    const prepared = this.prompts.prepare(request);
+    const { length } = prepared.ids;
+    const room = this.contextSize - length;
+    if (room < 0 || (room === 0 && request.maxTokens !== 0)) {
+      throw contextExceeded(length, this.contextSize);
+    }
+    const { maxPredict } = this.#options;
+    const most = maxPredict < 0 ? room : Math.min(room, maxPredict);
+    return {
+      ...{ request, context, ticket, prepared },
+      seed: request.sampling.seed ?? randomInt(2 ** 32),
+      maxTokens: Math.min(request.maxTokens ?? most, most),
+      events: new Channel(),
+      usage: { promptTokens: length, cachedTokens: 0, completionTokens: 0, reasoningTokens: 0 },
+      timings: { queueMs: 0, promptMs: 0, promptTokens: 0, generateMs: 0, generatedTokens: 0 },
+      begunAt: performance.now(),
+    };
+  }
+
+  /** The first choice alone until its prompt is evaluated, which the others then find in the cache. */
+  async #runChoices(run: Run): Promise<void> {
+    const { n } = run.request;
+    const others: Promise<void>[] = [];
+    const startOthers = () => {
+      for (let choice = 1; choice < n && others.length < n - 1; choice++) {
+        others.push(this.#runChoice(run, choice, () => {}));
+      }
+    };
+    await this.#runChoice(run, 0, startOthers);
+    startOthers();
+    await Promise.all(others);
+    run.events.push({ kind: "end", usage: run.usage, timings: run.timings });
+  }
+
+  async #runChoice(run: Run, choice: number, onFirstToken: () => void): Promise<void> {
+    const { request, prepared } = run;
+    await using session = this.model.createSession({
+      contextSize: this.contextSize,
+      cacheType: this.#options.cacheType,
+      sharePrompts: request.cachePrompt,
+    });
+    if (choice === 0 && request.promptLogprobs !== undefined) {
+      await this.#scorePrompt(run, session, request.promptLogprobs);
+    }
+    const { sampling, stop } = request;
+    const stream = new AnswerStream(this.model.tokenizer, {
+      ...{ stop, thinking: prepared.thinking, beginsThinking: prepared.beginsThinking, before: prepared.before },
+      parser: prepared.createParser?.(),
+      logprobs: (sampling.logprobs ?? 0) > 0,
+    });
+    const tokens = session.generateTokens(prepared.ids, this.#tokenOptions(run, choice));
+    let firstTokenAt: number | undefined;
+    let isOver = false;
+    for await (const token of tokens) {
+      if (firstTokenAt === undefined) {
+        firstTokenAt = performance.now();
+        this.#tellStart(run, choice, session);
+        onFirstToken();
+      }
+      this.#tell(run, choice, stream.push(token));
+      isOver =
+        request.generateSeconds !== undefined && performance.now() - firstTokenAt > request.generateSeconds * 1000;
+      if (stream.stopString !== undefined || isOver) {
+        break;
+      }
+    }
+    const { timings } = session;
+    const finishReason = isOver || stream.stopString !== undefined ? "length" : (await tokens.result).finishReason;
+    this.#tell(run, choice, stream.finish());
+    this.#count(run, choice, timings, stream.thinkingTokens);
+    run.events.push({ kind: "finish", choice, ...describeFinish(finishReason, stream, this.#seedOf(run, choice)) });
+  }
+
+  #tokenOptions(run: Run, choice: number): TokenOptions {
+    const { request, context, prepared, events, begunAt } = run;
+    return {
+      ...this.#options.sampling,
+      ...request.sampling,
+      seed: this.#seedOf(run, choice),
+      maxTokens: run.maxTokens,
+      ignoreEos: request.ignoreEos,
+      grammar: prepared.grammar,
+      signal: context.signal,
+      ...(choice === 0 && request.wantsProgress
+        ? {
+            onPrompt: (known: number, total: number) => {
+              const timeMs = performance.now() - begunAt;
+              events.push({ kind: "progress", total, cached: run.usage.cachedTokens, processed: known, timeMs });
+            },
+          }
+        : {}),
+    };
+  }
+
+  #seedOf(run: Run, choice: number): number {
+    return (run.seed + choice) % maxSeed;
+  }
+
+  #tellStart(run: Run, choice: number, session: Session): void {
+    run.ticket.start();
+    if (choice === 0) {
+      const cachedTokens = session.timings.reusedTokens;
+      run.usage.cachedTokens = cachedTokens;
+      run.events.push({ kind: "started", promptTokens: run.usage.promptTokens, cachedTokens, queueMs: 0 });
+    }
+  }
+
+  #tell(run: Run, choice: number, delta: ReturnType<AnswerStream["push"]>): void {
+    if (delta.pieces.length + delta.tokens.length > 0) {
+      run.events.push({ kind: "delta", choice, ...delta });
+    }
+  }
+
+  #count(run: Run, choice: number, timings: Session["timings"], thinkingTokens: number): void {
+    run.usage.completionTokens += timings.generatedTokens;
+    run.usage.reasoningTokens += thinkingTokens;
+    run.timings.generatedTokens += timings.generatedTokens;
+    run.timings.generateMs = Math.max(run.timings.generateMs, timings.generateMs);
+    if (choice === 0) {
+      run.timings.promptMs = timings.promptMs;
+      run.timings.promptTokens = timings.promptTokens - timings.reusedTokens;
+    }
+  }
+
+  /** Tells the log-probabilities of the prompt's own tokens. */
+  async #scorePrompt(run: Run, session: Session, _top: number): Promise<void> {
+    const { tokenizer } = this.model;
+    const { ids } = run.prepared;
+    run.ticket.start();
+    const { logprobs } =
+      ids.length < 2 ? { logprobs: new Float64Array() } : await session.score(ids, { signal: run.context.signal });
+    const tokens = ids.map((id, i) => {
+      const token = { id, ...describeToken(tokenizer, id) };
+      return i === 0 ? token : { ...token, logprob: logprobs[i - 1] ?? Number.NEGATIVE_INFINITY, top: [] };
+    });
+    run.events.push({ kind: "prompt", tokens });
+  }
+}
+
+function describeFinish(
+  reason: string,
+  { stopString }: AnswerStream,
+  seed: number,
+): { finish: AnswerFinish; detail: FinishDetail } {
+  if (stopString !== undefined) {
+    return { finish: "stop", detail: { type: "word", stopString, seed, truncated: false } };
+  }
+  const isEnd = reason === "eog";
+  return {
+    finish: isEnd ? "stop" : "length",
+    detail: { type: isEnd ? "eos" : "limit", seed, truncated: reason === "context" },
+  };
+}
+
+function fingerprintOf({ info, gguf }: Model): string {
+  const hash = createHash("sha256");
+  hash.update(JSON.stringify([gguf.tensors(), info.name]));
+  return `bitnet-${packageVersion()}-${hash.digest("hex").slice(0, 8)}-${info.kernel}`;
+}

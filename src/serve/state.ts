@@ -1,0 +1,98 @@
+// The state of a server that all its routes see.
+
+import { basename } from "node:path";
+import type { ServerContext, ServerState } from "./context.js";
+import { ApiError, unavailable } from "./errors.js";
+import type { ServeOptions } from "./options.js";
+import type { RunContext, Stage, TextEvent, TextRequest } from "./request.js";
+import type { TextService } from "./service.js";
+
+export class Context implements ServerContext {
+  readonly options: ServeOptions;
+  readonly modelId: string;
+  readonly startedAt = Date.now() / 1000;
+  readonly stages: Stage[] = [];
+  #state: ServerState = "loading";
+  #service: TextService | undefined;
+  #readyListeners: ((service: TextService) => void)[] = [];
+  readonly #closeListeners: (() => void | Promise<void>)[] = [];
+  readonly #dropListeners: (() => void)[] = [];
+  readonly #over = new AbortController();
+
+  constructor(options: ServeOptions) {
+    this.options = options;
+    this.modelId = options.aliases[0] ?? basename(options.modelPath).replace(/\.gguf$/i, "");
+  }
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  get service(): TextService {
+    if (this.#state === "loading") {
+      throw unavailable("loading_model", "Loading model");
+    }
+    if (this.#service === undefined) {
+      throw new ApiError("server_error", "the model could not be loaded", { code: "no_model", shouldRetry: false });
+    }
+    return this.#service;
+  }
+
+  run(request: TextRequest, given: RunContext): AsyncIterable<TextEvent> {
+    const context = { ...given, signal: AbortSignal.any([given.signal, this.#over.signal]) };
+    const runFrom = (i: number, asked: TextRequest): AsyncIterable<TextEvent> => {
+      const stage = this.stages[i];
+      return stage === undefined
+        ? this.service.run(asked, context)
+        : stage(asked, context, (next) => runFrom(i + 1, next));
+    };
+    return runFrom(0, request);
+  }
+
+  onReady(listener: (service: TextService) => void): void {
+    this.#readyListeners.push(listener);
+  }
+
+  onClose(listener: () => void | Promise<void>): void {
+    this.#closeListeners.push(listener);
+  }
+
+  onDrop(listener: () => void): void {
+    this.#dropListeners.push(listener);
+  }
+
+  onDropped(): void {
+    for (const listener of this.#dropListeners) {
+      listener();
+    }
+  }
+
+  begin(service: TextService): void {
+    this.#service = service;
+    this.#state = "ready";
+    for (const listener of this.#readyListeners) {
+      listener(service);
+    }
+    this.#readyListeners = [];
+  }
+
+  fail(_error: unknown): void {
+    this.#state = "failed";
+  }
+
+  drain(): TextService | undefined {
+    this.#state = "draining";
+    return this.#service;
+  }
+
+  /** Ends whatever runs. */
+  abort(): void {
+    this.#over.abort(unavailable("draining", "the server is shutting down"));
+  }
+
+  async close(): Promise<void> {
+    for (const listener of this.#closeListeners) {
+      await listener();
+    }
+  }
+}
