@@ -6,6 +6,8 @@ import { answerChat } from "../../src/chat/answer.js";
 import { Chat } from "../../src/chat/chat.js";
 import { builtinFormat, type ChatFormat, jinjaFormat } from "../../src/chat/format.js";
 import { findThinkingTags, ThinkingSplitter } from "../../src/chat/thinking.js";
+import type { GenerateOptions } from "../../src/engine/request.js";
+import type { Grammar } from "../../src/grammar/grammar.js";
 import { FakeSession, FakeTokenizer } from "../support/fake-model.js";
 
 const tags = { open: "<think>", close: "</think>" };
@@ -65,10 +67,10 @@ describe("the thinking of an answer", () => {
 
 const special = ["<|begin|>", "<|eot_id|>", "<think>", "</think>"].map((text) => ({ text }));
 
-async function ask(chat: Chat, answer: string, tokenizer: FakeTokenizer) {
+async function ask(chat: Chat, answer: string, tokenizer: FakeTokenizer, options: GenerateOptions = {}) {
   const session = new FakeSession(tokenizer, () => answer, 1000);
   const pieces: [string, string][] = [];
-  const running = answerChat(chat, session, tokenizer);
+  const running = answerChat(chat, session, tokenizer, options);
   for await (const { kind, text } of running) {
     const last = pieces.at(-1);
     if (last?.[0] === kind) {
@@ -77,7 +79,7 @@ async function ask(chat: Chat, answer: string, tokenizer: FakeTokenizer) {
       pieces.push([kind, text]);
     }
   }
-  return { pieces, result: await running.result };
+  return { pieces, result: await running.result, grammar: session.options[0]?.grammar as Grammar | undefined };
 }
 
 describe("an answer with thinking", () => {
@@ -129,5 +131,55 @@ describe("an answer with thinking", () => {
     const quick = await ask(chat, "<think>\n</think>\nYes.<|eot_id|>", tokenizer);
     expect(quick.result.text).toBe("Yes.");
     expect(quick.result).not.toHaveProperty("thinking");
+  });
+});
+
+describe("an answer that a schema holds", () => {
+  const schema = { type: "boolean" };
+  const opens =
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}<|eot_id|>{% endfor %}Assistant: " +
+    "{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}";
+  const knows = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}<|eot_id|>{% endfor %}Assistant: ";
+
+  async function hold(source: string, answer: string, { tokenizer = new FakeTokenizer(), thinking = true } = {}) {
+    const chat = new Chat(jinjaFormat(source, "model", tokenizer), tokenizer);
+    chat.thinking = thinking ? undefined : false;
+    chat.addUser("one");
+    return await ask(chat, answer, tokenizer, { schema });
+  }
+
+  test("has its thinking before, where the template opens it", async () => {
+    const { grammar, result } = await hold(opens, "<think>\n{hm</think>\ntrue<|eot_id|>");
+    expect(result).toMatchObject({ thinking: "{hm", text: "true" });
+    expect(grammar?.matches("{hm</think>\ntrue")).toBe(true);
+    expect(grammar?.matches("true")).toBe(false);
+    expect(grammar?.matches("hm</think>hm")).toBe(false);
+    expect(grammar?.matches("a</think>b</think>true")).toBe(false);
+  });
+
+  test("may have thinking before, where the template knows of it", async () => {
+    const { grammar, result } = await hold(knows, "<think>hm</think>true<|eot_id|>");
+    expect(result).toMatchObject({ thinking: "hm", text: "true" });
+    expect(["<think>hm</think>true", "true"].every((text) => grammar?.matches(text))).toBe(true);
+    expect(grammar?.matches("hm</think>true")).toBe(false);
+  });
+
+  test("has none in a format that knows of none, or where it is switched off", async () => {
+    for (const [source, thinking] of [
+      ["{{ messages[0].content }}Assistant: ", true],
+      [opens, false],
+      [knows, false],
+    ] as const) {
+      const { grammar } = await hold(source, "true<|eot_id|>", { thinking });
+      expect(grammar?.matches("true")).toBe(true);
+      expect(grammar?.matches("<think></think>true")).toBe(false);
+    }
+  });
+
+  test("has none between tags that are control tokens, which no grammar reaches", async () => {
+    const tokenizer = new FakeTokenizer(special);
+    const { grammar, result } = await hold(opens, "<think>\ntrue<|eot_id|>", { tokenizer });
+    expect(grammar?.matches("true")).toBe(true);
+    expect(result.text).toBe("true");
   });
 });

@@ -5,6 +5,7 @@ import { tellStory } from "../../examples/generate.js";
 import { describeAnimal } from "../../examples/json.js";
 import { continueAll } from "../../examples/parallel.js";
 import { listNext, rateText } from "../../examples/perplexity.js";
+import { ask } from "../../examples/tools.js";
 import { tinyModel } from "../support/fixtures.js";
 
 test("examples/generate.ts tells a story, completes a sentence and stops when told", async () => {
@@ -64,4 +65,12 @@ test("examples/perplexity.ts finds a story likelier than its words in another or
   const next = await listNext(tinyModel, "Once upon a time, there");
   expect(next).toHaveLength(5);
   expect(next[0]?.text).toBe(" was");
+});
+
+test("examples/tools.ts calls a function with arguments of its schema, and answers after its result", async () => {
+  let text = "";
+  await ask(tinyModel, "Will it rain?", (piece) => {
+    text += piece;
+  });
+  expect(text).toMatch(/^get_weather: .{0,20}: rain(, rain){0,6}\n.*\S.*\n$/s);
 });

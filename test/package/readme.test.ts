@@ -67,7 +67,7 @@ describe("the table of options", () => {
   });
 });
 
-const examples = ["README.md", "docs/library.md"].flatMap((document) =>
+const examples = ["README.md", "docs/library.md", "docs/tools.md"].flatMap((document) =>
   [...readFileSync(join(root, document), "utf8").matchAll(/```ts\n(.*?)```/gs)].map(
     ([, example = ""], index) => [`${index + 1} of ${document}`, example] as const,
   ),
