@@ -204,6 +204,7 @@ void Engine::preempt(Operation& operation) {
     if (sequence.pending) operation.request.tokens.push_back(*sequence.pending);
     operation.request.all_logits = false;
     operation.is_resumed = true;
+    operation.n_known = sequence.table.size();
   } else if (!operation.is_resumed) {
     operation.n_evaluated = 0;
   }

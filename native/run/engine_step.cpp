@@ -167,8 +167,8 @@ const float* Engine::finish_rows(Operation& operation, const Batch& batch, const
   sequence.table.append(
       std::span(batch.tokens)
           .subspan(static_cast<size_t>(part.first_row), static_cast<size_t>(part.n)));
-  const bool is_again = operation.is_resumed && operation.phase == Operation::Phase::kPrompt;
-  if (!is_again) operation.n_evaluated += operation.n_rows;
+  const int64_t n_new = sequence.table.size() - std::max(first, operation.n_known);
+  operation.n_evaluated += std::max<int64_t>(0, n_new);
   operation.n_rows = 0;
   if (operation.phase == Operation::Phase::kDecode) {
     sequence.pending.reset();

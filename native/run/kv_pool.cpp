@@ -274,7 +274,7 @@ int64_t KvTable::adopt(std::span<const int32_t> ids, int64_t most, bool own_only
 
 void KvTable::truncate(int64_t n) {
   std::lock_guard<std::mutex> lock(pool_->mutex_);
-  if (n < size()) keep(n);
+  if (n <= size()) keep(n);  // also drops what was reserved beyond
 }
 
 void KvTable::reserve(int64_t n) {

@@ -120,7 +120,7 @@ class KvTable {
   // `most` positions of it. Returns how many: tokens() is then this prefix. own_only: nothing from
   // other tables. Throws std::bad_alloc.
   int64_t adopt(std::span<const int32_t> ids, int64_t most, bool own_only = false);
-  // Forgets all but the first n positions.
+  // Forgets all but the first n positions, and the room for more.
   void truncate(int64_t n);
   // Makes room for n positions in all; those beyond tokens() may then be written. Throws
   // std::bad_alloc.

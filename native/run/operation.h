@@ -35,6 +35,7 @@ struct Operation {
   int64_t n_most = 0;          // positions that it may fill
   bool keeps_place = false;    // it was the turn of the background: it is not preempted
   bool is_resumed = false;     // it has sampled before; its prompt holds what was evaluated then
+  int64_t n_known = 0;         // positions that were evaluated then
   int64_t n_target = 0;        // positions that the prompt has to fill
   int64_t n_reused = 0, n_evaluated = 0, n_sampled = 0;
   int64_t n_rows = 0;  // in the step that runs

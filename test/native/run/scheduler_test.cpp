@@ -92,3 +92,64 @@ TEST("a client that has left is forgotten") {
   CHECK((scheduler.order({{1, &kBob, 10}, {2, &kAnn, 10}}, 0) == Order{1, 2}));
   scheduler.leave({false, "nobody", 1});  // changes nothing
 }
+
+TEST("urgent work is admitted first, then the client that has used least, then who came first") {
+  Scheduler scheduler;
+  CHECK(scheduler.admission_order({}).empty());
+  scheduler.enter(kAnn);
+  scheduler.enter(kBob);
+  scheduler.enter(kBackground);
+  scheduler.use(kAnn, 10, 0);
+  CHECK((scheduler.admission_order({{1, &kBackground, 0}, {3, &kAnn, 0}, {2, &kAnn, 0}}) ==
+         Order{2}));
+  CHECK((scheduler.admission_order(
+             {{1, &kBackground, 0}, {2, &kAnn, 0}, {4, &kBob, 0}, {3, &kBob, 0}}) == Order{3}));
+  CHECK((scheduler.admission_order({{2, &kBackground, 0}, {1, &kBackground, 0}}) == Order{1}));
+}
+
+TEST("every tenth admission is one of the background; if there is no place for it, the next is") {
+  Scheduler scheduler;
+  const std::vector<Scheduler::Ticket> both = {{1, &kAnn, 0}, {2, &kBackground, 0}};
+  for (int i = 0; i < 9; ++i) {
+    CHECK(scheduler.admission_order(both) == Order{1});
+    scheduler.admit(kAnn, true);
+  }
+  // It may be passed over for a while, but not for ever.
+  for (int i = 9; i < 20; ++i) {
+    CHECK((scheduler.admission_order(both) == Order{2, 1}));
+    scheduler.admit(kAnn, true);
+  }
+  CHECK(scheduler.admission_order(both) == Order{2});
+  scheduler.admit(kBackground, true);
+  CHECK(scheduler.admission_order(both) == Order{1});
+  // While nothing of it waits, no turn comes nearer.
+  for (int i = 0; i < 30; ++i) scheduler.admit(kAnn, false);
+  CHECK(scheduler.admission_order(both) == Order{1});
+}
+
+TEST("rows that are too few go to the clients by weight, to each one's sequences in turn") {
+  Scheduler scheduler;
+  std::vector<Scheduler::Ticket> decoding;
+  for (uint64_t id = 1; id <= 20; ++id) decoding.push_back({id, &kAnn, 0});
+  for (uint64_t id = 21; id <= 40; ++id) decoding.push_back({id, &kRich, 0});
+  decoding.push_back({41, &kBackground, 0});
+  scheduler.enter(kAnn);
+  scheduler.enter(kRich);
+  std::map<uint64_t, int> rows;
+  int of_ann = 0, of_rich = 0;
+  for (int step = 0; step < 100; ++step) {
+    const Order got = scheduler.share(decoding, 11);
+    CHECK_EQ(got.size(), size_t{11});
+    for (const uint64_t id : got) {
+      ++rows[id];
+      const Urgency& of = id <= 20 ? kAnn : kRich;
+      if (id <= 40) scheduler.use(of, 0, 1);
+      of_ann += id <= 20;
+      of_rich += id > 20 && id <= 40;
+    }
+  }
+  CHECK_EQ(rows[41], 100);  // at least a tenth
+  CHECK_EQ(of_ann, 200);
+  CHECK_EQ(of_rich, 800);
+  for (uint64_t id = 1; id <= 40; ++id) CHECK_EQ(rows[id], id <= 20 ? 10 : 40);
+}
