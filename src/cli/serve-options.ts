@@ -135,6 +135,18 @@ const limitRows = {
     help: "memory for beginnings of prompts that may come again (default: a quarter of what is free, at most 8192)",
     parse: integerFrom(0),
   },
+  stepRows: {
+    flags: "-b, --batch-size <n>",
+    help: "tokens of a step at most",
+    parse: integerFrom(1, 256),
+    standard: 256,
+  },
+  stepMs: {
+    flags: "--itl-target <ms>",
+    help: "what a step may take while somebody is answered: bounds what is read of prompts beside it",
+    parse: integerFrom(1, 600_000),
+    standard: 200,
+  },
   kvMiB: {
     flags: "--kv-memory <MiB>",
     help: "bound of all keys and values (default: what -np, -c and -cram need)",
@@ -150,6 +162,7 @@ function ignoredGroup() {
     contextShift: _shift,
     reasoningFormat: _format,
     warmup: _warmup,
+    batchSize: _batch,
     ...rows
   } = llamaGroup.rows;
   return groupOf("Ignored", {

@@ -64,8 +64,10 @@ export interface ServeOptions {
   pingInterval: number;
   /** Seconds for requests that run when the server is told to end. */
   drainTimeout: number;
-  /** Time of a step while something decodes, in seconds. */
-  stepSeconds?: number;
+  /** Tokens of a step at most. */
+  stepRows?: number;
+  /** What a step may take while somebody is answered, in milliseconds: bounds what is read of prompts beside it. */
+  stepMs?: number;
   /** Offer GET /slots. */
   slots: boolean;
   /** Folder of slot files. */

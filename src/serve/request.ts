@@ -8,8 +8,10 @@ import type { Grammar } from "../grammar/grammar.js";
 
 /** Who asks. Only `weight` may ever change what is computed, and only when. */
 export interface Client {
-  /** Of the key, else the address: for fairness, limits and the salt of the prompt cache. Never shown or logged. */
+  /** Of the key, else the address: for turns and limits. Never shown or logged. */
   id: string;
+  /** Of the key, "" for clients without one: only those of the same salt find each other's prompts in the cache. */
+  salt: string;
   /** Share of the machine among clients that wait; 1 is usual. */
   weight: number;
   /** What it may use. */

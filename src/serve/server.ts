@@ -7,12 +7,14 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { chooseFormat } from "../chat/choose-format.js";
-import { loadModel, type Model } from "../engine/model.js";
-import { loadAddon } from "../native/addon.js";
+import { type LoadOptions, loadModel } from "../engine/model.js";
+import { openGguf } from "../gguf/gguf.js";
+import { inspectGguf } from "../gguf/inspect.js";
 import { availableMemory } from "../native/machine.js";
 import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
 import { register as registerChat } from "./api/chat.js";
 import { register as registerModels } from "./api/models.js";
+import { register as registerPage } from "./api/page.js";
 import type { Register, ServerContext } from "./context.js";
 import { ApiError, toApiError } from "./errors.js";
 import { parseBody } from "./json.js";
@@ -21,7 +23,7 @@ import { TextService } from "./service.js";
 import { Context } from "./state.js";
 
 /** Everything that a server has, in the order in which requests meet it. */
-const modules: readonly Register[] = [registerModels, registerChat];
+const modules: readonly Register[] = [registerModels, registerChat, registerPage];
 
 export interface LogEntry {
   level: "info" | "warn" | "error";
@@ -245,11 +247,11 @@ function notFound(app: FastifyInstance, { url: asked, method }: FastifyRequest, 
 
 /** The model, ready to answer. */
 async function loadService(options: ServeOptions): Promise<TextService> {
-  const model = await loadModel(options.modelPath, { ...options.load, ...memoryOptions(options) });
+  const parallel = options.parallel ?? chooseParallel(options);
+  const model = await loadModel(options.modelPath, { ...options.load, ...engineOptions(options), parallel });
   try {
     const format = await chooseFormat(model, options.chatTemplate);
-    const contextSize = contextSizeOf(options, model);
-    const parallel = options.parallel ?? chooseParallel(options, model, contextSize);
+    const contextSize = contextSizeOf(options, model.info.contextLength);
     const service = new TextService(model, format, { ...options, contextSize, parallel });
     await service.warmUp();
     return service;
@@ -262,21 +264,29 @@ async function loadService(options: ServeOptions): Promise<TextService> {
 const mostCacheBytes = 8 * 2 ** 30;
 const mostParallel = 8;
 
-function memoryOptions({ promptCacheBytes }: ServeOptions): { promptCacheBytes: number } {
-  return { promptCacheBytes: promptCacheBytes ?? Math.floor(Math.min(availableMemory() / 4, mostCacheBytes)) };
+function engineOptions({ promptCacheBytes, kvBytes, stepRows, stepMs }: ServeOptions): LoadOptions {
+  return {
+    promptCacheBytes: promptCacheBytes ?? Math.floor(Math.min(availableMemory() / 4, mostCacheBytes)),
+    ...{ kvBytes, stepRows, stepMs },
+  };
 }
 
 /** No larger than what the model was trained for. */
-function contextSizeOf({ contextSize }: ServeOptions, { info }: Model): number {
-  return contextSize === 0 ? info.contextLength : Math.min(contextSize, info.contextLength);
+function contextSizeOf({ contextSize }: ServeOptions, trained: number): number {
+  return contextSize === 0 ? trained : Math.min(contextSize, trained);
 }
 
-/** As many as have room in half of the free memory. */
-function chooseParallel({ cacheType }: ServeOptions, { info }: Model, contextSize: number): number {
-  const bytes = loadAddon().kvBytes({
-    ...{ layers: info.blockCount, heads: info.headCountKv, headDim: info.headDim, contextSize, cacheType },
-  });
-  return Math.max(1, Math.min(mostParallel, Math.floor(availableMemory() / 2 / bytes)));
+/** As many as have room in half of the memory that is free once the weights are there. */
+function chooseParallel({ modelPath, contextSize, cacheType }: ServeOptions): number {
+  const gguf = openGguf(modelPath);
+  const trained = Number(gguf.metadata()[`${String(gguf.metadata()["general.architecture"])}.context_length`]);
+  const size = contextSize === 0 || contextSize > trained ? trained : contextSize;
+  const { memory } = inspectGguf(gguf, { contextSize: Number.isInteger(size) ? size : undefined, cacheType });
+  if (memory === undefined) {
+    return 1; // loading says what is wrong with the file
+  }
+  const free = Math.max(0, availableMemory() - memory.weights);
+  return Math.max(1, Math.min(mostParallel, Math.floor(free / 2 / memory.kvCache)));
 }
 
 declare module "fastify" {

@@ -11,7 +11,16 @@ import { Channel } from "./channel.js";
 import { contextExceeded } from "./errors.js";
 import type { ServeOptions } from "./options.js";
 import { type PreparedPrompt, PromptMaker } from "./prompt.js";
-import type { AnswerFinish, FinishDetail, RunContext, TextEvent, TextRequest, Timings, Usage } from "./request.js";
+import type {
+  AnswerFinish,
+  Client,
+  FinishDetail,
+  RunContext,
+  TextEvent,
+  TextRequest,
+  Timings,
+  Usage,
+} from "./request.js";
 
 const maxSeed = Number.MAX_SAFE_INTEGER;
 
@@ -113,11 +122,15 @@ export class TextService {
   }
 
   async #runChoice(run: Run, choice: number, onFirstToken: () => void): Promise<void> {
-    const { request, prepared } = run;
+    const { request, prepared, context } = run;
+    const { client } = context;
     await using session = this.model.createSession({
       contextSize: this.contextSize,
       cacheType: this.#options.cacheType,
-      sharePrompts: request.cachePrompt,
+      salt: saltOf(client, request),
+      client: client.id,
+      weight: client.weight,
+      background: request.background,
     });
     if (choice === 0 && request.promptLogprobs !== undefined) {
       await this.#scorePrompt(run, session, request.promptLogprobs);
@@ -134,7 +147,6 @@ export class TextService {
     for await (const token of tokens) {
       if (firstTokenAt === undefined) {
         firstTokenAt = performance.now();
-        this.#tellStart(run, choice, session);
         onFirstToken();
       }
       this.#tell(run, choice, stream.push(token));
@@ -160,7 +172,9 @@ export class TextService {
       maxTokens: run.maxTokens,
       ignoreEos: request.ignoreEos,
       grammar: prepared.grammar,
+      cachePrompt: request.cachePrompt,
       signal: context.signal,
+      onStart: ({ reused }) => this.#tellStart(run, choice, reused),
       ...(choice === 0 && request.wantsProgress
         ? {
             onPrompt: (known: number, total: number) => {
@@ -176,12 +190,13 @@ export class TextService {
     return (run.seed + choice) % maxSeed;
   }
 
-  #tellStart(run: Run, choice: number, session: Session): void {
-    run.ticket.start();
+  #tellStart(run: Run, choice: number, cachedTokens: number): void {
+    const { ticket, usage, timings, events, begunAt } = run;
+    ticket.start();
     if (choice === 0) {
-      const cachedTokens = session.timings.reusedTokens;
-      run.usage.cachedTokens = cachedTokens;
-      run.events.push({ kind: "started", promptTokens: run.usage.promptTokens, cachedTokens, queueMs: 0 });
+      usage.cachedTokens = cachedTokens;
+      timings.queueMs = performance.now() - begunAt;
+      events.push({ kind: "started", promptTokens: usage.promptTokens, cachedTokens, queueMs: timings.queueMs });
     }
   }
 
@@ -215,6 +230,11 @@ export class TextService {
     });
     run.events.push({ kind: "prompt", tokens });
   }
+}
+
+/** Whose prompts it may find: those of the same key, and narrower if the request says so. */
+function saltOf({ salt }: Client, { cacheSalt }: TextRequest): string {
+  return cacheSalt === "" ? salt : JSON.stringify([salt, cacheSalt]);
 }
 
 function describeFinish(

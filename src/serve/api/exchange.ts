@@ -9,7 +9,7 @@ import { type Framing, sendStream } from "../sse.js";
 
 /** The address stands for clients without a key. */
 export function clientOf(request: FastifyRequest): Client {
-  return request.client ?? { id: `address:${request.ip}`, weight: 1, scopes: new Set(["chat"]) };
+  return request.client ?? { id: `address:${request.ip}`, salt: "", weight: 1, scopes: new Set(["chat"]) };
 }
 
 /** Fires when the client leaves before its answer is complete. */
