@@ -151,11 +151,13 @@ class EventStream {
     if (raw.destroyed || raw.write(text)) {
       return;
     }
-    this.#stall ??= setTimeout(() => this.#drop(), stallTimeout).unref();
-    raw.once("drain", () => {
-      clearTimeout(this.#stall);
-      this.#stall = undefined;
-    });
+    if (this.#stall === undefined) {
+      this.#stall = setTimeout(() => this.#drop(), stallTimeout).unref();
+      raw.once("drain", () => {
+        clearTimeout(this.#stall);
+        this.#stall = undefined;
+      });
+    }
   }
 
   #drop(): void {
