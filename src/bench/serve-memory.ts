@@ -4,35 +4,28 @@ import { readFile } from "node:fs/promises";
 import type { LoadClient } from "./serve-client.js";
 
 export interface MemoryUse {
-  /** Resident bytes before the first round, after the last one, and the most that was seen. */
+  /** Resident bytes before the first round of a test, after its last one, and the most that was seen. */
   before: number;
   after: number;
   most: number;
 }
 
-/** Looks at a server's memory now and then. */
-export class MemoryWatch {
-  readonly #client: LoadClient;
-  readonly #pid?: number;
-  #use?: MemoryUse;
-
-  constructor(client: LoadClient, pid?: number) {
-    this.#client = client;
-    this.#pid = pid;
+/** The use with one more look at it. */
+export function addLook(use: MemoryUse | undefined, bytes: number | undefined): MemoryUse | undefined {
+  if (bytes === undefined) {
+    return use;
   }
+  const { before = bytes, most = bytes } = use ?? {};
+  return { before, after: bytes, most: Math.max(most, bytes) };
+}
 
-  /** Undefined where nothing tells. */
-  get use(): MemoryUse | undefined {
-    return this.#use;
-  }
-
-  async look(signal: AbortSignal): Promise<void> {
-    const bytes = this.#pid === undefined ? await readMetric(this.#client, signal) : await readResidentBytes(this.#pid);
-    if (bytes !== undefined) {
-      const { before = bytes, most = bytes } = this.#use ?? {};
-      this.#use = { before, after: bytes, most: Math.max(most, bytes) };
-    }
-  }
+/** Resident bytes of a server; undefined where nothing tells. */
+export async function readMemory(
+  client: LoadClient,
+  pid: number | undefined,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  return pid === undefined ? await readMetric(client, signal) : await readResidentBytes(pid);
 }
 
 /** Of a process of this machine; only Linux tells. */

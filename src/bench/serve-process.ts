@@ -71,8 +71,9 @@ function findAddress(child: ChildProcess, signal: AbortSignal): Promise<string> 
 }
 
 function endedError(said: string): BitnetError {
-  const [last = "it said nothing"] = said.trim().split("\n").slice(-1);
-  return new BitnetError("UNSUPPORTED", `the server ended before it was ready: ${last}`);
+  const lines = said.trim().split("\n");
+  const line = lines.findLast((text) => text.startsWith("error: "))?.slice("error: ".length) ?? lines.at(-1);
+  return new BitnetError("UNSUPPORTED", `the server ended before it was ready: ${line || "it said nothing"}`);
 }
 
 async function waitUntilReady(child: ChildProcess, url: string, signal: AbortSignal): Promise<void> {

@@ -100,7 +100,10 @@ function formatMarkdown(report: MachineServeReport): string {
   const numeric = new Set(header.keys());
   numeric.delete(0);
   numeric.delete(2);
-  const remarks = listServeRemarks(report).map((remark) => `${remark}\n`);
+  const errors = report.results.flatMap((result) =>
+    listErrors(result).map((text) => `${result.server}, ${nameLoad(result.load)}: ${text}`),
+  );
+  const remarks = [...errors, ...listServeRemarks(report)].map((remark) => `${remark}\n`);
   return `${formatMachine(report.machine)}\n\n${toMarkdown([header, ...rows], numeric)}\n${remarks.join("")}`;
 }
 
@@ -133,7 +136,7 @@ export function formatMs(ms: number | undefined): string {
   return ms >= 999.5 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 9.95 ? 1 : 0)} ms`;
 }
 
-/** The most that the server took. */
+/** The most that the server took in the rounds of the load. */
 export function formatMemory({ memory }: ServeResult): string {
   return memory === null ? "-" : `${(memory.most / 2 ** 20).toFixed(0)} MiB`;
 }

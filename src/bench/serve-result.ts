@@ -34,7 +34,6 @@ export interface ServeResult {
   promptTokens: number | null;
   cachedTokens: number | null;
   answerTokens: number | null;
-  /** Of the server as a whole, over all of its rounds. */
   memory: MemoryUse | null;
 }
 

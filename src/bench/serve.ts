@@ -7,7 +7,7 @@ import { Random } from "./random.js";
 import { describeRefusal, LoadClient } from "./serve-client.js";
 import { type Clock, machineClock } from "./serve-clock.js";
 import { asObject } from "./serve-events.js";
-import { MemoryWatch } from "./serve-memory.js";
+import { addLook, type MemoryUse, readMemory } from "./serve-memory.js";
 import { measureTokensPerWord, PromptMaker, wordsFor } from "./serve-prompts.js";
 import { type ServeResult, toResult } from "./serve-result.js";
 import { type GoodputLimits, type Load, runRound, Tally } from "./serve-round.js";
@@ -72,7 +72,7 @@ export interface ServeReport {
 /** A server while it is measured. */
 interface Subject extends ServerInfo {
   client: LoadClient;
-  memory: MemoryWatch;
+  pid?: number;
 }
 
 /** One cell of the report. */
@@ -83,6 +83,7 @@ interface Test {
   tally: Tally;
   prompts: PromptMaker;
   isOverload: boolean;
+  memory?: MemoryUse;
 }
 
 /** Throws NETWORK where a server cannot be used; when `signal` fires, what was measured until then is the report. */
@@ -116,15 +117,15 @@ export async function runServeBench(plan: ServePlan): Promise<ServeReport> {
   };
 }
 
-function describeTest({ subject, prompt, load, tally, isOverload }: Test): ServeResult {
-  return toResult({ server: subject.url, prompt, load, isOverload, memory: subject.memory.use }, tally);
+function describeTest({ subject, prompt, load, tally, isOverload, memory }: Test): ServeResult {
+  return toResult({ server: subject.url, prompt, load, isOverload, memory }, tally);
 }
 
 async function openServer({ url, pid }: ServerTarget, plan: ServePlan, clock: Clock): Promise<Subject> {
   const client = new LoadClient(url, { apiKey: plan.apiKey, clock });
   const model = plan.model ?? (await findModel(client, plan.signal));
   const tokensPerWord = (await measureTokensPerWord(client, model, plan.signal)) ?? null;
-  return { url: client.origin, model, tokensPerWord, client, memory: new MemoryWatch(client, pid) };
+  return { url: client.origin, model, tokensPerWord, client, pid };
 }
 
 async function findModel(client: LoadClient, signal: AbortSignal): Promise<string> {
@@ -197,7 +198,7 @@ async function measure(plan: ServePlan, tests: Test[], clock: Clock): Promise<vo
     const rate = (rates[rates.length >> 1] ?? 0) * (plan.overload ?? 1);
     if (rate > 0) {
       const load: Load = { kind: "open", rate };
-      const overload: Test = { ...test, load, tally: new Tally(plan.goodput), isOverload: true };
+      const overload: Test = { ...test, load, tally: new Tally(plan.goodput), isOverload: true, memory: undefined };
       tests.push(overload);
       await run(overload, plan.runs);
     }
@@ -247,9 +248,6 @@ async function warmUp(plan: ServePlan, tests: readonly Test[]): Promise<void> {
       });
     }
   }
-  for (const subject of new Set(tests.map(({ subject }) => subject))) {
-    await subject.memory.look(plan.signal);
-  }
 }
 
 function bodyOf({ endpoint, answer, ignoreEos }: ServePlan, { subject, prompts }: Test): object {
@@ -268,10 +266,32 @@ function bodyOf({ endpoint, answer, ignoreEos }: ServePlan, { subject, prompts }
 async function measureRound(plan: ServePlan, test: Test, turn: number, clock: Clock): Promise<void> {
   const { signal, timeoutMs, durationMs } = plan;
   throwIfAborted(signal);
-  const { client, memory } = test.subject;
+  const { client } = test.subject;
   const random = new Random(plan.seed * 8191 + turn);
   const path = endpoints[plan.endpoint];
   const makeBody = () => bodyOf(plan, test);
+  const ended = new AbortController();
+  await lookAtMemory(test, signal);
+  const watching = watchMemory(test, clock, AbortSignal.any([signal, ended.signal]));
   await runRound({ client, path, makeBody, load: test.load, durationMs, timeoutMs, random, clock, signal }, test.tally);
-  await memory.look(signal);
+  ended.abort();
+  await watching;
+  await lookAtMemory(test, signal);
+}
+
+const lookMs = 2000; // between two looks at the memory
+
+async function watchMemory(test: Test, clock: Clock, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await clock.sleep(lookMs, signal);
+    if (signal.aborted) {
+      return;
+    }
+    await lookAtMemory(test, signal);
+  }
+}
+
+async function lookAtMemory(test: Test, signal: AbortSignal): Promise<void> {
+  const { client, pid } = test.subject;
+  test.memory = addLook(test.memory, await readMemory(client, pid, signal));
 }

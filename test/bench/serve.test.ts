@@ -126,6 +126,20 @@ describe("times and speeds", () => {
   });
 });
 
+test("memory is that before and after a test and the most between, as the server's metrics tell", async () => {
+  const { answer } = fake;
+  const bytes = [300, 200];
+  fake.metrics = "process_resident_memory_bytes 100\n";
+  fake.answer = (asked, response) => {
+    fake.metrics = `# HELP x\nprocess_resident_memory_bytes{a="b"} ${bytes.shift()}\n`;
+    return answer(asked, response);
+  };
+  expect((await measureOne({ runs: 2 })).memory).toEqual({ before: 100, after: 200, most: 300 });
+  fake.metrics = "nothing of the kind\n";
+  fake.answer = answer;
+  expect((await measureOne()).memory).toBeNull();
+});
+
 describe("load", () => {
   test("a closed loop has exactly so many requests at once", async () => {
     let haveAllAsked = () => {};
@@ -508,6 +522,35 @@ describe("bitnet bench serve", () => {
     expect(results[0]).toMatchObject({ load: { kind: "closed", streams: 2 }, prompt: 8, answerTokens: 4 });
     expect(readFileSync(csv, "utf8")).toContain(fake.url);
     expect(readFileSync(plot, "utf8")).toContain("<svg");
+  });
+
+  test("starts a server of its own with the options after --, and ends it", async () => {
+    const { status, stdout, stderr } = await runBitnet([
+      "bench",
+      "serve",
+      ...quick,
+      "--json",
+      "--",
+      "-np",
+      "2",
+      "-a",
+      "mine",
+    ]);
+    expect({ status, stderr }).toMatchObject({ status: 0, stderr: expect.stringContaining("starting bitnet serve") });
+    const { results, servers } = JSON.parse(stdout);
+    expect(servers[0].model).toBe("mine");
+    expect(results[0].outcomes).toEqual({ ok: results[0].requests });
+    expect(results[0].answerTokens).toBe(4);
+    expect(results[0].memory.most).toBeGreaterThan(10_000_000);
+    await expect(fetch(servers[0].url)).rejects.toThrow();
+  });
+
+  test("tells what its server said if that does not start", async () => {
+    const { status, stderr } = await runBitnet(["bench", "serve", ...quick, "--", "--nonsense"]);
+    expect({ status, stderr }).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("unknown option '--nonsense'"),
+    });
   });
 
   test.each([

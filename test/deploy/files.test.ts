@@ -1,0 +1,313 @@
+// The files of deploy/: they can be read, say the same as each other, and name only what the program has.
+
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { standardOptions } from "../../src/serve/options.js";
+import { FakeHub } from "../support/fake-hub.js";
+import { root, tinyModel } from "../support/fixtures.js";
+import { readYaml, type Yaml } from "../support/read-yaml.js";
+
+const deploy = join(root, "deploy");
+const folder = mkdtempSync(join(tmpdir(), "bitnet-deploy-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function read(...path: string[]): string {
+  return readFileSync(join(deploy, ...path), "utf8");
+}
+
+/** What stands at a path of keys and numbers; throws where nothing does. */
+function at(value: Yaml | undefined, ...path: (string | number)[]): Yaml {
+  const found = path.reduce<Yaml | undefined>(
+    (inner, key) => (inner as Record<string | number, Yaml> | null | undefined)?.[key],
+    value,
+  );
+  if (found === undefined) {
+    throw new Error(`nothing at ${path.join(".")} of ${JSON.stringify(value).slice(0, 300)}`);
+  }
+  return found;
+}
+
+function texts(value: Yaml): string[] {
+  return (value as Yaml[]).map(String);
+}
+
+/** What `list` has after `option`. */
+function valueAfter(list: readonly string[], option: string): string {
+  expect(list).toContain(option);
+  return list[list.indexOf(option) + 1] ?? "";
+}
+
+/** Without comments, as Dockerfiles continue lines. */
+const dockerfile = read("docker", "Dockerfile")
+  .replace(/^#.*\n/gm, "")
+  .replaceAll("\\\n", " ");
+
+function instruction(name: string): string {
+  return (
+    dockerfile
+      .split("\n")
+      .findLast((line) => line.startsWith(`${name} `))
+      ?.slice(name.length + 1) ?? ""
+  );
+}
+
+describe("the image", () => {
+  test("has two stages, runs as nobody in particular, and asks /livez for its health", () => {
+    expect(dockerfile.match(/^FROM node:20-slim/gm)).toHaveLength(2);
+    expect(instruction("USER")).toBe("10001:10001");
+    expect(instruction("VOLUME")).toBe("/models");
+    expect(dockerfile).toMatch(/^HEALTHCHECK .*127\.0\.0\.1:8080\/livez/m);
+    expect(instruction("ENTRYPOINT")).toBe('["bitnet"]');
+  });
+
+  test("takes what a build makes, by the names that a build gives it", () => {
+    const copied = [...dockerfile.matchAll(/^COPY --from=build \/src\/(\S+)/gm)].map(([, path = ""]) => path);
+    expect(copied).toContain("build/Release/bitnet.node");
+    const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const ignored = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
+    for (const path of copied.filter((name) => !["node_modules", "package.json"].includes(name))) {
+      const [top = ""] = path.split("/");
+      expect([...files, "build"]).toContain(top);
+      expect(readdirSync(root)).toContain(top);
+    }
+    // What the first stage copies from a clone is the source, and never a key.
+    expect(ignored).toEqual(expect.arrayContaining(["dist", "node_modules", "build*", "**/keys.txt"]));
+    for (const needed of ["native", "src", "scripts", "cmake", "models", "docs", "package.json", "CMakeLists.txt"]) {
+      expect(ignored).not.toContain(needed);
+    }
+  });
+
+  test("says which ports its server has", () => {
+    const command = JSON.parse(instruction("CMD")) as string[];
+    expect(instruction("EXPOSE").split(" ")).toContain(valueAfter(command, "--port"));
+  });
+});
+
+test("compose runs the server behind nginx, with Redis", () => {
+  const [compose] = readYaml(read("docker", "compose.yaml"));
+  expect(Object.keys(at(compose, "services") as object)).toEqual(["server", "nginx", "redis"]);
+  const command = texts(at(compose, "services", "server", "command"));
+  expect(valueAfter(command, "--redis")).toBe("redis://redis:6379");
+  const secret = valueAfter(command, "--api-key-file").replace("/run/secrets/", "");
+  expect(Object.keys(at(compose, "secrets") as object)).toEqual([secret]);
+  expect(Number.parseInt(String(at(compose, "services", "server", "stop_grace_period")), 10)).toBeGreaterThan(
+    standardOptions.drainTimeout,
+  );
+  for (const path of [String(at(compose, "services", "server", "build", "dockerfile")), "deploy/nginx/bitnet.conf"]) {
+    expect(() => readFileSync(join(root, path))).not.toThrow();
+  }
+  // nginx shares the server's network, so its upstream is the server's own port.
+  expect(at(compose, "services", "nginx", "network_mode")).toBe("service:server");
+  expect(read("nginx", "bitnet.conf")).toContain(`server 127.0.0.1:${valueAfter(command, "--port")} `);
+});
+
+test("the unit of systemd waits longer than the server drains", () => {
+  const unit = read("systemd", "bitnet.service");
+  const [, command = ""] = /^ExecStart=\/usr\/local\/bin\/bitnet (.*)$/m.exec(unit) ?? [];
+  const words = command.split(" ");
+  const [, stop = ""] = /^TimeoutStopSec=(\d+)$/m.exec(unit) ?? [];
+  expect(Number(stop)).toBeGreaterThan(Number(valueAfter(words, "--drain-timeout")));
+  expect(unit).toMatch(/^KillSignal=SIGTERM$/m);
+});
+
+describe("Kubernetes", () => {
+  const kubernetes = join(folder, "kubernetes");
+  const hasKubectl = spawnSync("kubectl", ["version", "--client"]).status === 0;
+  const files = readdirSync(join(deploy, "kubernetes"), { recursive: true, encoding: "utf8" }).filter((name) =>
+    name.endsWith(".yaml"),
+  );
+  const [deployment] = readYaml(read("kubernetes", "server", "deployment.yaml"));
+  const pod = at(deployment, "spec", "template", "spec");
+  const server = at(pod, "containers", 0);
+  const args = texts(at(server, "args"));
+
+  beforeAll(() => {
+    cpSync(join(deploy, "kubernetes"), kubernetes, { recursive: true });
+    writeFileSync(join(kubernetes, "server", "keys.txt"), "0123456789abcdef name=test scope=chat\n");
+  });
+
+  /** Every object of a folder. */
+  function render(name: string): Yaml[] {
+    const { status, stdout, stderr } = spawnSync("kubectl", ["kustomize", join(kubernetes, name)], {
+      encoding: "utf8",
+    });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    return readYaml(stdout);
+  }
+
+  test.each(files)("%s can be read", (name) => {
+    expect(readYaml(read("kubernetes", name))).toHaveLength(1);
+  });
+
+  test("keys are not in the repository", () => {
+    expect(read("kubernetes", ".gitignore")).toContain("keys.txt");
+  });
+
+  test("ports, probes and periods are those of the server", () => {
+    const ports = (at(server, "ports") as Yaml[]).map((port) => [at(port, "name"), String(at(port, "containerPort"))]);
+    expect(ports).toEqual([
+      ["http", valueAfter(args, "--port")],
+      ["metrics", valueAfter(args, "--metrics-port")],
+    ]);
+    const probes = ["startupProbe", "readinessProbe", "livenessProbe"].map((name) => {
+      const probe = at(server, name);
+      return [at(probe, "httpGet", "path"), at(probe, "periodSeconds"), at(probe, "failureThreshold")];
+    });
+    expect(probes).toEqual([
+      ["/readyz", 5, 120],
+      ["/readyz", 2, 2],
+      ["/livez", 10, 6],
+    ]);
+    const [, preStop = ""] = texts(at(server, "lifecycle", "preStop", "exec", "command"));
+    expect(preStop).toBe("15");
+    expect(at(pod, "terminationGracePeriodSeconds")).toBe(150);
+    expect(Number(preStop) + Number(valueAfter(args, "--drain-timeout"))).toBeLessThan(150);
+  });
+
+  test("the server has whole cores that are its own, no rights and no disk but its volumes", () => {
+    const resources = at(server, "resources");
+    expect(at(resources, "requests")).toEqual(at(resources, "limits"));
+    expect(String(at(resources, "limits", "cpu"))).toMatch(/^\d+$/);
+    expect(at(pod, "securityContext")).toMatchObject({ runAsNonRoot: true, runAsUser: 10001 });
+    for (const container of [server, at(pod, "initContainers", 0)]) {
+      expect(at(container, "securityContext")).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ["ALL"] },
+      });
+    }
+    const volumes = (at(pod, "volumes") as Yaml[]).map((volume) => at(volume, "name"));
+    const mounts = (at(server, "volumeMounts") as Yaml[]).map((mount) => [at(mount, "name"), at(mount, "mountPath")]);
+    expect(mounts.map(([name]) => name)).toEqual(expect.arrayContaining(volumes));
+    for (const path of [valueAfter(args, "-m"), valueAfter(args, "--api-key-file")]) {
+      expect(mounts.some(([, mount]) => path.startsWith(`${mount}/`))).toBe(true);
+    }
+  });
+
+  test("replicas are added by the requests that wait, two each", () => {
+    const [hpa] = readYaml(read("kubernetes", "monitoring", "hpa.yaml"));
+    const metric = at(hpa, "spec", "metrics", 0, "pods");
+    expect(at(metric, "metric", "name")).toBe("vllm:num_requests_waiting");
+    expect(at(metric, "target")).toEqual({ type: "AverageValue", averageValue: "2" });
+    expect(at(hpa, "spec", "scaleTargetRef", "name")).toBe(at(deployment, "metadata", "name"));
+    expect(read("kubernetes", "monitoring", "prometheus-adapter.yaml")).toContain("vllm:num_requests_waiting");
+  });
+
+  test("the pool of the inference gateway has the server's port and pods", () => {
+    const [pool] = readYaml(read("kubernetes", "inference-pool", "pool.yaml"));
+    expect(String(at(pool, "spec", "targetPorts", 0, "number"))).toBe(valueAfter(args, "--port"));
+    expect(at(pool, "spec", "selector", "matchLabels")).toEqual(
+      at(pod, "topologySpreadConstraints", 0, "labelSelector", "matchLabels"),
+    );
+  });
+
+  describe("the init container", () => {
+    let hub: FakeHub;
+    beforeAll(async () => {
+      hub = await FakeHub.start();
+      hub.repositories.set("microsoft/BitNet-b1.58-2B-4T", { files: { "README.md": "the weights are elsewhere" } });
+      hub.repositories.set("microsoft/BitNet-b1.58-2B-4T-gguf", {
+        files: { "ggml-model-i2_s.gguf": readFileSync(tinyModel) },
+      });
+      mkdirSync(join(folder, "bin"));
+      const run = `#!/bin/sh\nexec "${process.execPath}" "${join(root, "bin", "bitnet.js")}" "$@"\n`;
+      writeFileSync(join(folder, "bin", "bitnet"), run);
+      chmodSync(join(folder, "bin", "bitnet"), 0o755);
+    });
+    afterAll(() => hub.stop());
+
+    /** Runs it with `models` in the place of /models. */
+    async function setUp(models: string, sha256: string): Promise<number | null> {
+      const [shell = "", ...options] = texts(at(pod, "initContainers", 0, "command"));
+      const script = options.pop()?.replaceAll("/models", models) ?? "";
+      const [, model = ""] = /^MODEL=(.*)$/m.exec(read("kubernetes", "server", "model.env")) ?? [];
+      const child = spawn(shell, [...options, script], {
+        stdio: "ignore",
+        env: {
+          PATH: `${join(folder, "bin")}:/usr/bin:/bin`,
+          HOME: folder,
+          MODEL: model,
+          MODEL_SHA256: sha256,
+          HF_ENDPOINT: hub.url,
+          no_proxy: "127.0.0.1",
+        },
+      });
+      return await new Promise((resolve) => child.on("close", resolve));
+    }
+
+    test("puts the model where the server looks for it, if its hash is right", async () => {
+      const model = readFileSync(tinyModel);
+      const sha256 = createHash("sha256").update(model).digest("hex");
+      const models = join(folder, "models");
+      mkdirSync(models);
+      expect(await setUp(models, sha256)).toBe(0);
+      const place = valueAfter(args, "-m").replace("/models", models);
+      expect(readFileSync(place).equals(model)).toBe(true);
+      expect(await setUp(models, sha256)).toBe(0); // after a restart of the pod's container
+    });
+
+    test("fails if the hash is another one", async () => {
+      const models = join(folder, "models-of-another");
+      mkdirSync(models);
+      expect(await setUp(models, "0".repeat(64))).not.toBe(0);
+      expect(readdirSync(models)).not.toContain("model.gguf");
+    });
+  });
+
+  describe.skipIf(!hasKubectl)("as kubectl renders it", () => {
+    test("has every kind, once", () => {
+      const kinds = render(".").map((object) => at(object, "kind"));
+      expect(kinds.sort()).toEqual([
+        "ConfigMap",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "PrometheusRule",
+        "Secret",
+        "Service",
+        "ServiceMonitor",
+      ]);
+    });
+
+    test("every selector selects the server's pods, and names are those of what there is", () => {
+      const objects = render(".");
+      const find = (kind: string) => objects.find((object) => at(object, "kind") === kind);
+      const pods = at(find("Deployment"), "spec", "template");
+      const labels = at(pods, "metadata", "labels");
+      const selectors = [
+        at(find("Deployment"), "spec", "selector", "matchLabels"),
+        at(find("Service"), "spec", "selector"),
+        at(find("PodDisruptionBudget"), "spec", "selector", "matchLabels"),
+        at(find("NetworkPolicy"), "spec", "podSelector", "matchLabels"),
+      ];
+      for (const selector of selectors) {
+        expect(Object.keys(selector as object).length).toBeGreaterThan(0);
+        expect(labels).toMatchObject(selector as object);
+      }
+      const serviceLabels = at(find("Service"), "metadata", "labels");
+      expect(serviceLabels).toMatchObject(at(find("ServiceMonitor"), "spec", "selector", "matchLabels") as object);
+      const volumes = at(pods, "spec", "volumes") as Yaml[];
+      const keys = volumes.find((volume) => at(volume, "name") === "keys");
+      expect(at(keys, "secret", "secretName")).toBe(at(find("Secret"), "metadata", "name"));
+      expect(at(pods, "spec", "initContainers", 0, "envFrom", 0, "configMapRef", "name")).toBe(
+        at(find("ConfigMap"), "metadata", "name"),
+      );
+      expect(at(find("Secret"), "data", "api-keys")).toBe(btoa("0123456789abcdef name=test scope=chat\n"));
+    });
+
+    test.each(["server", "monitoring", "keda", "batch", "inference-pool"])("%s can be rendered alone", (name) => {
+      expect(render(name).length).toBeGreaterThan(0);
+    });
+
+    test("cannot be rendered before keys are written", () => {
+      const { status, stderr } = spawnSync("kubectl", ["kustomize", join(deploy, "kubernetes")], { encoding: "utf8" });
+      expect(status).not.toBe(0);
+      expect(stderr).toContain("keys.txt");
+    });
+  });
+});

@@ -1,0 +1,206 @@
+// deploy/nginx/bitnet.conf in an nginx that runs, between a client and a server of the test on Unix sockets.
+
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  type ClientRequest,
+  createServer,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { root } from "../support/fixtures.js";
+
+const nginx = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"].find(existsSync);
+const folder = mkdtempSync(join(tmpdir(), "bitnet-nginx-")); // short: paths of sockets have 107 bytes at most
+const socket = join(folder, "front");
+const upstream = join(folder, "back");
+
+type Serve = (request: IncomingMessage, response: ServerResponse) => void;
+
+describe.skipIf(nginx === undefined)("nginx with deploy/nginx/bitnet.conf", () => {
+  let serve: Serve = (_, response) => void response.end();
+  let server: Server;
+  let proxy: ChildProcess;
+  let connections = 0;
+
+  beforeAll(async () => {
+    server = createServer((incoming, response) => serve(incoming, response));
+    server.on("connection", () => connections++);
+    server.listen(upstream);
+    await once(server, "listening");
+    const main = join(folder, "nginx.conf");
+    writeFileSync(main, configure(readFileSync(join(root, "deploy", "nginx", "bitnet.conf"), "utf8")));
+    const args = ["-p", folder, "-c", main, "-e", join(folder, "error.log")];
+    const checked = spawnSync(nginx ?? "", ["-t", ...args], { encoding: "utf8" });
+    expect({ status: checked.status, stderr: checked.stderr }).toMatchObject({ status: 0 });
+    expect(checked.stderr).not.toContain("[warn]");
+    proxy = spawn(nginx ?? "", args, { stdio: "ignore" });
+    while (!(await isOpen())) {
+      expect(proxy.exitCode).toBeNull();
+      await new Promise(setImmediate);
+    }
+  });
+
+  afterAll(async () => {
+    const ended = once(proxy, "close");
+    proxy.kill("SIGTERM");
+    await ended;
+    server.closeAllConnections();
+    server.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** The file within the least that nginx needs around it, with the sockets of the test. */
+  function configure(text: string): string {
+    const ours = text.replace("listen 80;", `listen unix:${socket};`).replace("127.0.0.1:8080", `unix:${upstream}`);
+    expect(ours).toContain(socket);
+    expect(ours).toContain(upstream);
+    const folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+      (name) => `${name}_temp_path ${join(folder, name)};`,
+    );
+    return `daemon off;
+master_process off;
+pid ${join(folder, "pid")};
+events {}
+http {
+  access_log off;
+  ${folders.join("\n  ")}
+${ours}}
+`;
+  }
+
+  async function isOpen(): Promise<boolean> {
+    const asked = request({ socketPath: socket, path: "/" }).end();
+    return await new Promise((resolve) => {
+      asked.on("error", () => resolve(false));
+      asked.on("response", (answer) => {
+        answer.resume();
+        answer.on("end", () => resolve(true));
+      });
+    });
+  }
+
+  /** Sends a request; its answer, once its headers are there. */
+  async function ask(
+    path: string,
+    body: string | undefined,
+    headers: Record<string, string> = {},
+  ): Promise<{ asked: ClientRequest; answer: IncomingMessage }> {
+    const method = body === undefined ? "GET" : "POST";
+    const asked = request({ socketPath: socket, path, method, headers, agent: false });
+    asked.end(body);
+    const [answer] = (await once(asked, "response")) as [IncomingMessage];
+    return { asked, answer };
+  }
+
+  async function textOf(answer: IncomingMessage): Promise<string> {
+    let text = "";
+    for await (const piece of answer.setEncoding("utf8")) {
+      text += piece;
+    }
+    return text;
+  }
+
+  test("passes every event on as it comes: the next one is sent when the last one was seen", async () => {
+    let seen = () => {};
+    serve = async (_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
+      for (let i = 0; i < 10; i++) {
+        const isSeen = new Promise<void>((resolve) => {
+          seen = resolve;
+        });
+        response.write(`data: ${i}\n\n`);
+        await isSeen;
+      }
+      response.end();
+    };
+    const { answer } = await ask("/v1/chat/completions", "{}");
+    const pieces: string[] = [];
+    for await (const piece of answer.setEncoding("utf8")) {
+      pieces.push(piece as string);
+      seen();
+    }
+    expect(pieces).toEqual(Array.from({ length: 10 }, (_, i) => `data: ${i}\n\n`));
+  });
+
+  test.each(["before the first event", "between events"])("tells the server when a client leaves %s", async (when) => {
+    let left = () => {};
+    const hasLeft = new Promise<void>((resolve) => {
+      left = resolve;
+    });
+    let came = () => {};
+    const hasCome = new Promise<void>((resolve) => {
+      came = resolve;
+    });
+    serve = (_, response) => {
+      response.on("close", left);
+      if (when === "between events") {
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        response.write("data: 0\n\n");
+      }
+      came();
+    };
+    const asked = request({ socketPath: socket, path: "/v1/chat/completions", method: "POST", agent: false });
+    asked.on("error", () => {});
+    asked.end("{}");
+    if (when === "between events") {
+      const [answer] = (await once(asked, "response")) as [IncomingMessage];
+      answer.on("error", () => {});
+      await once(answer, "data");
+    }
+    await hasCome;
+    asked.destroy();
+    await hasLeft;
+  });
+
+  test("keeps connections to the server, and says who asks", async () => {
+    const headers: IncomingMessage["headers"][] = [];
+    serve = (incoming, response) => {
+      headers.push(incoming.headers);
+      response.end("{}");
+    };
+    await textOf((await ask("/v1/models", undefined)).answer);
+    const before = connections;
+    for (let i = 0; i < 3; i++) {
+      await textOf((await ask("/v1/models", undefined, { host: "chat.example.org" })).answer);
+    }
+    expect(connections).toBe(before);
+    expect(headers.at(-1)).toMatchObject({ host: "chat.example.org", "x-forwarded-proto": "http" });
+    expect(headers.at(-1)).toHaveProperty("x-forwarded-for");
+  });
+
+  test("passes statuses, headers of errors and large bodies of files, and bounds others", async () => {
+    serve = async (incoming, response) => {
+      let size = 0;
+      for await (const piece of incoming) {
+        size += (piece as Buffer).length;
+      }
+      response.writeHead(429, { "retry-after": "7", "x-request-id": "abc" });
+      response.end(String(size));
+    };
+    const { answer } = await ask("/v1/chat/completions", "{}");
+    expect(answer.statusCode).toBe(429);
+    expect(answer.headers).toMatchObject({ "retry-after": "7", "x-request-id": "abc" });
+    const large = "x".repeat(9 << 20);
+    expect(await textOf((await ask("/v1/files", large)).answer)).toBe(String(large.length));
+    const refused = await ask("/v1/chat/completions", undefined, { "content-length": String(large.length) });
+    expect(refused.answer.statusCode).toBe(413);
+  });
+
+  test.each(["/metrics", "/admin/stats"])("does not show %s to the world", async (path) => {
+    let count = 0;
+    serve = (_, response) => {
+      count++;
+      response.end("secret");
+    };
+    const { answer } = await ask(path, undefined);
+    expect(answer.statusCode).toBe(404);
+    expect(count).toBe(0);
+  });
+});
