@@ -1,8 +1,18 @@
 #include "grammar/byte_automaton.h"
 
 #include <algorithm>
+#include <array>
+#include <map>
+#include <string>
+
+#include "base/error.h"
 
 namespace bitnet {
+
+void StepBudget::fail() {
+  throw Error(ErrorCode::kUsage,
+              "the grammar takes too many steps: make it smaller or less ambiguous");
+}
 
 int32_t ByteNfa::add(const State& state) {
   states_.push_back(state);
@@ -16,9 +26,50 @@ ByteNfa::Part ByteNfa::empty() {
 
 ByteNfa::Part ByteNfa::nothing() { return {add({Kind::kFail}), add({Kind::kSplit})}; }
 
-ByteNfa::Part ByteNfa::range(uint8_t least, uint8_t most) {
+ByteNfa::Part ByteNfa::text(std::string_view bytes) {
   const int32_t end = add({Kind::kSplit});
-  return {add({Kind::kRange, least, most, false, end}), end};
+  Part part{end, end};
+  for (size_t i = bytes.size(); i-- > 0;) {
+    const auto byte = static_cast<uint8_t>(bytes[i]);
+    part.begin = add({Kind::kRange, byte, byte, false, part.begin});
+  }
+  return part;
+}
+
+ByteNfa::Part ByteNfa::one_of(std::span<const ByteSequence> characters) {
+  const int32_t end = add({Kind::kSplit});
+  Part part{add({Kind::kFail}), end};
+  std::map<std::array<int32_t, 3>, int32_t> known;  // least, most, next: the state
+  for (const ByteSequence& character : characters) {
+    int32_t next = end;
+    for (int i = character.n; i-- > 0;) {
+      const auto [least, most] = character.bytes[i];
+      const auto [it, is_new] = known.try_emplace({least, most, next});
+      if (is_new) it->second = add({Kind::kRange, least, most, false, next});
+      next = it->second;
+    }
+    part.begin = add({Kind::kSplit, 0, 0, false, next, part.begin});
+  }
+  return part;
+}
+
+ByteNfa::Part ByteNfa::table(const ByteTable& table) {
+  if (table.states.empty()) return nothing();
+  const int32_t end = add({Kind::kSplit});
+  const auto first = static_cast<int32_t>(states_.size());
+  for (const ByteTable::State& state : table.states)
+    add({Kind::kSplit, 0, 0, false, -1, state.accepts ? end : -1});
+  for (size_t i = 0; i < table.states.size(); ++i) {
+    const ByteTable::State& state = table.states[i];
+    int32_t any = -1;
+    for (size_t k = state.first_edge; k < state.first_edge + state.n_edges; ++k) {
+      const ByteTable::Edge& edge = table.edges[k];
+      const int32_t range = add({Kind::kRange, edge.least, edge.most, false, first + edge.to});
+      any = add({Kind::kSplit, 0, 0, false, range, any});
+    }
+    connect(first + static_cast<int32_t>(i), any);
+  }
+  return {first, end};
 }
 
 ByteNfa::Part ByteNfa::sequence(Part first, Part second) {
@@ -40,40 +91,43 @@ ByteNfa::Part ByteNfa::repeat(Part part) {
   return {begin, end};
 }
 
-ByteNfa::Part ByteNfa::optional(Part part) {
-  const int32_t end = add({Kind::kSplit});
-  connect(part.end, end);
-  return {add({Kind::kSplit, 0, 0, false, part.begin, end}), end};
-}
-
 int32_t ByteNfa::close(Part part) {
   connect(part.end, add({Kind::kAccept}));
   return part.begin;
 }
 
 void ByteNfa::finish() {
-  std::vector<std::vector<int32_t>> before(states_.size());
+  const auto for_edges = [this](auto&& take) {
+    for (size_t i = 0; i < states_.size(); ++i) {
+      for (const int32_t next : {states_[i].next, states_[i].other}) {
+        if (next >= 0) take(static_cast<int32_t>(i), static_cast<size_t>(next));
+      }
+    }
+  };
+  // By state: those in front of it, in before[first[state], first[state + 1]).
+  std::vector<uint32_t> first(states_.size() + 2);
+  for_edges([&](int32_t, size_t next) { first[next + 2] += 1; });
+  for (size_t i = 2; i < first.size(); ++i) first[i] += first[i - 1];
+  std::vector<int32_t> before(first.back());
+  for_edges([&](int32_t from, size_t next) { before[first[next + 1]++] = from; });
   std::vector<int32_t> pending;
+  const auto mark = [&](int32_t id) {
+    State& state = states_[static_cast<size_t>(id)];
+    if (!state.is_live) pending.push_back(id);
+    state.is_live = true;
+  };
   for (size_t i = 0; i < states_.size(); ++i) {
-    const State& state = states_[i];
-    for (const int32_t next : {state.next, state.other}) {
-      if (next >= 0) before[static_cast<size_t>(next)].push_back(static_cast<int32_t>(i));
-    }
-    if (state.kind == Kind::kAccept) pending.push_back(static_cast<int32_t>(i));
+    if (states_[i].kind == Kind::kAccept) mark(static_cast<int32_t>(i));
   }
-  for (const int32_t state : pending) states_[static_cast<size_t>(state)].is_live = true;
   while (!pending.empty()) {
-    const int32_t state = pending.back();
+    const auto state = static_cast<size_t>(pending.back());
     pending.pop_back();
-    for (const int32_t previous : before[static_cast<size_t>(state)]) {
-      State& other = states_[static_cast<size_t>(previous)];
-      if (!other.is_live) pending.push_back(previous);
-      other.is_live = true;
-    }
+    for (uint32_t i = first[state]; i < first[state + 1]; ++i) mark(before[i]);
   }
 }
 
-ByteDfa::ByteDfa(const ByteNfa& nfa) : nfa_(nfa), seen_(nfa.states_.size()) {
+ByteDfa::ByteDfa(const ByteNfa& nfa, size_t max_bytes, StepBudget* budget)
+    : nfa_(nfa), max_bytes_(max_bytes), budget_(budget), seen_(nfa.states_.size()) {
   bool begins[257] = {};
   for (const ByteNfa::State& state : nfa.states_) {
     if (state.kind == ByteNfa::Kind::kRange) begins[state.least] = begins[state.most + 1] = true;
@@ -81,6 +135,22 @@ ByteDfa::ByteDfa(const ByteNfa& nfa) : nfa_(nfa), seen_(nfa.states_.size()) {
   for (int byte = 0; byte < 256; ++byte) {
     n_classes_ += byte == 0 || begins[byte];
     class_of_[byte] = static_cast<uint8_t>(n_classes_ - 1);
+  }
+}
+
+void ByteDfa::keep_only(std::span<int32_t* const> states) {
+  std::vector<Set> sets;
+  std::vector<int32_t> members;
+  sets.swap(sets_);
+  members.swap(members_);
+  next_.clear();
+  by_hash_.clear();
+  for (int32_t* const state : states) {
+    if (*state == kDead) continue;
+    const Set& set = sets[static_cast<size_t>(*state)];
+    const auto begin = members.begin() + static_cast<int64_t>(set.first);
+    found_.assign(begin, begin + static_cast<int64_t>(set.n));
+    *state = intern(found_);
   }
 }
 
@@ -107,6 +177,7 @@ int32_t ByteDfa::make_step(int32_t state, uint8_t byte) {
 
 // Everything that is reached without a byte and can still come to an end.
 void ByteDfa::add_closure(int32_t nfa_state, std::vector<int32_t>& out) {
+  int64_t n_visited = 1;
   pending_.assign(1, nfa_state);
   while (!pending_.empty()) {
     const int32_t id = pending_.back();
@@ -115,6 +186,7 @@ void ByteDfa::add_closure(int32_t nfa_state, std::vector<int32_t>& out) {
     uint32_t& seen = seen_[static_cast<size_t>(id)];
     if (seen == closure_ || !state.is_live) continue;
     seen = closure_;
+    n_visited += 1;
     if (state.kind != ByteNfa::Kind::kSplit) {
       out.push_back(id);
       continue;
@@ -123,6 +195,7 @@ void ByteDfa::add_closure(int32_t nfa_state, std::vector<int32_t>& out) {
       if (next >= 0) pending_.push_back(next);
     }
   }
+  if (budget_ != nullptr) budget_->take(n_visited);
 }
 
 int32_t ByteDfa::intern(std::vector<int32_t>& members) {
@@ -138,6 +211,9 @@ int32_t ByteDfa::intern(std::vector<int32_t>& members) {
     if (set.n == members.size() && std::equal(members.begin(), members.end(), begin))
       return it->second;
   }
+  if (bytes() > max_bytes_)
+    throw Error(ErrorCode::kUsage, "the grammar needs too much memory: more than " +
+                                       std::to_string(max_bytes_ >> 20) + " MiB of automata");
   const int32_t id = static_cast<int32_t>(sets_.size());
   const auto has = [&](ByteNfa::Kind kind) {
     return std::any_of(members.begin(), members.end(), [&](int32_t member) {
@@ -153,7 +229,7 @@ int32_t ByteDfa::intern(std::vector<int32_t>& members) {
 }
 
 size_t ByteDfa::bytes() const {
-  return (members_.size() + next_.size()) * sizeof(int32_t) + sets_.size() * (sizeof(Set) + 32);
+  return (members_.size() + next_.size()) * sizeof(int32_t) + sets_.size() * (sizeof(Set) + 48);
 }
 
 }  // namespace bitnet

@@ -21,11 +21,6 @@ using CodePointSet = std::vector<CodePointRange>;
 CodePointSet make_set(std::vector<CodePointRange> ranges);
 CodePointSet complement(const CodePointSet& set);
 
-// One to four ranges of bytes, one after the other: every combination is a character.
-struct ByteSequence {
-  int n;
-  std::pair<uint8_t, uint8_t> bytes[4];
-};
 std::vector<ByteSequence> spell(const CodePointSet& set);
 
 }  // namespace bitnet

@@ -12,10 +12,11 @@ namespace {
 
 class Parser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  Parser(std::string_view text, size_t max_bytes) : text_(text), max_bytes_(max_bytes) {}
 
   GrammarText parse() {
-    if (text_.size() > kMaxGrammarBytes) fail("the grammar is longer than 256 KiB");
+    if (text_.size() > max_bytes_)
+      fail("the grammar is longer than " + std::to_string(max_bytes_ >> 10) + " KiB");
     if (text_.find('\0') != std::string_view::npos) fail("the grammar holds a zero byte");
     for (skip(true); !at_end(); skip(true)) parse_rule();
     check_rules();
@@ -90,19 +91,30 @@ class Parser {
 
   int32_t parse_choice(int depth) {
     if (depth > kMaxGrammarDepth) fail("groups are nested deeper than 64");
-    std::vector<int32_t> parts{parse_sequence(depth)};
-    while (peek() == '|') {
+    return parse_list('|', Expression::Kind::kChoice, [&] {
+      return parse_list('&', Expression::Kind::kBoth, [&] { return parse_sequence(depth); });
+    });
+  }
+
+  template <class Parse>
+  int32_t parse_list(char separator, Expression::Kind kind, Parse parse) {
+    std::vector<int32_t> parts{parse()};
+    while (peek() == separator) {
       at_ += 1;
       skip(true);
-      parts.push_back(parse_sequence(depth));
+      parts.push_back(parse());
     }
-    if (parts.size() == 1) return parts[0];
-    return out_.add({.kind = Expression::Kind::kChoice, .parts = std::move(parts)});
+    return parts.size() == 1 ? parts[0] : out_.add({.kind = kind, .parts = std::move(parts)});
   }
 
   int32_t parse_sequence(int depth) {
     std::vector<int32_t> parts;
     for (;;) {
+      int n_not = 0;
+      for (; peek() == '~'; skip(depth > 0)) {
+        n_not += 1;
+        at_ += 1;
+      }
       const char c = peek();
       if (c == '"') {
         parts.push_back(parse_text());
@@ -122,10 +134,13 @@ class Parser {
       } else if (c == '<' || c == '!') {
         fail("tokens by name or id are not supported: spell their text");
       } else {
+        if (n_not > 0) fail("expected what ~ is not");
         break;
       }
       skip(depth > 0);
       parse_repeats(parts.back(), depth);
+      if (n_not % 2 != 0)
+        parts.back() = out_.add({.kind = Expression::Kind::kNot, .parts = {parts.back()}});
     }
     if (parts.size() == 1) return parts[0];
     return out_.add({.kind = Expression::Kind::kSequence, .parts = std::move(parts)});
@@ -146,7 +161,7 @@ class Parser {
       } else {
         return;
       }
-      if (n == 8) fail("too many repetitions of repetitions");
+      if (n == 4) fail("too many repetitions of repetitions");
       part = out_.add(std::move(repeat));
       skip(depth > 0);
     }
@@ -304,6 +319,7 @@ class Parser {
   }
 
   const std::string_view text_;
+  const size_t max_bytes_;
   size_t at_ = 0;
   GrammarText out_;
   std::unordered_map<std::string, int32_t> ids_;
@@ -312,6 +328,8 @@ class Parser {
 
 }  // namespace
 
-GrammarText parse_gbnf(const std::string& text) { return Parser(text).parse(); }
+GrammarText parse_gbnf(const std::string& text, size_t max_bytes) {
+  return Parser(text, max_bytes).parse();
+}
 
 }  // namespace bitnet

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
+#include "grammar/combine.h"
 
 namespace bitnet {
 namespace {
@@ -31,6 +33,7 @@ class GrammarCompiler {
   GrammarCompiler(const GrammarText& text, Grammar& out) : text_(text), out_(out) {}
 
   void compile() {
+    nfa_ = &out_.nfa_;
     measure_rules();
     out_.root_ = nonterminal_of(text_.root);
     for (size_t i = 0; i < pending_.size(); ++i) {  // grows meanwhile
@@ -59,11 +62,16 @@ class GrammarCompiler {
   int64_t measure_anew(const Expression& expression) {
     switch (expression.kind) {
       case Kind::kText:
-        return static_cast<int64_t>(expression.text.size()) * 2 + 1;
+        return static_cast<int64_t>(expression.text.size()) + 1;
       case Kind::kCharacters: {
-        const auto sequences = static_cast<int64_t>(spell(expression.characters).size());
-        return 10 * sequences + 2;
+        ByteNfa alone;
+        alone.one_of(spell(expression.characters));
+        budget_.take(static_cast<int64_t>(alone.size()));
+        return static_cast<int64_t>(alone.size());
       }
+      case Kind::kBoth:
+      case Kind::kNot:
+        return static_cast<int64_t>(table_of(expression).n_parts());
       case Kind::kRule:
         return rule_states_[static_cast<size_t>(expression.rule)];
       case Kind::kRepeat: {
@@ -71,7 +79,7 @@ class GrammarCompiler {
         const int64_t copies =
             expression.most == kUnbounded ? expression.least + 1 : expression.most;
         return part == kNotRegular ? part
-                                   : std::min(kMaxTerminalStates + 1, (part + 2) * copies + 1);
+                                   : std::min(kMaxTerminalStates + 1, (part + 2) * copies + 2);
       }
       case Kind::kSequence:
       case Kind::kChoice:
@@ -84,6 +92,28 @@ class GrammarCompiler {
       sum = std::min(kMaxTerminalStates + 1, sum + states + 2);
     }
     return sum;
+  }
+
+  // What is several things at once, or is something not. Made while it is measured.
+  const ByteTable& table_of(const Expression& expression) {
+    const auto [known, is_new] = tables_.try_emplace(&expression);
+    if (!is_new) return known->second;
+    const std::vector<int32_t> itself{static_cast<int32_t>(&expression - text_.expressions.data())};
+    std::vector<CombinedPart> combined;
+    for (const int32_t part : expression.kind == Kind::kBoth ? expression.parts : itself) {
+      const bool is_negated = at(part).kind == Kind::kNot;
+      const int32_t inner = is_negated ? at(part).parts[0] : part;
+      if (measure(inner) > kMaxTerminalStates)
+        refuse("has parts of & or ~ that refer to themselves or are too large");
+      auto nfa = std::make_unique<ByteNfa>();
+      nfa_ = nfa.get();
+      const ByteNfa::Part built = build(inner);
+      nfa_ = &out_.nfa_;
+      const int32_t start = nfa->close(built);
+      nfa->finish();
+      combined.push_back({std::move(nfa), start, is_negated});
+    }
+    return known->second = combine(std::move(combined), budget_);
   }
 
   bool is_terminal(int32_t expression) { return measure(expression) <= kMaxTerminalStates; }
@@ -126,19 +156,18 @@ class GrammarCompiler {
   }
 
   ByteNfa::Part build(int32_t id) {
-    ByteNfa& nfa = out_.nfa_;
     const Expression& expression = at(id);
     switch (expression.kind) {
-      case Kind::kText: {
-        ByteNfa::Part part = nfa.empty();
-        for (const char c : expression.text) {
-          const auto byte = static_cast<uint8_t>(c);
-          part = nfa.sequence(part, nfa.range(byte, byte));
-        }
-        return part;
-      }
+      case Kind::kText:
+        budget_.take(std::ssize(expression.text));
+        return nfa_->text(expression.text);
       case Kind::kCharacters:
-        return build_characters(expression.characters);
+        budget_.take(measure(id));
+        return nfa_->one_of(spell(expression.characters));
+      case Kind::kBoth:
+      case Kind::kNot:
+        budget_.take(measure(id));
+        return nfa_->table(table_of(expression));
       case Kind::kRule:
         return build(text_.rules[static_cast<size_t>(expression.rule)].expression);
       case Kind::kSequence:
@@ -151,39 +180,26 @@ class GrammarCompiler {
     throw Error(ErrorCode::kInternal, "an unknown kind of expression");
   }
 
-  ByteNfa::Part build_characters(const CodePointSet& set) {
-    ByteNfa& nfa = out_.nfa_;
-    ByteNfa::Part part = nfa.nothing();
-    for (const ByteSequence& sequence : spell(set)) {
-      ByteNfa::Part bytes = nfa.empty();
-      for (int i = 0; i < sequence.n; ++i)
-        bytes = nfa.sequence(bytes, nfa.range(sequence.bytes[i].first, sequence.bytes[i].second));
-      part = nfa.choice(part, bytes);
-    }
-    return part;
-  }
-
   ByteNfa::Part build_sequence(const std::vector<int32_t>& parts) {
-    ByteNfa::Part part = out_.nfa_.empty();
-    for (const int32_t next : parts) part = out_.nfa_.sequence(part, build(next));
+    ByteNfa::Part part = nfa_->empty();
+    for (const int32_t next : parts) part = nfa_->sequence(part, build(next));
     return part;
   }
 
   ByteNfa::Part build_choice(const std::vector<int32_t>& parts) {
     ByteNfa::Part part = build(parts[0]);
-    for (size_t i = 1; i < parts.size(); ++i) part = out_.nfa_.choice(part, build(parts[i]));
+    for (size_t i = 1; i < parts.size(); ++i) part = nfa_->choice(part, build(parts[i]));
     return part;
   }
 
   ByteNfa::Part build_repeat(const Expression& expression) {
-    ByteNfa& nfa = out_.nfa_;
+    const auto once = [&] { return build(expression.parts[0]); };
     // From the end: what may be left out holds all that may follow it.
-    ByteNfa::Part rest =
-        expression.most == kUnbounded ? nfa.repeat(build(expression.parts[0])) : nfa.empty();
-    for (int64_t i = expression.least; i < expression.most; ++i)
-      rest = nfa.optional(nfa.sequence(build(expression.parts[0]), rest));
-    for (int64_t i = 0; i < expression.least; ++i)
-      rest = nfa.sequence(build(expression.parts[0]), rest);
+    ByteNfa::Part rest = expression.most == kUnbounded
+                             ? nfa_->repeat(once())
+                             : nfa_->at_most(expression.most - expression.least, once);
+    budget_.take(expression.least);
+    for (int64_t i = 0; i < expression.least; ++i) rest = nfa_->sequence(once(), rest);
     return rest;
   }
 
@@ -320,6 +336,9 @@ class GrammarCompiler {
 
   const GrammarText& text_;
   Grammar& out_;
+  ByteNfa* nfa_ = nullptr;  // that is built now
+  StepBudget budget_{kMaxCompileSteps};
+  std::unordered_map<const Expression*, ByteTable> tables_;
   std::vector<int64_t> measured_;      // by expression; -1: not yet
   std::vector<int64_t> rule_states_;   // of rules that are copied; else kNotRegular
   std::vector<int32_t> nonterminals_;  // by rule
@@ -329,7 +348,8 @@ class GrammarCompiler {
 
 Grammar::Grammar(const GrammarText& text) {
   GrammarCompiler(text, *this).compile();
-  ByteDfa dfa(nfa_);
+  StepBudget budget(kMaxCompileSteps);
+  ByteDfa dfa(nfa_, kMaxAutomatonBytes, &budget);
   std::vector<int32_t> starts;
   for (Terminal& terminal : terminals_) {
     starts.push_back(dfa.start(terminal.start));
@@ -340,11 +360,55 @@ Grammar::Grammar(const GrammarText& text) {
   nullable_ = closure_of([](const Terminal& terminal) { return terminal.is_nullable; });
 }
 
-std::shared_ptr<const Grammar> Grammar::from_gbnf(const std::string& text) {
-  return std::make_shared<const Grammar>(parse_gbnf(text));
+std::shared_ptr<const Grammar> Grammar::from_gbnf(const std::string& text, size_t max_bytes) {
+  return std::make_shared<const Grammar>(parse_gbnf(text, max_bytes));
 }
 
-// Whether every slot of a production is a terminal with `property` or a nonterminal in `those`.
+// The nonterminals that have a production of nothing but terminals with `property` and such
+// nonterminals. A production is ready when as many of its slots are known to be so as it has.
+std::vector<uint8_t> Grammar::closure_of(bool (*property)(const Terminal&)) const {
+  std::vector<std::vector<int32_t>> users(productions_.size());  // slots that name a nonterminal
+  std::vector<int32_t> missing(slots_.size());                   // by first slot of a production
+  std::vector<int32_t> first_of(slots_.size());
+  std::vector<uint8_t> those(productions_.size());
+  std::vector<int32_t> ready;
+  const auto mark = [&](int32_t nonterminal) {
+    uint8_t& is_in = those[static_cast<size_t>(nonterminal)];
+    if (!is_in) ready.push_back(nonterminal);
+    is_in = 1;
+  };
+  for (size_t i = 0; i < productions_.size(); ++i) {
+    for (const int32_t first : productions_[i]) {
+      int32_t n = 0;
+      for (auto at = static_cast<size_t>(first); slots_[at].kind != Slot::Kind::kEnd; ++at) {
+        const auto index = static_cast<size_t>(slots_[at].index);
+        first_of[at] = first;
+        if (slots_[at].kind == Slot::Kind::kNonterminal)
+          users[index].push_back(static_cast<int32_t>(at));
+        n += slots_[at].kind == Slot::Kind::kNonterminal || !property(terminals_[index]);
+      }
+      missing[static_cast<size_t>(first)] = n;
+      if (n == 0) mark(static_cast<int32_t>(i));
+    }
+  }
+  while (!ready.empty()) {
+    const auto nonterminal = static_cast<size_t>(ready.back());
+    ready.pop_back();
+    for (const int32_t user : users[nonterminal]) {
+      const int32_t first = first_of[static_cast<size_t>(user)];
+      if (--missing[static_cast<size_t>(first)] == 0) mark(head_of(first));
+    }
+  }
+  return those;
+}
+
+// The nonterminal that a production makes.
+int32_t Grammar::head_of(int32_t first) const {
+  auto slot = slots_.begin() + first;
+  while (slot->kind != Slot::Kind::kEnd) ++slot;
+  return slot->index;
+}
+
 bool Grammar::consists_of(int32_t first, bool (*property)(const Terminal&),
                           const std::vector<uint8_t>& those) const {
   for (auto slot = slots_.begin() + first; slot->kind != Slot::Kind::kEnd; ++slot) {
@@ -353,21 +417,6 @@ bool Grammar::consists_of(int32_t first, bool (*property)(const Terminal&),
       return false;
   }
   return true;
-}
-
-// The nonterminals that have a production of nothing but such terminals and such nonterminals.
-std::vector<uint8_t> Grammar::closure_of(bool (*property)(const Terminal&)) const {
-  std::vector<uint8_t> those(productions_.size());
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (size_t i = productions_.size(); i-- > 0;) {
-      if (those[i]) continue;
-      those[i] = std::any_of(productions_[i].begin(), productions_[i].end(),
-                             [&](int32_t first) { return consists_of(first, property, those); });
-      changed = changed || those[i];
-    }
-  }
-  return those;
 }
 
 // Drops productions that can never come to an end, so that every beginning that is accepted has an

@@ -17,7 +17,8 @@ class Grammar {
  public:
   // Throws kUsage: too large, a root that no text matches.
   explicit Grammar(const GrammarText& text);
-  static std::shared_ptr<const Grammar> from_gbnf(const std::string& text);
+  static std::shared_ptr<const Grammar> from_gbnf(const std::string& text,
+                                                  size_t max_bytes = kMaxGrammarBytes);
 
   struct Slot {
     enum class Kind : uint8_t { kNonterminal, kTerminal, kEnd };
@@ -45,6 +46,8 @@ class Grammar {
 
  private:
   friend class GrammarCompiler;
+  int32_t head_of(int32_t first) const;
+  // Whether every slot of a production is a terminal with `property` or a nonterminal in `those`.
   bool consists_of(int32_t first, bool (*property)(const Terminal&),
                    const std::vector<uint8_t>& those) const;
   std::vector<uint8_t> closure_of(bool (*property)(const Terminal&)) const;

@@ -1,17 +1,35 @@
 #include "grammar/matcher.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "base/error.h"
 
 namespace bitnet {
 namespace {
 
-constexpr size_t kMaxItems = 4'000'000;  // 32 MB
+// What following one text may take; with what its grammar takes, less than 64 MiB.
+constexpr size_t kMaxItems = 2'000'000;  // 16 MB
+constexpr size_t kMaxScans = 1'000'000;  // 12 MB
+constexpr size_t kLargeColumn = 64;      // items: such a column is sorted
+constexpr size_t kKeptStates = 8 << 20;  // bytes: beyond, states are made again when needed
+// Between two tokens. The mask of a vocabulary of 128k takes less than 2 million.
+constexpr int64_t kMaxSteps = 20'000'000;
+
+int64_t symbol_of(Grammar::Slot slot) {
+  return static_cast<int64_t>(slot.kind) << 32 | static_cast<uint32_t>(slot.index);
+}
+
+[[noreturn]] void fail_as_ambiguous() {
+  throw Error(ErrorCode::kUsage, "the grammar is too ambiguous: following it takes too much");
+}
 
 }  // namespace
 
 GrammarMatcher::GrammarMatcher(std::shared_ptr<const Grammar> grammar)
     : grammar_(std::move(grammar)),
-      dfa_(grammar_->nfa()),
+      dfa_(grammar_->nfa(), kMaxAutomatonBytes),
+      budget_(kMaxSteps),
       predicted_(static_cast<size_t>(grammar_->n_nonterminals())),
       scanned_(grammar_->terminals().size()),
       known_(64) {
@@ -27,6 +45,8 @@ GrammarMatcher::GrammarMatcher(std::shared_ptr<const Grammar> grammar)
 bool GrammarMatcher::push(uint8_t byte) {
   const Level level = levels_.back();
   ended_.clear();
+  budget_.take(static_cast<int64_t>(level.n_scans - level.first_scan));
+  if (scans_.size() > kMaxScans) fail_as_ambiguous();
   for (size_t i = level.first_scan; i < level.n_scans; ++i) {
     const Scan scan = scans_[i];
     const int32_t state = dfa_.step(scan.state, byte);
@@ -60,6 +80,15 @@ void GrammarMatcher::commit() {
   level.n_scans -= level.first_scan;
   level.first_scan = 0;
   levels_.assign(1, level);
+  budget_ = StepBudget(kMaxSteps);
+  if (dfa_.bytes() > kKeptStates) forget_states();
+}
+
+void GrammarMatcher::forget_states() {
+  std::vector<int32_t*> kept;
+  for (int32_t& start : starts_) kept.push_back(&start);
+  for (Scan& scan : scans_) kept.push_back(&scan.state);
+  dfa_.keep_only(kept);
 }
 
 bool GrammarMatcher::push_all(std::string_view bytes) {
@@ -81,18 +110,42 @@ void GrammarMatcher::begin_column() {
 // Moves on the items of a column that wait for a symbol.
 void GrammarMatcher::advance(size_t column, Grammar::Slot::Kind kind, int32_t index) {
   const Column from = columns_[column];
+  if (from.n_items > kLargeColumn) {
+    const int64_t wanted = symbol_of({kind, index});
+    const auto first = by_symbol_.begin() + static_cast<int64_t>(from.first_item);
+    const auto last = first + static_cast<int64_t>(from.n_items);
+    auto it = std::partition_point(first, last, [&](int32_t i) { return symbol(i) < wanted; });
+    for (; it != last && symbol(*it) == wanted; ++it) move_on(items_[static_cast<size_t>(*it)]);
+    return;
+  }
+  budget_.take(static_cast<int64_t>(from.n_items));
   for (size_t i = from.first_item; i < from.first_item + from.n_items; ++i) {
     const Item item = items_[i];
     const Grammar::Slot& next = slot(item.slot);
-    if (next.kind == kind && next.index == index) add_item({item.slot + 1, item.origin});
+    if (next.kind == kind && next.index == index) move_on(item);
   }
 }
 
+int64_t GrammarMatcher::symbol(int32_t item) const {
+  return symbol_of(slot(items_[static_cast<size_t>(item)].slot));
+}
+
+void GrammarMatcher::sort_column(Column column) {
+  if (column.n_items <= kLargeColumn) return;
+  budget_.take(static_cast<int64_t>(8 * column.n_items));
+  by_symbol_.resize(column.first_item + column.n_items);
+  const auto first = by_symbol_.begin() + static_cast<int64_t>(column.first_item);
+  std::iota(first, by_symbol_.end(), static_cast<int32_t>(column.first_item));
+  std::sort(first, by_symbol_.end(), [&](int32_t a, int32_t b) {
+    const int64_t of_a = symbol(a), of_b = symbol(b);
+    return of_a != of_b ? of_a < of_b : a < b;
+  });
+}
+
 void GrammarMatcher::add_item(Item item) {
+  budget_.take(1);
   if (!is_new(item)) return;
-  if (items_.size() == kMaxItems)
-    throw Error(ErrorCode::kUsage,
-                "the grammar is too ambiguous: following it takes more than 32 MB");
+  if (items_.size() == kMaxItems) fail_as_ambiguous();
   items_.push_back(item);
 }
 
@@ -122,6 +175,7 @@ bool GrammarMatcher::close_column() {
     }
   }
   columns_[column].n_items = items_.size() - columns_[column].first_item;
+  sort_column(columns_[column]);
   return can_end;
 }
 

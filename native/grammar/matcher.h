@@ -21,7 +21,8 @@ class GrammarMatcher {
   explicit GrammarMatcher(std::shared_ptr<const Grammar> grammar);
 
   // Goes on by a byte, if a text of the grammar can begin so; else nothing changes. Throws kUsage
-  // where the grammar is so ambiguous that following it takes too much memory.
+  // where the grammar is so ambiguous that following it takes too much memory or, since the last
+  // commit(), too many steps; the matcher is of no use then.
   bool push(uint8_t byte);
   void pop(size_t n);  // the last n bytes that were pushed since commit()
   void commit();       // they cannot be popped any more
@@ -58,16 +59,24 @@ class GrammarMatcher {
   void begin_column();
   void advance(size_t column, Grammar::Slot::Kind kind, int32_t index);
   void add_item(Item item);
+  void move_on(Item item) { add_item({item.slot + 1, item.origin}); }
   bool close_column();
+  void sort_column(Column column);
+  int64_t symbol(int32_t item) const;
   void predict(int32_t nonterminal);
   void scan(int32_t terminal);
   bool is_new(Item item);
+  void forget_states();
 
   std::shared_ptr<const Grammar> grammar_;
   ByteDfa dfa_;
+  StepBudget budget_;
   std::vector<int32_t> starts_;  // states of dfa_, by terminal
   std::vector<Column> columns_;
   std::vector<Item> items_;
+  // As long as items_ at times: the items of each large column, ordered by the symbol they wait
+  // for.
+  std::vector<int32_t> by_symbol_;
   std::vector<Scan> scans_;
   std::vector<Level> levels_;  // the first one is what was committed
   std::vector<Ended> ended_;   // scratch

@@ -1,5 +1,6 @@
 #include "node/grammar.h"
 
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -37,10 +38,30 @@ class GrammarObject : public Wrapped<GrammarObject> {
   std::shared_ptr<const bitnet::Grammar> grammar_;
 };
 
+// The second argument: what the text may be long. Texts of front ends may be longer than those that
+// users write.
+size_t max_bytes_arg(const Napi::CallbackInfo& info) {
+  if (info[1].IsUndefined()) return bitnet::kMaxGrammarBytes;
+  return static_cast<size_t>(
+      integer_of(info.Env(), info[1], "the limit of the grammar", 1, bitnet::kMaxMadeGrammarBytes));
+}
+
 Napi::Value compile_grammar(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const std::string text = string_arg(info, 0, "the grammar");
-    return GrammarObject::make(info.Env(), bitnet::Grammar::from_gbnf(text));
+    return GrammarObject::make(info.Env(), bitnet::Grammar::from_gbnf(text, max_bytes_arg(info)));
+  });
+}
+
+Napi::Value compile_grammar_async(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    auto made = std::make_shared<std::shared_ptr<const bitnet::Grammar>>();
+    return Task::start(
+        info.Env(),
+        [made, text = string_arg(info, 0, "the grammar"), max_bytes = max_bytes_arg(info)] {
+          *made = bitnet::Grammar::from_gbnf(text, max_bytes);
+        },
+        [made](Napi::Env env) { return GrammarObject::make(env, *made); });
   });
 }
 
@@ -56,6 +77,7 @@ std::shared_ptr<const bitnet::Grammar> grammar_of(const Napi::Value& value) {
 void define_grammar(Napi::Env env, Napi::Object exports) {
   GrammarObject::define(env);
   exports.Set("compileGrammar", Napi::Function::New<compile_grammar>(env));
+  exports.Set("compileGrammarAsync", Napi::Function::New<compile_grammar_async>(env));
 }
 
 }  // namespace addon

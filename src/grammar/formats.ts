@@ -1,27 +1,47 @@
 // The formats of strings that a schema can name, as patterns for the whole text.
 
-const date =
-  "([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8]))";
+const leapYear = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)";
+const date = `([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])|${leapYear}-02-29)`;
 const time = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
 const octet = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 const ipv4 = `${octet}(\\.${octet}){3}`;
+// Up to 253 characters: three labels of 63, or seven of 31.
 const label = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?";
-const hostname = `${label}(\\.${label}){0,4}`;
+const shortLabel = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,29}[a-zA-Z0-9])?";
+const hostname = `(${label}(\\.${label}){0,2}|${shortLabel}(\\.${shortLabel}){0,6})`;
+const domain = `(${label}(\\.${label}){1,2}|${shortLabel}(\\.${shortLabel}){1,6})`;
 const atom = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+";
 const group = "[0-9a-fA-F]{1,4}";
-const uriCharacter = "([a-zA-Z0-9._~:@!$&'()*+,;=-]|%[0-9a-fA-F]{2})";
+const lastGroups = `(${group}:${group}|${ipv4})`;
+// RFC 3986: all groups, or :: in place of some.
+const ipv6 = [
+  `(${group}:){6}${lastGroups}`,
+  `::(${group}:){5}${lastGroups}`,
+  `(${group})?::(${group}:){4}${lastGroups}`,
+  `((${group}:){0,1}${group})?::(${group}:){3}${lastGroups}`,
+  `((${group}:){0,2}${group})?::(${group}:){2}${lastGroups}`,
+  `((${group}:){0,3}${group})?::${group}:${lastGroups}`,
+  `((${group}:){0,4}${group})?::${lastGroups}`,
+  `((${group}:){0,5}${group})?::${group}`,
+  `((${group}:){0,6}${group})?::`,
+].join("|");
+const escaped = "%[0-9a-fA-F]{2}";
+const pathCharacter = `([a-zA-Z0-9._~:@!$&'()*+,;=-]|${escaped})`;
+const path = `(/${pathCharacter}*)*`;
+const authority = `(([a-zA-Z0-9._~:!$&'()*+,;=-]|${escaped})*@)?([a-zA-Z0-9._~!$&'()*+,;=-]|${escaped})*(:[0-9]{0,5})?`;
+const uriEnd = `(\\?(${pathCharacter}|[/?])*)?(#(${pathCharacter}|[/?])*)?`;
 
-/** A subset where the full form is hardly written: IPv6 in full, URIs with a scheme and an authority, no 29 February. */
+/** Subsets where the full form is hardly written: URIs without addresses in brackets, host names of up to seven labels. */
 export const formatPatterns: Readonly<Record<string, string>> = {
   date: `^${date}$`,
   time: `^${time}$`,
   "date-time": `^${date}[Tt]${time}$`,
   duration:
     "^P([0-9]+W|([0-9]+Y([0-9]+M([0-9]+D)?)?|[0-9]+M([0-9]+D)?|[0-9]+D)(T([0-9]+H([0-9]+M([0-9]+S)?)?|[0-9]+M([0-9]+S)?|[0-9]+S))?|T([0-9]+H([0-9]+M([0-9]+S)?)?|[0-9]+M([0-9]+S)?|[0-9]+S))$",
-  email: `^${atom}(\\.${atom})*@${hostname}$`,
+  email: `^${atom}(\\.${atom})*@${domain}$`,
   hostname: `^${hostname}$`,
   ipv4: `^${ipv4}$`,
-  ipv6: `^${group}(:${group}){7}$`,
-  uri: `^[a-zA-Z][a-zA-Z0-9+.-]*://${hostname}(:[0-9]{1,5})?(/${uriCharacter}*)*(\\?(${uriCharacter}|[/?])*)?(#(${uriCharacter}|[/?])*)?$`,
+  ipv6: `^(${ipv6})$`,
+  uri: `^[a-zA-Z][a-zA-Z0-9+.-]*:(//${authority}${path}|/?${pathCharacter}+${path})${uriEnd}$`,
   uuid: "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
 };

@@ -44,5 +44,9 @@ export function decodePointer(step: string): string | undefined {
   } catch {
     return undefined;
   }
-  return text.replaceAll("~1", "/").replaceAll("~0", "~");
+  return unescapePointer(text);
+}
+
+export function unescapePointer(step: string): string {
+  return step.replaceAll("~1", "/").replaceAll("~0", "~");
 }

@@ -9,17 +9,20 @@ export interface Bound {
 }
 
 export interface NumberBounds {
-  least?: Bound;
-  most?: Bound;
+  least?: Bound | undefined;
+  most?: Bound | undefined;
 }
+
+/** An expression for whole numbers from `least` on, up to `most`, without a sign; undefined for none. */
+type WriteUnsigned = (least: bigint, most: bigint | undefined) => string | undefined;
 
 const digit = "[0-9]";
 
 /** Whole numbers within bounds. */
-export function writeInteger({ least, most }: NumberBounds): string {
+export function writeInteger({ least, most }: NumberBounds, unsigned: WriteUnsigned = writeUnsigned): string {
   const from = least === undefined ? undefined : lowestInteger(least);
   const to = most === undefined ? undefined : highestInteger(most);
-  return writeSigned(from, to);
+  return writeSigned(from, to, unsigned);
 }
 
 function lowestInteger({ value, isExclusive }: Bound): bigint {
@@ -32,18 +35,18 @@ function highestInteger({ value, isExclusive }: Bound): bigint {
   return isExclusive && Number.isInteger(value) ? down - 1n : down;
 }
 
-function writeSigned(from: bigint | undefined, to: bigint | undefined): string {
+function writeSigned(from: bigint | undefined, to: bigint | undefined, unsigned: WriteUnsigned): string {
   const choices: string[] = [];
   if (from === undefined || from < 0n) {
     // -n for n from |to| up to |from|.
     const least = to !== undefined && to < 0n ? -to : 1n;
-    const positive = writeUnsigned(least, from === undefined ? undefined : -from);
+    const positive = unsigned(least, from === undefined ? undefined : -from);
     if (positive !== undefined) {
       choices.push(`"-" ${positive}`);
     }
   }
   if (to === undefined || to >= 0n) {
-    const positive = writeUnsigned(from !== undefined && from > 0n ? from : 0n, to);
+    const positive = unsigned(from !== undefined && from > 0n ? from : 0n, to);
     if (positive !== undefined) {
       choices.push(positive);
     }

@@ -8,6 +8,8 @@ type Node =
   | { kind: "sequence"; parts: Node[] }
   | { kind: "choice"; parts: Node[] }
   | { kind: "repeat"; part: Node; least: number; most: number | undefined }
+  | { kind: "ahead"; part: Node; not: boolean }
+  | { kind: "both"; parts: { part: Node; not: boolean }[] }
   | { kind: "start" }
   | { kind: "end" };
 
@@ -61,6 +63,10 @@ const jsonEscaped: CharacterSet = [
   [0x5c, 0x5c],
 ];
 const jsonPlain = complementSet(jsonEscaped);
+const impossible = "[^\\U00000000-\\U0010ffff]";
+
+/** Any character of a JSON string in its usual form. */
+export const anyCharacter = writeJsonCharacter(all);
 
 /** Reads a pattern. Throws USAGE, naming `subject`, for wrong syntax and for what is not regular. */
 export function parseRegex(pattern: string, subject: string): Regex {
@@ -188,14 +194,13 @@ class Parser {
 
   #parseGroup(depth: number): Node {
     this.#at += 1;
-    if (this.#take("?")) {
-      if (!this.#take(":") && !this.#takeName()) {
-        this.#refuse("a look-ahead or look-behind");
-      }
+    let ahead: "=" | "!" | undefined;
+    if (this.#take("?") && !this.#take(":") && !this.#takeName()) {
+      ahead = this.#take("=") ? "=" : this.#take("!") ? "!" : this.#refuse("a look-behind");
     }
-    const node = this.#parseChoice(depth + 1);
+    const part = this.#parseChoice(depth + 1);
     this.#at += 1; // the parenthesis: RegExp has checked the syntax
-    return node;
+    return ahead === undefined ? part : { kind: "ahead", part, not: ahead === "!" };
   }
 
   #takeName(): boolean {
@@ -319,13 +324,31 @@ function cutAnchors(node: Node, subject: string, isSearch: boolean): Node {
   const hasStart = parts[0]?.kind === "start";
   const hasEnd = parts.at(-1)?.kind === "end";
   parts = parts.slice(hasStart ? 1 : 0, hasEnd ? -1 : undefined);
+  const aheads: { part: Node; not: boolean }[] = [];
+  for (let part = parts[0]; hasStart && part?.kind === "ahead"; part = parts[0]) {
+    const inside: Node = { kind: "sequence", parts: [{ kind: "start" }, part.part] };
+    aheads.push({ part: cutAhead(inside, subject), not: part.not });
+    parts = parts.slice(1);
+  }
   for (const part of parts) {
     refuseAnchors(part, subject);
   }
-  if (!isSearch) {
-    return { kind: "sequence", parts };
+  const [before, behind] = [isSearch && !hasStart ? [anything] : [], isSearch && !hasEnd ? [anything] : []];
+  const rest: Node = { kind: "sequence", parts: [...before, ...parts, ...behind] };
+  return aheads.length === 0 ? rest : { kind: "both", parts: [...aheads, { part: rest, not: false }] };
+}
+
+/** A look-ahead at the beginning is about the whole text. */
+function cutAhead(node: Node & { kind: "sequence" }, subject: string): Node {
+  const [start, part] = node.parts;
+  if (start !== undefined && part?.kind === "choice") {
+    return {
+      kind: "choice",
+      parts: part.parts.map((one) => cutAhead({ kind: "sequence", parts: [start, one] }, subject)),
+    };
   }
-  return { kind: "sequence", parts: [...(hasStart ? [] : [anything]), ...parts, ...(hasEnd ? [] : [anything])] };
+  const inside = part?.kind === "sequence" ? part.parts : part === undefined ? [] : [part];
+  return cutAnchors({ kind: "sequence", parts: [{ kind: "start" }, ...inside] }, subject, true);
 }
 
 function refuseAnchors(node: Node, subject: string): void {
@@ -342,6 +365,12 @@ function refuseAnchors(node: Node, subject: string): void {
     case "repeat":
       refuseAnchors(node.part, subject);
       break;
+    case "ahead":
+    case "both":
+      throw new BitnetError(
+        "USAGE",
+        `${subject}: a look-ahead is supported only behind ^ at the beginning of a pattern`,
+      );
     case "set":
       break;
   }
@@ -357,13 +386,14 @@ function write(node: Node, spelling: Spelling): string {
       return `(${node.parts.map((part) => write(part, spelling)).join(" | ")})`;
     case "repeat":
       return `${write(node.part, spelling)}{${node.least},${node.most ?? ""}}`;
+    case "both":
+      return `(${node.parts.map(({ part, not }) => `${not ? "~" : ""}(${write(part, spelling)})`).join(" & ")})`;
+    case "ahead":
     case "start":
     case "end":
       return '""'; // was cut
   }
 }
-
-const impossible = "[^\\U00000000-\\U0010ffff]";
 
 /** One character of a set as it stands in a JSON string, in its usual form. */
 function writeJsonCharacter(set: CharacterSet): string {

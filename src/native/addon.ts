@@ -491,7 +491,8 @@ export interface NativeGrammar {
 
 export interface NativeAddon {
   /** llama.cpp's syntax. Throws USAGE with line and column. */
-  compileGrammar(gbnf: string): NativeGrammar;
+  compileGrammar(gbnf: string, maxBytes?: number): NativeGrammar; // by default at most 256 KiB
+  compileGrammarAsync(gbnf: string, maxBytes?: number): Promise<NativeGrammar>; // on a thread of its own
   /** Throws UNSUPPORTED if a type cannot hold its shape or no tiles fit it, naming the tensor. Reads no weights. */
   planConversion(request: {
     metadata: readonly NativeMetadataEntry[]; // in the order of the file, like the tensors

@@ -78,6 +78,14 @@ const std::vector<Case> kCases = {
     {"root ::= \"a\"{,2}", {"", "aa"}, {"aaa"}},
     {"root ::= (\"a\" | \"b\"\n  | \"c\") # comment\n", {"a", "c"}, {"d"}},
     {"root ::= a b\na ::= \"x\" |\n  \"y\"\nb ::= \"z\"", {"xz", "yz"}, {"x", "z"}},
+    // What is both, and what is not.
+    {"root ::= [a-z]{2,4} & .* \"b\" .*", {"ab", "xxbx"}, {"b", "aa", "abcde", "Ab"}},
+    {"root ::= ~\"ab\"", {"", "a", "abc", "\xC3\xA4"}, {"ab", "\xC3", "\xFF"}},
+    {"root ::= \"x\" (. & ~[a-c] & ~\"d\")+ \"x\"", {"xex", "x\xC3\xA4xx"}, {"xax", "xdx", "xx"}},
+    {"root ::= ~~\"a\" | ~(.*)", {"a"}, {"", "b"}},
+    {"root ::= w & ~k \n w ::= [a-z]+\nk ::= \"if\" | \"in\" \"t\"?",
+     {"i", "inta"},
+     {"if", "in", "int"}},
     // Left, right and middle recursion, and a rule that is only itself or something else.
     {"root ::= root \"a\" | \"b\"", {"b", "baaa"}, {"a", "ab"}},
     {"root ::= \"a\" root | \"b\"", {"b", "aaab"}, {"a", "ba"}},
@@ -339,6 +347,9 @@ TEST("wrong grammars are refused with their place") {
       {"root ::= [\\U00110000]", "no such character"},
       {"root ::= [\xFF]", "invalid UTF-8"},
       {"root ::= <think>", "tokens by name"},
+      {"root ::= ~", "what ~ is not"},
+      {"root ::= \"a\" & (\"(\" root \")\" | \"a\")", "refer to themselves"},
+      {"root ::= [a-m] & [n-z]", "matches no text"},
   };
   for (const auto& [grammar, problem] : cases)
     check_that(refusal(grammar).find(problem) != std::string::npos,
@@ -369,6 +380,35 @@ TEST("hostile grammars are refused or cost little") {
   }
   CHECK(begins(doubled + "d40 ::= \"x\"", std::string(500, 'x')));
   CHECK(!begins(doubled + "d40 ::= \"x\"", "xy"));
+}
+
+// What following a text of `n` letters ends with.
+static std::string end_of(const std::string& grammar, int n) {
+  try {
+    GrammarMatcher matcher(Grammar::from_gbnf(grammar));
+    for (int i = 0; i < n; ++i) {
+      if (!matcher.push('a')) return "left";
+    }
+    return "followed";
+  } catch (const Error& error) {
+    CHECK(error.code == ErrorCode::kUsage);
+    return error.what();
+  }
+}
+
+TEST("grammars that cost too much are refused by a count of steps or bytes") {
+  CHECK(refusal("root ::= ~([ab]* \"a\" [ab]{18})").find("too much memory") != std::string::npos);
+  CHECK(end_of("root ::= root root | \"a\"", 100) == "followed");
+  CHECK(end_of("root ::= root root | \"a\"", 20'000).find("too many steps") != std::string::npos);
+  CHECK(end_of("root ::= x x x x | root root\nx ::= [a-z]* | x x", 20'000).find("too ") !=
+        std::string::npos);
+  // 2^16 states of the automaton are more than are kept; they are made again as the text goes on.
+  GrammarMatcher matcher(Grammar::from_gbnf("root ::= [ab]* \"a\" [ab]{16}"));
+  std::mt19937 random(1);
+  for (int i = 0; i < 100'000; ++i) {
+    CHECK(matcher.push(static_cast<uint8_t>('a' + random() % 2)));
+    matcher.commit();
+  }
 }
 
 TEST("long texts keep few things open") {
