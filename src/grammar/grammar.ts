@@ -5,7 +5,7 @@ import { loadAddon, type NativeGrammar } from "../native/addon.js";
 import { BitnetError, converting, toBitnetError } from "../system/errors.js";
 import { GrammarError, type IgnoredKeyword } from "./error.js";
 import { parseRegex } from "./regex.js";
-import { type JsonSchema, type SchemaOptions, writeSchemaGrammar } from "./schema.js";
+import { type JsonSchema, type SchemaOptions, writeSchema, writeSchemaGrammar } from "./schema.js";
 import { quoteText } from "./text.js";
 
 /** Text in the grammar's syntax, from one of the front ends. */
@@ -40,6 +40,11 @@ export class Grammar {
   /** The syntax of llama.cpp's grammars, docs/grammar.md. Throws USAGE with line and column. */
   static fromGbnf(source: string): Grammar {
     return Grammar.#compile("gbnf", source, () => written(source));
+  }
+
+  /** GBNF that was put together of what front ends wrote, which may be longer than a user's. */
+  static fromParts(source: string): Grammar {
+    return Grammar.#compile("parts", source, () => ({ ...written(source), maxBytes: maxMade }));
   }
 
   /**
@@ -149,7 +154,7 @@ function keyOf(schema: JsonSchema, { strict = true }: SchemaOptions): string {
   try {
     return `${strict} ${JSON.stringify(schema)}`;
   } catch {
-    return `${strict} ${writeSchemaGrammar(schema).text}`;
+    return `${strict} ${writeSchemaGrammar(schema)}`;
   }
 }
 
@@ -158,7 +163,7 @@ function written(text: string): Source {
 }
 
 function ofSchema(schema: JsonSchema, options: SchemaOptions): Source {
-  return { maxBytes: maxMade, ...writeSchemaGrammar(schema, options) };
+  return { maxBytes: maxMade, ...writeSchema(schema, options) };
 }
 
 function ofRegex(pattern: string): Source {

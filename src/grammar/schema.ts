@@ -33,8 +33,13 @@ const maxDepth = 64; // of schemas within schemas
 const maxReferenced = 128; // ... with those that references lead to
 const maxIgnored = 64;
 
-/** Throws GrammarError. */
-export function writeSchemaGrammar(schema: JsonSchema, { strict = true }: SchemaOptions = {}): SchemaGrammar {
+/** GBNF for exactly the values of a schema, with rules `root` and `r1`, `r2` ... of its own. Throws GrammarError. */
+export function writeSchemaGrammar(schema: JsonSchema): string {
+  return writeSchema(schema, {}).text;
+}
+
+/** The same, and what was left out. */
+export function writeSchema(schema: JsonSchema, { strict = true }: SchemaOptions): SchemaGrammar {
   let checked = copySchema(schema);
   const ignored: IgnoredKeyword[] = [];
   for (;;) {

@@ -51,7 +51,7 @@ export function leaveRoom(grammar: Grammar, room: ThinkingRoom): Grammar {
 export function writeAnswerGrammar(form: AnswerForm): Grammar {
   const rules = new GrammarRules();
   const answer = writeAnswer(rules, form);
-  return Grammar.fromGbnf(rules.write(writeThinking(rules, form, answer)));
+  return Grammar.fromParts(rules.write(writeThinking(rules, form, answer)));
 }
 
 function writeThinking(rules: GrammarRules, { thinking, isThinking }: AnswerForm, answer: string): string {
