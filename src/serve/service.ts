@@ -2,12 +2,14 @@
 
 import { createHash, randomInt } from "node:crypto";
 import type { ChatFormat } from "../chat/format.js";
+import type { FinishReason } from "../engine/generate.js";
 import type { Model, Session } from "../engine/model.js";
-import type { TokenOptions } from "../engine/request.js";
+import { maxCount, type TokenOptions } from "../engine/request.js";
 import { packageVersion } from "../system/package.js";
 import { Admission, reasonOfAbort, type Ticket } from "./admission.js";
 import { AnswerStream, describeToken } from "./answer-stream.js";
 import { Channel } from "./channel.js";
+import { countDroppable, countToDrop, withoutTurns } from "./context-shift.js";
 import { contextExceeded } from "./errors.js";
 import type { ServeOptions } from "./options.js";
 import { type PreparedPrompt, PromptMaker } from "./prompt.js";
@@ -30,6 +32,8 @@ interface Run {
   context: RunContext;
   ticket: Ticket;
   prepared: PreparedPrompt;
+  /** Turns of the chat that were left out. */
+  droppedTurns: number;
   seed: number;
   maxTokens: number;
   events: Channel<TextEvent>;
@@ -37,6 +41,22 @@ interface Run {
   timings: Timings;
   begunAt: number;
 }
+
+/** One choice on its way. */
+interface RunningAnswer {
+  choice: number;
+  session: Session;
+  stream: AnswerStream;
+  ids: number[];
+  /** Turns of the chat that are left out by now. */
+  dropped: number;
+  firstTokenAt?: number;
+  onFirstToken: () => void;
+}
+
+// Where turns must go, so many go that a quarter of the context is free: the rest has to be evaluated again, which should
+// not happen with every message.
+const keptShare = 3 / 4;
 
 export class TextService {
   readonly model: Model;
@@ -87,16 +107,13 @@ export class TextService {
   }
 
   #begin(request: TextRequest, context: RunContext, ticket: Ticket): Run {
-    const prepared = this.prompts.prepare(request);
+    const { prepared, droppedTurns } = this.#fit(request);
     const { length } = prepared.ids;
-    const room = this.contextSize - length;
-    if (room < 0 || (room === 0 && request.maxTokens !== 0)) {
-      throw contextExceeded(length, this.contextSize);
-    }
-    const { maxPredict } = this.#options;
+    const { maxPredict, contextShift } = this.#options;
+    const room = contextShift && request.prompt.kind === "chat" ? maxCount : this.contextSize - length;
     const most = maxPredict < 0 ? room : Math.min(room, maxPredict);
     return {
-      ...{ request, context, ticket, prepared },
+      ...{ request, context, ticket, prepared, droppedTurns },
       seed: request.sampling.seed ?? randomInt(2 ** 32),
       maxTokens: Math.min(request.maxTokens ?? most, most),
       events: new Channel(),
@@ -106,13 +123,60 @@ export class TextService {
     };
   }
 
+  /** The prompt, made to fit if the server may do that. Throws an ApiError if it does not fit. */
+  #fit(request: TextRequest): { prepared: PreparedPrompt; droppedTurns: number } {
+    const { contextShift, truncateInput } = this.#options;
+    const prepared = this.prompts.prepare(request);
+    const { length } = prepared.ids;
+    const limit = this.contextSize - (request.maxTokens === 0 ? 0 : 1);
+    if (length <= limit) {
+      return { prepared, droppedTurns: 0 };
+    }
+    const short =
+      request.prompt.kind === "chat"
+        ? contextShift || truncateInput
+          ? this.#dropTurns(request, 0)
+          : undefined
+        : truncateInput
+          ? { prepared: this.#cut(prepared, request), droppedTurns: 0 }
+          : undefined;
+    if (short === undefined || short.prepared.ids.length > limit) {
+      throw contextExceeded(length, this.contextSize);
+    }
+    return short;
+  }
+
+  /** The chat without so many of its oldest turns that a part of the context is free beside what was answered already. */
+  #dropTurns(request: TextRequest, answered: number): { prepared: PreparedPrompt; droppedTurns: number } | undefined {
+    const { prompt } = request;
+    if (prompt.kind !== "chat") {
+      return undefined;
+    }
+    const without = (count: number) =>
+      this.prompts.prepare({ ...request, prompt: { ...prompt, messages: withoutTurns(prompt.messages, count) } });
+    const limit = this.contextSize * keptShare - answered;
+    const droppedTurns = countToDrop(countDroppable(prompt.messages), limit, (count) => without(count).ids.length);
+    return { prepared: without(droppedTurns), droppedTurns };
+  }
+
+  /** A text without its beginning: what is left has room for the answer. */
+  #cut(prepared: PreparedPrompt, { maxTokens = this.contextSize }: TextRequest): PreparedPrompt {
+    const { addBos, bos } = this.model.tokenizer.info;
+    const kept = Math.max(this.contextSize - maxTokens, Math.floor(this.contextSize * keptShare));
+    const hasBos = addBos && prepared.ids[0] === bos;
+    const ids = hasBos ? [bos, ...prepared.ids.slice(1 - kept)] : prepared.ids.slice(-kept);
+    return { ...prepared, ids, before: ids };
+  }
+
   /** The first choice alone until its prompt is evaluated, which the others then find in the cache. */
   async #runChoices(run: Run): Promise<void> {
     const { n } = run.request;
     const others: Promise<void>[] = [];
     const startOthers = () => {
       for (let choice = 1; choice < n && others.length < n - 1; choice++) {
-        others.push(this.#runChoice(run, choice, () => {}));
+        const other = this.#runChoice(run, choice, () => {});
+        other.catch(() => {}); // told below, where all are waited for
+        others.push(other);
       }
     };
     await this.#runChoice(run, 0, startOthers);
@@ -141,26 +205,49 @@ export class TextService {
       parser: prepared.createParser?.(),
       logprobs: (sampling.logprobs ?? 0) > 0,
     });
-    const tokens = session.generateTokens(prepared.ids, this.#tokenOptions(run, choice));
-    let firstTokenAt: number | undefined;
-    let isOver = false;
-    for await (const token of tokens) {
-      if (firstTokenAt === undefined) {
-        firstTokenAt = performance.now();
-        onFirstToken();
-      }
-      this.#tell(run, choice, stream.push(token));
-      isOver =
-        request.generateSeconds !== undefined && performance.now() - firstTokenAt > request.generateSeconds * 1000;
-      if (stream.stopString !== undefined || isOver) {
+    const answer: RunningAnswer = { choice, session, stream, ids: [], dropped: run.droppedTurns, onFirstToken };
+    let prompt: readonly number[] = prepared.ids;
+    let reason = await this.#generate(run, answer, prompt);
+    for (; reason === "context"; reason = await this.#generate(run, answer, prompt)) {
+      const short = this.#options.contextShift ? this.#dropTurns(request, answer.ids.length) : undefined;
+      if (short === undefined || short.droppedTurns <= answer.dropped) {
         break;
       }
+      answer.dropped = short.droppedTurns;
+      prompt = [...short.prepared.ids, ...answer.ids];
     }
-    const { timings } = session;
-    const finishReason = isOver || stream.stopString !== undefined ? "length" : (await tokens.result).finishReason;
     this.#tell(run, choice, stream.finish());
-    this.#count(run, choice, timings, stream.thinkingTokens);
-    run.events.push({ kind: "finish", choice, ...describeFinish(finishReason, stream, this.#seedOf(run, choice)) });
+    run.usage.reasoningTokens += stream.thinkingTokens;
+    const truncated = answer.dropped > 0 || reason === "context";
+    run.events.push({
+      kind: "finish",
+      choice,
+      ...describeFinish(reason, stream, this.#seedOf(run, choice), truncated),
+    });
+  }
+
+  /** Goes on until the answer ends, or the context. */
+  async #generate(run: Run, answer: RunningAnswer, prompt: readonly number[]): Promise<FinishReason> {
+    const { choice, session, stream, ids } = answer;
+    const { generateSeconds = Number.POSITIVE_INFINITY } = run.request;
+    const options = this.#tokenOptions(run, choice);
+    const maxTokens = run.maxTokens - ids.length;
+    const tokens = session.generateTokens(prompt, { ...options, maxTokens, begun: ids });
+    try {
+      for await (const token of tokens) {
+        answer.firstTokenAt ??= performance.now();
+        answer.onFirstToken();
+        ids.push(token.id);
+        this.#tell(run, choice, stream.push(token));
+        const isLate = performance.now() - answer.firstTokenAt > generateSeconds * 1000;
+        if (stream.stopString !== undefined || isLate) {
+          return isLate ? "length" : "stop";
+        }
+      }
+      return (await tokens.result).finishReason;
+    } finally {
+      this.#count(run, choice, session.timings);
+    }
   }
 
   #tokenOptions(run: Run, choice: number): TokenOptions {
@@ -169,7 +256,6 @@ export class TextService {
       ...this.#options.sampling,
       ...request.sampling,
       seed: this.#seedOf(run, choice),
-      maxTokens: run.maxTokens,
       ignoreEos: request.ignoreEos,
       grammar: prepared.grammar,
       cachePrompt: request.cachePrompt,
@@ -206,14 +292,13 @@ export class TextService {
     }
   }
 
-  #count(run: Run, choice: number, timings: Session["timings"], thinkingTokens: number): void {
+  #count(run: Run, choice: number, timings: Session["timings"]): void {
     run.usage.completionTokens += timings.generatedTokens;
-    run.usage.reasoningTokens += thinkingTokens;
     run.timings.generatedTokens += timings.generatedTokens;
     run.timings.generateMs = Math.max(run.timings.generateMs, timings.generateMs);
     if (choice === 0) {
-      run.timings.promptMs = timings.promptMs;
-      run.timings.promptTokens = timings.promptTokens - timings.reusedTokens;
+      run.timings.promptMs += timings.promptMs;
+      run.timings.promptTokens += timings.promptTokens - timings.reusedTokens;
     }
   }
 
@@ -241,14 +326,15 @@ function describeFinish(
   reason: string,
   { stopString }: AnswerStream,
   seed: number,
+  truncated: boolean,
 ): { finish: AnswerFinish; detail: FinishDetail } {
   if (stopString !== undefined) {
-    return { finish: "stop", detail: { type: "word", stopString, seed, truncated: false } };
+    return { finish: "stop", detail: { type: "word", stopString, seed, truncated } };
   }
   const isEnd = reason === "eog";
   return {
     finish: isEnd ? "stop" : "length",
-    detail: { type: isEnd ? "eos" : "limit", seed, truncated: reason === "context" },
+    detail: { type: isEnd ? "eos" : "limit", seed, truncated },
   };
 }
 
