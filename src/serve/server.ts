@@ -50,6 +50,7 @@ const maxBody = 8 * 2 ** 20; // bytes
 const maxHeaders = 16 * 2 ** 10;
 const bodyTimeout = 30_000; // ms, from the first byte of a request to the last of its body
 const maxConnections = 1024;
+const lingerTime = 1000; // ms, for the ends of answers when the server ends
 const keepAlive = 75_000; // ms; longer than what proxies and clients keep, so that it is not we who close
 
 /** Starts a server. Throws what is wrong with the address; the model is loaded afterwards. */
@@ -180,10 +181,15 @@ function describeListenError(error: NodeJS.ErrnoException, where: string): Bitne
   return new BitnetError("USAGE", `cannot listen on ${where}: ${error.code ?? reasonOf(error)}`, { cause: error });
 }
 
+/** Lets answers that are on their way be read to their end, but not for ever. */
 async function closeListener(listener: ReturnType<typeof createHttpServer>): Promise<void> {
   const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
-  listener.closeAllConnections();
+  const idle = setInterval(() => listener.closeIdleConnections(), 10);
+  const all = setTimeout(() => listener.closeAllConnections(), lingerTime);
+  listener.closeIdleConnections();
   await closed;
+  clearInterval(idle);
+  clearTimeout(all);
 }
 
 /** The framework with what holds for all routes: bodies, ids, errors. */
