@@ -33,6 +33,7 @@ export type {
   Piece,
   Token,
   TokenProb,
+  TokenProbability,
   TokensResult,
 } from "./engine/generate.js";
 export { Generation } from "./engine/generation.js";
@@ -42,7 +43,6 @@ export {
   listKernels,
   type ModelInfo,
   type PrefillOptions,
-  type ScoreResult,
   Session,
   type SessionOptions,
   type TuningParameters,
@@ -56,6 +56,7 @@ export {
   type ScoreOptions,
   type TokenOptions,
 } from "./engine/request.js";
+export type { ScoreResult } from "./engine/score.js";
 export {
   type DecodeOptions,
   type EncodeOptions,

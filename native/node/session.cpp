@@ -20,16 +20,24 @@ using bitnet::Request;
 Napi::Object step_of(Napi::Env env, const bitnet::Sample& sample) {
   Napi::Object out = Napi::Object::New(env);
   out.Set("id", sample.id);
-  if (std::isnan(sample.logprob)) return out;
-  out.Set("logprob", sample.logprob);
-  Napi::Array top = Napi::Array::New(env, sample.top.size());
-  for (size_t i = 0; i < sample.top.size(); ++i) {
-    Napi::Object entry = Napi::Object::New(env);
-    entry.Set("id", sample.top[i].id);
-    entry.Set("logprob", sample.top[i].logprob);
-    top.Set(static_cast<uint32_t>(i), entry);
+  const auto list = [env](const auto& entries, const char* name, auto field) {
+    Napi::Array array = Napi::Array::New(env, entries.size());
+    for (size_t i = 0; i < entries.size(); ++i) {
+      Napi::Object entry = Napi::Object::New(env);
+      entry.Set("id", entries[i].id);
+      entry.Set(name, entries[i].*field);
+      array.Set(static_cast<uint32_t>(i), entry);
+    }
+    return array;
+  };
+  if (!std::isnan(sample.logprob)) {
+    out.Set("logprob", sample.logprob);
+    out.Set("top", list(sample.top, "logprob", &bitnet::TokenLogprob::logprob));
   }
-  out.Set("top", top);
+  if (!std::isnan(sample.probability)) {
+    out.Set("prob", sample.probability);
+    out.Set("topProbs", list(sample.candidates, "prob", &bitnet::TokenProbability::probability));
+  }
   return out;
 }
 
@@ -247,25 +255,47 @@ class SessionObject : public Wrapped<SessionObject> {
   }
 
   Napi::Value score(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
     Request request;
     request.tokens = prompt_arg(info, 0);
     request.score_from =
-        integer_of(info.Env(), info[1], "from", 1, static_cast<double>(request.tokens.size()));
+        integer_of(env, info[1], "from", 1, static_cast<double>(request.tokens.size()));
+    const int64_t n_top = integer_of(env, info[2], "top", 0, bitnet::kMaxScoreTop);
+    request.score_top = n_top;
     const auto sequence = parts_.sequence;
-    return promise(
-        info, std::move(request), [sequence](Napi::Env env, const Event& done) -> Napi::Value {
-          const size_t n = sequence->logprobs.size();
-          Napi::Float64Array logprobs = Napi::Float64Array::New(env, n);
-          std::copy(sequence->logprobs.begin(), sequence->logprobs.end(), logprobs.Data());
-          Napi::Uint8Array likeliest = Napi::Uint8Array::New(env, n);
-          std::copy(sequence->is_likeliest.begin(), sequence->is_likeliest.end(), likeliest.Data());
-          Napi::Object out = Napi::Object::New(env);
-          out.Set("logprobs", logprobs);
-          out.Set("likeliest", likeliest);
-          out.Set("reused", done.n_reused);
-          out.Set("evaluated", done.n_evaluated);
-          return out;
-        });
+    return promise(info, std::move(request),
+                   [sequence, n_top](Napi::Env e, const Event& done) -> Napi::Value {
+                     Napi::Object out = scores_of(e, *sequence, n_top);
+                     out.Set("reused", done.n_reused);
+                     out.Set("evaluated", done.n_evaluated);
+                     return out;
+                   });
+  }
+
+  // What NativeScores has of the scores.
+  static Napi::Object scores_of(Napi::Env env, const bitnet::Sequence& sequence, int64_t n_top) {
+    const size_t n = sequence.logprobs.size();
+    Napi::Float64Array logprobs = Napi::Float64Array::New(env, n);
+    std::copy(sequence.logprobs.begin(), sequence.logprobs.end(), logprobs.Data());
+    Napi::Uint8Array likeliest = Napi::Uint8Array::New(env, n);
+    std::copy(sequence.is_likeliest.begin(), sequence.is_likeliest.end(), likeliest.Data());
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("logprobs", logprobs);
+    out.Set("likeliest", likeliest);
+    if (n_top == 0) return out;
+    // Rows of n_top; a vocabulary that has fewer leaves -1.
+    Napi::Int32Array ids = Napi::Int32Array::New(env, n * static_cast<size_t>(n_top));
+    Napi::Float64Array values = Napi::Float64Array::New(env, n * static_cast<size_t>(n_top));
+    std::fill(ids.Data(), ids.Data() + ids.ElementLength(), -1);
+    for (size_t t = 0; t < n; ++t) {
+      for (size_t i = 0; i < sequence.score_top[t].size(); ++i) {
+        ids[t * static_cast<size_t>(n_top) + i] = sequence.score_top[t][i].id;
+        values[t * static_cast<size_t>(n_top) + i] = sequence.score_top[t][i].logprob;
+      }
+    }
+    out.Set("topIds", ids);
+    out.Set("topLogprobs", values);
+    return out;
   }
 
   Napi::Value time_pass(const Napi::CallbackInfo& info) {

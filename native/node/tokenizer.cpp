@@ -67,6 +67,7 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
 
   static void define(Napi::Env env) {
     Wrapped::define(env, {InstanceMethod<&TokenizerObject::encode>("encode"),
+                          InstanceMethod<&TokenizerObject::encode_async>("encodeAsync"),
                           InstanceMethod<&TokenizerObject::decode>("decode"),
                           InstanceMethod<&TokenizerObject::piece>("piece"),
                           InstanceMethod<&TokenizerObject::bytes>("bytes"),
@@ -77,16 +78,23 @@ class TokenizerObject : public Wrapped<TokenizerObject> {
  private:
   Napi::Value encode(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] {
-      std::string text;
-      if (info[0].IsTypedArray()) {
-        const auto bytes = info[0].As<Napi::Uint8Array>();
-        text.assign(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
-      } else {
-        text = string_arg(info, 0, "the text");
-      }
       return int32_array(info.Env(),
-                         tokenizer_->encode(text, bool_arg(info, 1), bool_arg(info, 2)));
+                         tokenizer_->encode(text_arg(info), bool_arg(info, 1), bool_arg(info, 2)));
     });
+  }
+  Napi::Value encode_async(const Napi::CallbackInfo& info) {
+    auto ids = std::make_shared<std::vector<int32_t>>();
+    return Task::start(
+        info.Env(),
+        [tokenizer = tokenizer_, text = text_arg(info), special = bool_arg(info, 1),
+         parse = bool_arg(info, 2), ids] { *ids = tokenizer->encode(text, special, parse); },
+        [ids](Napi::Env env) { return int32_array(env, *ids); });
+  }
+  // A text, or its bytes.
+  static std::string text_arg(const Napi::CallbackInfo& info) {
+    if (!info[0].IsTypedArray()) return string_arg(info, 0, "the text");
+    const auto bytes = info[0].As<Napi::Uint8Array>();
+    return {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()};
   }
   Napi::Value decode(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] {

@@ -98,6 +98,11 @@ void check_request(const Sequence& sequence, const Request& request, int64_t n_v
                                        " of " + std::to_string(n) + " tokens, not at " +
                                        std::to_string(request.score_from));
   }
+  if (request.score_top < 0 || request.score_top > kMaxScoreTop) {
+    throw Error(ErrorCode::kUsage, "the likeliest tokens of a score are 0 to " +
+                                       std::to_string(kMaxScoreTop) + ", not " +
+                                       std::to_string(request.score_top));
+  }
   if (n > 0) return;
   if (sequence.pending && sequence.table.size() >= sequence.n_ctx) {
     throw Error(ErrorCode::kUsage,
@@ -261,6 +266,7 @@ void Sequence::clear_results() {
   logits.clear();
   logprobs.clear();
   is_likeliest.clear();
+  score_top.clear();
 }
 
 void Sequence::truncate(int64_t n) {

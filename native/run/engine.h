@@ -28,6 +28,7 @@
 #include "run/kv_pool.h"
 #include "run/sampler.h"
 #include "run/scheduler.h"
+#include "run/score.h"
 
 namespace bitnet {
 
@@ -75,6 +76,7 @@ struct Sequence {
   std::vector<float> logits;          // [positions, n_vocab] of them, with all_logits
   std::vector<double> logprobs;       // of the last operation with score_from
   std::vector<uint8_t> is_likeliest;  // the same: whether the token has the largest logit
+  std::vector<std::vector<TokenScore>> score_top;  // the same: the likeliest tokens
   std::atomic<bool> busy{false};
   // Busy with something that is no operation, for which it needs so many bytes; with the mutex
   // held.
@@ -95,6 +97,7 @@ struct Request {
   // At least 1: log-probabilities of tokens[score_from ...], each given all before it. The last
   // token is not evaluated, as nothing follows it.
   int64_t score_from = 0;
+  int64_t score_top = 0;  // how many of the likeliest tokens of each position are told
 
   int64_t max_tokens = 0;                  // to sample
   bool stop_at_eog = false;                // an end-of-generation token is the last one

@@ -214,9 +214,12 @@ void Engine::finish_prompt(Operation& operation) {
 void Engine::score_rows(Operation& operation, const float* hidden, int64_t first, int64_t n) {
   const auto targets = std::span(operation.request.tokens)
                            .subspan(static_cast<size_t>(first + 1), static_cast<size_t>(n));
-  for (const Score& score : score_tokens(*model_, hidden, targets)) {
-    operation.sequence->logprobs.push_back(score.logprob);
-    operation.sequence->is_likeliest.push_back(score.is_likeliest);
+  Sequence& sequence = *operation.sequence;
+  const int64_t n_top = operation.request.score_top;
+  for (Score& score : score_tokens(*model_, hidden, targets, n_top)) {
+    sequence.logprobs.push_back(score.logprob);
+    sequence.is_likeliest.push_back(score.is_likeliest);
+    if (n_top > 0) sequence.score_top.push_back(std::move(score.top));
   }
 }
 

@@ -593,11 +593,12 @@ void Sampler::apply_temperature() {
 // One random number per draw, whatever the candidates: the stream does not depend on the filters.
 int32_t Sampler::draw() {
   const double random = uniform();
+  total_ = 0.0;
   if (temperature_ <= 0.0) {
     return std::min_element(candidates_.begin(), candidates_.end(), likelier)->id;
   }
-  const double total = weigh(candidates_, temperature_);
-  const double wanted = random * total;
+  total_ = weigh(candidates_, temperature_);
+  const double wanted = random * total_;
   double sum = 0.0;
   int32_t id = -1;
   walk_sorted(candidates_, likelier, [&](const Candidate& c) {
@@ -605,6 +606,23 @@ int32_t Sampler::draw() {
     return (sum += c.p) <= wanted;
   });
   return id;
+}
+
+// How likely the last draw was to choose each candidate.
+void Sampler::tell_probabilities(Sample& sample) {
+  if (total_ == 0.0) {
+    sample.probability = 1.0f;
+    sample.candidates = {{sample.id, 1.0f}};
+    return;
+  }
+  std::sort(candidates_.begin(), candidates_.end(), likelier);
+  const size_t n = static_cast<size_t>(params_.n_post_probs);
+  for (const Candidate& c : candidates_) {
+    const float probability = static_cast<float>(c.p / total_);
+    if (c.id == sample.id) sample.probability = probability;
+    if (sample.candidates.size() < n && c.p > 0.0f)
+      sample.candidates.push_back({c.id, probability});
+  }
 }
 
 // The likeliest token after the changes, if nothing changes logits later.
@@ -644,6 +662,7 @@ Sample Sampler::sample(std::span<const float> logits, const std::vector<int32_t>
   std::span<const float> usable = adjusted(logits);
   if (allowed != nullptr) usable = masked(usable, *allowed);
   temperature_ = params_.temperature;
+  total_ = 0.0;
   if (is_greedy()) {
     sample.id = likeliest(usable);
   } else {
@@ -653,6 +672,7 @@ Sample Sampler::sample(std::span<const float> logits, const std::vector<int32_t>
   }
   if (sample.id < 0) fail_nothing_left(logits.size());
 
+  if (params_.n_post_probs > 0) tell_probabilities(sample);
   if (params_.n_probs > 0) {
     const LogSoftmax log_softmax(logits);
     sample.logprob = log_softmax(logits[sample.id]);

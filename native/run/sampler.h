@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,6 +41,7 @@ struct SamplerParams {
                                        "top_p",     "min_p", "xtc",         "temperature"};
   uint64_t seed = 0;
   int32_t n_probs = 0;
+  int32_t n_post_probs = 0;
   std::vector<std::pair<int32_t, float>> logit_bias;  // added to the logit; -infinity bans
 };
 
@@ -105,6 +107,8 @@ constexpr SamplingParameter kSamplingParameters[] = {
     {"seed", &SamplerParams::seed, 0, kMaxWhole, "", "", "same seed, same text"},
     {"logprobs", &SamplerParams::n_probs, 0, 1000, "", "",
      "log-probabilities of the n likeliest tokens with each sample"},
+    {"postSamplingProbs", &SamplerParams::n_post_probs, 0, 1000, "", "",
+     "probabilities of the n likeliest tokens of those that the chain leaves, with each sample"},
 };
 
 // Throws kUsage for a value outside of kSamplingParameters.
@@ -126,10 +130,18 @@ struct TokenLogprob {
   float logprob;  // natural log of the softmax over the raw logits
 };
 
+struct TokenProbability {
+  int32_t id;
+  float probability;  // that it is drawn, after the whole chain
+};
+
 struct Sample {
   int32_t id;
   float logprob;                  // of id, over the raw logits; NaN unless n_probs >= 1
   std::vector<TokenLogprob> top;  // n_probs entries, likeliest first; never a NaN or -inf logit
+  // With n_post_probs >= 1: of id, and as many entries at most, likeliest first.
+  float probability = std::numeric_limits<float>::quiet_NaN();
+  std::vector<TokenProbability> candidates{};
 };
 
 class Sampler {
@@ -208,6 +220,7 @@ class Sampler {
   void choose_temperature();
   void apply_temperature();
   int32_t draw();
+  void tell_probabilities(Sample& sample);
 
   SamplerParams params_;
   std::vector<const Link*> chain_;
@@ -219,6 +232,7 @@ class Sampler {
   // Tokens in whose text a sequence breaker of DRY begins, each with the tokens of the rest of it.
   std::unordered_multimap<int32_t, std::vector<int32_t>> breakers_;
   double temperature_ = 1.0;              // of the next draw
+  double total_ = 0.0;                    // of the weights of the last one; 0: there was no choice
   std::vector<float> adjusted_, masked_;  // scratch, as the next one
   std::vector<Candidate> candidates_;
 };

@@ -138,7 +138,7 @@ export interface ParsedRow<T> extends OptionRow {
 
 type SamplingValue<N extends SamplingParameter["name"]> = NonNullable<SamplingOptions[N]>;
 type SamplingRows = {
-  [N in Exclude<SamplingParameter["name"], "seed" | "logprobs">]: ParsedRow<SamplingValue<N>>;
+  [N in Exclude<SamplingParameter["name"], "seed" | "logprobs" | "postSamplingProbs">]: ParsedRow<SamplingValue<N>>;
 };
 
 function samplingRows(): SamplingRows {

@@ -1,6 +1,6 @@
 // From a prompt to a stream of tokens, and of text pieces: sampling, stop strings, abort, timings.
 
-import type { NativeProgress, NativeSession, NativeTokenProb } from "../native/addon.js";
+import type { NativeProgress, NativeSession, NativeTokenProb, NativeTokenProbability } from "../native/addon.js";
 import {
   abortedError,
   BitnetError,
@@ -14,6 +14,7 @@ import { TextStream } from "./text-stream.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 export type TokenProb = NativeTokenProb;
+export type TokenProbability = NativeTokenProbability;
 
 /** A generated token. */
 export interface Token {
@@ -22,6 +23,10 @@ export interface Token {
   logprob?: number;
   /** With `logprobs`: the likeliest tokens, best first. */
   top?: TokenProb[];
+  /** With `postSamplingProbs`: how likely the token was to be drawn, from 0 to 1, after all sampling options. */
+  prob?: number;
+  /** With `postSamplingProbs`: what else might have been drawn, likeliest first. */
+  topProbs?: TokenProbability[];
 }
 
 /** What one generated token adds. */

@@ -8,7 +8,6 @@ import {
   type NativeEngineStats,
   type NativeModel,
   type NativeModelInfo,
-  type NativeScores,
   type NativeSession,
   type NativeTuning,
   type WeightLayout,
@@ -40,13 +39,13 @@ import {
   type ScoreOptions,
   type TokenOptions,
 } from "./request.js";
+import { type ScoreResult, toScoreResult } from "./score.js";
 import { Tokenizer } from "./tokenizer.js";
 import { type AppliedTuning, applyTuning } from "./tuning.js";
 
 export type ModelInfo = NativeModelInfo;
 export type EngineStats = NativeEngineStats;
 export type TuningParameters = NativeTuning;
-export type ScoreResult = NativeScores;
 
 export interface LoadOptions {
   /** Default: the physical cores that this process may use. */
@@ -353,10 +352,12 @@ export class Session {
    */
   async score(prompt: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
     this.#checkOpen();
-    const { tokens, from } = planScore(this.tokenizer, this.contextSize, prompt, options);
+    const { tokens, from, top } = planScore(this.tokenizer, this.contextSize, prompt, options);
     this.#begin();
     try {
-      return await runAbortable(this.#native, options.signal, () => this.#native.score(tokens, from));
+      return toScoreResult(
+        await runAbortable(this.#native, options.signal, () => this.#native.score(tokens, from, top)),
+      );
     } finally {
       this.#busy = false;
     }

@@ -64,9 +64,17 @@ export interface GenerateOptions extends TokenOptions {
 export interface ScoreOptions extends Pick<TokenOptions, "signal" | "addSpecial" | "parseSpecial"> {
   /** Place of the first token to score; the first of all follows nothing and has no score. Default: 1. */
   from?: number;
+  /** How many of the likeliest tokens are told for every position, at most 20. Default: 0. */
+  top?: number;
 }
 
-const scoreOptions: OptionNames<ScoreOptions> = { from: true, signal: true, addSpecial: true, parseSpecial: true };
+const scoreOptions: OptionNames<ScoreOptions> = {
+  from: true,
+  top: true,
+  signal: true,
+  addSpecial: true,
+  parseSpecial: true,
+};
 
 // The sampling options have their names from the core's table.
 type RequestOptionNames<Options> = OptionNames<Omit<Options, SamplingParameter["name"]>>;
@@ -105,6 +113,9 @@ export interface Range {
   max: number;
   integer?: boolean;
 }
+
+/** As many likeliest tokens as OpenAI's interface tells. */
+const maxScoreTop = 20;
 
 /** Counts are int32 in the core. */
 export const maxCount = 2 ** 31 - 1;
@@ -203,15 +214,16 @@ export function planScore(
   contextSize: number,
   prompt: Prompt,
   options: ScoreOptions,
-): { tokens: Int32Array; from: number } {
+): { tokens: Int32Array; from: number; top: number } {
   checkOptionNames("score", options, scoreOptions);
   const tokens = checkPromptTokens(encodePrompt(tokenizer, prompt, options), tokenizer.info.vocabSize, contextSize);
-  const { from = 1 } = options;
+  const { from = 1, top = 0 } = options;
   if (tokens.length < 2) {
     throw new BitnetError("USAGE", "score: expected at least two tokens, as the first follows nothing");
   }
   checkNumber("from", from, { min: 1, max: tokens.length - 1, integer: true });
-  return { tokens, from };
+  checkNumber("top", top, { min: 0, max: maxScoreTop, integer: true });
+  return { tokens, from, top };
 }
 
 function encodePrompt(

@@ -1,7 +1,7 @@
 // Text to token ids and back, by the native tokenizer built from a GGUF file's own tables.
 
 import { loadAddon, type NativeDecoder, type NativeTokenizer, type NativeTokenizerInfo } from "../native/addon.js";
-import { BitnetError, converting } from "../system/errors.js";
+import { BitnetError, converting, convertingAsync } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 
 export type TokenizerInfo = NativeTokenizerInfo;
@@ -17,6 +17,9 @@ export interface EncodeOptions {
 }
 
 const encodeOptions: OptionNames<EncodeOptions> = { addSpecial: true, parseSpecial: true };
+
+/** What comes from others is bounded: so many characters take seconds, and some 16 times their bytes of memory. */
+const maxAsyncLength = 2 ** 25;
 
 export interface DecodeOptions {
   /** Write control tokens as their names instead of nothing. Default: false. */
@@ -47,8 +50,23 @@ export class Tokenizer {
     checkOptionNames("encode", options, encodeOptions);
     const { addSpecial = true, parseSpecial = false } = options;
     const ids = converting(() => this.#native.encode(text, addSpecial, parseSpecial));
+    return addSpecial && parseSpecial ? this.#withOneBos(ids) : ids;
+  }
+
+  /** The same ids without keeping JavaScript's thread busy: for long texts in a program that serves others meanwhile. */
+  async encodeAsync(text: string | Uint8Array, options: EncodeOptions = {}): Promise<Int32Array> {
+    checkOptionNames("encodeAsync", options, encodeOptions);
+    const { addSpecial = true, parseSpecial = false } = options;
+    if (text.length > maxAsyncLength) {
+      throw new BitnetError("USAGE", `the text has ${text.length} characters: expected at most ${maxAsyncLength}`);
+    }
+    const ids = await convertingAsync(() => this.#native.encodeAsync(text, addSpecial, parseSpecial));
+    return addSpecial && parseSpecial ? this.#withOneBos(ids) : ids;
+  }
+
+  #withOneBos(ids: Int32Array): Int32Array {
     const { addBos, bos } = this.info;
-    const isDouble = addSpecial && parseSpecial && addBos && bos >= 0 && ids[0] === bos && ids[1] === bos;
+    const isDouble = addBos && bos >= 0 && ids[0] === bos && ids[1] === bos;
     return isDouble ? ids.slice(1) : ids;
   }
 

@@ -66,6 +66,8 @@ export interface NativeTokenizerInfo {
 export interface NativeTokenizer {
   readonly info: NativeTokenizerInfo;
   encode(text: string | Uint8Array, addSpecial: boolean, parseSpecial: boolean): Int32Array;
+  /** The same on another thread. */
+  encodeAsync(text: string | Uint8Array, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>;
   decode(ids: Int32Array, special: boolean): string; // invalid UTF-8 as U+FFFD
   piece(id: number, special: boolean): string; // one token's bytes as text; parts of characters as U+FFFD
   bytes(id: number): Uint8Array; // of one token, control tokens as their names
@@ -235,6 +237,8 @@ export interface NativeSampling {
   seed?: number;
   /** Report each token's log-probability and the n likeliest. */
   logprobs?: number;
+  /** Report how likely each token was to be drawn, after the whole chain, and the n likeliest to be. */
+  postSamplingProbs?: number;
   logitBias?: [id: number, bias: number][];
 }
 
@@ -253,10 +257,17 @@ export interface NativeTokenProb {
   logprob: number;
 }
 
+export interface NativeTokenProbability {
+  id: number;
+  prob: number;
+}
+
 export interface NativeStep {
   id: number;
   logprob?: number; // with logprobs >= 1
   top?: NativeTokenProb[];
+  prob?: number; // with postSamplingProbs >= 1
+  topProbs?: NativeTokenProbability[];
 }
 
 export interface NativePassTimes {
@@ -322,6 +333,8 @@ export interface NativeProgress {
 export interface NativeScores {
   logprobs: Float64Array; // natural logarithms, of tokens[from ...]
   likeliest: Uint8Array; // 1 where no token has a larger logit
+  topIds?: Int32Array; // [positions, top], best first, -1 where there are fewer tokens
+  topLogprobs?: Float64Array; // the same
   reused: number;
   evaluated: number;
 }
@@ -376,7 +389,7 @@ export interface NativeSession {
   /** Forgets all but the first tokens of the sequence, and its logits. */
   truncate(tokens: number): void;
   /** Log-probabilities of tokens[from ...], each given all before it; the logits of a whole prompt never exist. */
-  score(tokens: Int32Array, from: number): Promise<NativeScores>;
+  score(tokens: Int32Array, from: number, top: number): Promise<NativeScores>;
   /** float32 [positions, vocabSize] of the last prefill ("all": the evaluated positions only) or token. */
   logits(): Float32Array;
   /**

@@ -52,6 +52,7 @@ test("the types of the options have the names of the table", () => {
     samplers: true,
     seed: true,
     logprobs: true,
+    postSamplingProbs: true,
   };
   expect(listSamplingParameters().map(({ name }) => name)).toEqual(Object.keys(typed));
 });

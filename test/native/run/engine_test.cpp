@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -238,6 +239,11 @@ TEST("requests that make no sense are refused, and leave the sequence free") {
     refused(request, "scores can begin at position 1 to 2");
   }
   request.score_from = 0;
+  for (const int64_t n_top : {-1, 21}) {
+    request.score_top = n_top;
+    refused(request, "0 to 20");
+  }
+  request.score_top = 0;
   for (const double weight : {0.0, -1.0, std::nan(""), 1e7}) {
     request.urgency.weight = weight;
     refused(request, "weight");
@@ -280,6 +286,32 @@ TEST("scores are the log-softmax of the logits, whatever is known of the prompt"
       CHECK_EQ(scores.size(), ids.size() - static_cast<size_t>(from));
       for (size_t i = 0; i < scores.size(); ++i)
         CHECK(std::fabs(scores[i] - expected[static_cast<size_t>(from) - 1 + i]) < 1e-9);
+    }
+    // The likeliest are those of all logits, in their order.
+    const auto sequence = engine->create_sequence({256});
+    for (const int64_t n_top : {1, 5, 20}) {
+      Mailbox mailbox;
+      Request request;
+      request.tokens = ids;
+      request.score_from = 3;
+      request.score_top = n_top;
+      mailbox.wait(*engine->submit(sequence, request, mailbox.sink()));
+      CHECK_EQ(sequence->score_top.size(), ids.size() - 3);
+      for (size_t t = 0; t < sequence->score_top.size(); ++t) {
+        const float* row = plain.logits().data() + (t + 2) * n_vocab;
+        Ids order(n_tokens);
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(),
+                         [row](int32_t a, int32_t b) { return row[a] > row[b]; });
+        const auto& top = sequence->score_top[t];
+        CHECK_EQ(top.size(), static_cast<size_t>(n_top));
+        for (size_t i = 0; i < top.size(); ++i) {
+          CHECK_EQ(top[i].id, order[i]);
+          const double difference = double{row[order[i]]} - double{row[ids[t + 3]]};
+          CHECK(std::fabs(top[i].logprob - (expected[t + 2] + difference)) < 1e-9);
+        }
+        CHECK_EQ(sequence->is_likeliest[t] == 1, top[0].id == ids[t + 3]);
+      }
     }
     // What was known then is used: all but the token before the first that is scored.
     CHECK_EQ(session.tokens().size(), ids.size() - 1);

@@ -2,6 +2,7 @@
 #include "run/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -831,6 +832,48 @@ TEST("log-probabilities are those of the raw logits") {
   double sum = 0;
   for (const auto& t : sample.top) sum += std::exp(t.logprob);
   CHECK_NEAR(sum, 1, 1e-6);
+}
+
+TEST("probabilities after sampling are those of the draw, over what the chain leaves") {
+  const Logits logits = logits_of({0.4, 0.3, 0.2, 0.1});
+  SamplerParams p = plain();
+  p.n_post_probs = 10;
+  p.top_k = 3;
+  p.temperature = 0.5f;  // squares
+  std::map<int, int> drawn;
+  Sampler sampler(p);
+  const double total = 0.16 + 0.09 + 0.04;
+  for (int i = 0; i < 2000; ++i) {
+    const Sample sample = sampler.sample(logits);
+    ++drawn[sample.id];
+    CHECK_EQ(sample.candidates.size(), size_t{3});
+    for (size_t k = 0; k < 3; ++k) {
+      const double weight = std::array{0.4, 0.3, 0.2}[k];
+      CHECK_EQ(sample.candidates[k].id, static_cast<int32_t>(k));
+      CHECK_NEAR(sample.candidates[k].probability, weight * weight / total, 1e-6);
+      if (sample.id == static_cast<int32_t>(k))
+        CHECK_EQ(sample.probability, sample.candidates[k].probability);
+    }
+    CHECK(std::isnan(sample.logprob));
+  }
+  CHECK_NEAR(drawn[0] / 2000.0, 0.16 / total, 0.05);
+  p.n_post_probs = 1;
+  const Sample one = Sampler(p).sample(logits);
+  CHECK(one.candidates.size() == 1 && one.candidates[0].id == 0);
+  // Without a choice it is sure, whatever the logits say; and telling changes no draw.
+  p.temperature = 0;
+  CHECK_EQ(Sampler(p).sample(logits).probability, 1.0f);
+  CHECK(std::isnan(Sampler(plain()).sample(logits).probability));
+  SamplerParams untold = plain();
+  SamplerParams told = untold;
+  told.n_post_probs = 2;
+  told.n_probs = 2;
+  Sampler a(untold), b(told);
+  for (int i = 0; i < 100; ++i) CHECK_EQ(a.sample(logits).id, b.sample(logits).id);
+  const std::vector<int32_t> allowed = {2, 3};
+  const Sample held = b.sample(logits, &allowed);
+  CHECK_EQ(held.candidates.size(), size_t{2});
+  CHECK_NEAR(held.candidates[0].probability, 2.0 / 3, 1e-6);
 }
 
 TEST("log-probabilities hold for huge, tiny and infinite logits and for a large vocabulary") {
