@@ -9,7 +9,7 @@ import { newestLeaf, pathTo, subtreeOf } from "../chats/tree.js";
 import { Connection } from "../server/connection.js";
 import { readServerInfo, type ServerInfo } from "../server/server-info.js";
 import { Answer } from "./answer.js";
-import { keepDraft, readDefaultSettings } from "./preferences.js";
+import { keepDraft, keepUnfinished, readDefaultSettings, takeUnfinished } from "./preferences.js";
 import { addressOf, type Route, readRoute } from "./route.js";
 
 /** A chat whose messages are in memory: the one that is shown, and those that are being answered. */
@@ -64,10 +64,11 @@ export class App {
         event.preventDefault();
       }
     });
-    addEventListener("pagehide", () => this.saveRunning());
+    addEventListener("pagehide", () => keepUnfinished([...this.answers.values()].map(({ message }) => message)));
     void this.readInfo();
     await this.archive.open();
     await this.readChats();
+    await this.readUnfinished();
     this.isReady = true;
     await this.follow(this.route);
   }
@@ -312,12 +313,13 @@ export class App {
     this.changed();
   }
 
-  /** The page goes away: what came so far is written now. */
-  private saveRunning(): void {
-    for (const [id, answer] of this.answers) {
-      const open = this.open.get(id);
-      if (open !== undefined) {
-        void this.archive.save(open.chat, [answer.message]);
+  /** Answers that were being written when a page went away, as far as they had come. */
+  private async readUnfinished(): Promise<void> {
+    for (const { id, chat, text, thinking } of takeUnfinished()) {
+      const header = this.chats.find((one) => one.id === chat);
+      const saved = header && (await this.archive.messages(chat)).find((one) => one.id === id);
+      if (header !== undefined && saved?.state === "writing" && text.startsWith(saved.text)) {
+        await this.archive.save(header, [{ ...saved, text, thinking, state: "stopped" }]);
       }
     }
   }

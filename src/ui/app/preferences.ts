@@ -1,5 +1,6 @@
 // What this browser remembers beside the chats. Without storage everything works and is forgotten.
 
+import type { Message } from "../chats/chat.js";
 import { noSettings, readSettings, type Settings } from "../chats/settings.js";
 
 export type Theme = "auto" | "light" | "dark";
@@ -45,6 +46,28 @@ export function readDraft(chat: string): string {
 
 export function keepDraft(chat: string, text: string): void {
   keepItem(sessionStorage, `bitnet-draft-${chat}`, text);
+}
+
+/** An answer that was being written. */
+type Unfinished = Pick<Message, "id" | "chat" | "text" | "thinking">;
+
+const unfinishedName = "bitnet-unfinished";
+
+/** When the page goes away no database can be waited for; this is written at once. */
+export function keepUnfinished(messages: Unfinished[]): void {
+  const kept = messages.map(({ id, chat, text, thinking }) => ({ id, chat, text, thinking }));
+  keepItem(localStorage, unfinishedName, kept.length === 0 ? "" : JSON.stringify(kept));
+}
+
+/** What pages that went away have kept, once. */
+export function takeUnfinished(): Unfinished[] {
+  const text = readItem(localStorage, unfinishedName);
+  keepItem(localStorage, unfinishedName, "");
+  try {
+    return JSON.parse(text || "[]");
+  } catch {
+    return [];
+  }
 }
 
 function readItem(storage: Storage, name: string): string {

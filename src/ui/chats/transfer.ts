@@ -16,7 +16,10 @@ export interface StoredChat {
 const limits = { bytes: 256 * 2 ** 20, chats: 10_000, messages: 200_000, text: 4_000_000, title: 200, tokens: 100_000 };
 
 export function exportChats(stored: StoredChat[]): string {
-  const chats = stored.map(({ chat, messages }) => ({ ...chat, messages }));
+  const chats = stored.map(({ chat, messages }) => ({
+    ...chat,
+    messages: messages.toSorted((a, b) => a.created - b.created),
+  }));
   return JSON.stringify({ format, version: 1, exported: new Date().toISOString(), chats }, undefined, 1);
 }
 
@@ -29,7 +32,7 @@ export function importChats(text: string): StoredChat[] {
   if (file.get("format") !== format || !Array.isArray(file.get("chats"))) {
     throw new Error('This is no export of chats: it has no "format": "bitnet-chats".');
   }
-  const chats = listOf(file.get("chats"));
+  const chats = listOf(file.get("chats")).filter((chat) => fieldsOf(chat).size > 0);
   const count = chats.reduce<number>((sum, chat) => sum + listOf(fieldsOf(chat).get("messages")).length, 0);
   if (chats.length > limits.chats || count > limits.messages) {
     throw new Error(`The file has more than ${limits.chats} chats or ${limits.messages} messages.`);

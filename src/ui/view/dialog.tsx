@@ -13,22 +13,17 @@ interface DialogProps {
 
 export function Dialog({ title, onClose, children, ...rest }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
+  const isShown = useRef(true);
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
-    return () => dialog?.close();
+    return () => {
+      isShown.current = false;
+      dialog?.close(); // gives the focus back
+    };
   }, []);
   return (
-    <dialog
-      ref={element}
-      class={rest.class}
-      aria-label={title}
-      onCancel={(event) => {
-        event.preventDefault();
-        onClose();
-      }}
-      onKeyDown={(event) => event.key === "Escape" && event.stopPropagation()}
-    >
+    <dialog ref={element} class={rest.class} aria-label={title} onClose={() => isShown.current && onClose()}>
       <header class="row">
         <h2>{title}</h2>
         <IconButton icon="close" label="Close" onClick={onClose} />

@@ -17,7 +17,8 @@ type Shown = "settings" | "help" | undefined;
 
 export function Page({ app }: { app: App }) {
   useChanges(app);
-  const [isMenuOpen, setMenuOpen] = useState(false);
+  const [wantsMenu, setMenuOpen] = useState(false);
+  const isMenuOpen = useIsNarrow() && wantsMenu;
   const [dialog, setDialog] = useState<Shown>();
   const isChat = app.route.view === "chat";
   const title = isChat ? (app.current?.chat.title ?? "New chat") : "Server";
@@ -149,6 +150,18 @@ function Notice() {
 function focusComposer(event: Event): void {
   event.preventDefault();
   document.getElementById("composer")?.focus();
+}
+
+/** Whether the list of chats lies over the page; the style sheet has the same width. */
+function useIsNarrow(): boolean {
+  const [query] = useState(() => matchMedia("(max-width: 48rem)"));
+  const [isNarrow, setNarrow] = useState(query.matches);
+  useEffect(() => {
+    const look = () => setNarrow(query.matches);
+    query.addEventListener("change", look);
+    return () => query.removeEventListener("change", look);
+  }, [query]);
+  return isNarrow;
 }
 
 /** A chosen link of the list closes it, where it covers the page. */

@@ -17,16 +17,18 @@ export function QuestionDialog({ question }: { question: Question }) {
       >
         <p>{question.text}</p>
         {isKey && (
-          <label class="field">
-            <span>Key</span>
+          <div class="field">
+            <label for="key">Key</label>
             <input
+              id="key"
+              aria-describedby="about-key"
               type="password"
               autocomplete="off"
               value={key}
               onInput={(event) => setKey(event.currentTarget.value)}
             />
-            <small>It stays in this tab until the tab is closed, and goes to this server alone.</small>
-          </label>
+            <small id="about-key">It stays in this tab until the tab is closed, and goes to this server alone.</small>
+          </div>
         )}
         <div class="row end">
           <button type="button" onClick={() => question.answer(undefined)}>

@@ -12,8 +12,9 @@ const kept = 150;
 
 export function ServerView() {
   const app = useApp();
-  const { rows, problem } = useFigures();
-  const { alerts, problem: alertsProblem } = useAlerts();
+  const [isPaused, setPaused] = useState(false);
+  const { rows, problem } = useFigures(isPaused);
+  const { alerts, problem: alertsProblem } = useAlerts(isPaused);
   return (
     <div class="messages">
       <div class="column wide">
@@ -23,7 +24,12 @@ export function ServerView() {
           the last five minutes, read every two seconds while this page is open.
         </p>
         {problem !== undefined && <p class="ending failed">{problem}</p>}
-        <h2>Metrics</h2>
+        <div class="row between">
+          <h2>Metrics</h2>
+          <button type="button" class="small" aria-pressed={isPaused} onClick={() => setPaused(!isPaused)}>
+            {isPaused ? "Go on" : "Pause"}
+          </button>
+        </div>
         <ul class="figures">
           {figures.map((figure, i) => (
             <FigureCard key={figure.title} figure={figure} values={rows[i] ?? []} />
@@ -75,12 +81,12 @@ function AlertTable({ alerts }: { alerts: Alert[] }) {
 }
 
 /** For every figure its newest values. */
-function useFigures(): { rows: (number | undefined)[][]; problem: string | undefined } {
+function useFigures(isPaused: boolean): { rows: (number | undefined)[][]; problem: string | undefined } {
   const app = useApp();
   const before = useRef<Reading | undefined>(undefined);
   const [rows, setRows] = useState<(number | undefined)[][]>([]);
   const [problem, setProblem] = useState<string>();
-  usePolling(async (signal) => {
+  usePolling(isPaused, async (signal) => {
     try {
       const text = await (await app.connection.request("metrics", { signal })).text();
       const now = { time: performance.now(), metrics: parseMetrics(text) };
@@ -89,32 +95,43 @@ function useFigures(): { rows: (number | undefined)[][]; problem: string | undef
       setRows((old) => values.map((value, i) => [...(old[i] ?? []), value].slice(-kept)));
       setProblem(undefined);
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : "The metrics cannot be read.");
+      setProblem(reasonOf(error, signal));
     }
   });
   return { rows, problem };
 }
 
-function useAlerts(): { alerts: Alert[]; problem: string | undefined } {
+function useAlerts(isPaused: boolean): { alerts: Alert[]; problem: string | undefined } {
   const app = useApp();
   const [alerts, setAlerts] = useState<Alert[]>([]);
   const [problem, setProblem] = useState<string>();
-  usePolling(async (signal) => {
+  usePolling(isPaused, async (signal) => {
     try {
       setAlerts(readAlerts(await app.connection.json("admin/alerts", signal)));
       setProblem(undefined);
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : "The alerts cannot be read.");
+      setProblem(reasonOf(error, signal));
     }
   });
   return { alerts, problem };
 }
 
-/** Not while the page is hidden, and never two at a time. */
-function usePolling(read: (signal: AbortSignal) => Promise<void>): void {
+/** Undefined where the page itself has ended the reading. */
+function reasonOf(error: unknown, signal: AbortSignal): string | undefined {
+  if (signal.aborted) {
+    return undefined;
+  }
+  return error instanceof Error ? error.message : "The server's answer cannot be read.";
+}
+
+/** Not while it is paused or the page is hidden, and never two at a time. */
+function usePolling(isPaused: boolean, read: (signal: AbortSignal) => Promise<void>): void {
   const latest = useRef(read);
   latest.current = read;
   useEffect(() => {
+    if (isPaused) {
+      return;
+    }
     const controller = new AbortController();
     let timer: number | undefined;
     const turn = async () => {
@@ -130,5 +147,5 @@ function usePolling(read: (signal: AbortSignal) => Promise<void>): void {
       controller.abort();
       clearTimeout(timer);
     };
-  }, []);
+  }, [isPaused]);
 }

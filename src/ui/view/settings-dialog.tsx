@@ -42,11 +42,18 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
           save(false);
         }}
       >
-        <label class="field">
-          <span>System prompt</span>
-          <textarea dir="auto" rows={3} value={system} onInput={(event) => setSystem(event.currentTarget.value)} />
-          <small>What the model is told before the first message.</small>
-        </label>
+        <div class="field">
+          <label for="system">System prompt</label>
+          <textarea
+            id="system"
+            dir="auto"
+            rows={3}
+            value={system}
+            aria-describedby="about-system"
+            onInput={(event) => setSystem(event.currentTarget.value)}
+          />
+          <small id="about-system">What the model is told before the first message.</small>
+        </div>
         <div class="grid">
           {read.map(({ row, value }) => (
             <ParameterField
@@ -58,9 +65,10 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
             />
           ))}
         </div>
-        <label class="field">
-          <span>JSON schema</span>
+        <div class="field">
+          <label for="schema">JSON schema</label>
           <textarea
+            id="schema"
             class="mono"
             dir="ltr"
             rows={4}
@@ -68,13 +76,13 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
             value={schema}
             placeholder={'{"type": "object", ...}'}
             aria-invalid={problem !== undefined}
-            aria-describedby="schema-about"
+            aria-describedby="about-schema"
             onInput={(event) => setSchema(event.currentTarget.value)}
           />
-          <small id="schema-about" class={problem === undefined ? "" : "wrong"}>
+          <small id="about-schema" class={problem === undefined ? "" : "wrong"}>
             {problem ?? "Every answer is then JSON that this schema accepts."}
           </small>
-        </label>
+        </div>
         <label class="check">
           <input
             type="checkbox"
@@ -108,9 +116,10 @@ function ParameterField({ row, text, problem, onType }: ParameterFieldProps) {
   const placeholder = row.placeholder ?? (standard === undefined ? "default" : String(Number(standard.toFixed(4))));
   const about = `about-${row.name}`;
   return (
-    <label class="field">
-      <span>{row.label}</span>
+    <div class="field">
+      <label for={row.name}>{row.label}</label>
       <input
+        id={row.name}
         inputMode="decimal"
         autocomplete="off"
         dir="ltr"
@@ -123,6 +132,6 @@ function ParameterField({ row, text, problem, onType }: ParameterFieldProps) {
       <small id={about} class={problem === undefined ? "" : "wrong"}>
         {problem ?? row.about}
       </small>
-    </label>
+    </div>
   );
 }
