@@ -20,10 +20,6 @@ export function startBrowser(): Promise<Browser> {
 export interface TabOptions extends BrowserContextOptions {
   /** A script that runs before the page's own. */
   before?: string;
-  /** Faults of the page that the test is about. */
-  expected?: RegExp;
-  /** The part of the address after #. */
-  hash?: string;
 }
 
 /** The page in a tab with a profile of its own, and the server that it came from. */
@@ -35,36 +31,42 @@ export class Tab {
   /** Addresses of requests that do not go to the server. */
   readonly elsewhere: string[] = [];
   private readonly context: BrowserContext;
+  private readonly isShared: boolean;
 
-  private constructor(context: BrowserContext, page: Page, server: FakeChatServer) {
+  private constructor(context: BrowserContext, page: Page, server: FakeChatServer, isShared: boolean) {
     this.context = context;
     this.page = page;
     this.server = server;
+    this.isShared = isShared;
   }
 
-  static async open(browser: Browser, options: TabOptions = {}, server?: FakeChatServer): Promise<Tab> {
-    const { before, expected, hash, ...contextOptions } = options;
-    const from = server ?? (await FakeChatServer.start());
-    const context = await browser.newContext({ serviceWorkers: "block", ...contextOptions });
-    const tab = new Tab(context, await context.newPage(), from);
-    tab.watch(expected);
-    await context.route(
-      (address) => !address.href.startsWith(from.url) && !address.href.startsWith("blob:"),
-      (route) => {
-        tab.elsewhere.push(route.request().url());
-        return route.abort();
-      },
-    );
+  /** One tab serves many tests: each has a server of its own, which is an origin of its own, with storage of its own. */
+  static async open(browser: Browser, options: TabOptions = {}): Promise<Tab> {
+    const { before, colorScheme = "light", reducedMotion = "no-preference", viewport, ...special } = options;
+    const isShared = before === undefined && Object.keys(special).length === 0;
+    const server = await FakeChatServer.start();
+    const context = isShared ? await sharedContext(browser) : await newContext(browser, special);
+    const tab = new Tab(context, context.pages()[0] ?? (await context.newPage()), server, isShared);
     if (before !== undefined) {
       await context.addInitScript(before);
     }
-    await tab.page.goto(from.url + (hash ?? ""));
+    await tab.watch();
+    await tab.page.emulateMedia({ colorScheme, reducedMotion });
+    await tab.page.setViewportSize(viewport ?? { width: 1280, height: 720 });
+    await tab.page.goto(server.url);
     return tab;
   }
 
   /** Ends the tab and its server, and says what has gone wrong that no test is about. */
   async close(): Promise<void> {
-    await this.context.close();
+    if (this.isShared) {
+      await this.page.goto("about:blank");
+      this.page.removeAllListeners();
+      await this.context.unrouteAll();
+      await forget(this.page, this.server.url);
+    } else {
+      await this.context.close();
+    }
     await this.server.stop();
     expect(this.faults).toEqual([]);
     expect(this.elsewhere).toEqual([]);
@@ -114,25 +116,49 @@ export class Tab {
     return Buffer.concat(chunks).toString("utf8");
   }
 
-  private watch(expected: RegExp | undefined): void {
-    const note = (fault: string) => {
-      if (expected?.test(fault) !== true) {
-        this.faults.push(fault);
-      }
-    };
-    this.page.on("pageerror", (error) => note(error.message));
+  private async watch(): Promise<void> {
+    this.page.on("pageerror", (error) => this.faults.push(error.message));
     this.page.on("console", (message) => {
       if (/Content Security Policy/i.test(message.text())) {
-        note(message.text());
+        this.faults.push(message.text());
       }
     });
     this.page.on("dialog", (dialog) => {
       if (dialog.type() !== "beforeunload") {
-        note(`a dialog: ${dialog.message()}`);
+        this.faults.push(`a dialog: ${dialog.message()}`);
       }
       void dialog.accept();
     });
+    await this.context.route(
+      ({ href }) => !href.startsWith(this.server.url) && !href.startsWith("blob:"),
+      (route) => {
+        this.elsewhere.push(route.request().url());
+        return route.abort();
+      },
+    );
   }
+}
+
+const shared = new WeakMap<Browser, Promise<BrowserContext>>();
+
+function sharedContext(browser: Browser): Promise<BrowserContext> {
+  const context = shared.get(browser) ?? newContext(browser, {});
+  shared.set(browser, context);
+  return context;
+}
+
+/** A profile of its own. */
+async function newContext(browser: Browser, options: BrowserContextOptions): Promise<BrowserContext> {
+  const context = await browser.newContext({ serviceWorkers: "block", ...options });
+  context.setDefaultTimeout(60_000);
+  return context;
+}
+
+/** Ports are used again, and with them origins. */
+async function forget(page: Page, url: string): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Storage.clearDataForOrigin", { origin: new URL(url).origin, storageTypes: "all" });
+  await session.detach();
 }
 
 /** Looks again until it is so; a loaded machine may take its time. */
