@@ -92,6 +92,13 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/cp.js"),
     },
   ],
+  "Plan and watch": [
+    {
+      name: "plan",
+      description: "tell what a server of a model takes, and what fits into a given memory",
+      load: () => import("./commands/plan.js"),
+    },
+  ],
   "Measure and tune": [
     {
       name: "bench",
