@@ -20,31 +20,42 @@ export function startBrowser(): Promise<Browser> {
 export interface TabOptions extends BrowserContextOptions {
   /** A script that runs before the page's own. */
   before?: string;
+  /** The address of another server than a fake one of its own. */
+  at?: string;
 }
 
 /** The page in a tab with a profile of its own, and the server that it came from. */
 export class Tab {
   readonly page: Page;
-  readonly server: FakeChatServer;
   /** Errors of scripts, dialogs, and breaches of the content security policy. */
   readonly faults: string[] = [];
   /** Addresses of requests that do not go to the server. */
   readonly elsewhere: string[] = [];
+  private readonly url: string;
+  private readonly fake: FakeChatServer | undefined;
   private readonly context: BrowserContext;
   private readonly isShared: boolean;
 
-  private constructor(context: BrowserContext, page: Page, server: FakeChatServer, isShared: boolean) {
+  private constructor(context: BrowserContext, page: Page, server: FakeChatServer | string, isShared: boolean) {
     this.context = context;
     this.page = page;
-    this.server = server;
+    this.fake = typeof server === "string" ? undefined : server;
+    this.url = typeof server === "string" ? server : server.url;
     this.isShared = isShared;
+  }
+
+  get server(): FakeChatServer {
+    if (this.fake === undefined) {
+      throw new Error("this tab is one of another server");
+    }
+    return this.fake;
   }
 
   /** One tab serves many tests: each has a server of its own, which is an origin of its own, with storage of its own. */
   static async open(browser: Browser, options: TabOptions = {}): Promise<Tab> {
-    const { before, colorScheme = "light", reducedMotion = "no-preference", viewport, ...special } = options;
+    const { before, colorScheme = "light", reducedMotion = "no-preference", viewport, at, ...special } = options;
     const isShared = before === undefined && Object.keys(special).length === 0;
-    const server = await FakeChatServer.start();
+    const server = at ?? (await FakeChatServer.start());
     const context = isShared ? await sharedContext(browser) : await newContext(browser, special);
     const tab = new Tab(context, context.pages()[0] ?? (await context.newPage()), server, isShared);
     if (before !== undefined) {
@@ -53,7 +64,7 @@ export class Tab {
     await tab.watch();
     await tab.page.emulateMedia({ colorScheme, reducedMotion });
     await tab.page.setViewportSize(viewport ?? { width: 1280, height: 720 });
-    await tab.page.goto(server.url);
+    await tab.page.goto(tab.url);
     return tab;
   }
 
@@ -63,11 +74,11 @@ export class Tab {
       await this.page.goto("about:blank");
       this.page.removeAllListeners();
       await this.context.unrouteAll();
-      await forget(this.page, this.server.url);
+      await forget(this.page, this.url);
     } else {
       await this.context.close();
     }
-    await this.server.stop();
+    await this.fake?.stop();
     expect(this.faults).toEqual([]);
     expect(this.elsewhere).toEqual([]);
   }
@@ -130,7 +141,7 @@ export class Tab {
       void dialog.accept();
     });
     await this.context.route(
-      ({ href }) => !href.startsWith(this.server.url) && !href.startsWith("blob:"),
+      ({ href }) => !href.startsWith(this.url) && !href.startsWith("blob:"),
       (route) => {
         this.elsewhere.push(route.request().url());
         return route.abort();

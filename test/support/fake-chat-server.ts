@@ -188,7 +188,8 @@ export class FakeChatServer {
     });
     response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" });
     const send = (event: unknown) => isOpen && response.write(`data: ${JSON.stringify(event)}\n\n`);
-    const choose = (choice: object) => send({ model: "tiny-bitnet", choices: [{ index: 0, ...choice }] });
+    const choose = (choice: object, more: object = {}) =>
+      send({ model: "tiny-bitnet", choices: [{ index: 0, ...choice }], ...more });
     choose({ delta: { role: "assistant", content: null } });
     if (answer.progress !== undefined) {
       send({ choices: [], prompt_progress: { ...answer.progress, cache: 0, time_ms: 1 } });
@@ -209,10 +210,8 @@ export class FakeChatServer {
         response.end("data: [DONE]\n\n");
         return;
       }
-      choose({
-        delta,
-        ...("content" in delta && body.logprobs === true ? { logprobs: logprobsOf(delta.content) } : {}),
-      });
+      const scores = "content" in delta && body.logprobs === true ? { logprobs: logprobsOf(delta.content) } : {};
+      choose({ delta, ...scores }, { timings: { predicted_n: i + 1, predicted_per_second: 40 } });
       await drained(response);
     }
     await this.holdAt(pieces.length, answer.holdAfter);

@@ -50,8 +50,10 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     server.answers.push({ text: "one two three four", holdAfter: 2 }, { text: " three and four" });
     await tab.send("Count");
     await tab.see("one two");
+    await tab.see("40.0 tokens/s");
     await page.keyboard.press("Escape");
     await tab.see("Stopped.");
+    await tab.see(/40\.0 tokens\/s · .* · 2 tokens/);
     await eventually(() => server.left).toBe(1);
     await page.reload();
     expect(await tab.answers()).toEqual(["one two"]);

@@ -11,19 +11,13 @@ export interface Progress {
   total: number;
 }
 
-/** A speed of less than this would be one of the network. Milliseconds. */
-const shortestMeasure = 250;
-
 export class Answer {
   message: Message;
   progress: Progress | undefined;
-  /** Counted here, until the server tells. */
-  tokensPerSecond: number | undefined;
 
   private readonly controller = new AbortController();
   private readonly started = performance.now();
   private firstToken: number | undefined;
-  private pieces = 0;
   private wasStopped = false;
 
   constructor(message: Message) {
@@ -42,10 +36,11 @@ export class Answer {
         this.take(piece);
         changed();
       }
-      this.end({ state: "done" });
+      this.change({ state: "done" });
     } catch (error) {
-      this.end(this.wasStopped ? { state: "stopped" } : { state: "failed", failure: failureOf(error) });
+      this.change(this.wasStopped ? { state: "stopped" } : { state: "failed", failure: failureOf(error) });
     }
+    this.progress = undefined;
   }
 
   private take(piece: CompletionPiece): void {
@@ -59,6 +54,7 @@ export class Answer {
         break;
       case "progress":
         this.progress = { processed: piece.processed, total: piece.total };
+        this.change({ measured: { ...this.message.measured, promptTokens: piece.total, cachedTokens: piece.cached } });
         break;
       case "finish":
         this.change({ finish: piece.reason });
@@ -80,26 +76,11 @@ export class Answer {
     const now = performance.now();
     this.firstToken ??= now;
     this.progress = undefined;
-    this.pieces += 1;
-    if (now - this.firstToken > shortestMeasure) {
-      this.tokensPerSecond = ((this.pieces - 1) * 1000) / (now - this.firstToken);
-    }
     const measured = { ...this.message.measured, firstTokenMs: this.firstToken - this.started };
     if (kind === "thinking") {
       measured.thinkingMs = now - this.firstToken;
     }
     this.change({ [kind]: this.message[kind] + text, measured });
-  }
-
-  private end(fields: Partial<Message>): void {
-    const measured = { ...this.message.measured };
-    if (this.firstToken !== undefined) {
-      // The server's own speed, if it told one; after a stop there is only what was counted here.
-      measured.tokensPerSecond ??= this.tokensPerSecond;
-      measured.answerTokens ??= this.pieces;
-    }
-    this.change({ ...fields, measured });
-    this.progress = undefined;
   }
 
   private change(fields: Partial<Message>): void {

@@ -6,7 +6,7 @@ import { type Chat, type Message, newId, titleOf } from "../chats/chat.js";
 import type { Settings } from "../chats/settings.js";
 import { exportChats, importChats } from "../chats/transfer.js";
 import { newestLeaf, pathTo, subtreeOf } from "../chats/tree.js";
-import { Connection } from "../server/connection.js";
+import { Connection, ServerError } from "../server/connection.js";
 import { readServerInfo, type ServerInfo } from "../server/server-info.js";
 import { Answer } from "./answer.js";
 import { keepDraft, keepUnfinished, readDefaultSettings, takeUnfinished } from "./preferences.js";
@@ -29,6 +29,10 @@ export interface Question {
 const renderEvery = 50;
 const saveEvery = 1000;
 
+/** When a server is asked again that could not say what it is. Milliseconds. */
+const soonest = 1000;
+const latest = 15_000;
+
 export class App {
   readonly archive = new Archive();
   readonly connection = new Connection();
@@ -50,6 +54,10 @@ export class App {
   private readonly listeners = new Set<() => void>();
   private readonly otherTabs = new BroadcastChannel("bitnet-chats");
   private timer: number | undefined;
+  private reading: Promise<void> | undefined;
+  private looking: number | undefined;
+  private looksAgainAfter = soonest;
+  private isAllowed = true;
 
   async start(): Promise<void> {
     this.connection.askForKey = () =>
@@ -137,42 +145,42 @@ export class App {
 
   // The server.
 
-  async readInfo(): Promise<void> {
+  /** A server that is away, or loads its model, is asked again, less and less often. */
+  readInfo(): Promise<void> {
+    this.reading ??= this.lookAtServer().finally(() => {
+      this.reading = undefined;
+    });
+    return this.reading;
+  }
+
+  private async lookAtServer(): Promise<void> {
     try {
       this.info = await readServerInfo(this.connection);
       this.infoProblem = undefined;
     } catch (error) {
       this.infoProblem = error instanceof Error ? error.message : "unknown error";
+      this.isAllowed = !(error instanceof ServerError && (error.status === 401 || error.status === 403));
+    }
+    this.looksAgainAfter = this.infoProblem === undefined ? soonest : Math.min(this.looksAgainAfter * 2, latest);
+    clearTimeout(this.looking);
+    if (this.infoProblem !== undefined && this.isAllowed) {
+      this.looking = window.setTimeout(() => void this.readInfo(), this.looksAgainAfter);
     }
     this.changed();
   }
 
   private setReached(reached: boolean): void {
-    const wasReached = this.isReached;
-    this.isReached = reached;
-    if (!reached && wasReached) {
-      this.lookAgain(1000);
-    }
-    if (reached !== wasReached) {
+    if (reached !== this.isReached) {
+      this.isReached = reached;
       this.changed();
+      void this.readInfo();
     }
-  }
-
-  /** Asks whether the server is back, less and less often. */
-  private lookAgain(delay: number): void {
-    setTimeout(async () => {
-      if (!this.isReached) {
-        await this.readInfo();
-      }
-      if (!this.isReached) {
-        this.lookAgain(Math.min(delay * 2, 15_000));
-      }
-    }, delay);
   }
 
   // Questions and notices.
 
   ask(question: Omit<Question, "answer">): Promise<string | undefined> {
+    this.question?.answer(undefined);
     return new Promise((resolve) => {
       const answer = (given: string | undefined) => {
         this.question = undefined;

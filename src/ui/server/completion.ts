@@ -17,6 +17,14 @@ export type CompletionPiece =
   | { kind: "counts"; promptTokens?: number; cachedTokens?: number; answerTokens?: number; tokensPerSecond?: number }
   | { kind: "model"; name: string };
 
+/** The answer comes in pieces, with what the server counts on the way and at the end. */
+const streamed = {
+  stream: true,
+  stream_options: { include_usage: true },
+  return_progress: true,
+  timings_per_token: true,
+};
+
 /** Throws a ServerError; also when the stream ends before it said that it does. */
 export async function* streamCompletion(
   connection: Connection,
@@ -26,7 +34,7 @@ export async function* streamCompletion(
   const answer = await connection.request("v1/chat/completions", {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true }, return_progress: true }),
+    body: JSON.stringify({ ...body, ...streamed }),
     signal,
   });
   if (answer.body === null) {
@@ -106,7 +114,7 @@ function* countsOf(event: unknown): Generator<CompletionPiece> {
       kind: "counts",
       promptTokens: numberOf(field(usage, "prompt_tokens")),
       cachedTokens: numberOf(field(field(usage, "prompt_tokens_details"), "cached_tokens")),
-      answerTokens: numberOf(field(usage, "completion_tokens")),
+      answerTokens: numberOf(field(usage, "completion_tokens")) ?? numberOf(field(timings, "predicted_n")),
       tokensPerSecond: numberOf(field(timings, "predicted_per_second")),
     };
   }

@@ -1,6 +1,6 @@
 // What the server says about itself: its model, its context, the defaults of its sampling.
 
-import { type Connection, field } from "./connection.js";
+import { type Connection, field, ServerError } from "./connection.js";
 
 export interface ServerInfo {
   model: string;
@@ -19,7 +19,7 @@ export async function readServerInfo(connection: Connection): Promise<ServerInfo
     contextSize: positive(field(first, "max_model_len")),
     defaults: {},
   };
-  const props = await connection.json("props");
+  const props = await connection.json("props").catch(ignoreAbsent);
   const settings = field(props, "default_generation_settings");
   info.contextSize = positive(field(settings, "n_ctx")) ?? info.contextSize;
   const parameters = field(settings, "params") ?? settings;
@@ -29,6 +29,13 @@ export async function readServerInfo(connection: Connection): Promise<ServerInfo
     }
   }
   return info;
+}
+
+/** A server may keep its settings to itself. */
+function ignoreAbsent(error: unknown): undefined {
+  if (!(error instanceof ServerError) || error.status !== 404) {
+    throw error;
+  }
 }
 
 function positive(value: unknown): number | undefined {

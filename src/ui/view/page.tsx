@@ -66,11 +66,11 @@ export function Page({ app }: { app: App }) {
 function ChatFacts({ onSettings }: { onSettings: () => void }) {
   const app = useApp();
   const open = app.current;
-  const answer = open && app.answerOf(open.chat.id);
+  const speed = open && app.answerOf(open.chat.id)?.message.measured?.tokensPerSecond;
   const path = open === undefined ? [] : pathTo(open.tree, open.chat.leaf);
   return (
     <div class="facts">
-      {answer?.tokensPerSecond !== undefined && <span class="speed">{answer.tokensPerSecond.toFixed(1)} tokens/s</span>}
+      {speed !== undefined && <span class="speed">{speed.toFixed(1)} tokens/s</span>}
       <ContextMeter path={path} size={app.info?.contextSize} />
       {app.info !== undefined && (
         <span class="model" title="The model that answers">
