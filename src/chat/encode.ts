@@ -230,6 +230,11 @@ export function encodeParts(
   return ids;
 }
 
+/** The beginning of an answer, as it stands after a prompt for one. */
+export function encodeBegun(text: string, tokenizer: ChatTokenizer, markers: readonly string[]): number[] {
+  return text === "" ? [] : encodeParts([{ text, content: true }], tokenizer, markers);
+}
+
 /** BOS first if the model wants it and the template did not write it. */
 export function addBos(ids: number[], tokenizer: ChatTokenizer): number[] {
   const { bos, addBos } = tokenizer.info;

@@ -266,9 +266,7 @@ describe("tools of a client", () => {
   test.each([
     [{ choice: { name: "g" } }, /tool_choice: there is no tool "g"/],
     [{ choice: "required", tools: [] }, /a call is required, but there are no tools/],
-    [{ grammar: 'root ::= "a"' }, /grammar: it cannot stand beside tools/],
     [{ grammar: 'root ::= "a"', schema: {} }, /expected one of them/],
-    [{ messages: [hi, { role: "assistant", content: "I" }] }, /cannot be continued beside tools/],
   ] as [Partial<ToolRequest>, RegExp][])("cannot be used in a way that makes no sense: %j", (request, message) => {
     const all = { messages: [hi], tools: [now], ...request };
     expect(() => planTools(formats.generic, model.tokenizer, all)).toThrow(usage(message));

@@ -116,13 +116,35 @@ const answers: readonly [string, keyof ToolFormats, Partial<ToolRequest>, string
     '{"response": { "a":1.5}}',
     [text('{ "a":1.5}')],
   ],
-  ["a generic number", "generic", { schema: { type: "integer" } }, '{ "response": 12 }', [text("12")]],
+  ["a generic number", "generic", { schema: { type: "integer" } }, '{ "response": 12}', [text("12")]],
   [
     "a schema's text beside a native format",
     "hermes",
     { schema: { type: "string" } },
     '"<tool_call>"',
     [text('"<tool_call>"')],
+  ],
+  [
+    "a generic response that a grammar holds, with any ends",
+    "generic",
+    { grammar: "root ::= [ a}]*" },
+    '{"response":  a }} }',
+    [text(" a }} ")],
+  ],
+  [
+    "what a grammar holds where calls have no tags",
+    "bare",
+    { grammar: 'root ::= "{\\"name\\"}"' },
+    '{"response": {"name"}}',
+    [text('{"name"}')],
+  ],
+  ["what a grammar holds beside a native format", "hermes", { grammar: 'root ::= "a<"*' }, "a<a<", [text("a<a<")]],
+  [
+    "a call where a grammar holds text",
+    "hermes",
+    { grammar: 'root ::= "a<"*' },
+    hermesNow,
+    [call(0, "now"), args(0, "{}")],
   ],
   [
     "thinking before a call, which may say anything",
@@ -196,6 +218,24 @@ describe("an answer", () => {
   ] as const)("may not be %s", (_, format, request, written) => {
     expect(accepts(plan(formats[format], request), written)).toBe(false);
   });
+
+  test.each([
+    ["text", "hermes", {}, "Hel", "", "lo", "Hello"],
+    ["a schema's JSON", "generic", { tools: [], schema: { type: "array" } }, "[1", "", ",2]", "[1,2]"],
+    ["a generic response", "generic", {}, 'a "b', '{"response": "a \\"b', '\\n"}', 'a "b\n'],
+    ["a generic response of a schema", "generic", { schema: { type: "array" } }, "[1", '{"response": [1', "]}", "[1]"],
+    ["an answer that could have had thinking", "thinker", {}, "Hel", "", "lo", "Hello"],
+  ] as [string, keyof ToolFormats, Partial<ToolRequest>, string, string, string, string][])(
+    "is continued where the prompt has its beginning: %s",
+    (_, format, request, said, begun, rest, whole) => {
+      const messages: FormatMessage[] = [hi, { role: "assistant", content: said }];
+      const made = plan(formats[format], { ...request, messages });
+      expect(made.begun).toBe(begun === "" ? said : begun);
+      expect(made.messages.filter(({ role }) => role === "assistant")).toEqual([]);
+      expect(accepts(made, made.begun + rest)).toBe(true);
+      expect(read(made, [rest]).pieces).toEqual([text(whole.slice(said.length))]);
+    },
+  );
 
   test("that was cut has what there is of it, and says so", () => {
     const made = plan(formats.hermes);

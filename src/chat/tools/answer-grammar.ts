@@ -25,6 +25,8 @@ export interface AnswerForm extends ThinkingRoom {
   /** What the response is held to; undefined: any text. */
   schema: JsonSchema | undefined;
   grammar: Grammar | undefined;
+  /** The prompt has the beginning of the answer. */
+  isBegun: boolean;
 }
 
 /** `isThinking`: the prompt opens it; `wanted`: as RenderOptions have it. A grammar does not reach control tokens. */
@@ -45,13 +47,14 @@ export function leaveRoom(grammar: Grammar, room: ThinkingRoom): Grammar {
   const allowed = { tools: [], mustCall: false, isSingle: true };
   return room.thinking === undefined
     ? grammar
-    : writeAnswerGrammar({ syntax: undefined, allowed, schema: undefined, grammar, ...room });
+    : writeAnswerGrammar({ syntax: undefined, allowed, schema: undefined, grammar, isBegun: false, ...room });
 }
 
 export function writeAnswerGrammar(form: AnswerForm): Grammar {
   const rules = new GrammarRules();
-  const answer = writeAnswer(rules, form);
-  return Grammar.fromParts(rules.write(writeThinking(rules, form, answer)));
+  const answer = writeThinking(rules, form, writeAnswer(rules, form));
+  // Some vocabularies write a space before what they begin with.
+  return Grammar.fromParts(rules.write(form.isBegun ? `" "? (${answer})` : answer));
 }
 
 function writeThinking(rules: GrammarRules, { thinking, isThinking }: AnswerForm, answer: string): string {
@@ -136,8 +139,12 @@ function writeGeneric(rules: GrammarRules, form: AnswerForm, call: string): stri
     choices.push(member(genericKeys.calls, `"[" ${space} ${call} (${comma} ${call})* ${space} "]"`));
   }
   if (!mustCall) {
-    const response = writeResponse(rules, form) ?? rules.includeSchema(writeSchemaGrammar({ type: "string" }));
-    choices.push(member(genericKeys.response, response));
+    const held = writeResponse(rules, form);
+    choices.push(
+      held === undefined
+        ? member(genericKeys.response, rules.includeSchema(writeSchemaGrammar({ type: "string" })))
+        : `"{" ${space} ${quoteText(`"${genericKeys.response}": `)} ${held} "}"`, // which may have its own spaces
+    );
   }
   return choices.join(" | ");
 }

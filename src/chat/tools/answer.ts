@@ -6,7 +6,7 @@ import { Generation } from "../../engine/generation.js";
 import type { Session } from "../../engine/model.js";
 import { checkGenerateOptions, type GenerateOptions } from "../../engine/request.js";
 import { TextStream } from "../../engine/text-stream.js";
-import { encodeChat } from "../encode.js";
+import { encodeBegun, encodeChat, findMarkers } from "../encode.js";
 import type { ChatFormat, FormatMessage, RenderOptions, ToolCall } from "../format.js";
 import { controlTagOf } from "../thinking.js";
 import type { AnswerCall, AnswerPiece } from "./parser.js";
@@ -34,7 +34,10 @@ export interface MessagesResult {
   calls: readonly ToolCall[];
   /** false: the answer was cut, in a call or in the JSON that is around it. */
   isComplete: boolean;
-  /** The answer as a message, for the next prompt: results of its calls follow with the role "tool". */
+  /**
+   * The answer as a message, for the next prompt, instead of one that was to be continued. Results of its calls follow with
+   * the role "tool".
+   */
   message: FormatMessage;
   finishReason: FinishReason;
   stopString?: string;
@@ -42,7 +45,10 @@ export interface MessagesResult {
   timings: GenerateTimings;
 }
 
-/** Streams the answer to `messages`. Throws USAGE for wrong options, tools and schemas. */
+/**
+ * Streams the answer to `messages`; a last one that is an answer without calls is continued. Throws USAGE for wrong options,
+ * tools and schemas.
+ */
 export function answerMessages(
   format: ChatFormat,
   session: Session,
@@ -57,20 +63,22 @@ export function answerMessages(
     ...{ messages, tools, schema, grammar, thinking, variables },
     ...{ choice: toolChoice, parallel: parallelToolCalls },
   });
-  return new Generation(streamMessages(format, session, plan, { ...rest, seed }));
+  return new Generation(streamMessages(format, session, messages, plan, { ...rest, seed }));
 }
 
 async function* streamMessages(
   format: ChatFormat,
   session: Session,
+  messages: readonly FormatMessage[],
   plan: ToolPlan,
   { stop = [], seed, ...options }: GenerateOptions & { seed: number },
 ): AsyncGenerator<AnswerPiece, MessagesResult, undefined> {
   const { tokenizer } = session;
-  const prompt = encodeChat(format, tokenizer, plan.messages, true, plan.options);
-  const stream = new TextStream(tokenizer, stop);
+  const begun = encodeBegun(plan.begun, tokenizer, findMarkers(format, tokenizer));
+  const prompt = [...encodeChat(format, tokenizer, plan.messages, true, plan.options), ...begun];
+  const stream = new TextStream(tokenizer, stop, begun);
   const parser = plan.createParser();
-  const tokens = session.generateTokens(prompt, { ...options, seed, grammar: plan.grammar });
+  const tokens = session.generateTokens(prompt, { ...options, seed, grammar: plan.grammar, begun });
   for await (const { id } of tokens) {
     yield* parser.push(stream.push(id));
     const tag = controlTagOf(format.thinking, tokenizer, id);
@@ -87,12 +95,13 @@ async function* streamMessages(
   const finishReason = stopString === undefined ? (await tokens.result).finishReason : "stop";
   const { text, thinking, isComplete } = parser;
   const calls = parser.calls.filter((call) => call.isWhole).map(toToolCall);
+  const content = (plan.begun === "" ? "" : (messages.at(-1)?.content ?? "")) + text;
   return {
     ...{ text, calls, isComplete, finishReason, seed },
     ...(thinking === "" ? {} : { thinking }),
     message: {
       role: "assistant",
-      content: text === "" && calls.length > 0 ? null : text,
+      content: content === "" && calls.length > 0 ? null : content,
       ...(calls.length === 0 ? {} : { tool_calls: calls }),
     },
     ...(stopString === undefined ? {} : { stopString }),

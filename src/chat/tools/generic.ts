@@ -45,6 +45,14 @@ function writeAnswer({ tool_calls = [], ...message }: FormatMessage, isWrapped: 
   return { ...message, content: `${said}{"${key}": ${value}}` };
 }
 
+/** The beginning of an answer that is to be continued. `isHeld`: by a schema or grammar, and so not a string. */
+export function beginGeneric(text: string, isHeld: boolean): string {
+  if (text === "") {
+    return "";
+  }
+  return `{"${genericKeys.response}": ${isHeld ? text : JSON.stringify(text).slice(0, -1)}`;
+}
+
 function writeCall({ function: called }: ToolCall): string {
   const given = called.arguments;
   return `{"name": ${JSON.stringify(called.name)}, "arguments": ${typeof given === "string" ? given : JSON.stringify(given)}}`;

@@ -20,16 +20,6 @@ export interface AnswerCall {
   isWhole: boolean;
 }
 
-export interface ParserOptions {
-  /** undefined: the answer has no calls. */
-  syntax: CallSyntax | undefined;
-  response: ResponseKind;
-  /** undefined: the answer has no thinking. */
-  thinking: ThinkingTags | undefined;
-  /** The prompt has written the opening tag already. */
-  isThinking: boolean;
-}
-
 /** However the text is cut, the pieces joined are the same. */
 export class AnswerParser {
   readonly #splitter: ThinkingSplitter;
@@ -37,9 +27,10 @@ export class AnswerParser {
   readonly #said = { text: "", thinking: "" };
   readonly #calls: AnswerCall[] = [];
 
-  constructor({ syntax, response, thinking, isThinking }: ParserOptions) {
+  /** `thinking`: undefined where the answer has none; `isThinking`: the prompt has written the opening tag already. */
+  constructor(reader: AnswerReader, thinking: ThinkingTags | undefined, isThinking: boolean) {
     this.#splitter = new ThinkingSplitter(thinking, isThinking);
-    this.#reader = new AnswerReader(syntax, response);
+    this.#reader = reader;
   }
 
   /** The pieces that are certain with this text. */
@@ -103,7 +94,7 @@ const callStart = /^[ \t\r\n]*\{[ \t\r\n]*"name"/;
 const callBeginning = /^[ \t\r\n]*(\{[ \t\r\n]*("(n(a(m(e"?)?)?)?)?)?)?$/;
 
 /** Reads what follows the thinking, character by character: a form of the language as a coroutine. */
-class AnswerReader {
+export class AnswerReader {
   readonly #json = new JsonReader();
   readonly #steps: Steps;
   readonly #response: ResponseKind;
@@ -113,11 +104,13 @@ class AnswerReader {
   #whole = 0; // of these
   #isOpen: boolean; // a call, or what is around it
 
-  constructor(syntax: CallSyntax | undefined, response: ResponseKind) {
+  /** `syntax`: undefined for answers without calls; `begun`: what the prompt has of the answer, which is not said again. */
+  constructor(syntax: CallSyntax | undefined, response: ResponseKind, begun: string) {
     this.#response = response;
     this.#isOpen = syntax?.kind === "generic";
     this.#steps = this.#read(syntax);
     this.#steps.next();
+    this.push(begun);
   }
 
   get isComplete(): boolean {
@@ -210,8 +203,8 @@ class AnswerReader {
         return true;
       }
       const certain = this.#held.slice(0, this.#held.length - beginningLength(this.#held, open)).trimEnd();
-      // Where a schema holds the text, its strings may say anything.
-      const isOther = this.#response === "json" && certain !== "";
+      // Where a schema or grammar holds the text, it may say anything.
+      const isOther = this.#response === "held" && certain !== "";
       this.#say(isOther ? this.#held : certain);
       this.#held = isOther ? "" : this.#held.slice(certain.length);
       if (isOther) {
@@ -242,10 +235,23 @@ class AnswerReader {
       yield* this.#readCalls(argumentsKey, key === genericKeys.calls ? "]}" : "}");
       return;
     }
-    const say = (text: string) => this.#say(text);
-    yield* this.#response === "json" ? this.#json.readValue(say) : this.#json.readString(say);
-    yield* this.#json.skipPast("}");
-    this.#isOpen = false;
+    if (this.#response === "text") {
+      yield* this.#json.readString((text) => this.#say(text));
+      yield* this.#json.skipPast("}");
+      this.#isOpen = false;
+      return;
+    }
+    yield* this.#json.skipPast(" ");
+    yield* this.#readHeld();
+  }
+
+  /** What a grammar holds may be anything: only the last brace of all is not part of it. */
+  *#readHeld(): Steps {
+    for (;;) {
+      const next = yield* this.#json.next();
+      this.#say((this.#isOpen ? "" : "}") + (next === "}" ? "" : next));
+      this.#isOpen = next !== "}";
+    }
   }
 
   /** Objects of calls, whatever is between them. What follows the last one must hold `end`, but for white space. */

@@ -1,18 +1,19 @@
 // What a request with tools, or with a schema for its answer, asks of the model: the messages to render, the grammar of
 // the answer, and how to read it.
 
-import { Grammar } from "../../grammar/grammar.js";
+import { readGrammar } from "../../engine/request.js";
+import type { Grammar } from "../../grammar/grammar.js";
 import type { JsonSchema } from "../../grammar/schema.js";
 import { BitnetError } from "../../system/errors.js";
 import type { ChatTokenizer } from "../encode.js";
 import type { ChatFormat, FormatMessage, RenderOptions } from "../format.js";
 import type { ThinkingTags } from "../thinking.js";
 import { roomForThinking, type ThinkingRoom, writeAnswerGrammar } from "./answer-grammar.js";
-import { prepareGeneric, writeTurns } from "./generic.js";
+import { beginGeneric, prepareGeneric, writeTurns } from "./generic.js";
 import { findNativeTools, type NativeTools, prepareNative } from "./native.js";
-import { AnswerParser } from "./parser.js";
+import { AnswerParser, AnswerReader } from "./parser.js";
 import { type CallSyntax, genericSyntax } from "./syntax.js";
-import { type AllowedTools, allowTools, readTools, type Tool, type ToolChoice, toPlain } from "./tool.js";
+import { allowTools, readTools, type Tool, type ToolChoice, toPlain } from "./tool.js";
 
 export interface ToolRequest {
   messages: readonly FormatMessage[];
@@ -22,9 +23,9 @@ export interface ToolRequest {
   choice?: ToolChoice;
   /** May an answer have several calls? Default: true. */
   parallel?: boolean;
-  /** The answer, where it is no call, is JSON that this schema accepts. */
+  /** What an answer that is no call must be: JSON that this schema accepts, */
   schema?: JsonSchema;
-  /** The answer is a text of this grammar: GBNF, or one that is compiled. Neither beside `schema` nor tools. */
+  /** ... or a text of this grammar, GBNF or compiled. */
   grammar?: string | Grammar;
   /** As RenderOptions have it. */
   thinking?: boolean;
@@ -34,45 +35,63 @@ export interface ToolRequest {
 export interface ToolPlan {
   /** "native": calls as the template writes them; "generic": as an object in the answer; "none": no calls. */
   kind: "native" | "generic" | "none";
-  /** To be rendered instead of those of the request, */
+  /** To be rendered instead of those of the request, with a prompt for an answer, */
   messages: FormatMessage[];
   /** ... with these options. */
   options: RenderOptions;
-  /** What the answer must follow, thinking included; undefined: anything. */
+  /** What stands after that in the prompt: the beginning of an answer that is to be continued; "" for none. */
+  begun: string;
+  /** What the answer must follow, from `begun` on and thinking included; undefined: anything. */
   grammar?: Grammar;
+  /** Around what the answer begins with, if it thinks; undefined: it does not. */
+  thinking?: ThinkingTags;
+  /** The prompt has written the opening tag already. */
+  isThinking: boolean;
   /** A reader for one answer. */
   createParser(): AnswerParser;
+  /** A reader for what follows the thinking of one answer. */
+  createReader(): AnswerReader;
 }
 
 /** Throws USAGE for tools, a choice or a schema that cannot be held to. */
 export function planTools(format: ChatFormat, tokenizer: ChatTokenizer, request: ToolRequest): ToolPlan {
-  const { messages, choice = "auto", parallel = true, schema, thinking, variables } = request;
-  const grammar = typeof request.grammar === "string" ? Grammar.fromGbnf(request.grammar) : request.grammar;
+  const { choice = "auto", parallel = true, schema, thinking, variables } = request;
+  const grammar = readGrammar(request);
   const tools = readTools(request.tools ?? []);
   const allowed = allowTools(tools, choice, parallel);
-  checkTogether(allowed, schema, grammar);
   const hasCalls = allowed.tools.length > 0;
   const given: RenderOptions = {
     ...(thinking === undefined ? {} : { thinking }),
     ...(variables === undefined ? {} : { variables }),
   };
+  const { messages, begun: said } = splitBegun(request.messages);
   const native = hasCalls
-    ? planNative(format, tokenizer, messages, schema !== undefined, { ...given, tools: toPlain(tools) })
+    ? planNative(format, tokenizer, messages, grammar !== undefined, { ...given, tools: toPlain(tools) })
     : findNativeTools(format, tokenizer);
   const options = native !== undefined && hasCalls ? { ...given, tools: toPlain(tools) } : given;
-  const prepared = prepareMessages(format, messages, tools, allowed, native);
+  const prepared = prepareMessages(format, messages, tools, hasCalls, native);
   const syntax = hasCalls ? (native?.syntax ?? genericSyntax) : undefined;
+  const begun = syntax?.kind === "generic" ? beginGeneric(said, grammar !== undefined) : said;
   const mute = mutedSyntax(native?.syntax, request, tools);
-  const isHeld = (syntax ?? mute ?? schema ?? grammar) !== undefined;
-  const thought = findThinking(format, tokenizer, prepared, options, isHeld);
-  const form = { syntax: syntax ?? mute, allowed, schema, grammar, ...thought };
+  const isHeld = (syntax ?? mute ?? grammar) !== undefined;
+  const thought = findThinking(format, tokenizer, prepared, options, begun, isHeld);
+  const form = { syntax: syntax ?? mute, allowed, schema, grammar, isBegun: begun !== "", ...thought };
+  const createReader = () => new AnswerReader(syntax, grammar === undefined ? "text" : "held", begun);
   return {
     kind: syntax === undefined ? "none" : native === undefined ? "generic" : "native",
     messages: prepared,
-    options,
+    ...{ options, begun, ...thought },
     ...(isHeld ? { grammar: writeAnswerGrammar(form) } : {}),
-    createParser: () => new AnswerParser({ syntax, response: schema === undefined ? "text" : "json", ...thought }),
+    createParser: () => new AnswerParser(createReader(), thought.thinking, thought.isThinking),
+    createReader,
   };
+}
+
+/** A last answer without calls is to be continued. */
+function splitBegun(messages: readonly FormatMessage[]): { messages: readonly FormatMessage[]; begun: string } {
+  const last = messages.at(-1);
+  const isBegun = last?.role === "assistant" && (last.tool_calls ?? []).length === 0;
+  return isBegun ? { messages: messages.slice(0, -1), begun: last.content ?? "" } : { messages, begun: "" };
 }
 
 /** undefined where the template's own way does not do: it fails with these messages and tools, or would be ambiguous. */
@@ -80,12 +99,12 @@ function planNative(
   format: ChatFormat,
   tokenizer: ChatTokenizer,
   messages: readonly FormatMessage[],
-  hasSchema: boolean,
+  isHeld: boolean,
   options: RenderOptions,
 ): NativeTools | undefined {
   const native = findNativeTools(format, tokenizer);
-  // The JSON of a schema may begin like a call that has no tags.
-  if (native === undefined || (native.syntax.kind === "bare" && hasSchema)) {
+  // What a schema or grammar wants may begin like a call that has no tags.
+  if (native === undefined || (native.syntax.kind === "bare" && isHeld)) {
     return undefined;
   }
   try {
@@ -103,19 +122,13 @@ function prepareMessages(
   format: ChatFormat,
   messages: readonly FormatMessage[],
   tools: readonly Tool[],
-  allowed: AllowedTools,
+  hasCalls: boolean,
   native: NativeTools | undefined,
 ): FormatMessage[] {
   if (native !== undefined) {
     return prepareNative(messages, native);
   }
-  if (allowed.tools.length === 0) {
-    return writeTurns(messages, false);
-  }
-  if (messages.at(-1)?.role === "assistant") {
-    throw new BitnetError("USAGE", "messages: the last one is an answer, which cannot be continued beside tools");
-  }
-  return prepareGeneric(format, messages, tools);
+  return hasCalls ? prepareGeneric(format, messages, tools) : writeTurns(messages, false);
 }
 
 /** Calls that an answer must not have, although the prompt or earlier turns show how they are written. */
@@ -128,27 +141,17 @@ function mutedSyntax(
   return syntax?.kind === "tagged" && isShown && schema === undefined && grammar === undefined ? syntax : undefined;
 }
 
-function checkTogether({ tools }: AllowedTools, schema: JsonSchema | undefined, grammar: Grammar | undefined): void {
-  if (schema !== undefined && grammar !== undefined) {
-    throw new BitnetError("USAGE", "grammar, schema: expected one of them, not both");
-  }
-  if (grammar !== undefined && tools.length > 0) {
-    throw new BitnetError("USAGE", "grammar: it cannot stand beside tools, whose calls it does not know", {
-      hint: "use a JSON schema, or tool_choice none",
-    });
-  }
-}
-
 /** Whether the answer begins with thinking. `isHeld`: by a grammar. */
 function findThinking(
   format: ChatFormat,
   tokenizer: ChatTokenizer,
   messages: readonly FormatMessage[],
   options: RenderOptions,
+  begun: string,
   isHeld: boolean,
 ): ThinkingRoom {
   const tags = format.thinking;
-  if (tags === undefined || messages.at(-1)?.role === "assistant") {
+  if (tags === undefined || begun !== "") {
     return { thinking: undefined, isThinking: false };
   }
   const isThinking = opensThinking(format, tags, messages, options);

@@ -42,4 +42,4 @@ export const genericKeys = { call: "tool_call", calls: "tool_calls", response: "
 /** What of an answer that has tools may be beside calls. */
 export type ResponseKind =
   | "text" // any
-  | "json"; // what a schema accepts
+  | "held"; // what a schema or grammar wants
