@@ -51,6 +51,7 @@ export class AnswerStream {
   #held: HeldToken[] = [];
   #stopString: string | undefined;
   #thinkingTokens = 0;
+  #hasCalls = false;
 
   constructor(tokenizer: Tokenizer, shape: AnswerShape) {
     this.#tokenizer = tokenizer;
@@ -66,6 +67,11 @@ export class AnswerStream {
   /** The stop string that ended the answer; nothing after it counts. */
   get stopString(): string | undefined {
     return this.#stopString;
+  }
+
+  /** Are there calls of tools in the answer? */
+  get hasCalls(): boolean {
+    return this.#hasCalls;
   }
 
   /** Tokens of what was thought. */
@@ -124,6 +130,7 @@ export class AnswerStream {
     const pieces = split.flatMap((piece): AnswerPiece[] =>
       piece.kind === "text" && parser !== undefined ? parser.push(piece.text) : [piece],
     );
+    this.#hasCalls ||= pieces.some((piece) => piece.kind === "call");
     return isEnd && parser !== undefined ? [...pieces, ...parser.finish()] : pieces;
   }
 

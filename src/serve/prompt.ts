@@ -1,8 +1,10 @@
 // What a request asks to continue, as token ids, with what is to be known of the answer.
 
-import { addBos, encodeParts, findMarkers, renderParts } from "../chat/encode.js";
+import { addBos, type ChatPart, encodeBegun, encodeParts, findMarkers, renderParts } from "../chat/encode.js";
 import type { ChatFormat, FormatMessage } from "../chat/format.js";
 import type { ThinkingTags } from "../chat/thinking.js";
+import { planTools, type ToolPlan } from "../chat/tools/plan.js";
+import { readTools, type ToolChoice } from "../chat/tools/tool.js";
 import type { Tokenizer } from "../engine/tokenizer.js";
 import type { Grammar } from "../grammar/grammar.js";
 import type { AnswerParser } from "./answer-stream.js";
@@ -19,6 +21,8 @@ export interface PreparedPrompt {
   /** Tokens that the answer's text continues. */
   before: readonly number[];
   grammar?: Grammar;
+  /** Tokens at the end of the prompt that the grammar is about already. */
+  begun?: readonly number[];
 }
 
 export interface PromptSetup {
@@ -45,30 +49,41 @@ export class PromptMaker {
 
   /** The chat as the template writes it. */
   render(prompt: ChatPrompt): string {
-    return this.#parts(prompt)
-      .map(({ text }) => text)
-      .join("");
+    const plan = this.#plan(prompt);
+    const parts = this.#parts(plan).map(({ text }) => text);
+    return [...parts, plan.begun].join("");
   }
 
   #prepareChat(prompt: ChatPrompt, grammar: Grammar | undefined): PreparedPrompt {
-    const { tokenizer, format, splitsThinking } = this.#setup;
-    const parts = this.#parts(prompt);
-    const ids = addBos(encodeParts(parts, tokenizer, this.#markers), tokenizer);
-    const thinking = splitsThinking ? format.thinking : undefined;
-    const last = parts.at(-1);
-    const beginsThinking =
-      thinking !== undefined && last?.content === false && last.text.trimEnd().endsWith(thinking.open);
-    return { ids, thinking, beginsThinking, before: [], grammar };
+    const { tokenizer, splitsThinking } = this.#setup;
+    const plan = this.#plan(prompt, grammar);
+    const begun = encodeBegun(plan.begun, tokenizer, this.#markers);
+    const hasCalls = plan.kind !== "none";
+    return {
+      ids: [...addBos(encodeParts(this.#parts(plan), tokenizer, this.#markers), tokenizer), ...begun],
+      // What is thought could be read as a call.
+      thinking: splitsThinking || hasCalls ? plan.thinking : undefined,
+      beginsThinking: plan.isThinking,
+      ...(hasCalls ? { createParser: plan.createReader } : {}),
+      ...{ before: begun, begun },
+      grammar: plan.grammar,
+    };
   }
 
-  #parts({ messages, tools, variables, thinking }: ChatPrompt) {
+  #plan({ messages, tools, toolChoice, parallelToolCalls, thinking, variables }: ChatPrompt, grammar?: Grammar) {
     const { tokenizer, format } = this.#setup;
-    const last = messages.at(-1);
-    // An answer that has begun already is gone on with: its text stands where the answer begins.
-    const begun = last?.role === "assistant" && last.tool_calls === undefined ? last : undefined;
-    const turns = this.#withSystem(begun === undefined ? messages : messages.slice(0, -1));
-    const parts = renderParts(format, tokenizer, turns, true, { tools, variables, thinking });
-    return begun?.content ? [...parts, { text: begun.content, content: true }] : parts;
+    return planTools(format, tokenizer, {
+      messages: this.#withSystem(messages),
+      tools: readTools(tools),
+      choice: chooseTools(toolChoice),
+      parallel: parallelToolCalls,
+      ...{ grammar, thinking, variables },
+    });
+  }
+
+  #parts({ messages, options }: ToolPlan): ChatPart[] {
+    const { tokenizer, format } = this.#setup;
+    return renderParts(format, tokenizer, messages, true, options);
   }
 
   #withSystem(messages: readonly FormatMessage[]): readonly FormatMessage[] {
@@ -100,4 +115,16 @@ export class PromptMaker {
     }
     return { ids, beginsThinking: false, before: ids, grammar };
   }
+}
+
+/** One tool by its name is to be called once; of several that are allowed any may be. */
+function chooseTools(choice: ChatPrompt["toolChoice"]): ToolChoice {
+  if (choice.mode !== "allowed") {
+    return choice.mode;
+  }
+  const { names, required } = choice;
+  const [name] = names;
+  return required && names.length === 1 && name !== undefined
+    ? { name }
+    : { mode: required ? "required" : "auto", names };
 }

@@ -258,6 +258,7 @@ export class TextService {
       seed: this.#seedOf(run, choice),
       ignoreEos: request.ignoreEos,
       grammar: prepared.grammar,
+      begun: prepared.begun,
       cachePrompt: request.cachePrompt,
       signal: context.signal,
       onStart: ({ reused }) => this.#tellStart(run, choice, reused),
@@ -324,7 +325,7 @@ function saltOf({ salt }: Client, { cacheSalt }: TextRequest): string {
 
 function describeFinish(
   reason: string,
-  { stopString }: AnswerStream,
+  { stopString, hasCalls }: AnswerStream,
   seed: number,
   truncated: boolean,
 ): { finish: AnswerFinish; detail: FinishDetail } {
@@ -333,7 +334,7 @@ function describeFinish(
   }
   const isEnd = reason === "eog";
   return {
-    finish: isEnd ? "stop" : "length",
+    finish: !isEnd ? "length" : hasCalls ? "tool_calls" : "stop",
     detail: { type: isEnd ? "eos" : "limit", seed, truncated },
   };
 }

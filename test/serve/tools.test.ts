@@ -1,0 +1,92 @@
+// Tools over HTTP: calls whole and streamed, what clients choose, and what they cannot do.
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Grammar } from "../../src/index.js";
+import { startTestServer, type TestServer } from "../support/serve.js";
+import { now, weather } from "../support/tool-formats.js";
+
+let server: TestServer;
+
+beforeAll(async () => {
+  server = await startTestServer({});
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+const path = "/v1/chat/completions";
+const asked = { messages: [{ role: "user", content: "Will it rain?" }], tools: [weather, now], max_tokens: 150 };
+const random = { temperature: 3, top_k: 0, top_p: 1, min_p: 0, seed: 3 };
+const forced = { tool_choice: { type: "function", function: { name: "get_weather" } } };
+const accepts = (text: string) => Grammar.fromJsonSchema(weather.function.parameters ?? {}).matches(text);
+
+test("a call comes with an id, its name and arguments of the schema", async () => {
+  const { choices } = await server.ask(path, { ...asked, ...random, ...forced });
+  expect(choices[0]).toMatchObject({ finish_reason: "tool_calls", message: { role: "assistant", content: null } });
+  const [call, ...more] = choices[0].message.tool_calls;
+  expect(more).toEqual([]);
+  expect(call).toMatchObject({ id: expect.stringMatching(/^call_\w+$/), type: "function" });
+  expect(call.function.name).toBe("get_weather");
+  expect(accepts(call.function.arguments)).toBe(true);
+});
+
+test("a streamed call has its id once, its index always, and the same arguments in fragments", async () => {
+  const whole = await server.ask(path, { ...asked, ...random, ...forced });
+  const events = await server.stream(path, { ...asked, ...random, ...forced, stream: true });
+  const deltas = events.flatMap((event) => event.choices[0]?.delta?.tool_calls ?? []);
+  expect(deltas[0]).toEqual({
+    index: 0,
+    id: expect.stringMatching(/^call_/),
+    type: "function",
+    function: { name: "get_weather", arguments: "" },
+  });
+  expect(
+    deltas.slice(1).every((delta: { index: number }) => delta.index === 0 && !("id" in delta) && !("type" in delta)),
+  ).toBe(true);
+  const joined = deltas.map((delta: { function: { arguments: string } }) => delta.function.arguments).join("");
+  expect(joined).toBe(whole.choices[0].message.tool_calls[0].function.arguments);
+  expect(events.at(-1)?.choices[0]?.finish_reason).toBe("tool_calls");
+});
+
+test("a response without a call is plain text, unescaped", async () => {
+  const { choices } = await server.ask(path, { ...asked, ...random, tools: [], tool_choice: undefined });
+  expect(choices[0].message.tool_calls).toBeUndefined();
+  const chosen = {
+    type: "allowed_tools",
+    allowed_tools: { mode: "auto", tools: [{ type: "function", function: { name: "now" } }] },
+  };
+  const { choices: others } = await server.ask(path, { ...asked, ...random, tool_choice: chosen });
+  for (const call of others[0].message.tool_calls ?? []) {
+    expect(call.function.name).toBe("now");
+  }
+});
+
+test("calls that are cut end with length", async () => {
+  const { choices } = await server.ask(path, { ...asked, ...random, ...forced, max_tokens: 12 });
+  expect(choices[0].finish_reason).toBe("length");
+});
+
+test("results of calls are part of the chat", async () => {
+  const call = { id: "call_1", type: "function", function: { name: "now", arguments: "{}" } };
+  const turns = [
+    ...asked.messages,
+    { role: "assistant", content: null, tool_calls: [call] },
+    { role: "tool", tool_call_id: "call_1", content: "noon" },
+  ];
+  const answer = await server.ask(path, { ...asked, ...random, messages: turns, tool_choice: "none" });
+  expect(answer.choices[0].message.content).not.toBe("");
+  expect(answer.choices[0].message.tool_calls).toBeUndefined();
+});
+
+describe("a request is refused", () => {
+  const named = (name: string, parameters: object) => [{ type: "function", function: { name, parameters } }];
+  test.each([
+    ["with a name of other characters", { tools: named("a b", {}) }, /tools\[0\]\.function\.name/],
+    ["with a schema that cannot be held to", { tools: named("f", { not: {} }) }, /tool f: parameters, \/not/],
+    ["with a tool that is not there", { tool_choice: { type: "function", function: { name: "g" } } }, /no tool "g"/],
+    ["where a call is required of no tools", { tools: [], tool_choice: "required" }, /there are no tools/],
+  ])("%s", async (_, fields, message) => {
+    const { error } = await server.ask(path, { ...asked, ...fields });
+    expect(error).toMatchObject({ type: "invalid_request_error", message: expect.stringMatching(message) });
+  });
+});
