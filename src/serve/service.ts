@@ -230,9 +230,10 @@ export class TextService {
   async #generate(run: Run, answer: RunningAnswer, prompt: readonly number[]): Promise<FinishReason> {
     const { choice, session, stream, ids } = answer;
     const { generateSeconds = Number.POSITIVE_INFINITY } = run.request;
+    const { begun = [] } = run.prepared;
     const options = this.#tokenOptions(run, choice);
     const maxTokens = run.maxTokens - ids.length;
-    const tokens = session.generateTokens(prompt, { ...options, maxTokens, begun: ids });
+    const tokens = session.generateTokens(prompt, { ...options, maxTokens, begun: [...begun, ...ids] });
     try {
       for await (const token of tokens) {
         answer.firstTokenAt ??= performance.now();
@@ -258,7 +259,6 @@ export class TextService {
       seed: this.#seedOf(run, choice),
       ignoreEos: request.ignoreEos,
       grammar: prepared.grammar,
-      begun: prepared.begun,
       cachePrompt: request.cachePrompt,
       signal: context.signal,
       onStart: ({ reused }) => this.#tellStart(run, choice, reused),

@@ -78,6 +78,18 @@ test("results of calls are part of the chat", async () => {
   expect(answer.choices[0].message.tool_calls).toBeUndefined();
 });
 
+test("an answer that has begun goes on in JSON of a schema", async () => {
+  const messages = [...asked.messages, { role: "assistant", content: '{"age": 1' }];
+  const schema = {
+    type: "object",
+    properties: { age: { type: "integer", minimum: 10, maximum: 19 } },
+    required: ["age"],
+  };
+  const format = { type: "json_schema", json_schema: { schema: { ...schema, additionalProperties: false } } };
+  const { choices } = await server.ask(path, { messages, ...random, max_tokens: 20, response_format: format });
+  expect(choices[0].message.content).toMatch(/^[0-9] ?}$/);
+});
+
 describe("a request is refused", () => {
   const named = (name: string, parameters: object) => [{ type: "function", function: { name, parameters } }];
   test.each([
