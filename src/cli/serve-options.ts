@@ -1,19 +1,17 @@
 // The options of bitnet serve: one row each, in groups that read as the server's options.
 
+import { findExposure } from "../serve/auth.js";
+import { standardGuards } from "../serve/guard-options.js";
 import type { ServeOptions } from "../serve/options.js";
 import { standardOptions } from "../serve/options.js";
 import { llamaGroup, llamaRefusals } from "./llama-options.js";
 import { type GroupValues, groupOf, type OptionRows, type Refusals } from "./option-rows.js";
 import { chatRows, modelRows, outputRows, samplingGroup, sessionRows, withHelp } from "./options.js";
 import { integerFrom, numberFrom } from "./parsers.js";
+import { collectList, monitoringRows, securityRows } from "./serve-guard-rows.js";
 
 const MiB = 2 ** 20;
 const seconds = numberFrom(0, 2 ** 31 / 1000); // what a timer can wait
-
-/** "a,b" and repeated: a list. */
-function collectList(text: string, earlier: readonly string[] = []): string[] {
-  return [...earlier, ...text.split(",").map((part) => part.trim())].filter((part) => part !== "");
-}
 
 const modelGroup = groupOf("Model", {
   path: withHelp(
@@ -206,6 +204,8 @@ export const serveGroups = () => ({
   sampling: samplingGroup(),
   network: groupOf("Network", networkRows),
   limits: groupOf("Limits", limitRows),
+  security: groupOf("Security", securityRows),
+  monitoring: groupOf("Monitoring", monitoringRows),
   output: groupOf("Output", {
     json: withHelp(outputRows.json, "print one JSON object on stdout when the server is ready"),
     quiet: outputRows.quiet,
@@ -217,14 +217,15 @@ export type ServeValues = GroupValues<ReturnType<typeof serveGroups>>;
 
 /** What the rows mean for the server. */
 export function readServe(values: ServeValues, modelPath: string): ServeOptions {
-  const { model, session, answer, sampling, network, limits } = values;
+  const { model, session, answer, sampling, network, limits, security, monitoring } = values;
   const { path: _, aliases, tags, ...load } = model;
   const { samplingSeq, seed, ...parameters } = sampling;
   const { tlsKey, tlsCertificate, ...ports } = network;
   const { parallel, promptCacheMiB, kvMiB, ...times } = limits;
+  const { responseCacheMiB, ...watching } = monitoring;
   return {
     ...standardOptions,
-    ...given({ ...session, ...answer, ...ports, ...times, aliases, tags }),
+    ...given({ ...session, ...answer, ...ports, ...times, ...security, ...watching, aliases, tags }),
     modelPath,
     load: given(load),
     sampling: given({
@@ -232,6 +233,7 @@ export function readServe(values: ServeValues, modelPath: string): ServeOptions 
       samplers: parameters.samplers ?? samplingSeq,
       seed: seed === -1 ? undefined : seed,
     }),
+    responseCacheBytes: responseCacheMiB * MiB,
     parallel: parallel === undefined || parallel < 1 ? undefined : parallel,
     promptCacheBytes: promptCacheMiB === undefined ? undefined : promptCacheMiB * MiB,
     kvBytes: kvMiB === undefined ? undefined : kvMiB * MiB,
@@ -247,12 +249,12 @@ function given<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], un
 }
 
 /** What cannot be together, as the end of a usage error. */
-export function findServeProblem({ network, sampling }: ServeValues): string | undefined {
+export function findServeProblem({ network, sampling, security }: ServeValues): string | undefined {
   if ((network.tlsKey === undefined) !== (network.tlsCertificate === undefined)) {
     return "--ssl-key-file and --ssl-cert-file need each other";
   }
   if (sampling.samplers !== undefined && sampling.samplingSeq !== undefined) {
     return "expected one of --samplers and --sampling-seq, not both";
   }
-  return undefined;
+  return findExposure({ ...standardGuards, ...given(security), hosts: network.hosts ?? standardOptions.hosts });
 }

@@ -1,8 +1,9 @@
 // What the routes of a server share.
 
 import type { FastifyInstance } from "fastify";
+import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
-import type { Client, RunContext, Stage, TextEvent, TextRequest } from "./request.js";
+import type { Client, RunContext, RunNotes, Stage, TextEvent, TextRequest } from "./request.js";
 import type { TextService } from "./service.js";
 
 export type ServerState = "loading" | "ready" | "draining" | "failed";
@@ -24,16 +25,21 @@ export interface ServerContext {
   onDropped(): void;
   /** Called once the model is there. */
   onReady(listener: (service: TextService) => void): void;
+  /** Called when files that were changed are to be read anew, and logs to be reopened. */
+  onReload(listener: () => void | Promise<void>): void;
+  /** The server's own log. */
+  readonly log: Log;
   /** Called at the very end, for files and connections. */
   onClose(listener: () => void | Promise<void>): void;
 }
 
 /** What a module of routes or hooks exports. */
-export type Register = (app: FastifyInstance, context: ServerContext) => void;
+export type Register = (app: FastifyInstance, context: ServerContext) => void | Promise<void>;
 
 declare module "fastify" {
   interface FastifyRequest {
     /** Who asks, once that is known. */
     client: Client | undefined;
+    notes: RunNotes | undefined;
   }
 }

@@ -3,11 +3,12 @@
 import type { LoadOptions } from "../engine/model.js";
 import type { SamplingOptions } from "../engine/request.js";
 import type { CacheType } from "../native/addon.js";
+import { type GuardOptions, standardGuards, type WatchOptions } from "./guard-options.js";
 
 /** What becomes of what a model thinks before it answers. */
 export type ReasoningFormat = "auto" | "none";
 
-export interface ServeOptions {
+export interface ServeOptions extends GuardOptions, WatchOptions {
   /** Path of the GGUF file. */
   modelPath: string;
   /** Names under which it is served, the first in answers. */
@@ -75,6 +76,7 @@ export interface ServeOptions {
 }
 
 export const standardOptions: Omit<ServeOptions, "modelPath"> = {
+  ...standardGuards,
   aliases: [],
   tags: [],
   load: {},

@@ -140,11 +140,29 @@ export interface Timings {
 
 /** Of one request while it runs. */
 export interface RunContext {
+  /** Shared with whoever answers; a run without has its own. */
+  notes?: RunNotes;
   client: Client;
   /** "x-request-id" of its answer. */
   requestId: string;
   /** Fires when the client has left or the time is over; its reason is then an ApiError. */
   signal: AbortSignal;
+}
+
+/** What becomes known on a request's way, for its answer's headers, the metrics and the logs. */
+export interface RunNotes {
+  /** Code of the error that it ended with. */
+  code?: string;
+  /** Rules of the content filter that its texts met. */
+  readonly rules: Set<string>;
+  /** The answer was found, not computed. */
+  isCached: boolean;
+  /** Of the answer; without effect once that has begun. */
+  setHeader(name: string, value: string): void;
+}
+
+export interface StageContext extends RunContext {
+  notes: RunNotes;
 }
 
 /**
@@ -153,7 +171,7 @@ export interface RunContext {
  */
 export type Stage = (
   request: TextRequest,
-  context: RunContext,
+  context: StageContext,
   next: (request: TextRequest) => AsyncIterable<TextEvent>,
 ) => AsyncIterable<TextEvent>;
 

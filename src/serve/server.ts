@@ -15,25 +15,23 @@ import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
 import { register as registerChat } from "./api/chat.js";
 import { register as registerModels } from "./api/models.js";
 import { register as registerPage } from "./api/page.js";
+import { findExposure, register as registerAuth } from "./auth.js";
 import type { Register, ServerContext } from "./context.js";
 import { ApiError, toApiError } from "./errors.js";
+import { limitConnections, register as registerHosts } from "./hosts.js";
 import { parseBody } from "./json.js";
+import { type Log, type LogEntry, LogFile } from "./log.js";
 import type { ServeOptions } from "./options.js";
 import { TextService } from "./service.js";
-import { Context } from "./state.js";
+import { Context, newNotes } from "./state.js";
 
 /** Everything that a server has, in the order in which requests meet it. */
-const modules: readonly Register[] = [registerModels, registerChat, registerPage];
+const modules: readonly Register[] = [registerHosts, registerAuth, registerModels, registerChat, registerPage];
 
-export interface LogEntry {
-  level: "info" | "warn" | "error";
-  message: string;
-  /** What else is known: an error, an address. Never a text of a request. */
-  fields?: Readonly<Record<string, unknown>>;
-}
+export type { LogEntry } from "./log.js";
 
 export interface ServerHooks {
-  log?: (entry: LogEntry) => void;
+  log?: Log;
 }
 
 export interface Server {
@@ -42,13 +40,14 @@ export interface Server {
   /** Resolves when the model is loaded and warmed up; rejects if it cannot be. */
   readonly ready: Promise<TextService>;
   readonly context: ServerContext;
+  /** Reads keys and rules anew and reopens logs. What cannot be read stays as it was, and the log tells. */
+  reload(): Promise<void>;
   /** Lets running requests end, for `drainTimeout` at most, then closes everything. May be called again. */
   close(): Promise<void>;
 }
 
 const maxBody = 8 * 2 ** 20; // bytes
 const maxHeaders = 16 * 2 ** 10;
-const bodyTimeout = 30_000; // ms, from the first byte of a request to the last of its body
 const maxConnections = 1024;
 const lingerTime = 1000; // ms, for the ends of answers when the server ends
 const keepAlive = 75_000; // ms; longer than what proxies and clients keep, so that it is not we who close
@@ -61,7 +60,7 @@ export async function startServer(options: ServeOptions, hooks: ServerHooks = {}
 }
 
 class ModelServer implements Server {
-  readonly #hooks: ServerHooks;
+  readonly #logFile: LogFile | undefined;
   readonly #app: FastifyInstance;
   readonly #listeners: ReturnType<typeof createHttpServer>[] = [];
   readonly context: Context;
@@ -70,14 +69,19 @@ class ModelServer implements Server {
   #closing: Promise<void> | undefined;
 
   constructor(options: ServeOptions, hooks: ServerHooks) {
-    this.#hooks = hooks;
     this.ready.catch(() => {});
-    this.context = new Context(options);
-    this.#app = createApp(options, hooks);
+    this.#logFile = options.logFile === undefined ? undefined : new LogFile(options.logFile, options.logFormat);
+    const log: Log = (entry) => {
+      this.#logFile?.write(entry);
+      hooks.log?.(entry);
+    };
+    this.context = new Context(options, log);
+    this.context.onReload(() => this.#logFile?.reopen());
+    this.#app = createApp(options, log);
     this.#app.register(
       async (scope) => {
         for (const register of modules) {
-          register(scope, this.context);
+          await register(scope, this.context);
         }
       },
       { prefix: options.apiPrefix },
@@ -86,6 +90,10 @@ class ModelServer implements Server {
 
   async listen(): Promise<void> {
     const { options } = this.context;
+    const exposure = findExposure(options);
+    if (exposure !== undefined) {
+      throw new BitnetError("USAGE", exposure);
+    }
     await this.#app.ready();
     const urls: string[] = [];
     for (const host of options.hosts) {
@@ -96,16 +104,25 @@ class ModelServer implements Server {
     this.ready.catch(() => {});
   }
 
+  reload(): Promise<void> {
+    return this.context.reload();
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  async #listenOn(host: string, { port, tls }: ServeOptions): Promise<string> {
+  async #listenOn(
+    host: string,
+    { port, tls, bodyTimeout, trustProxy, connectionsPerAddress }: ServeOptions,
+  ): Promise<string> {
+    const patience = bodyTimeout * 1000;
     const settings = {
       maxHeaderSize: maxHeaders,
-      requestTimeout: bodyTimeout,
-      headersTimeout: bodyTimeout,
+      requestTimeout: patience,
+      headersTimeout: patience,
+      connectionsCheckingInterval: Math.max(100, patience / 8),
       keepAliveTimeout: keepAlive,
     };
     const route = (request: IncomingMessage, response: ServerResponse) => this.#app.routing(request, response);
@@ -114,6 +131,9 @@ class ModelServer implements Server {
         ? createHttpServer(settings, route)
         : createHttpsServer({ ...settings, key: readFileSync(tls.keyFile), cert: readFileSync(tls.certFile) }, route);
     listener.maxConnections = maxConnections;
+    if (connectionsPerAddress > 0 && trustProxy === 0) {
+      limitConnections(listener, connectionsPerAddress);
+    }
     this.#listeners.push(listener);
     const isSocket = host.endsWith(".sock");
     // Several addresses share the port, also one that the system has chosen.
@@ -159,10 +179,11 @@ class ModelServer implements Server {
     await this.#app.close();
     await context.close();
     service?.model.close();
+    await this.#logFile?.close();
   }
 
   #log(level: LogEntry["level"], message: string): void {
-    this.#hooks.log?.({ level, message });
+    this.context.log({ level, message });
   }
 }
 
@@ -193,7 +214,7 @@ async function closeListener(listener: ReturnType<typeof createHttpServer>): Pro
 }
 
 /** The framework with what holds for all routes: bodies, ids, errors. */
-function createApp(options: ServeOptions, hooks: ServerHooks): FastifyInstance {
+function createApp(options: ServeOptions, log: Log): FastifyInstance {
   const app = fastify({
     bodyLimit: maxBody,
     logger: false,
@@ -202,25 +223,31 @@ function createApp(options: ServeOptions, hooks: ServerHooks): FastifyInstance {
       return typeof given === "string" && /^[\w-]{1,128}$/.test(given) ? given : randomUUID();
     },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
-    trustProxy: false,
+    trustProxy: (_address: string, hop: number) => hop < options.trustProxy,
     exposeHeadRoutes: false,
   });
   app.decorateRequest("client", undefined);
+  app.decorateRequest("notes", undefined);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, async (_: FastifyRequest, body: Buffer) => parseBody(body));
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
+    request.notes = newNotes((name, value) => {
+      if (!reply.raw.headersSent) {
+        reply.header(name, value);
+      }
+    });
   });
   app.addHook("onSend", async (_, reply) => {
     reply.header("openai-processing-ms", Math.round(reply.elapsedTime));
     reply.header("x-content-type-options", "nosniff");
   });
-  app.setErrorHandler((error, request, reply) => answerError(toApiError(error), request, reply, hooks));
-  app.setNotFoundHandler((request, reply) => answerError(notFound(app, request, options), request, reply, hooks));
+  app.setErrorHandler((error, request, reply) => answerError(toApiError(error), request, reply, log));
+  app.setNotFoundHandler((request, reply) => answerError(notFound(app, request, options), request, reply, log));
   return app;
 }
 
-function answerError(error: ApiError, request: FastifyRequest, reply: FastifyReply, hooks: ServerHooks): void {
+function answerError(error: ApiError, request: FastifyRequest, reply: FastifyReply, log: Log): void {
   if (error.status >= 500 && error.details.code === "internal_error") {
     const cause = error.details.cause;
     const fields = {
@@ -228,7 +255,10 @@ function answerError(error: ApiError, request: FastifyRequest, reply: FastifyRep
       route: request.routeOptions.url,
       error: String((cause as Error)?.stack ?? cause),
     };
-    hooks.log?.({ level: "error", message: "a request failed", fields });
+    log({ level: "error", message: "a request failed", fields });
+  }
+  if (request.notes !== undefined) {
+    request.notes.code = error.details.code ?? error.type;
   }
   const { errorBody = openAiError } = request.routeOptions.config;
   reply.status(error.status).headers(error.headers).send(errorBody(error));

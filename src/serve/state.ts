@@ -1,10 +1,12 @@
 // The state of a server that all its routes see.
 
 import { basename } from "node:path";
+import { reasonOf } from "../system/errors.js";
 import type { ServerContext, ServerState } from "./context.js";
 import { ApiError, unavailable } from "./errors.js";
+import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
-import type { RunContext, Stage, TextEvent, TextRequest } from "./request.js";
+import type { RunContext, RunNotes, Stage, TextEvent, TextRequest } from "./request.js";
 import type { TextService } from "./service.js";
 
 export class Context implements ServerContext {
@@ -12,15 +14,18 @@ export class Context implements ServerContext {
   readonly modelId: string;
   readonly startedAt = Date.now() / 1000;
   readonly stages: Stage[] = [];
+  readonly log: Log;
   #state: ServerState = "loading";
   #service: TextService | undefined;
   #readyListeners: ((service: TextService) => void)[] = [];
   readonly #closeListeners: (() => void | Promise<void>)[] = [];
+  readonly #reloadListeners: (() => void | Promise<void>)[] = [];
   readonly #dropListeners: (() => void)[] = [];
   readonly #over = new AbortController();
 
-  constructor(options: ServeOptions) {
+  constructor(options: ServeOptions, log: Log = () => {}) {
     this.options = options;
+    this.log = log;
     this.modelId = options.aliases[0] ?? basename(options.modelPath).replace(/\.gguf$/i, "");
   }
 
@@ -39,7 +44,8 @@ export class Context implements ServerContext {
   }
 
   run(request: TextRequest, given: RunContext): AsyncIterable<TextEvent> {
-    const context = { ...given, signal: AbortSignal.any([given.signal, this.#over.signal]) };
+    const notes = given.notes ?? newNotes();
+    const context = { ...given, notes, signal: AbortSignal.any([given.signal, this.#over.signal]) };
     const runFrom = (i: number, asked: TextRequest): AsyncIterable<TextEvent> => {
       const stage = this.stages[i];
       return stage === undefined
@@ -55,6 +61,21 @@ export class Context implements ServerContext {
 
   onClose(listener: () => void | Promise<void>): void {
     this.#closeListeners.push(listener);
+  }
+
+  onReload(listener: () => void | Promise<void>): void {
+    this.#reloadListeners.push(listener);
+  }
+
+  /** Each listener by itself: what is wrong with one file does not keep the others. */
+  async reload(): Promise<void> {
+    for (const listener of this.#reloadListeners) {
+      try {
+        await listener();
+      } catch (error) {
+        this.log({ level: "error", message: `not reloaded: ${reasonOf(error)}` });
+      }
+    }
   }
 
   onDrop(listener: () => void): void {
@@ -95,4 +116,9 @@ export class Context implements ServerContext {
       await listener();
     }
   }
+}
+
+/** Notes of a request; headers go where its answer does. */
+export function newNotes(setHeader: RunNotes["setHeader"] = () => {}): RunNotes {
+  return { rules: new Set(), isCached: false, setHeader };
 }

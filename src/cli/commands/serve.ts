@@ -2,7 +2,8 @@
 
 import type { Command } from "commander";
 import { bundledModel } from "../../models/bundled.js";
-import type { LogEntry, Server } from "../../serve/server.js";
+import { formatLogEntry, type Log, type LogFormat } from "../../serve/log.js";
+import type { Server } from "../../serve/server.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, noteIgnored, refuseOptions } from "../option-rows.js";
 import { findServeProblem, readServe, type ServeValues, serveGroups, serveRefusals } from "../serve-options.js";
@@ -49,7 +50,7 @@ async function serve(values: ServeValues): Promise<void> {
     options.sampling = { temperature: bundledModel.temperature, ...options.sampling };
   }
   const { startServer } = await import("../../serve/server.js");
-  const server = await startServer(options, { log: quiet ? logErrors : logEntry });
+  const server = await startServer(options, { log: createLog(options.logFormat, quiet === true) });
   const ended = endOnSignals(server, say);
   try {
     await server.ready;
@@ -79,6 +80,7 @@ function endOnSignals(server: Server, say: (text: string) => void): Promise<void
     };
     process.on("SIGINT", end);
     process.on("SIGTERM", end);
+    process.on("SIGHUP", () => void server.reload());
   });
 }
 
@@ -104,13 +106,10 @@ function describeServer({ urls, context }: Server): string {
   ].join("\n");
 }
 
-function logEntry({ level, message, fields = {} }: LogEntry): void {
-  const details = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
-  log(`${level}: ${message}${details.join("")}`);
-}
-
-function logErrors(entry: LogEntry): void {
-  if (entry.level === "error") {
-    logEntry(entry);
-  }
+function createLog(format: LogFormat, quiet: boolean): Log {
+  return (entry) => {
+    if (!quiet || entry.level === "error") {
+      log(formatLogEntry(entry, format, format === "json" ? new Date() : undefined));
+    }
+  };
 }

@@ -1,6 +1,7 @@
 // One request and its answer over HTTP: its body, who asks, when they leave, what goes into the headers.
 
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { addressClient } from "../addresses.js";
 import type { ServerContext } from "../context.js";
 import { ApiError } from "../errors.js";
 import { Fields } from "../fields.js";
@@ -9,7 +10,7 @@ import { type Framing, sendStream } from "../sse.js";
 
 /** The address stands for clients without a key. */
 export function clientOf(request: FastifyRequest): Client {
-  return request.client ?? { id: `address:${request.ip}`, salt: "", weight: 1, scopes: new Set(["chat"]) };
+  return request.client ?? addressClient(request.ip);
 }
 
 /** Fires when the client leaves before its answer is complete. */
@@ -24,7 +25,7 @@ export function signalOfClient(reply: FastifyReply): AbortSignal {
 }
 
 export function contextOf(request: FastifyRequest, reply: FastifyReply): RunContext {
-  return { client: clientOf(request), requestId: request.id, signal: signalOfClient(reply) };
+  return { client: clientOf(request), requestId: request.id, signal: signalOfClient(reply), notes: request.notes };
 }
 
 /** The body as fields. */

@@ -37,16 +37,19 @@ const pageHeaders = {
   "cross-origin-opener-policy": "same-origin",
 };
 
+/** Whoever may not ask the model still gets the page, which then wants a key. */
+const isOpen = { config: { access: "open" } } as const;
+
 export const register: Register = (app, { options }) => {
   if (options.staticFolder !== undefined) {
     const root = realpathSync(options.staticFolder);
-    app.get<{ Params: { "*": string } }>("/*", ({ params }, reply) => sendFile(root, params["*"], reply));
+    app.get<{ Params: { "*": string } }>("/*", isOpen, ({ params }, reply) => sendFile(root, params["*"], reply));
     return;
   }
   const files = options.ui ? readPage(join(packageRoot, "dist", "ui")) : new Map<string, PageFile>();
   for (const [path, file] of files) {
     for (const url of path === "index.html" ? ["/", "/index.html"] : [`/${path}`]) {
-      app.get(url, ({ headers }, reply) => sendPage(file, headers["accept-encoding"], reply));
+      app.get(url, isOpen, ({ headers }, reply) => sendPage(file, headers["accept-encoding"], reply));
     }
   }
 };
