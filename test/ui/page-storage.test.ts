@@ -158,6 +158,13 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.press("Cancel");
     await tab.see("Invalid API key");
     expect(await tab.questions()).toEqual(["Hello"]);
+    // What the page reads by itself, every two seconds, does not ask again.
+    await tab.page.getByRole("link", { name: "Server" }).click();
+    await tab.page.locator(".failed", { hasText: "Invalid API key" }).waitFor();
+    const asked = () => tab.server.paths.filter((path) => path === "/metrics").length;
+    const before = asked();
+    await eventually(asked).toBeGreaterThan(before);
+    expect(await tab.page.getByRole("dialog").count()).toBe(0);
   });
 
   test("what was typed and not sent is there after a reload", async () => {

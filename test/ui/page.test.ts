@@ -354,6 +354,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await page.getByRole("link", { name: "Hello" }).click();
     await page.getByRole("link", { name: "Hello" }).waitFor({ state: "hidden" });
     await tab.press("Chats");
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe("search");
     await page.keyboard.press("Escape");
     await page.getByRole("link", { name: "Hello" }).waitFor({ state: "hidden" });
   });

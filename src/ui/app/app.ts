@@ -153,6 +153,12 @@ export class App {
     return this.reading;
   }
 
+  /** Asks for the key again, too, if it was not given before. */
+  askServerAgain(): Promise<void> {
+    this.connection.mayAsk = true;
+    return this.readInfo();
+  }
+
   private async lookAtServer(): Promise<void> {
     try {
       this.info = await readServerInfo(this.connection);

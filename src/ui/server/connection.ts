@@ -25,6 +25,8 @@ const keyName = "bitnet-api-key";
 export class Connection {
   /** Asks the user for a key; undefined: none was given. */
   askForKey: () => Promise<string | undefined> = async () => undefined;
+  /** False once no key was given: what the page asks by itself does not ask the user again and again. */
+  mayAsk = true;
   /** Told after every request whether there was an answer. */
   onReached: (reached: boolean) => void = () => {};
 
@@ -56,7 +58,8 @@ export class Connection {
     if (answer.ok) {
       return answer;
     }
-    if (answer.status === 401 && (this.key !== used || (await this.newKey()))) {
+    const mayAsk = this.mayAsk || options.method === "POST";
+    if (answer.status === 401 && (this.key !== used || (mayAsk && (await this.newKey())))) {
       return this.request(path, options);
     }
     throw await errorOf(answer);
@@ -96,6 +99,7 @@ export class Connection {
       this.asking = undefined;
     });
     const key = await this.asking;
+    this.mayAsk = key !== undefined;
     if (key === undefined) {
       return false;
     }

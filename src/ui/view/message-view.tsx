@@ -242,8 +242,12 @@ function Editor({ message, onDone }: { message: Message; onDone: () => void }) {
   const [text, setText] = useState(message.text);
   const field = useRef<HTMLTextAreaElement>(null);
   useEffect(() => field.current?.focus(), []);
-  const save = () => {
+  const close = () => {
     onDone();
+    document.getElementById("composer")?.focus();
+  };
+  const save = () => {
+    close();
     void app.edit(message, text);
   };
   return (
@@ -264,7 +268,7 @@ function Editor({ message, onDone }: { message: Message; onDone: () => void }) {
         onKeyDown={(event) => {
           if (event.key === "Escape") {
             event.stopPropagation();
-            onDone();
+            close();
           } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
             event.preventDefault();
             save();
@@ -273,7 +277,7 @@ function Editor({ message, onDone }: { message: Message; onDone: () => void }) {
       />
       <p class="faint">The old version stays as a branch.</p>
       <div class="row end">
-        <button type="button" onClick={onDone}>
+        <button type="button" onClick={close}>
           Cancel
         </button>
         <button type="submit" class="primary" disabled={text.trim() === ""}>

@@ -25,6 +25,11 @@ export function Page({ app }: { app: App }) {
   const showHelp = useCallback(() => setDialog("help"), []);
   const closeMenu = useCallback(() => setMenuOpen(false), []);
   useKeys(app, showHelp, setMenuOpen);
+  useEffect(() => {
+    if (isMenuOpen) {
+      focusSearch();
+    }
+  }, [isMenuOpen]);
   useClosing(closeMenu);
   useEffect(() => {
     document.title = `${title} · bitnet`;
@@ -99,7 +104,7 @@ function Banners() {
       {app.isReached && app.infoProblem !== undefined && (
         <div class="banner">
           <p>{app.infoProblem}</p>
-          <button type="button" class="small" onClick={() => void app.readInfo()}>
+          <button type="button" class="small" onClick={() => void app.askServerAgain()}>
             Try again
           </button>
         </div>
@@ -145,6 +150,10 @@ function Notice() {
       )}
     </div>
   );
+}
+
+function focusSearch(): void {
+  document.getElementById("search")?.focus();
 }
 
 function focusComposer(event: Event): void {
@@ -194,7 +203,7 @@ function useKeys(app: App, showHelp: () => void, setMenuOpen: (isOpen: boolean) 
       } else if ((event.ctrlKey || event.metaKey) && key === "k") {
         event.preventDefault();
         setMenuOpen(true);
-        document.getElementById("search")?.focus();
+        focusSearch();
       } else if ((event.ctrlKey || event.metaKey) && event.shiftKey && key === "o") {
         event.preventDefault();
         app.newChat();
