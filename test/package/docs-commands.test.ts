@@ -29,6 +29,7 @@ const notRun: [RegExp, string][] = [
   [/^for .*llama-bench/s, "needs llama-bench"],
   [/bitnet bench kernels$/, "multiplies the matrices of three large models, for minutes"],
   [/bitnet bench serve/, "loads a server for minutes"],
+  [/bitnet serve/, "serves until it is told to end"],
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],
   [/bitnet rm /, "asks on a terminal"],
 ];
