@@ -6,7 +6,7 @@ import { quoteText } from "../../grammar/text.js";
 import { type ChatTokenizer, hasControlTokens } from "../encode.js";
 import type { ChatFormat } from "../format.js";
 import type { ThinkingTags } from "../thinking.js";
-import { blanks, comma, GrammarRules, space } from "./rules.js";
+import { blanks, comma, GrammarRules, space, textWithout, textWithoutHead } from "./rules.js";
 import { type CallSyntax, genericKeys, type TaggedSyntax } from "./syntax.js";
 import { type AllowedTools, writeArguments } from "./tool.js";
 
@@ -52,31 +52,30 @@ export function leaveRoom(grammar: Grammar, room: ThinkingRoom): Grammar {
 
 export function writeAnswerGrammar(form: AnswerForm): Grammar {
   const rules = new GrammarRules();
-  const answer = writeThinking(rules, form, writeAnswer(rules, form));
+  const answer = writeThinking(form, writeAnswer(rules, form));
   // Some vocabularies write a space before what they begin with.
   return Grammar.fromParts(rules.write(form.isBegun ? `" "? (${answer})` : answer));
 }
 
-function writeThinking(rules: GrammarRules, { thinking, isThinking }: AnswerForm, answer: string): string {
+function writeThinking({ thinking, isThinking }: AnswerForm, answer: string): string {
   if (thinking === undefined) {
     return answer;
   }
-  const { any } = rules.addTextWithout([thinking.close]);
-  const thought = `${any} ${quoteText(thinking.close)} ${blanks}`;
+  const thought = `${textWithout([thinking.close])} ${quoteText(thinking.close)} ${blanks}`;
   return isThinking ? `${thought} ${answer}` : `(${blanks} ${quoteText(thinking.open)} ${thought})? ${answer}`;
 }
 
 function writeAnswer(rules: GrammarRules, form: AnswerForm): string {
   const { syntax } = form;
   if (syntax === undefined || form.allowed.tools.length === 0) {
-    return writeResponse(rules, form) ?? rules.addTextWithout(avoided(form)).any;
+    return writeResponse(rules, form) ?? textWithout(avoided(form));
   }
   const call = rules.add(form.allowed.tools.map((tool) => writeCall(rules, tool, syntax)).join(" | "));
   switch (syntax.kind) {
     case "generic":
       return rules.add(writeGeneric(rules, form, call));
     case "bare":
-      return rules.add(form.allowed.mustCall ? call : `${writeBareText(rules, form)} | ${blanks} ${call}`);
+      return rules.add(form.allowed.mustCall ? call : `${textWithoutHead("{", avoided(form))} | ${blanks} ${call}`);
     case "tagged":
       return rules.add(writeTagged(rules, form, syntax, call));
   }
@@ -120,14 +119,7 @@ function writeTagged(rules: GrammarRules, form: AnswerForm, syntax: TaggedSyntax
     return calls;
   }
   const response = writeResponse(rules, form);
-  return response === undefined ? `${rules.addTextWithout(avoided(form)).any} (${calls})?` : `${response} | ${calls}`;
-}
-
-/** Text that does not begin with a brace, which begins a call. */
-function writeBareText(rules: GrammarRules, form: AnswerForm): string {
-  const { any, marked, marks } = rules.addTextWithout(avoided(form));
-  const white = "[ \\t\\r\\n]*";
-  return `${white} ([^ \\t\\r\\n{${marks}] ${any}${marks === "" ? "" : ` | ${marked}`})?`;
+  return response === undefined ? `${textWithout(avoided(form))} (${calls})?` : `${response} | ${calls}`;
 }
 
 function writeGeneric(rules: GrammarRules, form: AnswerForm, call: string): string {

@@ -43,11 +43,6 @@ export class GrammarRules {
     return rename("root");
   }
 
-  /** Text in which none of `patterns` occurs; see textWithout. */
-  addTextWithout(patterns: readonly string[]): TextRules {
-    return addTextWithout(this, patterns);
-  }
-
   /** The grammar whose texts are those of `root`. */
   write(root: string): string {
     const rules = [...this.#rules].map(([name, text]) => `${name} ::= ${text}\n`);
@@ -59,45 +54,12 @@ function renameRules(source: string, rename: (name: string) => string): string {
   return source.replace(grammarTokens, (token) => (/^["[#{]/.test(token) ? token : rename(token)));
 }
 
-/** Parts of text in which some patterns do not occur. */
-export interface TextRules {
-  /** Any such text. */
-  any: string;
-  /** One that begins with the first character of a pattern. */
-  marked: string;
-  /** These first characters, as the inside of a class. */
-  marks: string;
+/** Text in which none of `patterns` occurs. */
+export function textWithout(patterns: readonly string[]): string {
+  return patterns.length === 0 ? ".*" : `~(.* (${patterns.map(quoteText).join(" | ")}) .*)`;
 }
 
-/**
- * Text in which no pattern occurs, as a regular language. A pattern's first character must not be anywhere else in the
- * patterns: then text falls apart at these marks, and after each one a tree of the patterns' rests says what must not
- * follow. Recursion would say the same, but is followed by far slower means.
- */
-function addTextWithout(rules: GrammarRules, patterns: readonly string[]): TextRules {
-  const heads = new Set(patterns.map(([head = ""]) => head));
-  const marks = [...heads].map(inClass).join("");
-  if (heads.size === 0) {
-    return { any: rules.add(".*"), marked: rules.add("[^\\U00000000-\\U0010ffff]"), marks };
-  }
-  const plain = rules.add(`[^${marks}]*`);
-  const addTail = (tails: readonly string[]): string => {
-    const next = [...new Set(tails.map(([head = ""]) => head))];
-    const branches = next.flatMap((head) => {
-      const rests = tails.filter((tail) => tail.startsWith(head)).map((tail) => tail.slice(head.length));
-      return rests.includes("") ? [] : [`${quoteText(head)} ${addTail(rests)}`];
-    });
-    return rules.add(`([^${marks}${next.map(inClass).join("")}] ${plain}${["", ...branches].join(" | ")})?`);
-  };
-  const marked = [...heads].map((head) => {
-    const tails = patterns.filter((pattern) => pattern.startsWith(head)).map((pattern) => pattern.slice(head.length));
-    return `${quoteText(head)} ${addTail(tails)}`;
-  });
-  const some = rules.add(`(${marked.join(" | ")})+`);
-  return { any: rules.add(`${plain} ${some}?`), marked: some, marks };
-}
-
-/** A character inside of a class. */
-function inClass(character: string): string {
-  return `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, "0")}`;
+/** The same, and it does not begin with `head`, nor with white space and then `head`. */
+export function textWithoutHead(head: string, patterns: readonly string[]): string {
+  return `(~([ \\t\\r\\n]* ${quoteText(head)} .*) & ${textWithout(patterns)})`;
 }
