@@ -20,7 +20,7 @@ export type { ChatPiece, ThinkingTags } from "./chat/thinking.js";
 export { answerMessages, type MessagesOptions, type MessagesResult } from "./chat/tools/answer.js";
 export { type AnswerCall, AnswerParser, type AnswerPiece } from "./chat/tools/parser.js";
 export { planTools, type ToolPlan, type ToolRequest } from "./chat/tools/plan.js";
-export { readToolChoice, readTools, type Tool, type ToolChoice } from "./chat/tools/tool.js";
+export { type IgnoredParameter, readToolChoice, readTools, type Tool, type ToolChoice } from "./chat/tools/tool.js";
 export { convertCheckpoint } from "./convert/convert.js";
 export type { ConvertOptions, I2sLayout } from "./convert/options.js";
 export type { ConvertedTensor, ConvertProgress, ConvertReport } from "./convert/plan.js";

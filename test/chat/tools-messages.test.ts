@@ -244,6 +244,19 @@ describe("tools of a client", () => {
     expect(() => planTools(formats.generic, model.tokenizer, { messages: [hi], tools })).toThrow(usage(message));
   });
 
+  test("leave out what cannot be held to only where they are not strict, and say so", () => {
+    const parameters = { properties: { a: { type: "integer", unevaluatedItems: false } }, additionalProperties: false };
+    const tool = (strict?: boolean): Tool => ({ type: "function", function: { name: "f", strict, parameters } });
+    const planOf = (strict?: boolean) =>
+      planTools(formats.generic, model.tokenizer, { messages: [hi], tools: [tool(strict)], choice: "required" });
+    const plan = planOf(false);
+    expect(plan.ignored).toEqual([expect.objectContaining({ tool: "f", pointer: "/properties/a/unevaluatedItems" })]);
+    const call = (value: string) => `{"tool_call": {"name": "f", "arguments": {"a": ${value}}}}`;
+    expect([plan.grammar?.matches(call("1")), plan.grammar?.matches(call('"1"'))]).toEqual([true, false]);
+    expect(() => planOf(true)).toThrow(usage(/unevaluatedItems/));
+    expect(() => planOf()).toThrow(expect.objectContaining({ hint: expect.stringContaining("strict: false") }));
+  });
+
   test.each([
     ["none", "none"],
     ["required", "required"],

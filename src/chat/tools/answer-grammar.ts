@@ -8,7 +8,7 @@ import type { ChatFormat } from "../format.js";
 import type { ThinkingTags } from "../thinking.js";
 import { blanks, comma, GrammarRules, space, textWithout, textWithoutHead } from "./rules.js";
 import { type CallSyntax, genericKeys, type TaggedSyntax } from "./syntax.js";
-import { type AllowedTools, writeArguments } from "./tool.js";
+import { type AllowedTools, type IgnoredParameter, writeArguments } from "./tool.js";
 
 /** Where an answer that a grammar holds may begin with thinking. */
 export interface ThinkingRoom {
@@ -47,14 +47,30 @@ export function leaveRoom(grammar: Grammar, room: ThinkingRoom): Grammar {
   const allowed = { tools: [], mustCall: false, isSingle: true };
   return room.thinking === undefined
     ? grammar
-    : writeAnswerGrammar({ syntax: undefined, allowed, schema: undefined, grammar, isBegun: false, ...room });
+    : writeAnswerGrammar({ syntax: undefined, allowed, schema: undefined, grammar, isBegun: false, ...room }).grammar;
 }
 
-export function writeAnswerGrammar(form: AnswerForm): Grammar {
+export interface AnswerGrammar {
+  grammar: Grammar;
+  /** What of the tools' schemas it does not hold to. */
+  ignored: readonly IgnoredParameter[];
+}
+
+export function writeAnswerGrammar(form: AnswerForm): AnswerGrammar {
   const rules = new GrammarRules();
-  const answer = writeThinking(form, writeAnswer(rules, form));
-  // Some vocabularies write a space before what they begin with.
-  return Grammar.fromParts(rules.write(form.isBegun ? `" "? (${answer})` : answer));
+  const written = form.allowed.tools.map((tool) => ({ name: tool.function.name, ...writeArguments(tool) }));
+  const answer = writeThinking(form, writeAnswer(rules, form, written));
+  return {
+    // Some vocabularies write a space before what they begin with.
+    grammar: Grammar.fromParts(rules.write(form.isBegun ? `" "? (${answer})` : answer)),
+    ignored: written.flatMap(({ ignored }) => ignored),
+  };
+}
+
+/** A tool with the grammar of its arguments. */
+interface WrittenTool {
+  name: string;
+  text: string;
 }
 
 function writeThinking({ thinking, isThinking }: AnswerForm, answer: string): string {
@@ -65,12 +81,12 @@ function writeThinking({ thinking, isThinking }: AnswerForm, answer: string): st
   return isThinking ? `${thought} ${answer}` : `(${blanks} ${quoteText(thinking.open)} ${thought})? ${answer}`;
 }
 
-function writeAnswer(rules: GrammarRules, form: AnswerForm): string {
+function writeAnswer(rules: GrammarRules, form: AnswerForm, tools: readonly WrittenTool[]): string {
   const { syntax } = form;
-  if (syntax === undefined || form.allowed.tools.length === 0) {
+  if (syntax === undefined || tools.length === 0) {
     return writeResponse(rules, form) ?? textWithout(avoided(form));
   }
-  const call = rules.add(form.allowed.tools.map((tool) => writeCall(rules, tool, syntax)).join(" | "));
+  const call = rules.add(tools.map((tool) => writeCall(rules, tool, syntax)).join(" | "));
   switch (syntax.kind) {
     case "generic":
       return rules.add(writeGeneric(rules, form, call));
@@ -96,10 +112,10 @@ function avoided({ syntax, thinking, isThinking }: AnswerForm): string[] {
   ];
 }
 
-function writeCall(rules: GrammarRules, tool: AllowedTools["tools"][number], syntax: CallSyntax): string {
-  const values = rules.includeSchema(writeArguments(tool));
+function writeCall(rules: GrammarRules, { name, text }: WrittenTool, syntax: CallSyntax): string {
+  const values = rules.includeSchema(text);
   const members = [
-    `${quoteText('"name":')} ${space} ${quoteText(JSON.stringify(tool.function.name))}`,
+    `${quoteText('"name":')} ${space} ${quoteText(JSON.stringify(name))}`,
     `${quoteText(`"${syntax.argumentsKey}":`)} ${space} ${values}`,
   ];
   if (syntax.kind === "tagged" && syntax.writesIds) {

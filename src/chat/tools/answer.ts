@@ -11,7 +11,7 @@ import type { ChatFormat, FormatMessage, RenderOptions, ToolCall } from "../form
 import { controlTagOf } from "../thinking.js";
 import type { AnswerCall, AnswerPiece } from "./parser.js";
 import { planTools, type ToolPlan } from "./plan.js";
-import type { Tool, ToolChoice } from "./tool.js";
+import type { IgnoredParameter, Tool, ToolChoice } from "./tool.js";
 
 export interface MessagesOptions extends GenerateOptions {
   /** What the model may call. Default: none. */
@@ -34,6 +34,8 @@ export interface MessagesResult {
   calls: readonly ToolCall[];
   /** false: the answer was cut, in a call or in the JSON that is around it. */
   isComplete: boolean;
+  /** What of the tools' schemas the calls need not obey, where `strict: false` allows that. */
+  ignored: readonly IgnoredParameter[];
   /**
    * The answer as a message, for the next prompt, instead of one that was to be continued. Results of its calls follow with
    * the role "tool".
@@ -97,7 +99,7 @@ async function* streamMessages(
   const calls = parser.calls.filter((call) => call.isWhole).map(toToolCall);
   const content = (plan.begun === "" ? "" : (messages.at(-1)?.content ?? "")) + text;
   return {
-    ...{ text, calls, isComplete, finishReason, seed },
+    ...{ text, calls, isComplete, ignored: plan.ignored, finishReason, seed },
     ...(thinking === "" ? {} : { thinking }),
     message: {
       role: "assistant",

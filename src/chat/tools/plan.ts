@@ -13,7 +13,7 @@ import { beginGeneric, prepareGeneric, writeTurns } from "./generic.js";
 import { findNativeTools, type NativeTools, prepareNative } from "./native.js";
 import { AnswerParser, AnswerReader } from "./parser.js";
 import { type CallSyntax, genericSyntax } from "./syntax.js";
-import { allowTools, readTools, type Tool, type ToolChoice, toPlain } from "./tool.js";
+import { allowTools, type IgnoredParameter, readTools, type Tool, type ToolChoice, toPlain } from "./tool.js";
 
 export interface ToolRequest {
   messages: readonly FormatMessage[];
@@ -43,6 +43,8 @@ export interface ToolPlan {
   begun: string;
   /** What the answer must follow, from `begun` on and thinking included; undefined: anything. */
   grammar?: Grammar;
+  /** What of the tools' schemas it does not hold to, where `strict: false` allows that. */
+  ignored: readonly IgnoredParameter[];
   /** Around what the answer begins with, if it thinks; undefined: it does not. */
   thinking?: ThinkingTags;
   /** The prompt has written the opening tag already. */
@@ -81,7 +83,7 @@ export function planTools(format: ChatFormat, tokenizer: ChatTokenizer, request:
     kind: syntax === undefined ? "none" : native === undefined ? "generic" : "native",
     messages: prepared,
     ...{ options, begun, ...thought },
-    ...(isHeld ? { grammar: writeAnswerGrammar(form) } : {}),
+    ...(isHeld ? writeAnswerGrammar(form) : { ignored: [] }),
     createParser: () => new AnswerParser(createReader(), thought.thinking, thought.isThinking),
     createReader,
   };

@@ -1,7 +1,8 @@
 // Tools that a model may call, as OpenAI's interface describes them, and what of them an answer may use. They come from
 // clients: names, sizes and depths are bounded here, once.
 
-import { writeSchemaGrammar } from "../../grammar/schema.js";
+import type { IgnoredKeyword } from "../../grammar/error.js";
+import { writeSchema } from "../../grammar/schema.js";
 import { BitnetError } from "../../system/errors.js";
 import type { Plain } from "../template/template.js";
 
@@ -13,6 +14,7 @@ export interface Tool {
     description?: string;
     /** A JSON schema of an object. Default: there are none. */
     parameters?: { readonly [keyword: string]: unknown };
+    /** false: what of the schema no grammar can hold to is left out and told. By default it is refused. */
     strict?: boolean;
   };
 }
@@ -173,21 +175,31 @@ function checkAllowed(allowed: AllowedTools): AllowedTools {
   return allowed;
 }
 
+/** A keyword of a tool's schema that no grammar can hold to, and that `strict: false` allows to leave out. */
+export interface IgnoredParameter extends IgnoredKeyword {
+  tool: string;
+}
+
 /** The grammar of a tool's arguments. Throws USAGE with the tool's name and the place in its schema. */
-export function writeArguments({ function: { name, parameters } }: Tool): string {
+export function writeArguments({ function: { name, parameters, strict = true } }: Tool): {
+  text: string;
+  ignored: readonly IgnoredParameter[];
+} {
   const none = { ...noParameters, additionalProperties: false };
   const schema = parameters === undefined ? none : { type: "object", ...parameters };
   if (schema.type !== "object") {
     throw new BitnetError("USAGE", `tool ${name}: parameters, /type: expected "object", got ${shown(schema.type)}`);
   }
   try {
-    return writeSchemaGrammar(schema);
+    const { text, ignored } = writeSchema(schema, { strict });
+    return { text, ignored: ignored.map((keyword) => ({ tool: name, ...keyword })) };
   } catch (cause) {
     if (!(cause instanceof BitnetError)) {
       throw cause;
     }
     const reason = cause.message.replace(/^schema(?=[,:])/, "parameters");
-    throw new BitnetError("USAGE", `tool ${name}: ${reason}`, { hint: cause.hint, cause });
+    const hint = cause.hint ?? (strict ? "with strict: false it is left out where that is possible" : undefined);
+    throw new BitnetError("USAGE", `tool ${name}: ${reason}`, { hint, cause });
   }
 }
 
