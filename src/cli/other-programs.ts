@@ -81,7 +81,6 @@ const otherCommands: Readonly<Record<string, string>> = {
   python: "leave it out: bitnet run -m MODEL -p TEXT is the command itself",
   python3: "leave it out: bitnet run -m MODEL -p TEXT is the command itself",
   start: "bitnet run MODEL opens a chat",
-  doctor: "bitnet version --verbose tells the kernel, the CPU and the build",
   update: "npm install -g does it; bitnet pull NAME gets a model anew after bitnet rm NAME --cache",
   upgrade: "npm install -g does it; bitnet pull NAME gets a model anew after bitnet rm NAME --cache",
 };

@@ -94,6 +94,11 @@ const commands: Record<string, CommandEntry[]> = {
   ],
   "Plan and watch": [
     {
+      name: "doctor",
+      description: "measure every way of running a model on this machine, and tell which to take",
+      load: () => import("./commands/doctor.js"),
+    },
+    {
       name: "plan",
       description: "tell what a server of a model takes, and what fits into a given memory",
       load: () => import("./commands/plan.js"),
