@@ -43,6 +43,7 @@ export {
   listKernels,
   type ModelInfo,
   type PrefillOptions,
+  type SavedSession,
   Session,
   type SessionOptions,
   type TuningParameters,

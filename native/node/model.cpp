@@ -1,5 +1,6 @@
 #include "node/model.h"
 
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -98,6 +99,7 @@ class ModelObject : public Wrapped<ModelObject> {
                           InstanceMethod<&ModelObject::cost>("cost"),
                           InstanceMethod<&ModelObject::set_tuning>("setTuning"),
                           InstanceMethod<&ModelObject::stats>("stats"),
+                          InstanceMethod<&ModelObject::fingerprint>("fingerprint"),
                           InstanceMethod<&ModelObject::close>("close")});
   }
 
@@ -167,6 +169,12 @@ class ModelObject : public Wrapped<ModelObject> {
     out.Set("cachedBytes", cached);
     out.Set("msSinceProgress", stats.seconds_since_progress * 1000);
     return out;
+  }
+  Napi::Value fingerprint(const Napi::CallbackInfo& info) {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx",
+                  static_cast<unsigned long long>(open(info.Env()).fingerprint()));
+    return Napi::String::New(info.Env(), text);
   }
   Napi::Value close(const Napi::CallbackInfo& info) {
     runtime_.reset();

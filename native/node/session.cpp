@@ -114,6 +114,8 @@ class SessionObject : public Wrapped<SessionObject> {
                           InstanceMethod<&SessionObject::truncate>("truncate"),
                           InstanceMethod<&SessionObject::score>("score"),
                           InstanceMethod<&SessionObject::logits>("logits"),
+                          InstanceMethod<&SessionObject::save>("save"),
+                          InstanceMethod<&SessionObject::restore>("restore"),
                           InstanceMethod<&SessionObject::time_pass>("timePass"),
                           InstanceMethod<&SessionObject::abort>("abort"),
                           InstanceMethod<&SessionObject::close>("close")});
@@ -123,7 +125,7 @@ class SessionObject : public Wrapped<SessionObject> {
   // The sequence, free for a synchronous use or for the next operation.
   bitnet::Sequence& idle(Napi::Env env) {
     if (!parts_.sequence) throw to_js(env, ErrorCode::kUsage, "the session is closed");
-    if (running_)
+    if (running_ || parts_.sequence->busy)
       throw to_js(env, ErrorCode::kUsage, "the session is busy: one operation at a time");
     return *parts_.sequence;
   }
@@ -321,6 +323,28 @@ class SessionObject : public Wrapped<SessionObject> {
     Napi::Float32Array out = Napi::Float32Array::New(info.Env(), logits.size());
     std::copy(logits.begin(), logits.end(), out.Data());
     return out;
+  }
+
+  // A file is written or read on another thread, while the sequence is busy.
+  using Transfer = bitnet::Engine::Slot (bitnet::Engine::*)(bitnet::Sequence&, const std::string&);
+  Napi::Value transfer(const Napi::CallbackInfo& info, Transfer transfer) {
+    idle(info.Env());
+    auto slot = std::make_shared<bitnet::Engine::Slot>();
+    return Task::start(
+        info.Env(),
+        [slot, transfer, parts = parts_, path = string_arg(info, 0, "the path")] {
+          *slot = (*parts.runtime->engine.*transfer)(*parts.sequence, path);
+        },
+        [slot](Napi::Env env) {
+          Napi::Object out = Napi::Object::New(env);
+          out.Set("tokens", slot->n_tokens);
+          out.Set("bytes", slot->n_bytes);
+          return out;
+        });
+  }
+  Napi::Value save(const Napi::CallbackInfo& info) { return transfer(info, &bitnet::Engine::save); }
+  Napi::Value restore(const Napi::CallbackInfo& info) {
+    return transfer(info, &bitnet::Engine::restore);
   }
 
   Napi::Value abort(const Napi::CallbackInfo& info) {

@@ -164,6 +164,16 @@ class Engine {
   // The client has seen so many tokens in all.
   void acknowledge(Operation& operation, int64_t n_tokens);
 
+  // A sequence that is not busy to a file, and back: what is in it then is what was saved, or, if
+  // this throws, what was there before. Wait for the file; not from the engine's thread. Throw what
+  // slot_file.h says, kUsage, kNoMemory.
+  struct Slot {
+    int64_t n_tokens, n_bytes;
+  };
+  Slot save(Sequence& sequence, const std::string& path);
+  Slot restore(Sequence& sequence, const std::string& path);
+  uint64_t fingerprint();  // of the model's file, see model/fingerprint.h
+
   // Runs `work` on the engine's thread between two steps and waits for it; the model's pool, head
   // and tuning are its own for that time. Passes on what it throws.
   void call(const std::function<void()>& work);
@@ -189,6 +199,9 @@ class Engine {
   void reclaim(int64_t n_bytes, const Sequence& own);
   std::vector<std::shared_ptr<Sequence>> live_sequences();
   Operation& find(uint64_t id) const;
+  // engine_slots.cpp
+  class Pin;
+  void make_room(Sequence& sequence, int64_t n_bytes);
   // engine_step.cpp
   void try_step();
   void step();
@@ -230,6 +243,8 @@ class Engine {
   bool signal_ = false;  // a cancellation or an acknowledgement may make a step possible
   std::vector<std::weak_ptr<Sequence>> sequences_;  // of an engine whose keys have a bound
   EngineCounters published_;
+  std::once_flag fingerprint_once_;
+  uint64_t fingerprint_ = 0;
   std::atomic<bool> end_{false};
   std::atomic<int64_t> last_progress_{0};  // nanoseconds of the steady clock; 0: idle
 

@@ -234,15 +234,27 @@ void KvTable::keep(int64_t n) {
     drop_blocks(n_blocks);
   }
   tokens_.resize(static_cast<size_t>(n));
+  if (n == 0) is_foreign_ = false;
+}
+
+void KvTable::take(KvTable& other) {
+  std::lock_guard<std::mutex> lock(pool_->mutex_);
+  drop_blocks(0);
+  tokens_ = std::move(other.tokens_);
+  blocks_ = std::exchange(other.blocks_, {});
+  data_ = std::exchange(other.data_, {});
+  other.tokens_.clear();
+  is_foreign_ = !tokens_.empty();
 }
 
 int64_t KvTable::adopt(std::span<const int32_t> ids, int64_t most, bool own_only) {
   std::lock_guard<std::mutex> lock(pool_->mutex_);
   const int64_t own = common_prefix(tokens_.data(), ids.data(), std::min(size(), most));
-  if (!share_ || own_only) {
+  if (!share_ || own_only || (is_foreign_ && own > 0)) {
     keep(own);
     return own;
   }
+  if (own == 0) is_foreign_ = false;  // nothing of it stays
   // From the last own block that stays, down the index as far as whole blocks agree, then into one.
   size_t n = static_cast<size_t>(own / kBlockPositions);
   const size_t n_own = n;
@@ -285,7 +297,7 @@ void KvTable::reserve(int64_t n) {
 void KvTable::append(std::span<const int32_t> ids) {
   const size_t first = tokens_.size() / kBlockPositions;  // the first that may become full
   tokens_.insert(tokens_.end(), ids.begin(), ids.end());
-  if (!share_) return;
+  if (!share_ || is_foreign_) return;
   std::lock_guard<std::mutex> lock(pool_->mutex_);
   for (size_t i = first; i < tokens_.size() / kBlockPositions; ++i) {
     KvBlock* known = pool_->insert(blocks_[i], salt_, i > 0 ? blocks_[i - 1] : nullptr,

@@ -37,6 +37,8 @@ class KvLayout {
       : KvLayout(config.n_layers, config.n_kv_heads, config.head_dim, type) {}
 
   CacheType type() const { return type_; }
+  int64_t n_layers() const { return n_layers_; }
+  int64_t n_heads() const { return n_heads_; }
   int64_t head_dim() const { return head_dim_; }
   int64_t v_stride() const { return v_stride_; }
   int64_t block_bytes() const { return n_layers_ * n_heads_ * head_bytes_; }
@@ -128,6 +130,9 @@ class KvTable {
   // The positions after tokens() now hold these.
   void append(std::span<const int32_t> ids);
 
+  // What another table of the pool holds, which is empty then. Nobody else finds it.
+  void take(KvTable& other);
+
   const std::vector<int32_t>& tokens() const { return tokens_; }
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t n_blocks() const { return static_cast<int64_t>(blocks_.size()); }
@@ -148,6 +153,7 @@ class KvTable {
   std::shared_ptr<KvPool> pool_;
   const bool share_;
   const std::string salt_;
+  bool is_foreign_ = false;  // what is held was not evaluated here, until nothing of it is left
   std::vector<int32_t> tokens_;
   std::vector<KvBlock*> blocks_;      // a block that is not full is in no other table
   std::vector<const uint8_t*> data_;  // of blocks_

@@ -9,10 +9,12 @@ import {
   type NativeModel,
   type NativeModelInfo,
   type NativeSession,
+  type NativeSlot,
   type NativeTuning,
   type WeightLayout,
 } from "../native/addon.js";
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
+import { findTarget, writeThenRename } from "../system/files.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import {
   type GenerateResult,
@@ -45,6 +47,7 @@ import { type AppliedTuning, applyTuning } from "./tuning.js";
 
 export type ModelInfo = NativeModelInfo;
 export type EngineStats = NativeEngineStats;
+export type SavedSession = NativeSlot;
 export type TuningParameters = NativeTuning;
 
 export interface LoadOptions {
@@ -246,6 +249,11 @@ export class Model {
     return converting(() => this.#native.stats());
   }
 
+  /** What tells the model from others: 16 hexadecimal digits of its file, the same at any place. */
+  fingerprint(): string {
+    return converting(() => this.#native.fingerprint());
+  }
+
   /** Frees the weights once the last session is closed. May be called again. */
   close(): void {
     this.#native.close();
@@ -358,6 +366,35 @@ export class Session {
       return toScoreResult(
         await runAbortable(this.#native, options.signal, () => this.#native.score(tokens, from, top)),
       );
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /**
+   * Writes the tokens of the session with their keys and values to a file, for `restore`. The file is there whole or not at
+   * all.
+   */
+  async save(path: string): Promise<SavedSession> {
+    return await this.#occupied(async () => {
+      const target = await findTarget(path);
+      return await writeThenRename(target, (partial) => this.#native.save(partial));
+    });
+  }
+
+  /**
+   * Reads what `save` has written: later prompts that begin like it evaluate their new tokens only. BAD_FILE for anything
+   * else, USAGE for a file of another model, kernel set or cache type, or for one that is longer than the context; the
+   * session is as before then. Other sessions do not find the prompt.
+   */
+  async restore(path: string): Promise<SavedSession> {
+    return await this.#occupied(() => this.#native.restore(path));
+  }
+
+  async #occupied<T>(work: () => Promise<T>): Promise<T> {
+    this.#begin();
+    try {
+      return await convertingAsync(work);
     } finally {
       this.#busy = false;
     }

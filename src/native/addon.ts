@@ -152,6 +152,7 @@ export interface NativeModel {
   /** For measuring; waits for the end of a step. Throws USAGE. */
   setTuning(tuning: NativeTuning): void;
   stats(): NativeEngineStats;
+  fingerprint(): string; // of the file: 16 hexadecimal digits, which other weights do not have
   close(): void; // frees the weights once no session is left; idempotent
 }
 
@@ -330,6 +331,11 @@ export interface NativeProgress {
   error?: Error;
 }
 
+export interface NativeSlot {
+  tokens: number;
+  bytes: number; // of the file
+}
+
 export interface NativeScores {
   logprobs: Float64Array; // natural logarithms, of tokens[from ...]
   likeliest: Uint8Array; // 1 where no token has a larger logit
@@ -397,6 +403,12 @@ export interface NativeSession {
    * then `generate` tokens are evaluated, each with the sampling of the next (decode). Times in seconds.
    */
   timePass(tokens: Int32Array, generate: number): Promise<NativePassTimes>;
+  /**
+   * The sequence as a file, and back. Rejects BAD_FILE for what is no such file or damaged, USAGE for one of another model,
+   * kernel set or cache type or a longer context; the session is as before then.
+   */
+  save(path: string): Promise<NativeSlot>;
+  restore(path: string): Promise<NativeSlot>;
   /** Ends a running operation within a step, with ABORTED. What was evaluated completely stays. */
   abort(): void;
   close(): void; // ends a running operation and lets the cache go; idempotent

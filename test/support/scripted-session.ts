@@ -77,6 +77,8 @@ export function scriptedSession(tokenizer: Tokenizer, ids: readonly number[], co
       evaluated: 0,
     }),
     logits: () => Float32Array.of(),
+    save: async () => ({ tokens: 0, bytes: 0 }),
+    restore: async () => ({ tokens: 0, bytes: 0 }),
     timePass: async () => ({ prefill: 0, decode: 0, evaluated: 0 }),
     abort: () => {
       isAborted = true;
