@@ -150,11 +150,16 @@ export class AnswerStream {
   }
 
   #describe({ token, text }: HeldToken): TokenLogprob {
-    const { id, logprob = Number.NEGATIVE_INFINITY, top = [] } = token;
+    const { id, logprob = Number.NEGATIVE_INFINITY, top = [], prob, topProbs = [] } = token;
+    const describe = <T extends { id: number }>(likely: T) => ({
+      ...likely,
+      ...describeToken(this.#tokenizer, likely.id),
+    });
     return {
       ...{ id, logprob, text },
       bytes: [...this.#tokenizer.bytes(id)],
-      top: top.map((likely) => ({ ...likely, ...describeToken(this.#tokenizer, likely.id) })),
+      top: top.map(describe),
+      ...(prob === undefined ? {} : { prob, topProbs: topProbs.map(describe) }),
     };
   }
 }

@@ -7,8 +7,9 @@ import { planTools, type ToolPlan } from "../chat/tools/plan.js";
 import { readTools, type ToolChoice } from "../chat/tools/tool.js";
 import type { Tokenizer } from "../engine/tokenizer.js";
 import type { Grammar } from "../grammar/grammar.js";
+import { BitnetError } from "../system/errors.js";
 import type { AnswerParser } from "./answer-stream.js";
-import { invalid } from "./errors.js";
+import { ApiError, invalid } from "./errors.js";
 import type { ChatPrompt, TextPrompt, TextRequest } from "./request.js";
 
 export interface PreparedPrompt {
@@ -72,18 +73,20 @@ export class PromptMaker {
 
   #plan({ messages, tools, toolChoice, parallelToolCalls, thinking, variables }: ChatPrompt, grammar?: Grammar) {
     const { tokenizer, format } = this.#setup;
-    return planTools(format, tokenizer, {
-      messages: this.#withSystem(messages),
-      tools: readTools(tools),
-      choice: chooseTools(toolChoice),
-      parallel: parallelToolCalls,
-      ...{ grammar, thinking, variables },
-    });
+    return answering(() =>
+      planTools(format, tokenizer, {
+        messages: this.#withSystem(messages),
+        tools: readTools(tools),
+        choice: chooseTools(toolChoice),
+        parallel: parallelToolCalls,
+        ...{ grammar, thinking, variables },
+      }),
+    );
   }
 
   #parts({ messages, options }: ToolPlan): ChatPart[] {
     const { tokenizer, format } = this.#setup;
-    return renderParts(format, tokenizer, messages, true, options);
+    return answering(() => renderParts(format, tokenizer, messages, true, options));
   }
 
   #withSystem(messages: readonly FormatMessage[]): readonly FormatMessage[] {
@@ -93,11 +96,12 @@ export class PromptMaker {
       : [{ role: "system", content: systemPrompt }, ...messages];
   }
 
-  #prepareText({ parts, parseSpecial }: TextPrompt, grammar: Grammar | undefined): PreparedPrompt {
+  #prepareText({ parts, parseSpecial, addsSpecial }: TextPrompt, grammar: Grammar | undefined): PreparedPrompt {
     const { tokenizer } = this.#setup;
     const ids: number[] = [];
     for (const [i, part] of parts.entries()) {
-      const added = typeof part === "string" ? tokenizer.encode(part, { addSpecial: i === 0, parseSpecial }) : part;
+      const added =
+        typeof part === "string" ? tokenizer.encode(part, { addSpecial: addsSpecial && i === 0, parseSpecial }) : part;
       for (const id of added) {
         ids.push(id);
       }
@@ -127,4 +131,32 @@ function chooseTools(choice: ChatPrompt["toolChoice"]): ToolChoice {
   return required && names.length === 1 && name !== undefined
     ? { name }
     : { mode: required ? "required" : "auto", names };
+}
+
+/** What is wrong with tools, a schema or, to the template, with the messages, as an answer that names the field. */
+function answering<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof BitnetError)) {
+      throw error;
+    }
+    const hint = error.hint === undefined ? "" : ` (${error.hint})`;
+    switch (error.code) {
+      case "USAGE":
+      case "UNSUPPORTED": {
+        const isSchema = /^tool \S+: parameters/.test(error.message);
+        const param = isSchema ? "tools" : /^(\w+(?:\[\d+\])?(?:\.\w+)*):/.exec(error.message)?.[1];
+        const code = isSchema ? "invalid_json_schema" : "invalid_value";
+        throw new ApiError("invalid_request_error", error.message + hint, { code, param, cause: error });
+      }
+      // Templates refuse chats that they cannot write, and say why.
+      case "BAD_FILE":
+        throw new ApiError("invalid_request_error", error.message, {
+          ...{ code: "invalid_value", param: "messages", cause: error },
+        });
+      default:
+        throw error;
+    }
+  }
 }

@@ -2,7 +2,7 @@
 
 import type { FormatMessage } from "../chat/format.js";
 import type { Plain } from "../chat/template/template.js";
-import type { TokenProb } from "../engine/generate.js";
+import type { TokenProb, TokenProbability } from "../engine/generate.js";
 import type { SamplingOptions } from "../engine/request.js";
 import type { Grammar } from "../grammar/grammar.js";
 
@@ -44,10 +44,12 @@ export type ToolChoice =
 /** Text or ids to be continued. */
 export interface TextPrompt {
   kind: "text";
-  /** Texts are tokenized, with BOS where the model wants it before the first, and joined with the ids. */
+  /** Texts are tokenized and joined with the ids. */
   parts: readonly (string | readonly number[])[];
   /** Names of control tokens in texts are those tokens. */
   parseSpecial: boolean;
+  /** BOS is added before a text that comes first, where the model wants it. */
+  addsSpecial: boolean;
 }
 
 export interface TextRequest {
@@ -84,12 +86,20 @@ export type AnswerPiece =
   | { kind: "call"; index: number; name: string }
   | { kind: "arguments"; index: number; text: string };
 
+export interface TokenText {
+  text: string;
+  bytes: readonly number[];
+}
+
 /** A token with its probability, as the model gave it before any sampling. */
 export interface TokenLogprob extends TokenProb {
   /** What its bytes add to the text; "" inside a character, and the whole character with its last token. */
   text: string;
   bytes: readonly number[];
-  top: readonly (TokenProb & { text: string; bytes: readonly number[] })[];
+  top: readonly (TokenProb & TokenText)[];
+  /** With `sampling.postSamplingProbs`: how likely it was to be drawn, and what else was. */
+  prob?: number;
+  topProbs?: readonly (TokenProbability & TokenText)[];
 }
 
 /** "tool_calls" and "content_filter" beside what ends a generation. */

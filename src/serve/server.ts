@@ -13,8 +13,13 @@ import { inspectGguf } from "../gguf/inspect.js";
 import { availableMemory } from "../native/machine.js";
 import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
 import { register as registerChat } from "./api/chat.js";
+import { register as registerCompletions } from "./api/completions.js";
 import { register as registerModels } from "./api/models.js";
+import { register as registerNative } from "./api/native.js";
 import { register as registerPage } from "./api/page.js";
+import { register as registerProps } from "./api/props.js";
+import { register as registerTokenize } from "./api/tokenize.js";
+import { register as registerUnavailable } from "./api/unavailable.js";
 import { findExposure, register as registerAuth } from "./auth.js";
 import type { Register, ServerContext } from "./context.js";
 import { ApiError, toApiError } from "./errors.js";
@@ -26,7 +31,18 @@ import { TextService } from "./service.js";
 import { Context, newNotes } from "./state.js";
 
 /** Everything that a server has, in the order in which requests meet it. */
-const modules: readonly Register[] = [registerHosts, registerAuth, registerModels, registerChat, registerPage];
+const modules: readonly Register[] = [
+  registerHosts,
+  registerAuth,
+  registerModels,
+  registerProps,
+  registerChat,
+  registerCompletions,
+  registerNative,
+  registerTokenize,
+  registerUnavailable,
+  registerPage,
+];
 
 export type { LogEntry } from "./log.js";
 

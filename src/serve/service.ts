@@ -203,8 +203,12 @@ export class TextService {
     const stream = new AnswerStream(this.model.tokenizer, {
       ...{ stop, thinking: prepared.thinking, beginsThinking: prepared.beginsThinking, before: prepared.before },
       parser: prepared.createParser?.(),
-      logprobs: (sampling.logprobs ?? 0) > 0,
+      logprobs: (sampling.logprobs ?? 0) + (sampling.postSamplingProbs ?? 0) > 0,
     });
+    if (run.maxTokens === 0) {
+      this.#tellNothing(run, choice);
+      return;
+    }
     const answer: RunningAnswer = { choice, session, stream, ids: [], dropped: run.droppedTurns, onFirstToken };
     let prompt: readonly number[] = prepared.ids;
     let reason = await this.#generate(run, answer, prompt);
@@ -287,6 +291,16 @@ export class TextService {
     }
   }
 
+  /** An answer of no tokens: what was asked for is the prompt's own log-probabilities. */
+  #tellNothing(run: Run, choice: number): void {
+    run.ticket.start();
+    if (choice === 0) {
+      run.events.push({ kind: "started", promptTokens: run.usage.promptTokens, cachedTokens: 0, queueMs: 0 });
+    }
+    const detail: FinishDetail = { type: "limit", seed: this.#seedOf(run, choice), truncated: false };
+    run.events.push({ kind: "finish", choice, finish: "length", detail });
+  }
+
   #tell(run: Run, choice: number, delta: ReturnType<AnswerStream["push"]>): void {
     if (delta.pieces.length + delta.tokens.length > 0) {
       run.events.push({ kind: "delta", choice, ...delta });
@@ -304,15 +318,23 @@ export class TextService {
   }
 
   /** Tells the log-probabilities of the prompt's own tokens. */
-  async #scorePrompt(run: Run, session: Session, _top: number): Promise<void> {
+  async #scorePrompt(run: Run, session: Session, top: number): Promise<void> {
     const { tokenizer } = this.model;
     const { ids } = run.prepared;
     run.ticket.start();
-    const { logprobs } =
-      ids.length < 2 ? { logprobs: new Float64Array() } : await session.score(ids, { signal: run.context.signal });
+    const scores = ids.length < 2 ? undefined : await session.score(ids, { top, signal: run.context.signal });
+    const decoder = tokenizer.createDecoder({ special: true });
     const tokens = ids.map((id, i) => {
-      const token = { id, ...describeToken(tokenizer, id) };
-      return i === 0 ? token : { ...token, logprob: logprobs[i - 1] ?? Number.NEGATIVE_INFINITY, top: [] };
+      const token = { id, text: decoder.push(id), bytes: [...tokenizer.bytes(id)] };
+      const logprob = scores?.logprobs[i - 1];
+      const likeliest = scores?.top?.[i - 1] ?? [];
+      return logprob === undefined
+        ? token
+        : {
+            ...token,
+            logprob,
+            top: likeliest.map((likely) => ({ ...likely, ...describeToken(tokenizer, likely.id) })),
+          };
     });
     run.events.push({ kind: "prompt", tokens });
   }

@@ -9,6 +9,8 @@ export interface TestServer extends AsyncDisposable {
   readonly url: string;
   readonly log: LogEntry[];
   get(path: string, init?: RequestInit): Promise<Response>;
+  /** What a GET's answer holds. */
+  read(path: string): Promise<Answer>;
   /** Posts JSON. */
   post(path: string, body: unknown, init?: RequestInit): Promise<Response>;
   /** The same, as what the answer holds. */
@@ -38,10 +40,16 @@ export async function startTestServer(options: Partial<ServeOptions> = {}): Prom
     });
   return {
     ...{ server, url, log, get, post },
+    read: async (path) => (await get(path)).json(),
     ask: async (path, body, init) => (await post(path, body, init)).json() as never,
     stream: async (path, body, init) => readEvents(await post(path, { stream: true, ...body }, init)) as never,
     [Symbol.asyncDispose]: () => server.close(),
   };
+}
+
+/** The error that an answer is. */
+export async function readError(response: Response): Promise<Answer> {
+  return ((await response.json()) as Answer).error;
 }
 
 export async function readEvents(response: Response): Promise<unknown[]> {

@@ -22,7 +22,7 @@ import {
 } from "../request.js";
 import { sse } from "../sse.js";
 import { bodyOf, checkModel, contextOf, nameIgnored, sendMessages } from "./exchange.js";
-import { readChoices, readGrammar, readMaxTokens, readSampling, readStop } from "./parameters.js";
+import { readChoices, readGrammar, readMaxTokens, readRunning, readSampling, readStop } from "./parameters.js";
 
 const routes = ["/v1/chat/completions", "/chat/completions"];
 const maxMessages = 4096;
@@ -58,6 +58,7 @@ function readChat(context: ServerContext, body: Fields): ChatCall {
   const streamOptions = body.object("stream_options");
   body.ignore("store", "metadata", "user", "safety_identifier", "prompt_cache_key", "verbosity");
   const sampling = readSampling(body, service.model.tokenizer);
+  const grammar = readGrammar(body);
   return {
     stream: body.boolean("stream") ?? false,
     includesUsage: streamOptions?.boolean("include_usage") ?? false,
@@ -68,13 +69,9 @@ function readChat(context: ServerContext, body: Fields): ChatCall {
       n: readChoices(body, options.maxChoices),
       maxTokens: readMaxTokens(body, ["max_completion_tokens", "max_tokens", "n_predict"]),
       sampling: { ...sampling, logprobs },
-      ignoreEos: body.boolean("ignore_eos") ?? false,
       stop: readStop(body),
-      grammar: readGrammar(body),
-      background: body.choice("service_tier", ["auto", "default", "flex", "priority", "scale"]) === "flex",
-      cacheSalt: body.text("cache_salt", { maxLength: 256 }) ?? "",
-      cachePrompt: body.boolean("cache_prompt") ?? true,
-      wantsProgress: body.boolean("return_progress") ?? false,
+      grammar,
+      ...readRunning(body),
     },
   };
 }
@@ -95,11 +92,7 @@ export function readPrompt(body: Fields): ChatPrompt {
     throw invalid("messages", "expected a list of messages, got nothing");
   }
   const read = messages.map(readMessage);
-  for (const [i, { role }] of read.entries()) {
-    if (role === "assistant" && read[i + 1]?.role === "assistant") {
-      throw invalid(`messages[${i + 1}].role`, "expected something between two messages of the assistant");
-    }
-  }
+  checkTurns(read, "messages");
   const kwargs = body.object("chat_template_kwargs");
   const variables = (body.value("chat_template_kwargs") ?? {}) as Record<string, Plain>;
   const effort = body.text("reasoning_effort", { maxLength: 32 });
@@ -111,6 +104,15 @@ export function readPrompt(body: Fields): ChatPrompt {
     variables: effort === undefined ? variables : { reasoning_effort: effort, ...variables },
     thinking,
   };
+}
+
+/** Two answers in a row have nothing that either is the answer to. */
+export function checkTurns(messages: readonly FormatMessage[], name: string): void {
+  for (const [i, { role }] of messages.entries()) {
+    if (role === "assistant" && messages[i + 1]?.role === "assistant") {
+      throw invalid(`${name}[${i + 1}].role`, "expected something between two messages of the assistant");
+    }
+  }
 }
 
 const roles = {
@@ -139,12 +141,12 @@ function readMessage(message: Fields): FormatMessage {
   };
 }
 
-function missing(fields: Fields, name: string): never {
+export function missing(fields: Fields, name: string): never {
   throw invalid(fields.pathOf(name), "expected a value, got nothing");
 }
 
 /** A text, or parts that are texts. */
-function readContent(message: Fields, mayBeNull: boolean): string | null {
+export function readContent(message: Fields, mayBeNull: boolean): string | null {
   const content = message.value("content");
   if (content === undefined) {
     return mayBeNull ? null : missing(message, "content");
@@ -186,7 +188,7 @@ function readTools(body: Fields): Pick<ChatPrompt, "tools" | "toolChoice" | "par
   return { tools, toolChoice, parallelToolCalls: body.boolean("parallel_tool_calls") ?? !hasFunctions };
 }
 
-function readToolChoice(body: Fields, name: string, hasTools: boolean): ToolChoice {
+export function readToolChoice(body: Fields, name: string, hasTools: boolean): ToolChoice {
   const value = body.value(name);
   if (value === undefined) {
     return { mode: hasTools ? "auto" : "none" };
@@ -195,12 +197,12 @@ function readToolChoice(body: Fields, name: string, hasTools: boolean): ToolChoi
     return { mode: body.choice(name, ["none", "auto", "required"]) ?? "auto" };
   }
   const choice = body.object(name) as Fields;
-  const allowed = choice.object("allowed_tools");
+  // Chats have them within an object, responses beside the type.
+  const allowed = choice.text("type") === "allowed_tools" ? (choice.object("allowed_tools") ?? choice) : undefined;
   if (allowed !== undefined) {
     const names = (allowed.objects("tools", { max: 128 }) ?? []).map((tool) => nameOfTool(tool));
     return { mode: "allowed", names, required: allowed.choice("mode", ["auto", "required"]) === "required" };
   }
-  choice.ignore("type");
   return { mode: "allowed", names: [nameOfTool(choice)], required: true };
 }
 

@@ -3,13 +3,15 @@
 import { listSamplingParameters, type SamplingOptions } from "../../engine/request.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
 import { Grammar } from "../../grammar/grammar.js";
+import type { JsonSchema } from "../../grammar/schema.js";
 import { BitnetError } from "../../system/errors.js";
 import { ApiError, invalid, unsupported } from "../errors.js";
 import { describe, type Fields, type NumberRange } from "../fields.js";
+import type { TextRequest } from "../request.js";
 
 type NumberOption = Exclude<
   keyof SamplingOptions,
-  "drySequenceBreakers" | "samplers" | "logitBias" | "seed" | "logprobs"
+  "drySequenceBreakers" | "samplers" | "logitBias" | "seed" | "logprobs" | "postSamplingProbs"
 >;
 
 interface SamplingField {
@@ -73,6 +75,19 @@ export function readSampling(body: Fields, tokenizer: Tokenizer): SamplingOption
     ...(breakers === undefined ? {} : { drySequenceBreakers: breakers }),
     ...(seed === undefined ? {} : { seed }),
     ...(logitBias === undefined ? {} : { logitBias }),
+  };
+}
+
+/** Every parameter of sampling under its name in bodies: as asked for, else the server's, else the default. */
+export function describeSampling(defaults: SamplingOptions, asked: SamplingOptions = {}): Record<string, unknown> {
+  const rows = listSamplingParameters();
+  const valueFor = (option: keyof SamplingOptions) =>
+    asked[option] ?? defaults[option] ?? rows.find(({ name }) => name === option)?.standard;
+  return {
+    ...Object.fromEntries(samplingFields.map(({ names: [name = ""], option }) => [name, valueFor(option)])),
+    dry_sequence_breakers: valueFor("drySequenceBreakers"),
+    samplers: valueFor("samplers"),
+    mirostat: 0,
   };
 }
 
@@ -185,13 +200,26 @@ export function readMaxTokens(body: Fields, names: readonly string[], standard?:
   return given === undefined || given < 0 ? undefined : given;
 }
 
+/** What is the same for every dialect, and says how a request is run. */
+export function readRunning(
+  body: Fields,
+): Pick<TextRequest, "ignoreEos" | "background" | "cacheSalt" | "cachePrompt" | "wantsProgress"> {
+  return {
+    ignoreEos: body.boolean("ignore_eos") ?? false,
+    background: body.choice("service_tier", ["auto", "default", "flex", "priority", "scale"]) === "flex",
+    cacheSalt: body.text("cache_salt", { maxLength: 256 }) ?? "",
+    cachePrompt: body.boolean("cache_prompt") ?? true,
+    wantsProgress: body.boolean("return_progress") ?? false,
+  };
+}
+
 export function readChoices(body: Fields, most: number): number {
   return body.integer("n", { min: 1, max: most }) ?? 1;
 }
 
 /** What the answer must be: `response_format`, `json_schema`, `grammar`, `structured_outputs` and their older names. */
 export function readGrammar(body: Fields): Grammar | undefined {
-  const found = [...readFormat(body), ...readStructured(body), ...readOwnGrammars(body)];
+  const found = [...readFormat(body.object("response_format")), ...readStructured(body), ...readOwnGrammars(body)];
   if (found.length > 1) {
     throw invalid(
       found[1]?.param ?? "grammar",
@@ -201,26 +229,26 @@ export function readGrammar(body: Fields): Grammar | undefined {
   return found[0]?.grammar;
 }
 
-interface FoundGrammar {
+export interface FoundGrammar {
   param: string;
   grammar: Grammar;
 }
 
-function readFormat(body: Fields): FoundGrammar[] {
-  const format = body.object("response_format");
+/** {type: text | json_object | json_schema}, with the schema within or beside the type. */
+export function readFormat(format: Fields | undefined): FoundGrammar[] {
   switch (format?.choice("type", ["text", "json_object", "json_schema"])) {
     case "json_object": {
       const schema = format.value("schema") ?? { type: "object" };
-      return [schemaGrammar("response_format.schema", schema)];
+      return [schemaGrammar(format.pathOf("schema"), schema)];
     }
     case "json_schema": {
-      const outer = format.object("json_schema");
-      const schema = outer?.value("schema") ?? format.value("schema");
-      outer?.ignore("name", "description", "strict");
+      const holder = format.object("json_schema") ?? format;
+      holder.ignore("name", "description", "strict");
+      const schema = holder.value("schema") ?? format.value("schema");
       if (schema === undefined) {
-        throw invalid("response_format.json_schema.schema", "expected a JSON schema, got nothing");
+        throw invalid(holder.pathOf("schema"), "expected a JSON schema, got nothing");
       }
-      return [schemaGrammar("response_format.json_schema.schema", schema)];
+      return [schemaGrammar(holder.pathOf("schema"), schema)];
     }
     default:
       return [];
@@ -265,7 +293,8 @@ function parseIfText(schema: unknown): unknown {
 }
 
 export function schemaGrammar(param: string, schema: unknown): FoundGrammar {
-  return grammarOf(param, () => Grammar.fromJsonSchema(schema as never), "invalid_json_schema");
+  const given = schema as JsonSchema; // the compiler checks it
+  return grammarOf(param, () => Grammar.fromJsonSchema(given), "invalid_json_schema");
 }
 
 function grammarOf(param: string, compile: () => Grammar, code = "invalid_grammar"): FoundGrammar {
