@@ -9,6 +9,8 @@ import { childrenOf, newestLeaf, pathTo, subtreeOf } from "../../src/ui/chats/tr
 import { readAlerts } from "../../src/ui/server/alerts.js";
 import { readEvents } from "../../src/ui/server/event-stream.js";
 import { formatFigure, meanOf, metricOf, parseMetrics, rateOf } from "../../src/ui/server/metrics.js";
+import { blocksOf, htmlOf } from "../../src/ui/text/blocks.js";
+import { GrowingText } from "../../src/ui/text/growing.js";
 import { SentenceReader } from "../../src/ui/text/sentences.js";
 
 function message(id: string, parent: string | null, created = 0): Message {
@@ -151,6 +153,46 @@ describe("sentences", () => {
       "对！",
     ]);
   });
+});
+
+describe("a growing text", () => {
+  const text =
+    "# Title\n\nA paragraph\r\nof two lines.\n\n- one\n- two\n\n  more\n\n```js\nlet a = 1;\n\nlet b;\n```\n\n> quote\n\n" +
+    "| a |\n|---|\n| 1 |\n\n<div>\nhtml\n</div>\n\nThe end.";
+
+  test("keeps the blocks that are finished, and reads only what comes after them", () => {
+    const growing = new GrowingText();
+    let before = growing.update("");
+    for (let end = 1; end <= text.length; end += 1) {
+      const blocks = growing.update(text.slice(0, end));
+      const finished = before.slice(0, -1);
+      expect(blocks.slice(0, finished.length).every((block, i) => block === finished[i])).toBe(true);
+      before = blocks;
+    }
+    const whole = blocksOf(text);
+    expect(before.map(({ source, place }) => [source.trim(), place])).toEqual(
+      whole.map(({ source, place }) => [source.trim(), place]),
+    );
+    expect(whole.length).toBeGreaterThan(6);
+  });
+
+  test("begins again where it is another text", () => {
+    const growing = new GrowingText();
+    growing.update("one\n\ntwo\n\nthree");
+    expect(growing.update("other\n\ntext").map(({ source }) => source)).toEqual(["other", "text"]);
+  });
+});
+
+test("Markdown becomes HTML without images, raw HTML and links to anything but pages and mail", () => {
+  const html = (text: string) =>
+    blocksOf(text)
+      .flatMap(({ token }) => (token ? htmlOf(token) : []))
+      .join("");
+  expect(html('<b>a</b> ![b](c.png) [d](javascript:e) [f](/g) [h](https://i/?a="b&c)')).toBe(
+    '<p>&lt;b&gt;a&lt;/b&gt; b d f <a href="https://i/?a=&quot;b&amp;c">h</a></p>\n',
+  );
+  expect(html("<script>\nalert(1)\n</script>")).toBe("<p>&lt;script&gt;\nalert(1)\n&lt;/script&gt;</p>\n");
+  expect(html('```x" onclick="y\n</code>\n```')).toBe('<pre><code class="language-x">&lt;/code&gt;</code></pre>');
 });
 
 describe("metrics", () => {

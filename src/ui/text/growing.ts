@@ -1,7 +1,7 @@
 // The blocks of a text that grows. A block that another one follows is finished; only what comes after the last
 // finished one is parsed again.
 
-import { type Block, blocksOf } from "./markdown.js";
+import { type Block, blocksOf } from "./blocks.js";
 
 export class GrowingText {
   private finished: Block[] = [];

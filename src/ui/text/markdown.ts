@@ -1,38 +1,8 @@
-// Markdown of a model or a file, which are not trusted: raw HTML is text, there are no images, links go to http, https
-// and mailto only. The renderer makes nothing else, and what it made goes through DOMPurify with a list of allowed tags.
+// Blocks on the page. What the renderer made goes through DOMPurify with a list of what Markdown is made of, so that a
+// fault of one of the two lets nothing through.
 
 import createPurifier, { type Config } from "dompurify";
-import { Marked, type Token } from "marked";
-import { highlight } from "./highlight.js";
-
-const escapes: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-const escapeHtml = (text: string) => text.replace(/[&<>"']/g, (character) => escapes[character] ?? "");
-
-const marked = new Marked({
-  gfm: true,
-  tokenizer: {
-    // No HTML blocks and no HTML tags: their text takes part in the paragraph around it.
-    html: () => undefined,
-    tag: () => undefined,
-  },
-  renderer: {
-    html: ({ text }) => escapeHtml(text),
-    image: ({ text, href }) => escapeHtml(text || href),
-    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
-    code({ text, lang = "" }) {
-      const language = /^[\w+#-]{1,20}/.exec(lang)?.[0] ?? "";
-      return `<pre><code class="language-${language}">${highlight(text, language) ?? escapeHtml(text)}</code></pre>`;
-    },
-    link({ href, tokens }) {
-      const text = this.parser.parseInline(tokens);
-      return isAllowed(href) ? `<a href="${escapeHtml(href)}">${text}</a>` : text;
-    },
-  },
-});
-
-function isAllowed(href: string): boolean {
-  return URL.canParse(href) && ["http:", "https:", "mailto:"].includes(new URL(href).protocol);
-}
+import { type Block, htmlOf } from "./blocks.js";
 
 const purifier = createPurifier(window);
 const allowed: Config & { RETURN_DOM_FRAGMENT: true } = {
@@ -54,39 +24,12 @@ purifier.addHook("afterSanitizeAttributes", (element) => {
   }
 });
 
-/** A piece of a text that is rendered by itself. */
-export interface Block {
-  /** Where it is among the blocks of its text. */
-  place: number;
-  source: string;
-  /** The token of `source`; undefined: the text is shown as it is. */
-  token?: Token;
-}
-
-/** Texts beyond this are no answers; they are shown plain. In characters. */
-const longest = 1_000_000;
-
-/** The blocks of a text: paragraphs, lists, code ... */
-export function blocksOf(text: string, firstPlace = 0): Block[] {
-  if (text.length > longest) {
-    return [{ place: firstPlace, source: text }];
-  }
-  try {
-    return marked
-      .lexer(text)
-      .filter(({ type }) => type !== "space" && type !== "def")
-      .map((token, i) => ({ place: firstPlace + i, source: token.raw, token }));
-  } catch {
-    return [{ place: firstPlace, source: text }]; // nested deeper than the parser can go
-  }
-}
-
 export function renderBlock({ source, token }: Block): DocumentFragment {
   if (token !== undefined) {
     try {
-      return finish(purifier.sanitize(marked.parser([token]), allowed));
+      return finish(purifier.sanitize(htmlOf(token), allowed));
     } catch {
-      // As above: plain.
+      // Nested too deeply: plain.
     }
   }
   const fragment = document.createDocumentFragment();

@@ -1,8 +1,9 @@
 // Markdown on the page, a block at a time. Blocks that did not change keep their elements.
 
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import type { Block } from "../text/blocks.js";
 import { GrowingText } from "../text/growing.js";
-import { type Block, renderBlock } from "../text/markdown.js";
+import { renderBlock } from "../text/markdown.js";
 
 export function RichText({ text, isGrowing }: { text: string; isGrowing: boolean }) {
   const growing = useRef<GrowingText | null>(null);
