@@ -44,8 +44,10 @@ const attacks = [
   '<noscript><p title="</noscript><img src=x onerror=window.hacked=1>">',
   '<a id="page"></a><form name="body"><input name="cookie"></form>',
   "\u202Eevil\u202C <think><img src=x onerror=window.hacked=1></think>",
-  `${">".repeat(3000)} deep ${"[".repeat(3000)} ${"*".repeat(3000)}`,
 ];
+
+/** Nested deeper than a parser can go. */
+const deep = `${">".repeat(3000)} deep ${"[".repeat(3000)} ${"*".repeat(3000)} <img src=x onerror=window.hacked=1>`;
 
 let browser: Browser;
 let tab: Tab;
@@ -120,11 +122,17 @@ describe.skipIf(noBrowser !== undefined)("nothing in a text runs, loads or looks
     server.answers.push({ text: attacks.join("\n\n"), thinking: attacks.join("\n\n") });
     await tab.send(attacks.slice(0, 8).join("\n"));
     await eventually(() => tab.answers()).toHaveLength(1);
+    expect(await page.locator(".text h1, .text p, .text table, .text pre").count()).toBeGreaterThan(20);
     await tab.see("41.5 tokens/s");
     await expectHarmless(page);
     const text = (await tab.answers())[0] ?? "";
     expect(text).toContain("<script>window.hacked = 1</script>");
     expect(text).toContain('<img src=x onerror="window.hacked=1">');
+    server.answers.push({ text: deep });
+    await tab.send("Deeper");
+    await eventually(() => tab.answers()).toHaveLength(2);
+    expect((await tab.answers())[1]).toContain("deep [[[");
+    await expectHarmless(page);
   });
 
   test("in an imported file, as a title, as text, as settings, as a failure", async () => {

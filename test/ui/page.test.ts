@@ -142,6 +142,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await eventually(() => tab.questions()).toEqual(["first"]);
     await page.reload();
     expect(await tab.answers()).toEqual(["You said: first"]);
+    expect(await tab.exported("Export all chats")).not.toContain("second");
   });
 
   test("copies an answer as Markdown and code as it is", async () => {
