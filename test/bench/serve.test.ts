@@ -118,6 +118,50 @@ describe("times and speeds", () => {
     expect(result).toMatchObject({ answerTokens: 4, promptTokens: 17 });
   });
 
+  test("of tokens that come after the window count neither as speed nor as time between tokens", async () => {
+    const clock = new FakeClock();
+    let close = () => {};
+    const isClosed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
+    let begin = () => {};
+    const hasBegun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const answers: ((response: ServerResponse) => Promise<void>)[] = [
+      async (response) => endStream(response, 1),
+      async (response) => endStream(response, 1),
+      async (response) => {
+        const seen = clock.nextRead();
+        writeEvent(response, textEvent("x"));
+        await seen;
+        begin();
+        await isClosed;
+        writeEvent(response, textEvent("x"));
+        endStream(response, 2);
+      },
+      async (response) => {
+        await hasBegun;
+        clock.advance(1000); // the end of the window
+        const seen = clock.nextRead();
+        endStream(response, 1);
+        await seen;
+        close();
+      },
+    ];
+    fake.answer = async (_, response) => {
+      const answer = answers[fake.asked.length - 1];
+      beginStream(response);
+      if (fake.asked.length !== 3) {
+        writeEvent(response, textEvent("x"));
+      }
+      await answer?.(response);
+    };
+    const result = await measureOne({ clock, loads: [{ kind: "closed", streams: 2 }], durationMs: 1000 });
+    expect(result).toMatchObject({ requests: 4, windows: [1], interTokenLatency: null });
+    expect(result.tokensPerSecond.median).toBe(4); // of five
+  });
+
   test("each run is a sample of the speed", async () => {
     const clock = new FakeClock();
     fake.answer = answerBy(clock, 100, 20);
