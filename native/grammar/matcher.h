@@ -29,6 +29,13 @@ class GrammarMatcher {
   // All bytes, or nothing changes.
   bool push_all(std::string_view bytes);
 
+  // The terminals that are under way, as states of their automata. As long as none of them is at an
+  // end, steps of these are all that a byte does.
+  size_t n_under_way() const { return levels_.back().n_scans - levels_.back().first_scan; }
+  int32_t under_way(size_t i) const { return scans_[levels_.back().first_scan + i].state; }
+  int32_t step(int32_t state, uint8_t byte) { return dfa_.step(state, byte); }
+  bool is_end(int32_t state) const { return dfa_.accepts(state); }
+
   bool can_end() const { return levels_.back().can_end; }
   // Nothing can follow.
   bool must_end() const { return levels_.back().n_scans == levels_.back().first_scan; }

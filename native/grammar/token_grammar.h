@@ -30,11 +30,20 @@ class TokenGrammar {
  private:
   bool is_end(int32_t token) const;
   std::string_view bytes(int32_t token) const;
+  void mark(const TokenTrie::Node& node);
+  void walk(size_t first_node, size_t end);
+  template <size_t kLanes>
+  void walk_within(size_t n_lanes);
+  void walk_below(size_t node);
 
   GrammarMatcher matcher_;
   std::shared_ptr<const TokenTrie> trie_;
   std::vector<int32_t> ends_;
   bool drops_space_;  // of the next token
+  // Scratch of allowed().
+  std::vector<uint64_t> marks_;  // bits, by token
+  std::vector<int32_t> lanes_;   // [depth, terminals under way]: states
+  std::string path_;             // by depth: bytes of the nodes above
 };
 
 }  // namespace bitnet

@@ -30,6 +30,7 @@ TokenTrie::TokenTrie(int32_t n, const std::function<std::string(int32_t)>& bytes
     const std::string_view text = bytes(id);
     if (last >= 0 && text == previous) {
       same_[static_cast<size_t>(last)] = id;
+      nodes_.back().is_shared = true;
       last = id;
       continue;
     }
@@ -38,9 +39,10 @@ TokenTrie::TokenTrie(int32_t n, const std::function<std::string(int32_t)>& bytes
     while (path.size() < text.size()) {
       const auto depth = static_cast<uint16_t>(path.size());
       path.push_back(static_cast<int32_t>(nodes_.size()));
-      nodes_.push_back({0, -1, depth, static_cast<uint8_t>(text[depth])});
+      nodes_.push_back({0, -1, depth, static_cast<uint8_t>(text[depth]), false});
     }
     nodes_.back().token = id;
+    depth_ = std::max(depth_, text.size());
     last = id;
     previous = text;
   }

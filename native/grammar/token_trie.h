@@ -20,8 +20,10 @@ class TokenTrie {
     int32_t token;  // the first of those with just these bytes, or -1
     uint16_t depth;
     uint8_t byte;
+    bool is_shared;  // there are more tokens with these bytes: same(token)
   };
   const std::vector<Node>& nodes() const { return nodes_; }
+  size_t depth() const { return depth_; }  // of the deepest node, counted from 1
   // The next token with the same bytes, or -1.
   int32_t same(int32_t token) const { return same_[static_cast<size_t>(token)]; }
   std::string_view bytes(int32_t token) const {
@@ -35,6 +37,7 @@ class TokenTrie {
   std::vector<uint32_t> starts_;
   std::vector<int32_t> same_;
   std::vector<Node> nodes_;
+  size_t depth_ = 0;
 };
 
 }  // namespace bitnet
