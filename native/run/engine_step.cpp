@@ -232,9 +232,9 @@ void Engine::begin_sampling(Operation& operation) {
     trie_ = std::make_shared<TokenTrie>(tokenizer.n_vocab(),
                                         [&](int32_t id) { return tokenizer.piece(id, false); });
   }
-  operation.grammar.emplace(request.grammar, trie_, tokenizer.eog(),
-                            request.starts_text && tokenizer.strips_space());
   try {
+    operation.grammar.emplace(request.grammar, trie_, tokenizer.eog(),
+                              request.starts_text && tokenizer.strips_space());
     for (const int32_t id : request.begun) operation.grammar->accept(id);
   } catch (const Error& error) {
     fail(operation, ErrorCode::kUsage, error.what());

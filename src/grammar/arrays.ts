@@ -2,6 +2,7 @@
 
 import { refuse } from "./error.js";
 import { type All, type Flat, typeBits } from "./flat.js";
+import { distinctValues } from "./json.js";
 import { nothing } from "./numbers.js";
 import { firstItems, itemAt, type Writer } from "./writer.js";
 
@@ -17,7 +18,7 @@ export function writeArray(writer: Writer, flat: Flat, writeAll: WriteAll): stri
   const { least, most } = flat.count;
   const sp = writer.basic("sp");
   if (flat.uniqueAt !== undefined && (most === undefined || most > 1)) {
-    return `"[" ${sp} ${writeUnique(writer, flat, flat.uniqueAt)} ${sp} "]"`;
+    return `"[" ${sp} ${writeUnique(writer, flat, flat.uniqueAt)} "]"`;
   }
   if (flat.contains.length > 0) {
     return `"[" ${sp} ${writeContaining(writer, flat, writeAll)} ${sp} "]"`;
@@ -43,14 +44,14 @@ function writeItems(writer: Writer, flat: Flat, writeAll: WriteAll): string {
       return `"[" ${sp} "]"`;
     }
     const more = `(${comma} ${other}){${Math.max(least - 1, 0)},${most === undefined ? "" : most - 1}}`;
-    return `"[" ${sp} (${other} ${more})${least > 0 ? "" : "?"} ${sp} "]"`;
+    return `"[" ${sp} (${other} ${more} ${sp})${least > 0 ? "" : "?"} "]"`;
   }
   let rest = room === "0" ? '""' : `(${comma} ${other}){${beyond},${room}}`;
   for (let i = first.length - 1; i > 0; i--) {
     const some = `${comma} ${first[i]} ${rest}`;
     rest = writer.addRule(i < least ? some : `(${some})?`);
   }
-  return `"[" ${sp} (${first[0]} ${rest})${least > 0 ? "" : "?"} ${sp} "]"`;
+  return `"[" ${sp} (${first[0]} ${rest} ${sp})${least > 0 ? "" : "?"} "]"`;
 }
 
 /** Any items with one among them that is special. */
@@ -77,7 +78,7 @@ function writeUnique(writer: Writer, flat: Flat, at: string): string {
   const comma = writer.basic("comma");
   const write = (used: number, count: number): string =>
     writer.shared(`${at} ${used}`, () => {
-      const choices = count >= least ? ['""'] : [];
+      const choices = count >= least ? [count > 0 ? writer.basic("sp") : '""'] : [];
       for (const [i, value] of written.entries()) {
         if (count < most && (used & (1 << i)) === 0) {
           choices.push(`${count > 0 ? comma : ""} ${value} ${write(used | (1 << i), count + 1)}`);
@@ -107,7 +108,5 @@ function knownValues(writer: Writer, all: All): readonly unknown[] | undefined {
     }
     values.push(...listed.filter((value) => writer.isValid(flat, value)));
   }
-  return values.filter(
-    (value, i) => !values.slice(0, i).some((other) => JSON.stringify(other) === JSON.stringify(value)),
-  );
+  return distinctValues(values);
 }

@@ -122,10 +122,7 @@ export class Expander {
   }
 
   #product(a: readonly Flat[], b: readonly Flat[], at: string): readonly Flat[] {
-    this.#steps += a.length * b.length;
-    if (this.#steps > maxSteps) {
-      refuse(at, "the schema has too many combinations of alternatives");
-    }
+    this.#take(a.length * b.length, at);
     if (a.length === 1 && a[0] === anything) {
       return b;
     }
@@ -135,11 +132,20 @@ export class Expander {
     );
   }
 
+  #take(steps: number, at: string): void {
+    this.#steps += steps;
+    if (this.#steps > maxSteps) {
+      refuse(at, "the schema has too many combinations of alternatives");
+    }
+  }
+
   #limit(flats: readonly Flat[], at: string): readonly Flat[] {
     if (flats.length < 2) {
       return flats;
     }
-    const distinct = [...new Map(flats.map((flat) => [flatKey(flat), flat])).values()];
+    const keyed = flats.map((flat) => [flatKey(flat), flat] as const);
+    this.#take(Math.ceil(keyed.reduce((sum, [key]) => sum + key.length, 0) / 1000), at);
+    const distinct = [...new Map(keyed).values()];
     return distinct.length <= maxAlternatives
       ? distinct
       : refuse(at, `more than ${maxAlternatives} combinations of alternatives`);

@@ -1,6 +1,6 @@
 // Schemas without alternatives: what all of their keywords together ask of a value, type by type.
 
-import { isEqual, isObject } from "./json.js";
+import { hasValue, isObject } from "./json.js";
 import type { Bound } from "./numbers.js";
 
 /** A schema and the JSON pointer of its place; `not`: the values that it does not accept. */
@@ -144,9 +144,8 @@ export function narrow(flat: Flat): Flat | undefined {
     flat.required.some((name) => isForbidden(flat, name)),
   );
   if (values !== undefined) {
-    values = values.filter(
-      (value) => (typeOf(value) & types) !== 0 && !flat.notValues.some((no) => isEqual(no.value, value)),
-    );
+    const excluded = flat.notValues.map(({ value }) => value);
+    values = values.filter((value) => (typeOf(value) & types) !== 0 && !hasValue(excluded, value));
     types = values.reduce((bits: number, value) => bits | typeOf(value), 0);
   }
   return types === 0 ? undefined : { ...flat, types, values };
@@ -184,7 +183,7 @@ export function typeOf(value: unknown): number {
 }
 
 function mergeValues(a: Flat["values"], b: Flat["values"]): Flat["values"] {
-  return a === undefined || b === undefined ? (a ?? b) : a.filter((value) => b.some((other) => isEqual(value, other)));
+  return a === undefined || b === undefined ? (a ?? b) : a.filter((value) => hasValue(b, value));
 }
 
 function mergeCounts(a: Counts, b: Counts): Counts {

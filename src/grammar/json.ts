@@ -1,7 +1,5 @@
 // What JSON values and schemas are made of.
 
-import { isDeepStrictEqual } from "node:util";
-
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 export const typeNames = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
@@ -11,24 +9,28 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Members of objects may come in any order. */
-export function isEqual(a: unknown, b: unknown): boolean {
-  return isDeepStrictEqual(a, b);
+/** The same text for equal values: members of objects may come in any order. */
+export function valueKey(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    isObject(part) ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1))) : part,
+  );
 }
 
-export function isOfType(value: unknown, type: TypeName): boolean {
-  switch (type) {
-    case "null":
-      return value === null;
-    case "array":
-      return Array.isArray(value);
-    case "object":
-      return isObject(value);
-    case "integer":
-      return Number.isInteger(value);
-    default:
-      return typeof value === type;
+const keysOfLists = new WeakMap<readonly unknown[], ReadonlySet<string>>();
+
+/** Whether a list has a value; the list must not change. */
+export function hasValue(list: readonly unknown[], value: unknown): boolean {
+  let keys = keysOfLists.get(list);
+  if (keys === undefined) {
+    keys = new Set(list.map(valueKey));
+    keysOfLists.set(list, keys);
   }
+  return keys.has(valueKey(value));
+}
+
+/** Without those that are equal to an earlier one. */
+export function distinctValues(values: readonly unknown[]): readonly unknown[] {
+  return [...new Map([...values].reverse().map((value) => [valueKey(value), value])).values()].reverse();
 }
 
 /** A step of a JSON pointer (RFC 6901). */

@@ -11,6 +11,13 @@ const maxDivisor = 1000;
 const maxRules = 4000; // of one multipleOf
 
 export function writeNumeric(writer: Writer, flat: Flat): string {
+  for (const bound of [flat.least, flat.most]) {
+    if (bound !== undefined && !Number.isInteger(bound.value) && /e/.test(String(bound.value))) {
+      const names = ["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"];
+      const place = names.map((name) => flat.places[name]).find((one) => one !== undefined);
+      refuse(place ?? "", `a bound of ${bound.value}: expected a number that is written without an exponent`);
+    }
+  }
   const isWhole = (flat.types & numberBits) === typeBits.integer;
   const excluded = flat.notValues.flatMap(({ value }) => (typeof value === "number" ? [value] : []));
   const tests = excluded.map((value) => `~(${quoteText(JSON.stringify(value))} ${isWhole ? "" : writeZeros(value)})`);

@@ -29,9 +29,10 @@ export function writeObject(writer: Writer, flat: Flat, writeAll: WriteAll): str
   }
   const named = new Set(flat.properties.flatMap((layer) => [...layer.named.keys()]));
   const names = [...named, ...flat.required.filter((name) => !named.has(name))];
+  const required = new Set(flat.required);
   const members: Member[] = [];
   for (const name of names) {
-    const isNeeded = flat.required.includes(name);
+    const isNeeded = required.has(name);
     const all = writer.propertyOf(flat, name);
     const isPossible = !writer.expander.isEmpty(all, 1) && writer.accepts(flat.names, name);
     if (!isPossible && isNeeded) {
@@ -43,7 +44,7 @@ export function writeObject(writer: Writer, flat: Flat, writeAll: WriteAll): str
   }
   const others = writeOthers(writer, flat, names, writeAll);
   const sp = writer.basic("sp");
-  return `"{" ${sp} ${writeMembers(writer, flat, members, others)} ${sp} "}"`;
+  return `"{" ${sp} ${writeMembers(writer, flat, members, others)} "}"`;
 }
 
 function isCounted(flat: Flat): boolean {
@@ -94,19 +95,20 @@ interface Tail {
   most: number | undefined;
 }
 
-/** Other members behind `count` ones. */
+/** Other members behind `count` ones, and a space behind the last one. */
 function writeTail(writer: Writer, { others, least, most }: Tail, count: number): string {
   const missing = Math.max(least - count, 0);
   const room = most === undefined ? undefined : most - count;
+  const end = count > 0 ? writer.basic("sp") : '""'; // an empty object has one space at most, too
   if (others === undefined || room === 0) {
-    return missing === 0 ? '""' : nothing;
+    return missing === 0 ? end : nothing;
   }
   const comma = writer.basic("comma");
   if (count > 0) {
-    return writer.addRule(`(${comma} ${others}){${missing},${room ?? ""}}`);
+    return writer.addRule(`(${comma} ${others}){${missing},${room ?? ""}} ${end}`);
   }
   const more = `(${comma} ${others}){${Math.max(missing - 1, 0)},${room === undefined ? "" : room - 1}}`;
-  return writer.addRule(`(${others} ${more})${missing > 0 ? "" : "?"}`);
+  return writer.addRule(`(${others} ${more} ${writer.basic("sp")})${missing > 0 ? "" : "?"}`);
 }
 
 /** Members that are not named; undefined if there are none. */

@@ -29,7 +29,6 @@ export function writeTested(writer: Writer, flat: Flat): string | undefined {
   if (flat.tests.length === 0 && excluded.length === 0) {
     return undefined;
   }
-  const usual = writer.basic("usual");
   const { least, most } = flat.length;
   if (Math.max(least, most ?? 0) > maxTestedLength) {
     const keyword = least > maxTestedLength ? "minLength" : "maxLength";
@@ -41,7 +40,8 @@ export function writeTested(writer: Writer, flat: Flat): string | undefined {
   }
   const hasLength = least > 0 || most !== undefined;
   if (hasLength || flat.tests.every((test) => test.not)) {
-    tests.push(`${usual}{${least},${most ?? ""}}`);
+    const character = flat.tests.every((test) => test.not) ? writer.basic("usual") : writer.basic("counted");
+    tests.push(`${character}{${least},${most ?? ""}}`);
   }
   return tests.length === 1 ? tests[0] : `(${tests.join(" & ")})`;
 }

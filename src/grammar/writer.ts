@@ -3,7 +3,7 @@
 import { GrammarError } from "./error.js";
 import { Expander } from "./expand.js";
 import { type All, type Flat, typeOf } from "./flat.js";
-import { isEqual, isObject, type JsonObject } from "./json.js";
+import { distinctValues, hasValue, isObject, type JsonObject, valueKey } from "./json.js";
 import { nothing, writeNumber } from "./numbers.js";
 import { anyCharacter } from "./regex.js";
 import { testText } from "./string-test.js";
@@ -25,14 +25,16 @@ const basics: Readonly<Record<string, string>> = {
     '"\\\\u" [dD] [89abAB] hex{2} "\\\\u" [dD] [c-fC-F] hex{2}',
   ].join(" | "),
   usual: anyCharacter, // one as it is usually written
+  // One beside a pattern, which takes only the usual spelling itself: fewer states.
+  counted: '[^\\x22\\x5c\\U00000000-\\U0000001f] | "\\\\" ([\\x22\\x5cbfnrt] | "u00" [01] hex)',
   string: '"\\"" char* "\\""',
   number: writeNumber({}),
   boolean: '"true" | "false"',
   null: '"null"',
   value: "object | array | string | number | boolean | null",
-  object: '"{" sp (member (comma member)*)? sp "}"',
+  object: '"{" sp (member (comma member)* sp)? "}"',
   member: 'string ":" sp value',
-  array: '"[" sp (value (comma value)*)? sp "]"',
+  array: '"[" sp (value (comma value)* sp)? "]"',
 };
 
 export class Writer {
@@ -94,7 +96,8 @@ export class Writer {
 
   list(open: string, parts: readonly string[], close: string): string {
     const sp = this.basic("sp");
-    return `("${open}" ${sp} ${parts.join(` ${this.basic("comma")} `)} ${sp} "${close}")`;
+    const inside = parts.length === 0 ? "" : `${parts.join(` ${this.basic("comma")} `)} ${sp}`;
+    return `("${open}" ${sp} ${inside} "${close}")`;
   }
 
   key(key: string): string {
@@ -122,8 +125,9 @@ export class Writer {
   }
 
   isValid(flat: Flat, value: unknown): boolean {
-    const isListed = flat.values === undefined || flat.values.some((one) => isEqual(one, value));
-    if (!isListed || (flat.types & typeOf(value)) === 0 || flat.notValues.some((no) => isEqual(no.value, value))) {
+    const isListed = flat.values === undefined || hasValue(flat.values, value);
+    const isExcluded = flat.notValues.some((no) => valueKey(no.value) === valueKey(value));
+    if (!isListed || (flat.types & typeOf(value)) === 0 || isExcluded) {
       return false;
     }
     if (typeof value === "string") {
@@ -140,10 +144,9 @@ export class Writer {
   }
 
   #isValidArray(flat: Flat, items: readonly unknown[]): boolean {
-    const isUnique = items.every((item, i) => !items.slice(0, i).some((other) => isEqual(item, other)));
     return (
       isWithin(items.length, flat.count) &&
-      (flat.uniqueAt === undefined || isUnique) &&
+      (flat.uniqueAt === undefined || distinctValues(items).length === items.length) &&
       items.every((item, i) => this.accepts(itemAt(flat, i), item)) &&
       flat.contains.every((one) => items.some((item) => this.accepts([one], item)))
     );

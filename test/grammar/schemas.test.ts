@@ -113,3 +113,92 @@ describe("of 300 schemas", () => {
     }
   });
 });
+
+describe("a hostile schema", () => {
+  const many = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
+  const deep = (open: string, close: string, n: number) => JSON.parse(`${open.repeat(n)}{}${close.repeat(n)}`);
+
+  test.each<[string, Record<string, unknown>, RegExp | undefined]>([
+    [
+      "of alternatives in each other's company",
+      { allOf: many(12, (i) => ({ anyOf: [{ required: [`a${i}`] }, { required: [`b${i}`] }] })) },
+      /combinations of alternatives/,
+    ],
+    [
+      "whose references double at each step",
+      {
+        $defs: {
+          ...Object.fromEntries(many(100, (i) => [`d${i}`, { anyOf: many(2, () => ({ $ref: `#/$defs/d${i + 1}` })) }])),
+          d100: { type: "null" },
+        },
+        $ref: "#/$defs/d0",
+      },
+      undefined,
+    ],
+    ["of long lists against each other", { allOf: many(4, () => ({ enum: many(6000, (i) => i) })) }, undefined],
+    ["that turns around and around", deep('{"not":', "}", 60), undefined],
+    ["nested deeper than a stack", deep('{"items":', "}", 5000), /nested too deeply|brackets within each other/],
+    ["of patterns that backtrack", { patternProperties: { "^(a+)+$": {} }, required: ["a".repeat(60)] }, undefined],
+    [
+      "of patterns that explode",
+      { type: "string", pattern: "a.{25}$", not: { pattern: "b.{25}$" } },
+      /too (many|much)/,
+    ],
+    ["that counts without end", { type: "array", items: { maxLength: 100_000 }, maxItems: 100_000 }, undefined],
+    ["of tiny bounds", { type: "number", minimum: 1e-300 }, /\/minimum: a bound of 1e-300/],
+    ["that refers to itself alone", { anyOf: [{ type: "null" }, { $ref: "#" }], minimum: 1 }, /lead to themselves/],
+  ])("%s is held to or refused, and soon", (_, schema, problem) => {
+    const grammar = compile(schema);
+    if (problem === undefined) {
+      expect(grammar).toBeInstanceOf(Grammar);
+    } else {
+      expect((grammar as GrammarError).message).toMatch(problem);
+    }
+  });
+});
+
+describe("compiled on another thread", () => {
+  test("grammars are the same, and kept for the next request", async () => {
+    const schema = { type: "object", properties: { a: { type: "integer" } }, required: ["a"] };
+    const made = await Grammar.fromJsonSchemaAsync(schema);
+    expect([made.matches('{"a": 1}'), made.matches("{}")]).toEqual([true, false]);
+    expect(Grammar.fromJsonSchema(schema)).toBe(made);
+    expect(await Grammar.fromJsonSchemaAsync(structuredClone(schema))).toBe(made);
+    expect(Grammar.fromJsonSchema(schema, { strict: false })).not.toBe(made);
+    expect((await Grammar.fromRegexAsync("a+")).matches("aa")).toBe(true);
+    expect((await Grammar.fromChoicesAsync(["x", "y"])).matches("y")).toBe(true);
+    expect((await Grammar.fromGbnfAsync('root ::= "z"')).matches("z")).toBe(true);
+  });
+
+  test("what is wrong rejects as it throws", async () => {
+    await expect(Grammar.fromGbnfAsync("root ::= (")).rejects.toMatchObject({ code: "USAGE" });
+    await expect(Grammar.fromJsonSchemaAsync({ format: "none" })).rejects.toMatchObject({
+      problem: { keyword: "format", pointer: "/format" },
+    });
+    await expect(Grammar.fromJsonSchemaAsync({ allOf: [{ type: "null" }, { type: "string" }] })).rejects.toMatchObject({
+      problem: { keyword: "", pointer: "" },
+    });
+  });
+
+  test("the 64 used last are kept", () => {
+    const first = Grammar.fromRegex("first");
+    const second = Grammar.fromRegex("second");
+    for (let i = 0; i < 62; i++) {
+      Grammar.fromRegex(`other ${i}`);
+    }
+    expect(Grammar.fromRegex("first")).toBe(first); // now the youngest
+    Grammar.fromRegex("one more");
+    expect(Grammar.fromRegex("first")).toBe(first);
+    expect(Grammar.fromRegex("second")).not.toBe(second);
+  });
+});
+
+test("any JSON object has blanks of one space at most", () => {
+  const { jsonObject } = Grammar;
+  for (const text of ["{}", '{ "a": [ 1, {} ], "b": "  x" }']) {
+    expect([text, jsonObject.matches(text)]).toEqual([text, true]);
+  }
+  for (const text of ["[]", "1", "{  }", '{"a":1\n}', " {}", "{} "]) {
+    expect([text, jsonObject.matches(text)]).toEqual([text, false]);
+  }
+});
