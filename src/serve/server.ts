@@ -26,9 +26,11 @@ import { ApiError, toApiError } from "./errors.js";
 import { limitConnections, register as registerHosts } from "./hosts.js";
 import { parseBody } from "./json.js";
 import { type Log, type LogEntry, LogFile } from "./log.js";
-import type { ServeOptions } from "./options.js";
+import { type ServeOptions, standardOptions } from "./options.js";
 import { TextService } from "./service.js";
 import { Context, newNotes } from "./state.js";
+
+export type { ServeOptions } from "./options.js";
 
 /** Everything that a server has, in the order in which requests meet it. */
 const modules: readonly Register[] = [
@@ -68,9 +70,12 @@ const maxConnections = 1024;
 const lingerTime = 1000; // ms, for the ends of answers when the server ends
 const keepAlive = 75_000; // ms; longer than what proxies and clients keep, so that it is not we who close
 
-/** Starts a server. Throws what is wrong with the address; the model is loaded afterwards. */
-export async function startServer(options: ServeOptions, hooks: ServerHooks = {}): Promise<Server> {
-  const server = new ModelServer(options, hooks);
+/** A server's options; what is left out has the default of `standardOptions`. */
+export type StartOptions = Partial<ServeOptions> & Pick<ServeOptions, "modelPath">;
+
+/** Starts a server. Throws what is wrong with the options and the address; the model is loaded afterwards. */
+export async function startServer(options: StartOptions, hooks: ServerHooks = {}): Promise<Server> {
+  const server = new ModelServer({ ...standardOptions, ...options }, hooks);
   await server.listen();
   return server;
 }

@@ -52,7 +52,11 @@ test.each(commands)("bitnet %s", async (line) => {
     HF_HUB_OFFLINE: "",
     no_proxy: "127.0.0.1",
   };
-  const { status, stderr } = await runBitnet([...words(line), ...folders], { env });
+  // A server says that it is ready, and is told to end.
+  const isServer = line.startsWith("serve");
+  const more = isServer ? ["--port", "0", "--json"] : folders;
+  const onOutput = isServer ? (kill: (signal: NodeJS.Signals) => void) => kill("SIGTERM") : undefined;
+  const { status, stderr } = await runBitnet([...words(line), ...more], { env, onOutput });
   expect({ status, stderr }).toEqual({ status: 0, stderr: expect.not.stringContaining("error:") });
 });
 
