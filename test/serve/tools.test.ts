@@ -1,5 +1,6 @@
 // Tools over HTTP: calls whole and streamed, what clients choose, and what they cannot do.
 
+import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Grammar } from "../../src/index.js";
 import { startTestServer, type TestServer } from "../support/serve.js";
@@ -48,6 +49,17 @@ test("a streamed call has its id once, its index always, and the same arguments 
   expect(events.at(-1)?.choices[0]?.finish_reason).toBe("tool_calls");
 });
 
+test("the client of OpenAI puts streamed calls together", async () => {
+  const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
+  const body = { model: "any", ...asked, ...forced, seed: 3, temperature: 1 } as unknown as Parameters<
+    typeof client.chat.completions.stream
+  >[0];
+  const { choices } = await client.chat.completions.stream(body).finalChatCompletion();
+  const [call] = choices[0]?.message.tool_calls ?? [];
+  expect(call).toMatchObject({ type: "function", function: { name: "get_weather" } });
+  expect(call?.type === "function" && accepts(call.function.arguments)).toBe(true);
+});
+
 test("a response without a call is plain text, unescaped", async () => {
   const { choices } = await server.ask(path, { ...asked, ...random, tools: [], tool_choice: undefined });
   expect(choices[0].message.tool_calls).toBeUndefined();
@@ -93,16 +105,27 @@ test("an answer that has begun goes on in JSON of a schema", async () => {
 describe("a request is refused", () => {
   const named = (name: string, parameters: object) => [{ type: "function", function: { name, parameters } }];
   test.each([
-    ["with a name of other characters", { tools: named("a b", {}) }, /tools\[0\]\.function\.name/],
+    ["with a name of other characters", { tools: named("a b", {}) }, "tools", /tools\[0\]\.function\.name/],
     [
       "with a schema that cannot be held to",
       { tools: named("f", { properties: { a: { pattern: "(?=a)" } } }) },
+      "tools",
       /tool f: .*\/a\/pattern/,
     ],
-    ["with a tool that is not there", { tool_choice: { type: "function", function: { name: "g" } } }, /no tool "g"/],
-    ["where a call is required of no tools", { tools: [], tool_choice: "required" }, /there are no tools/],
-  ])("%s", async (_, fields, message) => {
+    [
+      "with a tool that is not there",
+      { tool_choice: { type: "function", function: { name: "g" } } },
+      "tool_choice",
+      /no tool "g"/,
+    ],
+    [
+      "where a call is required of no tools",
+      { tools: [], tool_choice: "required" },
+      "tool_choice",
+      /there are no tools/,
+    ],
+  ])("%s", async (_, fields, param, message) => {
     const { error } = await server.ask(path, { ...asked, ...fields });
-    expect(error).toMatchObject({ type: "invalid_request_error", message: expect.stringMatching(message) });
+    expect(error).toMatchObject({ type: "invalid_request_error", param, message: expect.stringMatching(message) });
   });
 });
