@@ -105,7 +105,12 @@ test("an answer that has begun goes on in JSON of a schema", async () => {
 describe("a request is refused", () => {
   const named = (name: string, parameters: object) => [{ type: "function", function: { name, parameters } }];
   test.each([
-    ["with a name of other characters", { tools: named("a b", {}) }, "tools", /tools\[0\]\.function\.name/],
+    [
+      "with a name of other characters",
+      { tools: named("a b", {}) },
+      "tools[0].function.name",
+      /tools\[0\]\.function\.name/,
+    ],
     [
       "with a schema that cannot be held to",
       { tools: named("f", { properties: { a: { pattern: "(?=a)" } } }) },
