@@ -25,6 +25,8 @@ describe.skipIf(noBrowser !== undefined)("the page of the server", () => {
   test("answers under a prefix, goes on with a cut answer, and breaks no rule of the server's policy", async () => {
     const tab = await Tab.open(browser, { at: `${server.url}/` });
     await tab.press("Settings of this chat");
+    expect(await tab.page.getByRole("textbox", { name: "Temperature" }).getAttribute("placeholder")).toBe("0");
+    expect(await tab.page.getByRole("textbox", { name: "Top K" }).getAttribute("placeholder")).toBe("40");
     await tab.page.getByRole("textbox", { name: "Longest answer" }).fill("8");
     await tab.press("Save");
     await tab.send("Once upon a time");

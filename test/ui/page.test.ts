@@ -338,7 +338,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
       .evaluateAll((elements) => elements.map((element) => getComputedStyle(element).direction));
     expect(directions).toEqual(["rtl", "ltr", "ltr", "rtl"]);
     const bubble = await page.locator(".message.user .typed").boundingBox();
-    const column = await page.locator(".message.user").boundingBox();
+    const column = await page.locator(".message.assistant .text").boundingBox();
     expect((bubble?.x ?? 0) + (bubble?.width ?? 0)).toBeCloseTo((column?.x ?? 0) + (column?.width ?? 0), 0);
   });
 

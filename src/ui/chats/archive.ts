@@ -159,5 +159,6 @@ function reasonOf(error: unknown): string {
   if (error instanceof DOMException && error.name === "QuotaExceededError") {
     return "the disk or the browser's share of it is full";
   }
-  return error instanceof Error && error.message !== "" ? error.message : "this browser keeps no data for this page";
+  const reason = error instanceof Error ? error.message.replace(/\.$/, "") : "";
+  return reason === "" ? "this browser keeps no data for this page" : reason;
 }

@@ -113,7 +113,9 @@ interface ParameterFieldProps {
 
 function ParameterField({ row, text, problem, onType }: ParameterFieldProps) {
   const standard = useApp().info?.defaults[row.name];
-  const placeholder = row.placeholder ?? (standard === undefined ? "default" : String(Number(standard.toFixed(4))));
+  // Below 0 the server says that it decides itself.
+  const isOpen = standard === undefined || (standard < 0 && row.placeholder !== undefined);
+  const placeholder = isOpen ? (row.placeholder ?? "default") : String(Number(standard.toFixed(4)));
   const about = `about-${row.name}`;
   return (
     <div class="field">
