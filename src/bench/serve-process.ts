@@ -20,7 +20,9 @@ export interface ServerProcess {
 /** Starts the server and waits until it is ready. Throws UNSUPPORTED if it ends before, with what it said. */
 export async function startServer(options: readonly string[], signal: AbortSignal): Promise<ServerProcess> {
   const file = join(packageRoot, "bin", "bitnet.js");
-  const child = spawn(process.execPath, [file, "serve", ...options, "--host", "127.0.0.1", "--port", "0", "--json"], {
+  const place = ["--host", "127.0.0.1", "--port", "0", "--json"];
+  // All load comes from one address, as behind a proxy: the bound on connections of one address is not what is measured.
+  const child = spawn(process.execPath, [file, "serve", "--trust-proxy", "1", ...options, ...place], {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true, // a Ctrl-C is for us: what is measured ends in order
   });
