@@ -187,6 +187,12 @@ describe("a JSON schema", () => {
       [{ a: 1, b: "x" }, { a: 1 }, { b: "x" }],
     ],
     ["allOf of bounds", { allOf: [{ type: "integer", minimum: 3 }, { maximum: 7 }, { minimum: 5 }] }, [4, 5, 7, 8]],
+    ["not of a bound", { type: "integer", not: { minimum: 3 } }, [2, 3, 4]],
+    ["not of an exclusive bound", { type: "integer", not: { exclusiveMaximum: 3 } }, [2, 3, 4]],
+    ["not of a length", { type: "string", not: { minLength: 2, maxLength: 3 } }, ["a", "ab", "abc", "abcd"]],
+    ["not of properties", { not: { properties: { a: { const: 1 } } } }, [{ a: 1 }, { a: 2 }, {}, 5]],
+    ["not of a tuple", { type: "array", not: { prefixItems: [{ const: 1 }, true] } }, [[1], [2], [], [2, 1]]],
+    ["not of oneOf", { type: "integer", not: { oneOf: [{ minimum: 3 }, { maximum: 5 }] } }, [2, 3, 5, 6]],
     ["multiples", { type: "integer", multipleOf: 7 }, [0, 7, -14, 49, 700, 8, 71, 1]],
     [
       "annotations",
