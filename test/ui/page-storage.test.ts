@@ -63,6 +63,23 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     expect(await tab.exported("Export")).toContain("You said: Hello");
   });
 
+  test("goes on when somebody deletes its database", async () => {
+    const { page } = await open();
+    await tab.send("first");
+    await eventually(() => tab.answers()).toHaveLength(1);
+    await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          indexedDB.deleteDatabase("bitnet-chats").onsuccess = resolve;
+        }),
+    );
+    await tab.send("second");
+    await eventually(() => tab.answers()).toHaveLength(2);
+    expect(await page.locator(".banner").count()).toBe(0);
+    await page.reload();
+    await eventually(() => tab.questions()).toEqual(["second"]);
+  });
+
   test("an export, imported elsewhere, is the same chat with its branches; what is there stays", async () => {
     const { page, server } = await open();
     server.answers.push({ text: "first answer", thinking: "hm" }, { text: "second answer" });

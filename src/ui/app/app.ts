@@ -4,7 +4,7 @@
 import { Archive } from "../chats/archive.js";
 import { type Chat, type Message, newId, titleOf } from "../chats/chat.js";
 import type { Settings } from "../chats/settings.js";
-import { exportChats, importChats } from "../chats/transfer.js";
+import { exportChats, importChats, importLimit } from "../chats/transfer.js";
 import { newestLeaf, pathTo, subtreeOf } from "../chats/tree.js";
 import { Connection, ServerError } from "../server/connection.js";
 import { readServerInfo, type ServerInfo } from "../server/server-info.js";
@@ -404,16 +404,19 @@ export class App {
     await this.archive.save(open.chat);
   }
 
-  /** An export of these chats, of all by default. */
-  async exportChats(chats: Chat[] = this.chats): Promise<string> {
-    const stored = await Promise.all(
-      chats.map(async (chat) => ({ chat, messages: await this.archive.messages(chat.id) })),
-    );
-    return exportChats(stored);
+  /** An export of these chats, of all by default; undefined if they cannot be read, which is told. */
+  exportChats(chats: Chat[] = this.chats): Promise<string | undefined> {
+    return this.readOrTell(async () => {
+      const stored = chats.map(async (chat) => ({ chat, messages: await this.archive.messages(chat.id) }));
+      return exportChats(await Promise.all(stored));
+    }, undefined);
   }
 
   async importFile(file: Blob): Promise<void> {
     try {
+      if (file.size > importLimit) {
+        throw new Error(`The file has more than ${importLimit / 2 ** 20} MiB.`);
+      }
       const stored = importChats(await file.text());
       for (const { chat, messages } of stored) {
         await this.archive.save(chat, messages);

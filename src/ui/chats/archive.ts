@@ -26,12 +26,20 @@ export class Archive {
     }
   }
 
+  private async connect(): Promise<Database | undefined> {
+    if (this.database === undefined || this.database.isClosed) {
+      this.database = undefined;
+      await this.open();
+    }
+    return this.database;
+  }
+
   get hasUnsaved(): boolean {
     return this.unsavedChats.size + this.unsavedMessages.size > 0;
   }
 
   async chats(): Promise<Chat[]> {
-    const saved = (await this.database?.chats()) ?? [];
+    const saved = (await (await this.connect())?.chats()) ?? [];
     const all = new Map(saved.map((chat) => [chat.id, chat]));
     for (const id of this.unsavedRemovals.chats) {
       all.delete(id);
@@ -43,7 +51,7 @@ export class Archive {
   }
 
   async messages(chat: string): Promise<Message[]> {
-    const saved = (await this.database?.messages(chat)) ?? [];
+    const saved = (await (await this.connect())?.messages(chat)) ?? [];
     const all = new Map(saved.map((message) => [message.id, message]));
     for (const id of this.unsavedRemovals.messages) {
       all.delete(id);
@@ -68,7 +76,7 @@ export class Archive {
     for (const message of this.unsavedMessages.values()) {
       visit(message);
     }
-    await this.database?.scan(visit);
+    await (await this.connect())?.scan(visit);
     return found;
   }
 
@@ -102,25 +110,23 @@ export class Archive {
   }
 
   /** Tries again after a failure. */
-  async retry(): Promise<void> {
-    if (this.database === undefined) {
-      await this.open();
-    }
-    await this.flush();
+  retry(): Promise<void> {
+    return this.flush();
   }
 
   /** Writes all that is waiting; what a failed write held goes along. */
   private flush(): Promise<void> {
     this.queue = this.queue.then(async () => {
+      const database = await this.connect();
       const chats = [...this.unsavedChats.values()];
       const messages = [...this.unsavedMessages.values()];
       const removedChats = [...this.unsavedRemovals.chats];
       const removed = [...this.unsavedRemovals.messages];
-      if (this.database === undefined || chats.length + messages.length + removedChats.length + removed.length === 0) {
+      if (database === undefined || chats.length + messages.length + removedChats.length + removed.length === 0) {
         return;
       }
       try {
-        await this.database.write({ chats, messages, removedChats, removed });
+        await database.write({ chats, messages, removedChats, removed });
       } catch (error) {
         this.setProblem(reasonOf(error));
         return;

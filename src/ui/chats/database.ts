@@ -6,10 +6,20 @@ const name = "bitnet-chats";
 const version = 1;
 
 export class Database {
+  /** The browser has ended it, or another tab needed that: it has to be opened anew. */
+  isClosed = false;
   private readonly connection: IDBDatabase;
 
   private constructor(connection: IDBDatabase) {
     this.connection = connection;
+    connection.onclose = () => {
+      this.isClosed = true;
+    };
+    // Somebody wants to change the tables or to delete them.
+    connection.onversionchange = () => {
+      connection.close();
+      this.isClosed = true;
+    };
   }
 
   static open(): Promise<Database> {
@@ -19,11 +29,7 @@ export class Database {
         request.result.createObjectStore("chats", { keyPath: "id" });
         request.result.createObjectStore("messages", { keyPath: "id" }).createIndex("chat", "chat");
       };
-      request.onsuccess = () => {
-        // A newer page in another tab wants to change the tables.
-        request.result.onversionchange = () => request.result.close();
-        resolve(new Database(request.result));
-      };
+      request.onsuccess = () => resolve(new Database(request.result));
       request.onerror = () => reject(request.error);
       request.onblocked = () => reject(new Error("another tab with an older version of this page is open: close it"));
     });

@@ -12,8 +12,11 @@ export interface StoredChat {
   messages: Message[];
 }
 
+/** Of a file, in bytes. */
+export const importLimit = 256 * 2 ** 20;
+
 /** Bounds of one import. */
-const limits = { bytes: 256 * 2 ** 20, chats: 10_000, messages: 200_000, text: 4_000_000, title: 200, tokens: 100_000 };
+const limits = { chats: 10_000, messages: 200_000, text: 4_000_000, title: 200, tokens: 100_000 };
 
 export function exportChats(stored: StoredChat[]): string {
   const chats = stored.map(({ chat, messages }) => ({
@@ -25,9 +28,6 @@ export function exportChats(stored: StoredChat[]): string {
 
 /** Throws an Error with a sentence for the user. */
 export function importChats(text: string): StoredChat[] {
-  if (text.length > limits.bytes) {
-    throw new Error(`The file has more than ${limits.bytes / 2 ** 20} MiB.`);
-  }
   const file = fieldsOf(parse(text));
   if (file.get("format") !== format || !Array.isArray(file.get("chats"))) {
     throw new Error('This is no export of chats: it has no "format": "bitnet-chats".');

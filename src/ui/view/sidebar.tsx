@@ -177,7 +177,11 @@ function Files() {
   );
 }
 
-export function download(text: string, name: string): void {
+/** Gives the user a file; nothing, if there is no text for it. */
+export function download(text: string | undefined, name: string): void {
+  if (text === undefined) {
+    return;
+  }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   link.download = name;
