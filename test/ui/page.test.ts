@@ -330,13 +330,13 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
 
   test("writes Urdu from right to left, and code within it from left to right", async () => {
     const { page, server } = await open();
-    server.answers.push({ text: "یہ `npm install` ہے۔\n\nThis is English.\n\n- ایک\n- دو" });
+    server.answers.push({ text: "یہ `npm install` ہے۔\n\nThis is English.\n\n- ایک\n- دو\n\n| نام |\n|---|\n| علی |" });
     await tab.send("اردو");
     expect(await tab.answers()).toHaveLength(1);
     const directions = await page
-      .locator(".text :is(p, ul, code)")
+      .locator(".text :is(p, ul, code, .table)")
       .evaluateAll((elements) => elements.map((element) => getComputedStyle(element).direction));
-    expect(directions).toEqual(["rtl", "ltr", "ltr", "rtl"]);
+    expect(directions).toEqual(["rtl", "ltr", "ltr", "rtl", "rtl"]);
     const bubble = await page.locator(".message.user .typed").boundingBox();
     const column = await page.locator(".message.assistant .text").boundingBox();
     expect((bubble?.x ?? 0) + (bubble?.width ?? 0)).toBeCloseTo((column?.x ?? 0) + (column?.width ?? 0), 0);

@@ -48,6 +48,8 @@ function finish(fragment: DocumentFragment): DocumentFragment {
   for (const table of fragment.querySelectorAll("table")) {
     const box = document.createElement("div");
     box.className = "table";
+    box.dir = "auto";
+    table.removeAttribute("dir"); // its text gives the box its direction
     box.tabIndex = 0;
     box.setAttribute("role", "region");
     box.setAttribute("aria-label", "Table");
