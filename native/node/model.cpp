@@ -213,7 +213,7 @@ bitnet::EngineOptions engine_options_of(const Napi::Object& js) {
   read("promptCacheBytes", 0, kMaxSafeInteger, options.cache_bytes);
   read("parallel", 0, kMaxSafeInteger, options.parallel);
   read("kvBytes", 0, kMaxSafeInteger, options.kv_bytes);
-  read("stepRows", 1, bitnet::kBatchTokens, options.step_rows);
+  read("stepRows", 2, bitnet::kBatchTokens, options.step_rows);
   int64_t milliseconds = static_cast<int64_t>(options.step_seconds * 1000);
   read("stepMs", 0, kMaxSafeInteger, milliseconds);
   options.step_seconds = static_cast<double>(milliseconds) / 1000;

@@ -15,13 +15,8 @@
 
 namespace bitnet {
 
-namespace {
-
-constexpr char kMagic[8] = {'B', 'I', 'T', 'N', 'E', 'T', 'K', 'V'};
-constexpr uint32_t kVersion = 1;
-constexpr int64_t kAlignment = 64;
-
-struct Header {
+// As it stands in the file.
+struct SlotHeader {
   char magic[8];
   uint32_t version;
   uint32_t cache_type;
@@ -31,14 +26,20 @@ struct Header {
   uint64_t n_tokens;
   uint64_t checksum;
 };
-static_assert(sizeof(Header) == 80);
+static_assert(sizeof(SlotHeader) == 80);
+
+namespace {
+
+constexpr char kMagic[8] = {'B', 'I', 'T', 'N', 'E', 'T', 'K', 'V'};
+constexpr uint32_t kVersion = 1;
+constexpr int64_t kAlignment = 64;
 
 const char* name_of(CacheType type) { return type == CacheType::kF16 ? "f16" : "q8"; }
 
 int64_t n_blocks_of(int64_t n_tokens) { return (n_tokens + kBlockPositions - 1) / kBlockPositions; }
 
 int64_t data_offset(int64_t n_tokens) {
-  const int64_t end = static_cast<int64_t>(sizeof(Header)) + n_tokens * 4;
+  const int64_t end = static_cast<int64_t>(sizeof(SlotHeader)) + n_tokens * 4;
   return round_up(end, kAlignment);
 }
 
@@ -58,7 +59,7 @@ std::vector<uint8_t> copy_block(const KvTable& table, int64_t i) {
 }
 
 // With everything but the checksum, to which more is added.
-Hash64 hash_of(Header header) {
+Hash64 hash_of(SlotHeader header) {
   header.checksum = 0;
   Hash64 hash;
   hash.add({reinterpret_cast<const uint8_t*>(&header), sizeof header});
@@ -73,7 +74,7 @@ std::span<const uint8_t> bytes_of(const std::vector<int32_t>& ids) {
 
 int64_t write_slot(const std::string& path, const SlotIdentity& identity, const KvTable& table) {
   const int64_t block_bytes = table.layout().block_bytes();
-  Header header{};
+  SlotHeader header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kVersion;
   header.cache_type = static_cast<uint32_t>(table.layout().type());
@@ -115,22 +116,43 @@ void SlotReader::read(void* to, int64_t n) {
 SlotReader::SlotReader(const std::string& path, const SlotIdentity& identity,
                        const KvLayout& layout, int64_t n_ctx, int64_t n_vocab)
     : path_(path), block_bytes_(layout.block_bytes()) {
-  std::error_code error;
-  // Opening anything else might wait for ever.
-  if (!std::filesystem::is_regular_file(path, error))
-    throw Error(ErrorCode::kNotFound, path + ": there is no such file");
-  n_bytes_ = static_cast<int64_t>(std::filesystem::file_size(path, error));
-  file_.open(path, std::ios::binary);
-  if (error || !file_) throw Error(ErrorCode::kNotFound, path + ": cannot be opened");
-  Header header{};
+  open();
+  SlotHeader header{};
   if (n_bytes_ < static_cast<int64_t>(sizeof header)) fail("is not a saved session: too short");
   read(&header, sizeof header);
+  check_kind(header);
+  check_origin(header, identity, layout);
+  check_size(header, n_ctx);
+  checksum_ = header.checksum;
+  hash_ = hash_of(header);
+  ids_.resize(static_cast<size_t>(header.n_tokens));
+  read(ids_.data(), n_tokens() * 4);
+  for (const int32_t id : ids_) {
+    if (id < 0 || id >= n_vocab) fail("token id " + std::to_string(id) + " is not in the model");
+  }
+}
+
+void SlotReader::open() {
+  std::error_code error;
+  // Opening anything else might wait for ever.
+  if (!std::filesystem::is_regular_file(path_, error))
+    throw Error(ErrorCode::kNotFound, path_ + ": there is no such file");
+  n_bytes_ = static_cast<int64_t>(std::filesystem::file_size(path_, error));
+  file_.open(path_, std::ios::binary);
+  if (error || !file_) throw Error(ErrorCode::kNotFound, path_ + ": cannot be opened");
+}
+
+void SlotReader::check_kind(const SlotHeader& header) const {
   if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) fail("is not a saved session");
   if (header.version != kVersion) {
     refuse("version " + std::to_string(header.version) + " of saved sessions, expected " +
            std::to_string(kVersion));
   }
   if (header.cache_type > static_cast<uint32_t>(CacheType::kQ8)) fail("unknown type of cache");
+}
+
+void SlotReader::check_origin(const SlotHeader& header, const SlotIdentity& identity,
+                              const KvLayout& layout) const {
   if (header.model != identity.model) refuse("the session is one of another model");
   const std::string_view field(header.kernels, sizeof header.kernels);
   const std::string kernels(field.substr(0, field.find('\0')));
@@ -145,23 +167,18 @@ SlotReader::SlotReader(const std::string& path, const SlotIdentity& identity,
            name_of(static_cast<CacheType>(header.cache_type)) + ", this one of type " +
            name_of(layout.type()));
   }
+}
+
+void SlotReader::check_size(const SlotHeader& header, int64_t n_ctx) const {
   if (header.block_bytes != static_cast<uint64_t>(block_bytes_)) fail("blocks of another size");
   if (header.n_tokens > static_cast<uint64_t>(n_ctx)) {
     refuse("the session has " + std::to_string(header.n_tokens) +
            " tokens, more than the context of " + std::to_string(n_ctx));
   }
   const int64_t n = static_cast<int64_t>(header.n_tokens);
-  if (n_bytes_ != data_offset(n) + n_blocks_of(n) * block_bytes_) {
-    fail("the file has " + std::to_string(n_bytes_) + " bytes, expected " +
-         std::to_string(data_offset(n) + n_blocks_of(n) * block_bytes_));
-  }
-  checksum_ = header.checksum;
-  hash_ = hash_of(header);
-  ids_.resize(static_cast<size_t>(n));
-  read(ids_.data(), n * 4);
-  for (const int32_t id : ids_) {
-    if (id < 0 || id >= n_vocab) fail("token id " + std::to_string(id) + " is not in the model");
-  }
+  const int64_t expected = data_offset(n) + n_blocks_of(n) * block_bytes_;
+  if (n_bytes_ == expected) return;
+  fail("the file has " + std::to_string(n_bytes_) + " bytes, expected " + std::to_string(expected));
 }
 
 void SlotReader::read_into(KvTable& table) {

@@ -28,6 +28,8 @@ struct SlotIdentity {
 // Returns the size of the file. Throws kNotFound, kNoSpace, kBadFile.
 int64_t write_slot(const std::string& path, const SlotIdentity& identity, const KvTable& table);
 
+struct SlotHeader;
+
 class SlotReader {
  public:
   // Checks everything but the contents. Throws kNotFound, kBadFile for what is no such file, kUsage
@@ -44,6 +46,11 @@ class SlotReader {
   [[noreturn]] void fail(const std::string& what) const;
   [[noreturn]] void refuse(const std::string& what) const;
   void read(void* to, int64_t n);
+  void open();
+  void check_kind(const SlotHeader& header) const;
+  void check_origin(const SlotHeader& header, const SlotIdentity& identity,
+                    const KvLayout& layout) const;
+  void check_size(const SlotHeader& header, int64_t n_ctx) const;
 
   const std::string path_;
   std::ifstream file_;

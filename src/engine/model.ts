@@ -91,7 +91,7 @@ export interface LoadOptions {
    * Default: 0, no bound.
    */
   kvBytes?: number;
-  /** Tokens that are evaluated in one step at most, 1 to 256. Never changes results. Default: 256. */
+  /** Tokens that are evaluated in one step at most, 2 to 256. Never changes results. Default: 256. */
   stepRows?: number;
   /** How long a step may take while something is generated, in milliseconds: bounds what is read of prompts beside it. Default: 200. */
   stepMs?: number;
@@ -179,19 +179,7 @@ export async function loadModelAs<Kind extends Model>(
       .map(({ name }) => [name, true as const]);
     checkOptionNames("loadModel: tuning", native.tuning, Object.fromEntries(names));
   }
-  if (native.threads !== undefined) {
-    checkNumber("threads", native.threads, { min: 1, max: maxThreads, integer: true });
-  }
-  const counts = { parallel: maxCount, kvBytes: Number.MAX_SAFE_INTEGER, stepMs: maxCount };
-  for (const [name, max] of Object.entries(counts)) {
-    const value = native[name as keyof typeof counts];
-    if (value !== undefined) {
-      checkNumber(name, value, { min: 0, max, integer: true });
-    }
-  }
-  if (native.stepRows !== undefined) {
-    checkNumber("stepRows", native.stepRows, { min: 1, max: 256, integer: true });
-  }
+  checkLoadCounts(native);
   throwIfAborted(signal);
   const model = await convertingAsync(async () => {
     const { options: tuned, applied } = await applyTuning(native);
@@ -202,6 +190,22 @@ export async function loadModelAs<Kind extends Model>(
     throwIfAborted(signal);
   }
   return model;
+}
+
+/** USAGE naming the first count that is out of its bounds. */
+function checkLoadCounts({ threads, parallel, kvBytes, stepRows, stepMs }: LoadOptions): void {
+  const rows = [
+    ["threads", threads, 1, maxThreads],
+    ["parallel", parallel, 0, maxCount],
+    ["kvBytes", kvBytes, 0, Number.MAX_SAFE_INTEGER],
+    ["stepRows", stepRows, 2, 256],
+    ["stepMs", stepMs, 0, maxCount],
+  ] as const;
+  for (const [name, value, min, max] of rows) {
+    if (value !== undefined) {
+      checkNumber(name, value, { min, max, integer: true });
+    }
+  }
 }
 
 /** Kernel names that this build has, best first, and whether this CPU can run each. */

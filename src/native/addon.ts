@@ -135,7 +135,7 @@ export interface NativeLoadOptions {
   promptCacheBytes?: number;
   parallel?: number; // operations that run at once, 0: all; default 0
   kvBytes?: number; // of keys and values in use, 0: no bound; default 0
-  stepRows?: number; // of a step at most, 1 to 256; default 256
+  stepRows?: number; // of a step at most, 2 to 256; default 256
   stepMs?: number; // of a step in which something decodes; default 200
 }
 

@@ -76,8 +76,8 @@ describe("admission", () => {
     [{ parallel: -1 }, /^parallel: expected an integer/],
     [{ parallel: 1.5 }, /^parallel: expected an integer/],
     [{ kvBytes: Number.NaN }, /^kvBytes: expected an integer/],
-    [{ stepRows: 0 }, /^stepRows: expected an integer from 1 to 256/],
-    [{ stepRows: 257 }, /^stepRows: expected an integer from 1 to 256/],
+    [{ stepRows: 1 }, /^stepRows: expected an integer from 2 to 256/],
+    [{ stepRows: 257 }, /^stepRows: expected an integer from 2 to 256/],
     [{ stepMs: -1 }, /^stepMs: expected an integer/],
   ])("loadModel refuses %o", async (options, message) => {
     await expect(loadModel(tinyModel, options)).rejects.toEqual(usage(message));
