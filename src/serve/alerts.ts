@@ -9,6 +9,13 @@ export type ThresholdName = "memory" | "cpu" | "tokens_per_second" | "error_rate
 /** A value for each name that watches it; undefined where it is off. */
 export type Thresholds = Record<ThresholdName, number | undefined>;
 
+/** Whether there was any within a reading: a server that nobody asks is neither slow nor failing. */
+export interface Traffic {
+  requests: boolean;
+  tokens: boolean;
+  answers: boolean;
+}
+
 interface ThresholdRow {
   /** Of the exported table. */
   key: string;
@@ -17,39 +24,39 @@ interface ThresholdRow {
   severity: "critical" | "warning";
   /** What is wrong when the value is on that side. */
   side: "above" | "below";
-  /** Says nothing while nobody asks. */
-  needsTraffic: boolean;
+  /** Says nothing in a reading without any of these. */
+  needs?: keyof Traffic;
   read: (snapshot: Snapshot) => number;
   describe: (value: number) => string;
 }
 
 export const thresholdRows: Record<ThresholdName, ThresholdRow> = {
   memory: {
-    ...{ key: "max_memory_mb", standard: 1024, severity: "warning", side: "above", needsTraffic: false },
+    ...{ key: "max_memory_mb", standard: 1024, severity: "warning", side: "above" },
     help: "MiB of this process",
     read: (snapshot) => snapshot.memory_usage_mb,
     describe: (value) => `High memory usage: ${value.toFixed(1)} MB`,
   },
   cpu: {
-    ...{ key: "max_cpu_percent", standard: 80, severity: "warning", side: "above", needsTraffic: false },
+    ...{ key: "max_cpu_percent", standard: 80, severity: "warning", side: "above" },
     help: "percent of the processors that this process may use",
     read: (snapshot) => snapshot.cpu_usage_percent,
     describe: (value) => `High CPU usage: ${value.toFixed(1)} %`,
   },
   tokens_per_second: {
-    ...{ key: "min_tokens_per_second", standard: 5, severity: "warning", side: "below", needsTraffic: true },
+    ...{ key: "min_tokens_per_second", standard: 5, severity: "warning", side: "below", needs: "tokens" },
     help: "tokens written per second of writing",
     read: (snapshot) => snapshot.tokens_per_second,
     describe: (value) => `Low generation speed: ${value.toFixed(1)} tokens/s`,
   },
   error_rate: {
-    ...{ key: "max_error_rate", standard: 0.05, severity: "critical", side: "above", needsTraffic: true },
+    ...{ key: "max_error_rate", standard: 0.05, severity: "critical", side: "above", needs: "requests" },
     help: "share of requests that failed, 0 to 1",
     read: (snapshot) => snapshot.error_rate,
     describe: (value) => `High error rate: ${(100 * value).toFixed(2)} %`,
   },
   latency: {
-    ...{ key: "max_latency_ms", standard: 5000, severity: "warning", side: "above", needsTraffic: true },
+    ...{ key: "max_latency_ms", standard: 5000, severity: "warning", side: "above", needs: "answers" },
     help: "ms of a request, on average",
     read: (snapshot) => snapshot.average_latency_ms,
     describe: (value) => `High latency: ${value.toFixed(1)} ms`,
@@ -99,18 +106,18 @@ export class Alerts {
     return this.#all;
   }
 
-  check(snapshot: Snapshot, hasTraffic: boolean): void {
+  check(snapshot: Snapshot, traffic: Traffic): void {
     for (const name of thresholdNames) {
-      this.#checkOne(name, snapshot, hasTraffic);
+      this.#checkOne(name, snapshot, traffic);
     }
     const oldest = snapshot.timestamp - keptSeconds;
     this.#all = this.#all.filter(({ end }) => end === null || Date.parse(end) / 1000 > oldest);
   }
 
-  #checkOne(name: ThresholdName, snapshot: Snapshot, hasTraffic: boolean): void {
-    const { needsTraffic, side, severity, read, describe } = thresholdRows[name];
+  #checkOne(name: ThresholdName, snapshot: Snapshot, traffic: Traffic): void {
+    const { needs, side, severity, read, describe } = thresholdRows[name];
     const threshold = this.thresholds[name];
-    if (threshold === undefined || (needsTraffic && !hasTraffic)) {
+    if (threshold === undefined || (needs !== undefined && !traffic[needs])) {
       this.#end(name, snapshot);
       return;
     }
@@ -143,7 +150,7 @@ export class Alerts {
 export interface WebhookOptions {
   url: string;
   /** Of the signature; undefined: none is sent. */
-  secret?: string;
+  secret?: Buffer;
   log: Log;
   /** Milliseconds before the second and the third try. */
   pauses?: readonly number[];

@@ -51,7 +51,7 @@ function addressOf({ ip, headers }: FastifyRequest, trustProxy: number): string 
 }
 
 /** What a request needs. */
-function accessOf(request: FastifyRequest, prefix: string): Scope | "open" {
+export function accessOf(request: FastifyRequest, prefix: string): Scope | "open" {
   const { url = "", config } = request.routeOptions;
   if (config.access !== undefined) {
     return config.access;

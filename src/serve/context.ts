@@ -3,6 +3,7 @@
 import type { FastifyInstance } from "fastify";
 import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
+import type { Watcher } from "./records.js";
 import type { Client, RunContext, RunNotes, Stage, TextEvent, TextRequest } from "./request.js";
 import type { TextService } from "./service.js";
 
@@ -19,8 +20,18 @@ export interface ServerContext {
   readonly startedAt: number;
   /** From the outside in; a module adds its own when it is registered. */
   readonly stages: Stage[];
+  /** Told about every request; a module adds its own when it is registered. */
+  readonly watchers: Watcher[];
+  /** Answers that are kept, if any are. */
+  responseCache?: { readonly size: number; readonly bytes: number };
+  /** Of the operator's file; undefined if there is none. */
+  readonly secret: Buffer | undefined;
+  /** 16 characters that stand for a client in logs; who does not know the secret cannot tell which client. */
+  markOf(id: string): string;
   /** Runs a request through all stages. */
   run(request: TextRequest, context: RunContext): AsyncIterable<TextEvent>;
+  /** Called when a reader was given up. */
+  onDrop(listener: () => void): void;
   /** A reader was given up that did not read. */
   onDropped(): void;
   /** Called once the model is there. */

@@ -27,7 +27,10 @@ export function formatLogEntry({ level, message, fields = {} }: LogEntry, format
 
 /** Without characters that end a line or steer a terminal. */
 function asOneLine(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => JSON.stringify(character).slice(1, -1));
+  return text.replace(
+    /[\p{Cc}\u2028\u2029]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Writes entries to the end of a file. */

@@ -165,14 +165,15 @@ export interface RunNotes {
   code?: string;
   /** Rules of the content filter that its texts met. */
   readonly rules: Set<string>;
-  /** The answer was found, not computed. */
-  isCached: boolean;
   /** Of the answer; without effect once that has begun. */
   setHeader(name: string, value: string): void;
 }
 
+/** Of one run, of which a request may have several. */
 export interface StageContext extends RunContext {
   notes: RunNotes;
+  /** The answer was found, not computed. */
+  isCached: boolean;
 }
 
 /**

@@ -12,30 +12,46 @@ import { openGguf } from "../gguf/gguf.js";
 import { inspectGguf } from "../gguf/inspect.js";
 import { availableMemory } from "../native/machine.js";
 import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
+import { register as registerAdmin } from "./api/admin.js";
 import { register as registerChat } from "./api/chat.js";
 import { register as registerCompletions } from "./api/completions.js";
+import { register as registerMetrics } from "./api/metrics.js";
 import { register as registerModels } from "./api/models.js";
 import { register as registerNative } from "./api/native.js";
 import { register as registerPage } from "./api/page.js";
 import { register as registerProps } from "./api/props.js";
 import { register as registerTokenize } from "./api/tokenize.js";
 import { register as registerUnavailable } from "./api/unavailable.js";
+import { register as registerAudit } from "./audit.js";
 import { findExposure, register as registerAuth } from "./auth.js";
+import { register as registerCache } from "./cache.js";
 import type { Register, ServerContext } from "./context.js";
 import { ApiError, toApiError } from "./errors.js";
+import { register as registerFilter } from "./filter.js";
 import { limitConnections, register as registerHosts } from "./hosts.js";
 import { parseBody } from "./json.js";
+import { register as registerLimits } from "./limits.js";
 import { type Log, type LogEntry, LogFile } from "./log.js";
 import { type ServeOptions, standardOptions } from "./options.js";
 import { TextService } from "./service.js";
 import { Context, newNotes } from "./state.js";
+import { register as registerTelemetry } from "./telemetry.js";
+import { register as registerWatch } from "./watch.js";
 
 export type { ServeOptions } from "./options.js";
 
 /** Everything that a server has, in the order in which requests meet it. */
 const modules: readonly Register[] = [
+  registerWatch,
   registerHosts,
   registerAuth,
+  registerTelemetry,
+  registerLimits,
+  registerFilter,
+  registerCache,
+  registerAudit,
+  registerMetrics,
+  registerAdmin,
   registerModels,
   registerProps,
   registerChat,

@@ -10,7 +10,7 @@ import { Admission, reasonOfAbort, type Ticket } from "./admission.js";
 import { AnswerStream, describeToken } from "./answer-stream.js";
 import { Channel } from "./channel.js";
 import { countDroppable, countToDrop, withoutTurns } from "./context-shift.js";
-import { contextExceeded } from "./errors.js";
+import { contextExceeded, invalid } from "./errors.js";
 import type { ServeOptions } from "./options.js";
 import { type PreparedPrompt, PromptMaker } from "./prompt.js";
 import type {
@@ -125,10 +125,11 @@ export class TextService {
 
   /** The prompt, made to fit if the server may do that. Throws an ApiError if it does not fit. */
   #fit(request: TextRequest): { prepared: PreparedPrompt; droppedTurns: number } {
-    const { contextShift, truncateInput } = this.#options;
+    const { contextShift, truncateInput, maxInputTokens } = this.#options;
     const prepared = this.prompts.prepare(request);
     const { length } = prepared.ids;
-    const limit = this.contextSize - (request.maxTokens === 0 ? 0 : 1);
+    const room = this.contextSize - (request.maxTokens === 0 ? 0 : 1);
+    const limit = maxInputTokens > 0 ? Math.min(room, maxInputTokens) : room;
     if (length <= limit) {
       return { prepared, droppedTurns: 0 };
     }
@@ -138,10 +139,12 @@ export class TextService {
           ? this.#dropTurns(request, 0)
           : undefined
         : truncateInput
-          ? { prepared: this.#cut(prepared, request), droppedTurns: 0 }
+          ? { prepared: this.#cut(prepared, request, limit), droppedTurns: 0 }
           : undefined;
     if (short === undefined || short.prepared.ids.length > limit) {
-      throw contextExceeded(length, this.contextSize);
+      throw length > room
+        ? contextExceeded(length, this.contextSize)
+        : invalid("prompt", `expected at most ${limit} tokens, got ${length}`);
     }
     return short;
   }
@@ -154,15 +157,17 @@ export class TextService {
     }
     const without = (count: number) =>
       this.prompts.prepare({ ...request, prompt: { ...prompt, messages: withoutTurns(prompt.messages, count) } });
-    const limit = this.contextSize * keptShare - answered;
+    const { maxInputTokens } = this.#options;
+    const kept = this.contextSize * keptShare - answered;
+    const limit = maxInputTokens > 0 ? Math.min(kept, maxInputTokens) : kept;
     const droppedTurns = countToDrop(countDroppable(prompt.messages), limit, (count) => without(count).ids.length);
     return { prepared: without(droppedTurns), droppedTurns };
   }
 
   /** A text without its beginning: what is left has room for the answer. */
-  #cut(prepared: PreparedPrompt, { maxTokens = this.contextSize }: TextRequest): PreparedPrompt {
+  #cut(prepared: PreparedPrompt, { maxTokens = this.contextSize }: TextRequest, most: number): PreparedPrompt {
     const { addBos, bos } = this.model.tokenizer.info;
-    const kept = Math.max(this.contextSize - maxTokens, Math.floor(this.contextSize * keptShare));
+    const kept = Math.min(most, Math.max(this.contextSize - maxTokens, Math.floor(this.contextSize * keptShare)));
     const hasBos = addBos && prepared.ids[0] === bos;
     const ids = hasBos ? [bos, ...prepared.ids.slice(1 - kept)] : prepared.ids.slice(-kept);
     return { ...prepared, ids, before: ids };

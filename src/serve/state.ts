@@ -1,11 +1,14 @@
 // The state of a server that all its routes see.
 
+import { createHmac, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { reasonOf } from "../system/errors.js";
+import { BitnetError, reasonOf } from "../system/errors.js";
 import type { ServerContext, ServerState } from "./context.js";
 import { ApiError, unavailable } from "./errors.js";
 import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
+import type { Watcher } from "./records.js";
 import type { RunContext, RunNotes, Stage, TextEvent, TextRequest } from "./request.js";
 import type { TextService } from "./service.js";
 
@@ -14,7 +17,11 @@ export class Context implements ServerContext {
   readonly modelId: string;
   readonly startedAt = Date.now() / 1000;
   readonly stages: Stage[] = [];
+  readonly watchers: Watcher[] = [];
   readonly log: Log;
+  readonly secret: Buffer | undefined;
+  responseCache?: ServerContext["responseCache"];
+  readonly #markSecret: Buffer;
   #state: ServerState = "loading";
   #service: TextService | undefined;
   #readyListeners: ((service: TextService) => void)[] = [];
@@ -26,7 +33,13 @@ export class Context implements ServerContext {
   constructor(options: ServeOptions, log: Log = () => {}) {
     this.options = options;
     this.log = log;
+    this.secret = options.secretFile === undefined ? undefined : readSecret(options.secretFile);
+    this.#markSecret = this.secret ?? randomBytes(32);
     this.modelId = options.aliases[0] ?? basename(options.modelPath).replace(/\.gguf$/i, "");
+  }
+
+  markOf(id: string): string {
+    return createHmac("sha256", this.#markSecret).update(id).digest("hex").slice(0, 16);
   }
 
   get state(): ServerState {
@@ -45,7 +58,7 @@ export class Context implements ServerContext {
 
   run(request: TextRequest, given: RunContext): AsyncIterable<TextEvent> {
     const notes = given.notes ?? newNotes();
-    const context = { ...given, notes, signal: AbortSignal.any([given.signal, this.#over.signal]) };
+    const context = { ...given, notes, isCached: false, signal: AbortSignal.any([given.signal, this.#over.signal]) };
     const runFrom = (i: number, asked: TextRequest): AsyncIterable<TextEvent> => {
       const stage = this.stages[i];
       return stage === undefined
@@ -120,5 +133,20 @@ export class Context implements ServerContext {
 
 /** Notes of a request; headers go where its answer does. */
 export function newNotes(setHeader: RunNotes["setHeader"] = () => {}): RunNotes {
-  return { rules: new Set(), isCached: false, setHeader };
+  return { rules: new Set(), setHeader };
+}
+
+const shortestSecret = 16; // bytes
+
+function readSecret(path: string): Buffer {
+  let secret: Buffer;
+  try {
+    secret = Buffer.from(readFileSync(path, "utf8").trim());
+  } catch (error) {
+    throw new BitnetError("USAGE", `${path}: the secret cannot be read: ${reasonOf(error)}`, { cause: error });
+  }
+  if (secret.length < shortestSecret) {
+    throw new BitnetError("USAGE", `${path}: expected a secret of at least ${shortestSecret} bytes`);
+  }
+  return secret;
 }

@@ -2,17 +2,21 @@
 
 import { packageVersion } from "../../system/package.js";
 import type { Register, ServerContext } from "../context.js";
+import { HealthCheck } from "../deep-health.js";
 import { ApiError, unavailable } from "../errors.js";
 
 export const register: Register = (app, context) => {
+  const check = new HealthCheck(context);
   for (const url of ["/v1/models", "/models"]) {
     app.get(url, async () => listModels(context));
   }
   app.get<{ Params: { "*": string } }>("/v1/models/*", async ({ params }) => findModel(context, params["*"]));
   for (const url of ["/health", "/v1/health", "/readyz", "/v2/health/ready"]) {
-    app.get(url, async () => {
+    app.get(url, async ({ query }, reply) => {
       checkReady(context);
-      return { status: "ok" };
+      const isDeep = (query as { deep?: unknown }).deep !== undefined && url.endsWith("/health");
+      const health = isDeep ? await check.run() : { status: "ok" };
+      return reply.status(health.status === "unhealthy" ? 503 : 200).send(health);
     });
   }
   for (const url of ["/livez", "/v2/health/live"]) {
