@@ -87,6 +87,12 @@ const networkRows = {
   ui: { flags: "--no-ui", help: "no page at /", aliases: ["--no-webui"] },
   slots: { flags: "--slots", help: "offer GET /slots", standard: standardOptions.slots, negated: "do not" },
   slotFolder: { flags: "--slot-save-path <dir>", help: "folder of what /slots/N?action=save writes" },
+  responseStore: {
+    flags: "--response-store <n>",
+    help: "responses that are kept in memory, an hour each, for previous_response_id",
+    parse: integerFrom(0, 1_000_000),
+    standard: standardOptions.responseStore,
+  },
 } as const satisfies OptionRows;
 
 const limitRows = {

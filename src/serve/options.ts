@@ -73,6 +73,8 @@ export interface ServeOptions extends GuardOptions, WatchOptions {
   slots: boolean;
   /** Folder of slot files. */
   slotFolder?: string;
+  /** Responses that are kept for `previous_response_id`; 0: none. */
+  responseStore: number;
 }
 
 export const standardOptions: Omit<ServeOptions, "modelPath"> = {
@@ -100,4 +102,5 @@ export const standardOptions: Omit<ServeOptions, "modelPath"> = {
   pingInterval: 10,
   drainTimeout: 120,
   slots: true,
+  responseStore: 0,
 };

@@ -76,6 +76,8 @@ export interface TextRequest {
   cachePrompt: boolean;
   /** Tell how far a long prompt is read. */
   wantsProgress: boolean;
+  /** The place whose sequence is gone on with and kept, where the server keeps them. */
+  slot?: number;
   /** Give up after so much time, with what there is (finish reason "length"). */
   generateSeconds?: number;
 }

@@ -15,11 +15,16 @@ import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
 import { register as registerAdmin } from "./api/admin.js";
 import { register as registerChat } from "./api/chat.js";
 import { register as registerCompletions } from "./api/completions.js";
+import { register as registerEmbeddings } from "./api/embeddings.js";
+import { register as registerMessages } from "./api/messages.js";
 import { register as registerMetrics } from "./api/metrics.js";
 import { register as registerModels } from "./api/models.js";
 import { register as registerNative } from "./api/native.js";
+import { register as registerOllama } from "./api/ollama.js";
 import { register as registerPage } from "./api/page.js";
 import { register as registerProps } from "./api/props.js";
+import { register as registerResponses } from "./api/responses.js";
+import { register as registerSlots } from "./api/slots.js";
 import { register as registerTokenize } from "./api/tokenize.js";
 import { register as registerUnavailable } from "./api/unavailable.js";
 import { register as registerAudit } from "./audit.js";
@@ -56,7 +61,12 @@ const modules: readonly Register[] = [
   registerProps,
   registerChat,
   registerCompletions,
+  registerResponses,
+  registerMessages,
+  registerEmbeddings,
   registerNative,
+  registerSlots,
+  registerOllama,
   registerTokenize,
   registerUnavailable,
   registerPage,
@@ -215,6 +225,7 @@ class ModelServer implements Server {
     await Promise.all(this.#listeners.map(closeListener));
     await this.#app.close();
     await context.close();
+    service?.slots.close();
     service?.model.close();
     await this.#logFile?.close();
   }

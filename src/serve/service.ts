@@ -23,6 +23,7 @@ import type {
   Timings,
   Usage,
 } from "./request.js";
+import { type SessionLease, SlotSessions } from "./slots.js";
 
 const maxSeed = Number.MAX_SAFE_INTEGER;
 
@@ -64,6 +65,7 @@ export class TextService {
   readonly contextSize: number;
   readonly admission: Admission;
   readonly prompts: PromptMaker;
+  readonly slots: SlotSessions;
   /** Of all that decides what is computed: program, model and kernels. */
   readonly fingerprint: string;
   readonly #options: ServeOptions;
@@ -79,6 +81,7 @@ export class TextService {
       systemPrompt: options.systemPrompt,
       splitsThinking: options.reasoningFormat !== "none",
     });
+    this.slots = new SlotSessions(options.parallel);
     this.fingerprint = fingerprintOf(model);
     this.#options = options;
   }
@@ -192,15 +195,8 @@ export class TextService {
 
   async #runChoice(run: Run, choice: number, onFirstToken: () => void): Promise<void> {
     const { request, prepared, context } = run;
-    const { client } = context;
-    await using session = this.model.createSession({
-      contextSize: this.contextSize,
-      cacheType: this.#options.cacheType,
-      salt: saltOf(client, request),
-      client: client.id,
-      weight: client.weight,
-      background: request.background,
-    });
+    await using lease = this.#leaseSession(request, context, choice);
+    const { session } = lease;
     if (choice === 0 && request.promptLogprobs !== undefined) {
       await this.#scorePrompt(run, session, request.promptLogprobs);
     }
@@ -233,6 +229,32 @@ export class TextService {
       choice,
       ...describeFinish(reason, stream, this.#seedOf(run, choice), truncated),
     });
+  }
+
+  /** The one of the place that the request names, if the server keeps those and it is free; else one of its own. */
+  #leaseSession(request: TextRequest, { client }: RunContext, choice: number): SessionLease {
+    const { slot = this.slots.count } = request;
+    const keeps = this.#options.slotFolder !== undefined && choice === 0 && slot < this.slots.count;
+    const kept = keeps ? this.slots.take(slot, client.id, () => this.createSlotSession(client)) : undefined;
+    if (kept !== undefined) {
+      return kept;
+    }
+    const session = this.model.createSession({
+      contextSize: this.contextSize,
+      cacheType: this.#options.cacheType,
+      salt: saltOf(client, request),
+      client: client.id,
+      weight: client.weight,
+      background: request.background,
+    });
+    return { session, [Symbol.asyncDispose]: async () => session.close() };
+  }
+
+  /** What is erased from a place is to be gone: it neither gives to others nor takes from them. */
+  createSlotSession({ id, weight }: Client): Session {
+    const { cacheType } = this.#options;
+    const { contextSize } = this;
+    return this.model.createSession({ contextSize, cacheType, client: id, weight, sharePrompts: false });
   }
 
   /** Goes on until the answer ends, or the context. */

@@ -87,7 +87,9 @@ function readCompletion(context: ServerContext, body: Fields): NativeCall {
   const grammar = readGrammar(body);
   const isPost = body.boolean("post_sampling_probs") ?? false;
   const told = isPost ? { postSamplingProbs: probs } : { logprobs: probs };
+  const slot = body.integer("id_slot", { min: -1, max: 1023 }) ?? -1;
   const common = {
+    ...(slot < 0 ? {} : { slot }),
     ...{ route: "/completion", n: 1, maxTokens, sampling: { ...sampling, ...told }, stop, grammar, ...running },
     ...(milliseconds > 0 ? { generateSeconds: milliseconds / 1000 } : {}),
   };
@@ -107,7 +109,7 @@ function readCompletion(context: ServerContext, body: Fields): NativeCall {
     ...{ isList, stream, probs, timingsPerToken, settings },
     returnsTokens: body.boolean("return_tokens") ?? false,
     fields: readTexts(body, "response_fields", { max: mostFields, maxBytes: 256 }) ?? [],
-    slot: Math.max(0, body.integer("id_slot", { min: -1, max: 1023 }) ?? 0),
+    slot: Math.max(0, slot),
   };
 }
 

@@ -200,13 +200,15 @@ export function readMaxTokens(body: Fields, names: readonly string[], standard?:
   return given === undefined || given < 0 ? undefined : given;
 }
 
+const serviceTiers = ["auto", "default", "flex", "priority", "scale", "standard_only"] as const;
+
 /** What is the same for every dialect, and says how a request is run. */
 export function readRunning(
   body: Fields,
 ): Pick<TextRequest, "ignoreEos" | "background" | "cacheSalt" | "cachePrompt" | "wantsProgress"> {
   return {
     ignoreEos: body.boolean("ignore_eos") ?? false,
-    background: body.choice("service_tier", ["auto", "default", "flex", "priority", "scale"]) === "flex",
+    background: body.choice("service_tier", serviceTiers) === "flex",
     cacheSalt: body.text("cache_salt", { maxLength: 256 }) ?? "",
     cachePrompt: body.boolean("cache_prompt") ?? true,
     wantsProgress: body.boolean("return_progress") ?? false,

@@ -12,13 +12,15 @@ type Part = TextPrompt["parts"][number];
 export interface PromptForms {
   /** Texts and ids in one prompt: [12, "text"]. */
   mixed: boolean;
+  /** Prompts at most. Default: 128. */
+  most?: number;
 }
 
 /** string | string[] | int[] | int[][], and mixed lists. `isList`: the answer is a list, too. */
 export function readPrompts(
   body: Fields,
   name: string,
-  { mixed }: PromptForms,
+  { mixed, most = maxPrompts }: PromptForms,
 ): { prompts: Part[][]; isList: boolean } {
   const value = body.value(name);
   if (value === undefined) {
@@ -33,8 +35,8 @@ export function readPrompts(
   if (value.some((entry) => typeof entry === "number")) {
     return { prompts: [readPrompt(body.pathOf(name), value, mixed)], isList: false };
   }
-  if (value.length > maxPrompts) {
-    throw invalid(body.pathOf(name), `expected at most ${maxPrompts} prompts, got ${value.length}`);
+  if (value.length > most) {
+    throw invalid(body.pathOf(name), `expected at most ${most} prompts, got ${value.length}`);
   }
   const prompts = value.map((entry, i) => readPrompt(`${body.pathOf(name)}[${i}]`, entry, mixed));
   return { prompts, isList: true };
