@@ -1,5 +1,21 @@
 // The library's public surface.
 
+export { BatchFaultsError, type Shard } from "./batch/check.js";
+export { type HttpTargetOptions, httpTarget } from "./batch/http-target.js";
+export type { BatchOutcome } from "./batch/outcome.js";
+export type { RedisOptions } from "./batch/redis-queue.js";
+export { redisTarget } from "./batch/redis-target.js";
+export { type RedisWorker, type RedisWorkerOptions, startRedisWorker } from "./batch/redis-worker.js";
+export type { BatchRequest, LineFault, LineForm } from "./batch/request.js";
+export { type BatchOptions, type BatchProgress, type BatchSummary, runBatch } from "./batch/run.js";
+export {
+  type BatchCall,
+  type BatchReply,
+  type BatchTarget,
+  type Send,
+  type SendTargetOptions,
+  sendTarget,
+} from "./batch/target.js";
 export { type AnswerResult, answerChat } from "./chat/answer.js";
 export { Chat } from "./chat/chat.js";
 export { encodeChat } from "./chat/encode.js";

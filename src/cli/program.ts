@@ -38,6 +38,11 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/serve.js"),
     },
     {
+      name: "batch",
+      description: "answer the requests of a file, and go on where it was stopped",
+      load: () => import("./commands/batch.js"),
+    },
+    {
       name: "tokenize",
       description: "turn text into token ids, or ids into text",
       load: () => import("./commands/tokenize.js"),

@@ -8,6 +8,7 @@ import { llamaGroup, llamaRefusals } from "./llama-options.js";
 import { type GroupValues, groupOf, type OptionRows, type Refusals } from "./option-rows.js";
 import { chatRows, modelRows, outputRows, samplingGroup, sessionRows, withHelp } from "./options.js";
 import { integerFrom, numberFrom } from "./parsers.js";
+import { workerRows } from "./redis-rows.js";
 import { collectList, monitoringRows, securityRows } from "./serve-guard-rows.js";
 
 const MiB = 2 ** 20;
@@ -212,6 +213,7 @@ export const serveGroups = () => ({
   limits: groupOf("Limits", limitRows),
   security: groupOf("Security", securityRows),
   monitoring: groupOf("Monitoring", monitoringRows),
+  batches: groupOf("Batches", workerRows),
   output: groupOf("Output", {
     json: withHelp(outputRows.json, "print one JSON object on stdout when the server is ready"),
     quiet: outputRows.quiet,

@@ -28,6 +28,9 @@ export const register: Register = (app, context) => {
   const ring = new KeyRing(options);
   context.onReload(() => ring.reload());
   app.addHook("onRequest", async (request) => {
+    if (request.client !== undefined) {
+      return; // of this process itself
+    }
     const access = accessOf(request, options.apiPrefix);
     const key = presentedKey(request.headers);
     const byAddress = addressClient(addressOf(request, options.trustProxy));

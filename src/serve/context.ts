@@ -1,6 +1,7 @@
 // What the routes of a server share.
 
 import type { FastifyInstance } from "fastify";
+import type { InsideReply, InsideRequest } from "./inside.js";
 import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
 import type { Watcher } from "./records.js";
@@ -32,6 +33,8 @@ export interface ServerContext {
   run(request: TextRequest, context: RunContext): AsyncIterable<TextEvent>;
   /** Called when a reader was given up. */
   onDrop(listener: () => void): void;
+  /** Answers a request of this process as if it had come over a connection. */
+  handle(request: InsideRequest): Promise<InsideReply>;
   /** A reader was given up that did not read. */
   onDropped(): void;
   /** Called once the model is there. */

@@ -34,6 +34,7 @@ import type { Register, ServerContext } from "./context.js";
 import { ApiError, toApiError } from "./errors.js";
 import { register as registerFilter } from "./filter.js";
 import { limitConnections, register as registerHosts } from "./hosts.js";
+import { Inside, type InsideReply, type InsideRequest } from "./inside.js";
 import { parseBody } from "./json.js";
 import { register as registerLimits } from "./limits.js";
 import { type Log, type LogEntry, LogFile } from "./log.js";
@@ -86,6 +87,8 @@ export interface Server {
   readonly context: ServerContext;
   /** Reads keys and rules anew and reopens logs. What cannot be read stays as it was, and the log tells. */
   reload(): Promise<void>;
+  /** Answers a request of this process as if it had come over a connection. */
+  handle(request: InsideRequest): Promise<InsideReply>;
   /** Lets running requests end, for `drainTimeout` at most, then closes everything. May be called again. */
   close(): Promise<void>;
 }
@@ -109,6 +112,7 @@ export async function startServer(options: StartOptions, hooks: ServerHooks = {}
 class ModelServer implements Server {
   readonly #logFile: LogFile | undefined;
   readonly #app: FastifyInstance;
+  readonly #inside: Inside;
   readonly #listeners: ReturnType<typeof createHttpServer>[] = [];
   readonly context: Context;
   urls: readonly string[] = [];
@@ -122,9 +126,10 @@ class ModelServer implements Server {
       this.#logFile?.write(entry);
       hooks.log?.(entry);
     };
-    this.context = new Context(options, log);
-    this.context.onReload(() => this.#logFile?.reopen());
     this.#app = createApp(options, log);
+    this.#inside = new Inside(this.#app, options.apiPrefix);
+    this.context = new Context(options, log, (request) => this.handle(request));
+    this.context.onReload(() => this.#logFile?.reopen());
     this.#app.register(
       async (scope) => {
         for (const register of modules) {
@@ -153,6 +158,10 @@ class ModelServer implements Server {
 
   reload(): Promise<void> {
     return this.context.reload();
+  }
+
+  handle(request: InsideRequest): Promise<InsideReply> {
+    return this.#inside.handle(request);
   }
 
   close(): Promise<void> {

@@ -6,6 +6,7 @@ import { basename } from "node:path";
 import { BitnetError, reasonOf } from "../system/errors.js";
 import type { ServerContext, ServerState } from "./context.js";
 import { ApiError, unavailable } from "./errors.js";
+import type { InsideReply, InsideRequest } from "./inside.js";
 import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
 import type { Watcher } from "./records.js";
@@ -30,11 +31,18 @@ export class Context implements ServerContext {
   readonly #dropListeners: (() => void)[] = [];
   readonly #over = new AbortController();
 
-  constructor(options: ServeOptions, log: Log = () => {}) {
+  readonly handle: (request: InsideRequest) => Promise<InsideReply>;
+
+  constructor(
+    options: ServeOptions,
+    log: Log = () => {},
+    handle: (request: InsideRequest) => Promise<InsideReply> = () => Promise.reject(new Error("no routes")),
+  ) {
     this.options = options;
     this.log = log;
     this.secret = options.secretFile === undefined ? undefined : readSecret(options.secretFile);
     this.#markSecret = this.secret ?? randomBytes(32);
+    this.handle = handle;
     this.modelId = options.aliases[0] ?? basename(options.modelPath).replace(/\.gguf$/i, "");
   }
 

@@ -163,7 +163,7 @@ async function writeDurably(path: string, data: string | Uint8Array, mode: numbe
 }
 
 /** The new name is on the disk only when the directory is; some systems cannot do that. */
-async function flushDirectory(path: string): Promise<void> {
+export async function flushDirectory(path: string): Promise<void> {
   const directory = await open(path, "r").catch(() => undefined);
   await directory?.sync().catch(() => {});
   await directory?.close();

@@ -30,6 +30,7 @@ const notRun: [RegExp, string][] = [
   [/bitnet bench kernels$/, "multiplies the matrices of three large models, for minutes"],
   [/bitnet bench serve/, "loads a server for minutes"],
   [/bitnet serve/, "serves until it is told to end"],
+  [/bitnet batch .*--(server|redis)/, "needs a server, or Redis"],
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],
   [/bitnet rm /, "asks on a terminal"],
 ];
@@ -208,6 +209,10 @@ function preparePage(place: string): void {
   mkdirSync(join(place, "models"), { recursive: true });
   for (const name of ["model.gguf", "a.gguf", "b.gguf", "model-f32.gguf"]) {
     copyFileSync(tinyModel, join(place, name));
+  }
+  mkdirSync(join(place, "examples"));
+  for (const name of ["examples/batch.jsonl", "requests.jsonl"]) {
+    copyFileSync(join(root, "examples", "batch.jsonl"), join(place, name));
   }
   cpSync(checkpoint, join(place, "models", "my-checkpoint"), { recursive: true });
   mkdirSync(join(place, "home", "BitNet-b1.58-2B-4T"), { recursive: true });

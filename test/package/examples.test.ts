@@ -1,12 +1,17 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { stopEarly } from "../../examples/abort.js";
+import { answerAll } from "../../examples/batch.js";
 import { talk } from "../../examples/chat.js";
 import { tellStory } from "../../examples/generate.js";
 import { describeAnimal } from "../../examples/json.js";
 import { continueAll } from "../../examples/parallel.js";
 import { listNext, rateText } from "../../examples/perplexity.js";
 import { ask } from "../../examples/tools.js";
-import { tinyModel } from "../support/fixtures.js";
+import { root, tinyModel } from "../support/fixtures.js";
+import { startTestServer } from "../support/serve.js";
 
 test("examples/generate.ts tells a story, completes a sentence and stops when told", async () => {
   let text = "";
@@ -73,4 +78,18 @@ test("examples/tools.ts calls a function with arguments of its schema, and answe
     text += piece;
   });
   expect(text).toMatch(/^get_weather: .{0,20}: rain(, rain){0,6}\n.*\S.*\n$/s);
+});
+
+test("examples/batch.ts answers the lines of examples/batch.jsonl on a server, in their order", async () => {
+  await using server = await startTestServer();
+  const folder = mkdtempSync(join(tmpdir(), "bitnet-example-"));
+  try {
+    const output = join(folder, "answers.jsonl");
+    const summary = await answerAll(server.url, join(root, "examples", "batch.jsonl"), output);
+    expect(summary).toMatchObject({ total: 3, succeeded: 3, failed: 0, left: 0 });
+    const lines = readFileSync(output, "utf8").trim().split("\n");
+    expect(lines.map((line) => JSON.parse(line).custom_id)).toEqual(["dog", "once", "seed"]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1,6 +1,7 @@
 // bitnet serve: a server that talks as OpenAI's does.
 
 import type { Command } from "commander";
+import type { RedisWorker } from "../../batch/redis-worker.js";
 import { bundledModel } from "../../models/bundled.js";
 import { formatLogEntry, type Log, type LogFormat } from "../../serve/log.js";
 import type { Server } from "../../serve/server.js";
@@ -51,9 +52,14 @@ async function serve(values: ServeValues): Promise<void> {
   }
   const { startServer } = await import("../../serve/server.js");
   const server = await startServer(options, { log: createLog(options.logFormat, quiet === true) });
-  const ended = endOnSignals(server, say);
+  const end = once(async () => {
+    await Promise.all([worker?.close(), server.close()]);
+  });
+  let worker: RedisWorker | undefined;
+  const ended = endOnSignals(server, end, say);
   try {
     await server.ready;
+    worker = await startWorker(server, values.batches, say);
     if (!quiet) {
       log(describeServer(server));
     }
@@ -62,12 +68,37 @@ async function serve(values: ServeValues): Promise<void> {
     }
     await ended;
   } finally {
-    await server.close();
+    await end();
   }
 }
 
+function once(body: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => {
+    done ??= body();
+    return done;
+  };
+}
+
+/** Answers the lines of a queue beside what comes over HTTP. */
+async function startWorker(
+  server: Server,
+  { redisWorker, redisQueue, redisLock }: ServeValues["batches"],
+  say: (text: string) => void,
+): Promise<RedisWorker | undefined> {
+  if (redisWorker === undefined) {
+    return undefined;
+  }
+  const { startRedisWorker } = await import("../../batch/redis-worker.js");
+  return await startRedisWorker({
+    ...{ url: redisWorker, queue: redisQueue, lockSeconds: redisLock, onTrouble: say },
+    send: (call) => server.handle(call),
+    parallel: server.context.service.admission.limits.parallel,
+  });
+}
+
 /** Resolves when the server has ended because it was told to. A second signal ends the process at once. */
-function endOnSignals(server: Server, say: (text: string) => void): Promise<void> {
+function endOnSignals(server: Server, close: () => Promise<void>, say: (text: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     let isEnding = false;
     const end = (signal: NodeJS.Signals) => {
@@ -76,7 +107,7 @@ function endOnSignals(server: Server, say: (text: string) => void): Promise<void
       }
       isEnding = true;
       say("shutting down: running requests end first; once more ends at once");
-      server.close().then(resolve, reject);
+      close().then(resolve, reject);
     };
     process.on("SIGINT", end);
     process.on("SIGTERM", end);
