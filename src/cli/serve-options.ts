@@ -143,7 +143,7 @@ const limitRows = {
   stepRows: {
     flags: "-b, --batch-size <n>",
     help: "tokens of a step at most",
-    parse: integerFrom(1, 256),
+    parse: integerFrom(2, 256),
     standard: 256,
   },
   stepMs: {
