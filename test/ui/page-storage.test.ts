@@ -153,7 +153,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.send("Hello");
     await tab.page.getByLabel("Key", { exact: true }).fill("wrong");
     await tab.press("Use key");
-    await tab.page.getByRole("dialog", { name: "API key" }).waitFor();
+    await tab.see("The server has refused this key.");
     await tab.page.getByLabel("Key", { exact: true }).fill(key);
     await tab.press("Use key");
     await eventually(() => tab.answers()).toEqual(["You said: Hello"]);

@@ -60,8 +60,10 @@ export class App {
   private isAllowed = true;
 
   async start(): Promise<void> {
-    this.connection.askForKey = () =>
-      this.ask({ kind: "key", text: "The server wants an API key.", action: "Use key" });
+    this.connection.askForKey = (wasRefused) => {
+      const text = wasRefused ? "The server has refused this key." : "The server wants an API key.";
+      return this.ask({ kind: "key", text, action: "Use key" });
+    };
     this.connection.onReached = (reached) => this.setReached(reached);
     this.archive.onProblem = () => this.changed();
     this.otherTabs.onmessage = () => void this.readChats();

@@ -23,8 +23,8 @@ export class ServerError extends Error {
 const keyName = "bitnet-api-key";
 
 export class Connection {
-  /** Asks the user for a key; undefined: none was given. */
-  askForKey: () => Promise<string | undefined> = async () => undefined;
+  /** Asks the user for a key, or for another one than was refused; undefined: none was given. */
+  askForKey: (wasRefused: boolean) => Promise<string | undefined> = async () => undefined;
   /** False once no key was given: what the page asks by itself does not ask the user again and again. */
   mayAsk = true;
   /** Told after every request whether there was an answer. */
@@ -95,7 +95,7 @@ export class Connection {
 
   /** One question at a time, however many requests were refused. */
   private async newKey(): Promise<boolean> {
-    this.asking ??= this.askForKey().finally(() => {
+    this.asking ??= this.askForKey(this.hasKey).finally(() => {
       this.asking = undefined;
     });
     const key = await this.asking;

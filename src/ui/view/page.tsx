@@ -62,7 +62,7 @@ export function Page({ app }: { app: App }) {
       </div>
       {dialog === "settings" && <SettingsDialog onClose={() => setDialog(undefined)} />}
       {dialog === "help" && <HelpDialog onClose={() => setDialog(undefined)} />}
-      {app.question !== undefined && <QuestionDialog question={app.question} />}
+      {app.question !== undefined && <QuestionDialog key={app.question.text} question={app.question} />}
       <Notice />
     </AppContext.Provider>
   );
