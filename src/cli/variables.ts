@@ -51,6 +51,10 @@ export const variables: readonly VariableReference[] = [
   { names: ["NO_COLOR", "FORCE_COLOR"], help: "never, or always, colours; NO_COLOR wins, --color wins over both" },
   { names: ["TERM"], help: "dumb: no colours and nothing drawn anew; linux: no characters that its console lacks" },
   { names: ["COLUMNS"], help: "width of help where there is no terminal; default: 80" },
+  {
+    names: ["OTEL_EXPORTER_OTLP_ENDPOINT"],
+    help: "where bitnet serve sends traces and metrics of OpenTelemetry, if its packages are installed",
+  },
   { names: ["PATH"], help: "where bitnet doctor --strategies looks for other programs" },
   { names: ["TMPDIR"], help: "folder of temporary files" },
 ];
