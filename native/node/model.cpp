@@ -100,6 +100,7 @@ class ModelObject : public Wrapped<ModelObject> {
                           InstanceMethod<&ModelObject::set_tuning>("setTuning"),
                           InstanceMethod<&ModelObject::stats>("stats"),
                           InstanceMethod<&ModelObject::fingerprint>("fingerprint"),
+                          InstanceMethod<&ModelObject::share_beginning>("shareBeginning"),
                           InstanceMethod<&ModelObject::close>("close")});
   }
 
@@ -169,6 +170,11 @@ class ModelObject : public Wrapped<ModelObject> {
     out.Set("cachedBytes", cached);
     out.Set("msSinceProgress", stats.seconds_since_progress * 1000);
     return out;
+  }
+  Napi::Value share_beginning(const Napi::CallbackInfo& info) {
+    const std::vector<int32_t> ids = ids_arg(info, 0);
+    guarded(info.Env(), [&] { open(info.Env()).publish(ids); });
+    return info.Env().Undefined();
   }
   Napi::Value fingerprint(const Napi::CallbackInfo& info) {
     char text[17];

@@ -61,6 +61,11 @@ Engine::~Engine() {
   thread_.join();
 }
 
+void Engine::publish(std::span<const int32_t> ids) {
+  check_ids({ids.begin(), ids.end()}, model_->config.n_vocab);
+  for (const auto& pool : pools_) pool->publish(ids);
+}
+
 std::shared_ptr<Sequence> Engine::create_sequence(const SequenceOptions& options) {
   if (options.n_ctx < 1 || options.n_ctx > kMaxContext) {
     throw Error(ErrorCode::kUsage, "the context size must be between 1 and " +

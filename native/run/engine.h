@@ -153,6 +153,9 @@ class Engine {
 
   // Throws kUsage, kNoMemory if the context would not fit into the machine's memory.
   std::shared_ptr<Sequence> create_sequence(const SequenceOptions& options);
+  // Sequences of any salt share this beginning. Before the first sequence. Throws kUsage for ids
+  // outside the vocabulary.
+  void publish(std::span<const int32_t> ids);
 
   // Starts an operation. Throws kUsage: a sequence that is busy, ids outside the vocabulary, a
   // context that is too small, nothing to continue.

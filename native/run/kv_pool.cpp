@@ -31,16 +31,22 @@ int64_t common_prefix(const int32_t* a, const int32_t* b, int64_t n) {
   return std::mismatch(a, a + n, b).first - a;
 }
 
-KvBlock* find_child(const KvBlock& parent, const int32_t* ids) {
+bool may_find(const KvBlock& block, const std::string& salt) {
+  return block.is_public || block.salt == salt;
+}
+
+KvBlock* find_child(const KvBlock& parent, const std::string& salt, const int32_t* ids) {
   for (KvBlock* child : parent.children)
-    if (std::equal(ids, ids + kBlockPositions, child->ids)) return child;
+    if (may_find(*child, salt) && std::equal(ids, ids + kBlockPositions, child->ids)) return child;
   return nullptr;
 }
 
 // The child that begins most like ids [n], and how many positions of it.
-std::pair<KvBlock*, int64_t> nearest_child(const KvBlock& parent, const int32_t* ids, int64_t n) {
+std::pair<KvBlock*, int64_t> nearest_child(const KvBlock& parent, const std::string& salt,
+                                           const int32_t* ids, int64_t n) {
   std::pair<KvBlock*, int64_t> best{nullptr, 0};
   for (KvBlock* child : parent.children) {
+    if (!may_find(*child, salt)) continue;
     const int64_t common = common_prefix(child->ids, ids, std::min(n, kBlockPositions));
     if (common > best.second) best = {child, common};
   }
@@ -161,7 +167,21 @@ void KvPool::discard(KvBlock* block) {
   blocks_.erase(block);
 }
 
-KvBlock* KvPool::find_root(const std::string& salt) const {
+void KvPool::publish(std::span<const int32_t> ids) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  public_ids_.assign(ids.begin(), ids.end());
+}
+
+// How many positions of a sequence that begins with `ids` lie in whole blocks that everybody may
+// find.
+int64_t KvPool::count_public(std::span<const int32_t> ids) const {
+  const int64_t n = static_cast<int64_t>(std::min(ids.size(), public_ids_.size()));
+  const int64_t common = common_prefix(ids.data(), public_ids_.data(), n);
+  return common - common % kBlockPositions;
+}
+
+KvBlock* KvPool::find_root(const std::string& salt, bool is_public) const {
+  if (is_public) return const_cast<KvBlock*>(&public_root_);
   const auto found = roots_.find(salt);
   return found == roots_.end() ? nullptr : const_cast<KvBlock*>(&found->second);
 }
@@ -169,10 +189,12 @@ KvBlock* KvPool::find_root(const std::string& salt) const {
 // Puts a full block into the index, or finds the one that is there already: both hold the same
 // bits, as those of a position depend on nothing but the tokens up to it.
 KvBlock* KvPool::insert(KvBlock* block, const std::string& salt, KvBlock* parent,
-                        const int32_t* ids) {
-  if (!parent) parent = &roots_[salt];
-  if (KvBlock* known = find_child(*parent, ids)) return known;
+                        const int32_t* ids, bool is_public) {
+  if (!parent) parent = is_public ? &public_root_ : &roots_[salt];
+  if (KvBlock* known = find_child(*parent, salt, ids)) return known;
   block->parent = parent;
+  block->salt = is_public ? std::string() : salt;
+  block->is_public = is_public;
   std::copy_n(ids, kBlockPositions, block->ids);
   parent->children.push_back(block);
   return block;
@@ -258,18 +280,19 @@ int64_t KvTable::adopt(std::span<const int32_t> ids, int64_t most, bool own_only
   // From the last own block that stays, down the index as far as whole blocks agree, then into one.
   size_t n = static_cast<size_t>(own / kBlockPositions);
   const size_t n_own = n;
-  KvBlock* last = n > 0 ? blocks_[n - 1] : pool_->find_root(salt_);
+  const bool begins_public = pool_->count_public(ids) > 0;
+  KvBlock* last = n > 0 ? blocks_[n - 1] : pool_->find_root(salt_, begins_public);
   std::vector<KvBlock*> found;
   int64_t at = own - own % kBlockPositions;
   for (; last && at + kBlockPositions <= most; at += kBlockPositions) {
-    KvBlock* next = find_child(*last, &ids[static_cast<size_t>(at)]);
+    KvBlock* next = find_child(*last, salt_, &ids[static_cast<size_t>(at)]);
     if (!next) break;
     found.push_back(last = next);
   }
   std::pair<KvBlock*, int64_t> part{nullptr, 0};
   if (last && at < most)
-    part =
-        nearest_child(*last, &ids[static_cast<size_t>(at)], std::min(most - at, kBlockPositions));
+    part = nearest_child(*last, salt_, &ids[static_cast<size_t>(at)],
+                         std::min(most - at, kBlockPositions));
   if (at + part.second <= own) {
     keep(own);
     return own;
@@ -299,9 +322,10 @@ void KvTable::append(std::span<const int32_t> ids) {
   tokens_.insert(tokens_.end(), ids.begin(), ids.end());
   if (!share_ || is_foreign_) return;
   std::lock_guard<std::mutex> lock(pool_->mutex_);
+  const auto n_public = static_cast<size_t>(pool_->count_public(tokens_) / kBlockPositions);
   for (size_t i = first; i < tokens_.size() / kBlockPositions; ++i) {
     KvBlock* known = pool_->insert(blocks_[i], salt_, i > 0 ? blocks_[i - 1] : nullptr,
-                                   &tokens_[i * kBlockPositions]);
+                                   &tokens_[i * kBlockPositions], i < n_public);
     if (known == blocks_[i]) continue;
     pool_->hold(known);
     pool_->release(blocks_[i]);

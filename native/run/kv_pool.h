@@ -70,6 +70,8 @@ struct KvBlock {
   KvBlock* parent = nullptr;
   std::vector<KvBlock*> children;
   int32_t ids[kBlockPositions] = {};
+  std::string salt{};      // of who may find it ...
+  bool is_public = false;  // ... unless everybody may
   uint64_t last_used = 0;  // of the pool's clock, when the last table let it go
 };
 
@@ -79,6 +81,10 @@ class KvPool {
   // cache_bytes: what blocks that no table holds, and memory that waits for new ones, may keep.
   KvPool(const KvLayout& layout, int64_t cache_bytes);
   const KvLayout& layout() const { return layout_; }
+
+  // Whatever its salt, a sequence that begins with these tokens shares their whole blocks with all
+  // others: the beginning is nobody's secret. Before any table takes blocks.
+  void publish(std::span<const int32_t> ids);
 
   struct Usage {
     int64_t held_blocks, cached_blocks, block_bytes;
@@ -91,8 +97,10 @@ class KvPool {
   KvBlock* allocate();  // throws std::bad_alloc
   void release(KvBlock* block);
   void hold(KvBlock* block);
-  KvBlock* find_root(const std::string& salt) const;
-  KvBlock* insert(KvBlock* block, const std::string& salt, KvBlock* parent, const int32_t* ids);
+  int64_t count_public(std::span<const int32_t> ids) const;
+  KvBlock* find_root(const std::string& salt, bool is_public) const;
+  KvBlock* insert(KvBlock* block, const std::string& salt, KvBlock* parent, const int32_t* ids,
+                  bool is_public);
   void evict(int64_t most_bytes);
   void discard(KvBlock* block);
   uint8_t* take_memory();
@@ -105,7 +113,9 @@ class KvPool {
   std::vector<uint8_t*> warm_, cold_;
   std::map<KvBlock*, std::unique_ptr<KvBlock>> blocks_;
   std::map<std::string, KvBlock> roots_;  // one for each salt; no data
-  int64_t n_cached_ = 0;                  // blocks in the index that no table holds
+  KvBlock public_root_;                   // the same for what everybody may find
+  std::vector<int32_t> public_ids_;
+  int64_t n_cached_ = 0;  // blocks in the index that no table holds
   uint64_t clock_ = 0;
 };
 

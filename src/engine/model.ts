@@ -42,7 +42,7 @@ import {
   type TokenOptions,
 } from "./request.js";
 import { type ScoreResult, toScoreResult } from "./score.js";
-import { Tokenizer } from "./tokenizer.js";
+import { checkTokens, Tokenizer } from "./tokenizer.js";
 import { type AppliedTuning, applyTuning } from "./tuning.js";
 
 export type ModelInfo = NativeModelInfo;
@@ -251,6 +251,15 @@ export class Model {
   /** What the engine has done since the model was loaded, and what it does now. */
   stats(): EngineStats {
     return converting(() => this.#native.stats());
+  }
+
+  /**
+   * Sessions of any salt share the keys and values of this beginning of prompts, which is nobody's secret: a system message
+   * that all have. To be called before the first session is made.
+   */
+  shareBeginning(tokens: Int32Array | readonly number[]): void {
+    const checked = checkTokens(tokens, this.tokenizer.info.vocabSize);
+    converting(() => this.#native.shareBeginning(checked));
   }
 
   /** What tells the model from others: 16 hexadecimal digits of its file, the same at any place. */

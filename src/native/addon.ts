@@ -152,6 +152,8 @@ export interface NativeModel {
   /** For measuring; waits for the end of a step. Throws USAGE. */
   setTuning(tuning: NativeTuning): void;
   stats(): NativeEngineStats;
+  /** Sessions of any salt share this beginning of prompts. Before the first session. */
+  shareBeginning(tokens: Int32Array): void;
   fingerprint(): string; // of the file: 16 hexadecimal digits, which other weights do not have
   close(): void; // frees the weights once no session is left; idempotent
 }

@@ -127,6 +127,28 @@ TEST("a table that does not share neither finds others nor is found") {
   CHECK_EQ(later.adopt(ids, 199), 192);
 }
 
+TEST("a published beginning is shared by all salts, and what follows it by none") {
+  const auto pool = std::make_shared<KvPool>(KvLayout(small(), CacheType::kF16), 1 << 30);
+  std::mt19937 random(1);
+  const Ids ids = random_ids(random, 300);
+  pool->publish(std::span(ids).first(150));  // two whole blocks
+  KvTable a(pool, true, "a"), b(pool, true, "b"), again(pool, true, "a");
+  write(a, ids);
+  CHECK_EQ(b.adopt(ids, 299), 128);
+  write(b, ids);
+  CHECK_EQ(pool->usage().held_blocks, 2 + 2 * 3);  // each its own third, fourth and last block
+  check_table(a, ids);
+  check_table(b, ids);
+  CHECK_EQ(again.adopt(ids, 299), 256);
+  // One that begins otherwise shares nothing with another salt.
+  Ids other = ids;
+  other[100] ^= 1;
+  KvTable c(pool, true, "c"), d(pool, true, "d");
+  write(c, other);
+  CHECK_EQ(d.adopt(other, 299), 100);  // of the published beginning, inside its second block
+  CHECK_EQ(KvTable(pool, true, "c").adopt(other, 299), 256);
+}
+
 TEST("equal blocks of two sequences that run at once become one") {
   const auto pool = std::make_shared<KvPool>(KvLayout(small(), CacheType::kF16), 0);
   std::mt19937 random(1);
