@@ -82,7 +82,8 @@ function readCompletion(context: ServerContext, body: Fields): CompletionCall {
   };
   const { prompts } = readPrompts(body, "prompt", { mixed: false });
   return {
-    texts: prompts.map((parts) => ({ ...common, prompt: { kind: "text", parts, parseSpecial: false, addsSpecial } })),
+    // Who sends a text instead of a chat has written the template, control tokens included.
+    texts: prompts.map((parts) => ({ ...common, prompt: { kind: "text", parts, parseSpecial: true, addsSpecial } })),
     ...{ n, echo, logprobs, stream, includesUsage: body.object("stream_options")?.boolean("include_usage") ?? false },
   };
 }

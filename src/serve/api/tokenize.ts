@@ -24,7 +24,7 @@ export const register: Register = (app, context) => {
   app.get("/tokenizer_info", async () => describeTokenizer(context));
 };
 
-/** llama.cpp adds no BOS unless it is asked to, vLLM does unless it is told not to. */
+/** llama.cpp adds no BOS unless it is asked to, vLLM does unless it is told not to. Both read control tokens in the text. */
 function tokenize(context: ServerContext, body: Fields): object {
   checkModel(context, body.text("model"));
   const { service } = context;
@@ -32,7 +32,7 @@ function tokenize(context: ServerContext, body: Fields): object {
   const isLlama = body.has("content");
   const withPieces = body.boolean("with_pieces") ?? false;
   const withTexts = body.boolean("return_token_strs") ?? false;
-  const parseSpecial = body.boolean("parse_special") ?? isLlama;
+  const parseSpecial = body.boolean("parse_special") ?? true;
   const addSpecial = body.boolean(isLlama ? "add_special" : "add_special_tokens") ?? !isLlama;
   body.ignore("add_generation_prompt", "add_special_tokens", "add_special");
   const ids = body.has("messages")
