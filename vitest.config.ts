@@ -2,6 +2,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
+// No test is about time: these only end what would never end, on slow machines that have other things to do as well.
+const patience = 180_000;
+
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
@@ -13,8 +16,9 @@ export default defineConfig({
       BITNET_MODELS: join(tmpdir(), "bitnet-no-models"),
       XDG_STATE_HOME: join(tmpdir(), "bitnet-tests-state"),
     },
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: patience,
+    hookTimeout: patience,
+    expect: { poll: { timeout: patience / 3 } },
     coverage: { include: ["src/**"] },
   },
 });

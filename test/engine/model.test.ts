@@ -299,7 +299,7 @@ describe("stopping early", () => {
       await generation[Symbol.asyncIterator]().next();
       process.stdout.write("read one");`;
     const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
-      timeout: 20_000,
+      timeout: 120_000,
     });
     expect(stdout).toBe("read one");
   });
@@ -327,7 +327,7 @@ describe("stopping early", () => {
     await withFolder(async (folder) => {
       const file = join(folder, "script.mjs");
       writeFileSync(file, script);
-      const run = promisify(execFile)(process.execPath, [file], { timeout: 30_000 });
+      const run = promisify(execFile)(process.execPath, [file], { timeout: 120_000 });
       await expect(run).rejects.toMatchObject({ code: 7, signal: null, stderr: "" });
     });
   });

@@ -69,7 +69,7 @@ test("a model is set up with every embedding type that a conversion writes", asy
     const { status, stderr } = await runBitnet(["setup-env", "-md", "/nowhere", "--quant-embd", type]);
     expect({ type, status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(/no model directory/) });
   }
-}, 60_000);
+});
 
 test("a type that does not exist is refused before anything is looked for", async () => {
   const usage = (message: RegExp) => ({ code: "USAGE", message: expect.stringMatching(message) });
@@ -102,7 +102,7 @@ test("every embedding type is written, and what its blocks do not divide gets th
   } finally {
     rmSync(folder, { recursive: true });
   }
-}, 60_000);
+});
 
 // No kernel reads these types: their rows are dequantized, and what is computed is what floats give.
 test("a model with an embedding and a head of K types with minima has the very logits of its dequantized twin", async () => {
@@ -131,4 +131,4 @@ test("a model with an embedding and a head of K types with minima has the very l
   } finally {
     rmSync(folder, { recursive: true });
   }
-}, 60_000);
+});

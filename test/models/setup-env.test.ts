@@ -295,7 +295,7 @@ describe("Ctrl-C ends setup-env with 130", () => {
     setup.kill("SIGINT");
     expect(await setup.end).toMatchObject({ status: 130, signal: null });
     proxy.close();
-  }, 30_000);
+  });
 });
 
 interface RunningSetup {

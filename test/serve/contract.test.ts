@@ -114,7 +114,7 @@ let alone: string[];
 beforeAll(async () => {
   await using server = await startTestServer({ parallel: 1, promptCacheBytes: 0, load: { threads: 1 } });
   alone = await answersTo(server, calls, inOrder, 1);
-}, 120_000);
+});
 
 describe("200 requests give the same bytes as each alone", () => {
   const cases: [string, Partial<ServeOptions>, number][] = [
@@ -123,12 +123,12 @@ describe("200 requests give the same bytes as each alone", () => {
     ["many that wait, and no prompt cache", { parallel: 3, promptCacheBytes: 0 }, 24],
     ["keys and values of which few fit", { parallel: 8, kvBytes: 6 * 2 ** 20 }, 12],
   ];
-  test.each(cases)("%s", { timeout: 120_000 }, async (_, options, width) => {
+  test.each(cases)("%s", async (_, options, width) => {
     await using server = await startTestServer(options);
     expect(await answersTo(server, calls, shuffled(count, width), width)).toEqual(alone);
   });
 
-  test("among others that leave in the middle", { timeout: 120_000 }, async () => {
+  test("among others that leave in the middle", async () => {
     await using server = await startTestServer({ parallel: 6 });
     const settle = disturb(
       server,
@@ -139,7 +139,7 @@ describe("200 requests give the same bytes as each alone", () => {
     expect(answers).toEqual(alone);
   });
 
-  test("a second time, from the prompt cache", { timeout: 120_000 }, async () => {
+  test("a second time, from the prompt cache", async () => {
     await using server = await startTestServer({ parallel: 4 });
     await answersTo(server, calls, inOrder, 4);
     expect(await answersTo(server, calls, inOrder, 4)).toEqual(alone);

@@ -191,9 +191,7 @@ describe.skipIf(!existsSync(redisServer))(`limits that servers share (needs ${re
     expect(log.filter(({ level }) => level === "warn")).toHaveLength(1);
 
     stop = await startRedis(port, folder);
-    await expect
-      .poll(async () => (await one.take("late", limits)) && log.at(-1)?.message, { timeout: 30_000 })
-      .toContain("back");
+    await expect.poll(async () => (await one.take("late", limits)) && log.at(-1)?.message).toContain("back");
     await one.close();
     await two.close();
   });
