@@ -152,6 +152,10 @@ const limitRows = {
     parse: integerFrom(1, 600_000),
     standard: 200,
   },
+  sharePrefixCache: {
+    flags: "--share-prefix-cache",
+    help: "keys find beginnings of each other's prompts, too: quicker, but times tell what others have sent",
+  },
   kvMiB: {
     flags: "--kv-memory <MiB>",
     help: "bound of all keys and values (default: what -np, -c and -cram need)",

@@ -23,6 +23,8 @@ export interface ServeOptions extends GuardOptions, WatchOptions {
   parallel?: number;
   /** Of keys and values that nobody uses, kept to be found again; undefined: a quarter of the free memory, at most 8 GiB. */
   promptCacheBytes?: number;
+  /** Clients find beginnings of each other's prompts: quicker, but times tell what others have sent. */
+  sharePrefixCache: boolean;
   /** Of all keys and values; undefined: what `parallel` contexts and the prompt cache need. */
   kvBytes?: number;
 
@@ -84,6 +86,7 @@ export const standardOptions: Omit<ServeOptions, "modelPath"> = {
   load: {},
   contextSize: 2048,
   cacheType: "f16",
+  sharePrefixCache: false,
   systemPrompt: "",
   maxPredict: 4096,
   sampling: {},

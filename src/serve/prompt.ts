@@ -48,6 +48,20 @@ export class PromptMaker {
     return prompt.kind === "chat" ? this.#prepareChat(prompt, grammar) : this.#prepareText(prompt, grammar);
   }
 
+  /** What all chats without a system message of their own begin with: the server's own text, which is nobody's secret. */
+  commonBeginning(): number[] {
+    const choice = { tools: [], toolChoice: { mode: "none" }, parallelToolCalls: true, variables: {} } as const;
+    const [one = [], other = []] = ["a", "b"].map((content) => {
+      try {
+        return this.prepare({ prompt: { kind: "chat", messages: [{ role: "user", content }], ...choice } }).ids;
+      } catch {
+        return []; // a template that wants more than that says so to those who ask
+      }
+    });
+    const end = one.findIndex((id, i) => id !== other[i]);
+    return one.slice(0, end < 0 ? one.length : end);
+  }
+
   /** The chat as the template writes it. */
   render(prompt: ChatPrompt): string {
     const plan = this.#plan(prompt);

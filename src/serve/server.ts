@@ -346,6 +346,7 @@ async function loadService(options: ServeOptions): Promise<TextService> {
     const format = await chooseFormat(model, options.chatTemplate);
     const contextSize = contextSizeOf(options, model.info.contextLength);
     const service = new TextService(model, format, { ...options, contextSize, parallel });
+    model.shareBeginning(service.prompts.commonBeginning());
     await service.warmUp();
     return service;
   } catch (error) {

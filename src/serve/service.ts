@@ -242,7 +242,7 @@ export class TextService {
     const session = this.model.createSession({
       contextSize: this.contextSize,
       cacheType: this.#options.cacheType,
-      salt: saltOf(client, request),
+      salt: saltOf(this.#options.sharePrefixCache ? "" : client.salt, request),
       client: client.id,
       weight: client.weight,
       background: request.background,
@@ -368,7 +368,7 @@ export class TextService {
 }
 
 /** Whose prompts it may find: those of the same key, and narrower if the request says so. */
-function saltOf({ salt }: Client, { cacheSalt }: TextRequest): string {
+function saltOf(salt: string, { cacheSalt }: TextRequest): string {
   return cacheSalt === "" ? salt : JSON.stringify([salt, cacheSalt]);
 }
 
