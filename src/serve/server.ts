@@ -21,6 +21,7 @@ import { register as registerMetrics } from "./api/metrics.js";
 import { register as registerModels } from "./api/models.js";
 import { register as registerNative } from "./api/native.js";
 import { register as registerOllama } from "./api/ollama.js";
+import { register as registerOpenApi } from "./api/openapi.js";
 import { register as registerPage } from "./api/page.js";
 import { register as registerProps } from "./api/props.js";
 import { register as registerResponses } from "./api/responses.js";
@@ -48,6 +49,7 @@ export type { ServeOptions } from "./options.js";
 
 /** Everything that a server has, in the order in which requests meet it. */
 const modules: readonly Register[] = [
+  registerOpenApi,
   registerWatch,
   registerHosts,
   registerAuth,

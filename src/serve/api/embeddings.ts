@@ -23,10 +23,10 @@ export const register: Register = (app, context) => {
 
 /** Texts or token ids, and how the vectors are to be written. */
 function readEmbeddings(body: Fields): void {
-  readPrompts(body, body.firstOf(["input", "content", "prompt"]), { mixed: true, most: maxInputs });
   body.choice("encoding_format", ["float", "base64"]);
   body.integer("dimensions", { min: 1, max: maxDimensions });
   body.boolean("truncate");
+  readPrompts(body, body.firstOf(["input", "content", "prompt"]), { mixed: true, most: maxInputs });
   body.ignore("user");
 }
 

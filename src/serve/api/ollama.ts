@@ -70,6 +70,7 @@ export const register: Register = (app, context) => {
   for (const url of ["/api/embed", "/api/embeddings"]) {
     app.post(url, { config }, async (request) => {
       const body = bodyOf(request);
+      checkModel(context, body.text("model"));
       const name = body.firstOf(["input", "prompt"]);
       if (typeof body.value(name) !== "string" && readTexts(body, name, { max: maxInputs }) === undefined) {
         throw invalid(name, "expected a text or a list of texts, got nothing");
@@ -240,10 +241,11 @@ function readText(body: Fields): ChatPrompt | TextPrompt | undefined {
   }
   const prompt = body.text("prompt") ?? "";
   const system = body.text("system") ?? "";
+  const isRaw = body.boolean("raw") ?? false;
   if (prompt === "") {
     return undefined;
   }
-  if (body.boolean("raw") ?? false) {
+  if (isRaw) {
     return { kind: "text", parts: [prompt], parseSpecial: true, addsSpecial: true };
   }
   return chatOf(

@@ -14,7 +14,7 @@ type NumberOption = Exclude<
   "drySequenceBreakers" | "samplers" | "logitBias" | "seed" | "logprobs" | "postSamplingProbs"
 >;
 
-interface SamplingField {
+export interface SamplingField {
   /** The first is OpenAI's or llama.cpp's name. */
   names: readonly string[];
   option: NumberOption;
@@ -28,7 +28,7 @@ const share: NumberRange = { min: 0, max: 1 };
 const count: NumberRange = { min: 0, max: 2 ** 31 - 1 };
 const lastTokens: NumberRange = { min: -1, max: 2 ** 31 - 1 };
 
-const samplingFields: readonly SamplingField[] = [
+export const samplingFields: readonly SamplingField[] = [
   { names: ["temperature"], option: "temperature", range: { min: 0, max: 100 } },
   { names: ["top_p"], option: "topP", range: share },
   { names: ["top_k"], option: "topK", range: { min: -1, max: 2 ** 31 - 1 }, integer: true },

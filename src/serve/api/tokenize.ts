@@ -33,8 +33,9 @@ function tokenize(context: ServerContext, body: Fields): object {
   const withPieces = body.boolean("with_pieces") ?? false;
   const withTexts = body.boolean("return_token_strs") ?? false;
   const parseSpecial = body.boolean("parse_special") ?? true;
-  const addSpecial = body.boolean(isLlama ? "add_special" : "add_special_tokens") ?? !isLlama;
-  body.ignore("add_generation_prompt", "add_special_tokens", "add_special");
+  const asked = { llama: body.boolean("add_special"), other: body.boolean("add_special_tokens") };
+  const addSpecial = (isLlama ? asked.llama : asked.other) ?? !isLlama;
+  body.ignore("add_generation_prompt");
   const ids = body.has("messages")
     ? service.prompts.prepare({ prompt: readPrompt(body) }).ids
     : [...tokenizer.encode(readText(body, isLlama ? "content" : "prompt"), { addSpecial, parseSpecial })];

@@ -40,8 +40,12 @@ function refuseRerank(body: Fields): never {
   }
   const name = body.firstOf(["documents", "texts"]);
   const documents = body.list(name, { min: 1, max: maxDocuments });
-  if (documents?.every((document) => typeof document === "string" || typeof document === "object") !== true) {
+  if (documents?.every((document) => typeof document === "string" || isObject(document)) !== true) {
     throw invalid(name, "expected a list of texts");
   }
   refuse("the model cannot rank documents");
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
