@@ -43,6 +43,11 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/batch.js"),
     },
     {
+      name: "monitor",
+      description: "show how a running server is doing",
+      load: () => import("./commands/monitor.js"),
+    },
+    {
       name: "tokenize",
       description: "turn text into token ids, or ids into text",
       load: () => import("./commands/tokenize.js"),

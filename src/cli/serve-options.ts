@@ -10,6 +10,7 @@ import { chatRows, modelRows, outputRows, samplingGroup, sessionRows, withHelp }
 import { integerFrom, numberFrom } from "./parsers.js";
 import { workerRows } from "./redis-rows.js";
 import { collectList, monitoringRows, securityRows } from "./serve-guard-rows.js";
+import { presetRows } from "./serve-presets.js";
 
 const MiB = 2 ** 20;
 const seconds = numberFrom(0, 2 ** 31 / 1000); // what a timer can wait
@@ -215,6 +216,7 @@ export const serveGroups = () => ({
   sampling: samplingGroup(),
   network: groupOf("Network", networkRows),
   limits: groupOf("Limits", limitRows),
+  presets: groupOf("Presets", presetRows),
   security: groupOf("Security", securityRows),
   monitoring: groupOf("Monitoring", monitoringRows),
   batches: groupOf("Batches", workerRows),

@@ -8,6 +8,7 @@ import type { Server } from "../../serve/server.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, noteIgnored, refuseOptions } from "../option-rows.js";
 import { findServeProblem, readServe, type ServeValues, serveGroups, serveRefusals } from "../serve-options.js";
+import { applyPresets, describePresets } from "../serve-presets.js";
 import { colorsOf, log, note, writeJson } from "../terminal/output.js";
 
 export default function configureServe(command: Command): void {
@@ -19,6 +20,8 @@ export default function configureServe(command: Command): void {
     .addHelpText(
       "after",
       `
+${describePresets()}
+
 Examples:
   $ bitnet serve
   $ bitnet serve 2b -c 4096 --port 8000
@@ -26,6 +29,7 @@ Examples:
   $ bitnet serve -m model.gguf -p "You are a helpful assistant." -n 512`,
     )
     .action(async (named: string | undefined) => {
+      applyPresets(command, read().presets);
       const values = read();
       const problem =
         named !== undefined && values.model.path !== undefined
