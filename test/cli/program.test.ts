@@ -35,6 +35,9 @@ describe("names of commands", () => {
     ["quantize in.gguf out I2_S", "convert in.gguf --outfile out --outtype I2_S"],
     ["quantize in.gguf out 40 1", "convert in.gguf --outfile out --outtype I2_S --threads 1"],
     ["quantize --quiet in.gguf out.gguf 38 0", "convert --quiet in.gguf --outfile out.gguf --outtype TL1"],
+    ["run_inference_server.py -m model.gguf", "serve -m model.gguf"],
+    ["llama-server -np 4", "serve -np 4"],
+    ["server", "serve"],
     ["quantize in.gguf Q4_K_M", "convert in.gguf --outtype Q4_K_M"],
     [
       "llama-quantize --token-embedding-type f16 --allow-requantize ./in ./out I2_S 1 1",
@@ -45,10 +48,8 @@ describe("names of commands", () => {
   });
 
   test.each([
-    ["serve", /there is no command 'serve' here/, /no server/],
-    ["run_inference_server.py", /no command/, /no server/],
-    ["run-inference-server", /no command/, /no server/],
-    ["server", /no command/, /no server/],
+    ["ps", /there is no command 'ps' here/, /bitnet serve/],
+    ["stop", /no command/, /bitnet serve/],
     ["perplexity", /no command/, /bitnet logits/],
     ["codegen-tl2", /no command/, /bitnet convert/],
     ["huggingface-cli", /no command/, /bitnet pull/],
