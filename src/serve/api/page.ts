@@ -1,9 +1,10 @@
 // The page at "/", or the files of a folder in its place.
 
-import { createReadStream, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { createReadStream, existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { extname, join, relative, sep } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { FastifyReply } from "fastify";
+import { BitnetError } from "../../system/errors.js";
 import { packageRoot } from "../../system/package.js";
 import type { Register } from "../context.js";
 import { ApiError } from "../errors.js";
@@ -64,6 +65,11 @@ interface PageFile {
 
 /** The files of the page, a few hundred kilobytes. */
 function readPage(folder: string): Map<string, PageFile> {
+  if (!existsSync(folder)) {
+    throw new BitnetError("INTERNAL", `the page is not built: ${folder} is not there`, {
+      hint: "npm run build:ui builds it; --no-ui does without",
+    });
+  }
   const files = new Map<string, PageFile>();
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     if (entry.isFile()) {
