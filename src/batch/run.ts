@@ -77,7 +77,9 @@ export async function runBatch(options: BatchOptions): Promise<BatchSummary> {
     const earlier = options.restart
       ? EarlierAnswers.none()
       : await EarlierAnswers.find(paths.output, partialOf(paths.output));
-    const checked = await checkBatch(source, ({ id }) => earlier.want(id), options.signal);
+    // Where every line must get an outcome, a stop does not end the check.
+    const stop = options.leftover === undefined ? options.signal : undefined;
+    const checked = await checkBatch(source, ({ id }) => earlier.want(id), stop);
     return await new Run(options, source, paths, checked, earlier).run();
   });
 }

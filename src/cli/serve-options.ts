@@ -219,7 +219,13 @@ export const serveGroups = () => ({
   presets: groupOf("Presets", presetRows),
   security: groupOf("Security", securityRows),
   monitoring: groupOf("Monitoring", monitoringRows),
-  batches: groupOf("Batches", workerRows),
+  batches: groupOf("Batches", {
+    batchFolder: {
+      flags: "--batch-dir <dir>",
+      help: "offer /v1/files and /v1/batches, and keep them there (default: they are not there)",
+    },
+    ...workerRows,
+  }),
   output: groupOf("Output", {
     json: withHelp(outputRows.json, "print one JSON object on stdout when the server is ready"),
     quiet: outputRows.quiet,
@@ -231,7 +237,7 @@ export type ServeValues = GroupValues<ReturnType<typeof serveGroups>>;
 
 /** What the rows mean for the server. */
 export function readServe(values: ServeValues, modelPath: string): ServeOptions {
-  const { model, session, answer, sampling, network, limits, security, monitoring } = values;
+  const { model, session, answer, sampling, network, limits, batches, security, monitoring } = values;
   const { path: _, aliases, tags, ...load } = model;
   const { samplingSeq, seed, ...parameters } = sampling;
   const { tlsKey, tlsCertificate, ...ports } = network;
@@ -239,7 +245,17 @@ export function readServe(values: ServeValues, modelPath: string): ServeOptions 
   const { responseCacheMiB, ...watching } = monitoring;
   return {
     ...standardOptions,
-    ...given({ ...session, ...answer, ...ports, ...times, ...security, ...watching, aliases, tags }),
+    ...given({
+      ...session,
+      ...answer,
+      ...ports,
+      ...times,
+      ...security,
+      ...watching,
+      aliases,
+      tags,
+      batchFolder: batches.batchFolder,
+    }),
     modelPath,
     load: given(load),
     sampling: given({

@@ -73,6 +73,8 @@ export interface ServeOptions extends GuardOptions, WatchOptions {
   stepMs?: number;
   /** Offer GET /slots. */
   slots: boolean;
+  /** Folder of uploaded files and of batches; undefined: there are none. */
+  batchFolder?: string;
   /** Folder of slot files. */
   slotFolder?: string;
   /** Responses that are kept for `previous_response_id`; 0: none. */

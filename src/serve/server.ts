@@ -13,6 +13,7 @@ import { inspectGguf } from "../gguf/inspect.js";
 import { availableMemory } from "../native/machine.js";
 import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
 import { register as registerAdmin } from "./api/admin.js";
+import { register as registerBatches } from "./api/batches.js";
 import { register as registerChat } from "./api/chat.js";
 import { register as registerCompletions } from "./api/completions.js";
 import { register as registerEmbeddings } from "./api/embeddings.js";
@@ -71,6 +72,7 @@ const modules: readonly Register[] = [
   registerSlots,
   registerOllama,
   registerTokenize,
+  registerBatches,
   registerUnavailable,
   registerPage,
 ];

@@ -1,0 +1,118 @@
+// bitnet batch as a process: exit statuses, what it prints, being killed, and lines on a server.
+
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { root, runBitnet } from "../support/fixtures.js";
+import { startTestServer } from "../support/serve.js";
+
+const folder = mkdtempSync(join(tmpdir(), "bitnet-batch-command-"));
+const at = (name: string) => join(folder, name);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function writeRequests(name: string, count: number, more: object = {}): string {
+  const lines = Array.from({ length: count }, (_, i) => ({
+    custom_id: `r${i}`,
+    url: "/v1/chat/completions",
+    body: { messages: [{ role: "user", content: `Tell me about number ${i}.` }], max_tokens: 8, ...more },
+  }));
+  writeFileSync(at(name), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  return at(name);
+}
+
+const batch = (input: string, output: string, ...more: string[]) =>
+  runBitnet(["batch", input, "-o", at(output), "--ordered", ...more]);
+
+test("a run that was killed is gone on with by the same command, to the bytes of one that was not", async () => {
+  const input = writeRequests("long.jsonl", 60, { temperature: 1, max_tokens: 30, ignore_eos: true });
+  const whole = await batch(input, "whole.jsonl", "--json", "-np", "2");
+  expect(whole).toMatchObject({ status: 0 });
+  expect(JSON.parse(whole.stdout)).toMatchObject({ total: 60, succeeded: 60, failed: 0, left: 0, isComplete: true });
+  const partial = at("killed.jsonl.partial");
+  const child = spawn(process.execPath, [
+    ...[join(root, "bin", "bitnet.js"), "batch", input, "-o", at("killed.jsonl"), "--ordered", "-np", "2"],
+  ]);
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  while (!existsSync(partial) || statSync(partial).size === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  child.kill("SIGKILL");
+  await gone;
+  expect(existsSync(at("killed.jsonl"))).toBe(false);
+  const second = await batch(input, "killed.jsonl", "--json");
+  expect(second.status).toBe(0);
+  expect(JSON.parse(second.stdout).kept).toBeGreaterThan(0);
+  expect(readFileSync(at("killed.jsonl"), "utf8")).toBe(readFileSync(at("whole.jsonl"), "utf8"));
+  expect(existsSync(partial)).toBe(false);
+});
+
+test("Ctrl-C lets running lines end, says how to go on, and ends with 130", async () => {
+  const input = writeRequests("stopped.jsonl", 500, { max_tokens: 20, ignore_eos: true });
+  const child = spawn(process.execPath, [
+    ...[join(root, "bin", "bitnet.js"), "batch", input, "-o", at("stopped-out.jsonl"), "-np", "2"],
+  ]);
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const status = new Promise((resolve) => child.once("close", resolve));
+  const partial = at("stopped-out.jsonl.partial");
+  while (!existsSync(partial) || statSync(partial).size === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  child.kill("SIGINT");
+  expect(await status).toBe(130);
+  expect(stderr).toMatch(/are left; the same command goes on with them/);
+  const lines = readFileSync(partial, "utf8").trim().split("\n");
+  expect(lines.every((line) => JSON.parse(line).error === null)).toBe(true);
+  expect(lines.length).toBeLessThan(500);
+});
+
+test("faults end with 2 and a line each, failures with 1", async () => {
+  writeFileSync(at("bad.jsonl"), '{"custom_id":"a","url":"/v1/x","body":{}}\n{oops\n');
+  const bad = await batch(at("bad.jsonl"), "bad-out.jsonl");
+  expect(bad.status).toBe(2);
+  expect(bad.stderr).toMatch(
+    /bad\.jsonl:1: url: expected one of .*\n.*bad\.jsonl:2: expected a JSON object.*\nerror: .*2 faults/s,
+  );
+  expect(bad.stdout).toBe("");
+  const failing = await batch(writeRequests("failing.jsonl", 2, { temperature: -1 }), "failing-out.jsonl");
+  expect(failing.status).toBe(1);
+  expect(failing.stderr).toMatch(/2 failed: 2 invalid_value/);
+});
+
+test("lines of text are prompts", async () => {
+  writeFileSync(at("prompts.txt"), "Once upon a time\nThe dog\n");
+  const { status } = await batch(at("prompts.txt"), "prompts-out.jsonl", "--text", "-n", "3", "--quiet");
+  expect(status).toBe(0);
+  const lines = readFileSync(at("prompts-out.jsonl"), "utf8").trim().split("\n");
+  expect(lines.map((line) => JSON.parse(line).response.body.usage.completion_tokens)).toEqual([3, 3]);
+});
+
+test("a server gives the same bytes as the model here", async () => {
+  await using server = await startTestServer({ sampling: {} });
+  const input = writeRequests("both.jsonl", 12, { temperature: 1 });
+  expect((await batch(input, "here.jsonl", "--quiet")).status).toBe(0);
+  expect((await batch(input, "there.jsonl", "--server", server.url)).status).toBe(0);
+  expect(readFileSync(at("there.jsonl"), "utf8")).toBe(readFileSync(at("here.jsonl"), "utf8"));
+});
+
+test.each([
+  [["-m", "a", "--server", "http://127.0.0.1:1"], 2, /one of -m, --server and --redis/],
+  [["--shard", "2/2"], 2, /0\/4/],
+  [["--server", "nowhere"], 1, /address of a server/],
+  [["--redis", "http://x"], 1, /address of Redis/],
+  [["--redis", "redis://:secret@127.0.0.1:1"], 1, /cannot use Redis at 127\.0\.0\.1:1: .*ECONNREFUSED/],
+])("%j is told in one line", async (options, status, message) => {
+  const result = await batch(writeRequests("one.jsonl", 1), "one-out.jsonl", ...options);
+  expect(result.status).toBe(status);
+  expect(result.stderr).toMatch(message);
+  expect(result.stderr).not.toContain("secret");
+});
+
+test("a file that is not there, and an output that is a folder, are told", async () => {
+  expect((await batch(at("none.jsonl"), "out.jsonl")).stderr).toMatch(/none\.jsonl: no such file/);
+  expect((await batch(writeRequests("one.jsonl", 1), ".")).stderr).toMatch(/it is a directory/);
+});

@@ -1,0 +1,223 @@
+// /v1/files and /v1/batches: through OpenAI's client, over restarts, and against clients that mean no good.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import OpenAI, { toFile } from "openai";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { root } from "../support/fixtures.js";
+import { startTestServer, type TestServer } from "../support/serve.js";
+
+const folder = mkdtempSync(join(tmpdir(), "bitnet-batches-"));
+let server: TestServer;
+let client: OpenAI;
+beforeAll(async () => {
+  server = await startTestServer({ batchFolder: join(folder, "open") });
+  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true });
+});
+
+const chatLine = (id: string, more: object = {}) => ({
+  custom_id: id,
+  method: "POST",
+  url: "/v1/chat/completions",
+  body: { messages: [{ role: "user", content: `Tell me about ${id}.` }], max_tokens: 4, ...more },
+});
+
+const jsonl = (lines: readonly object[]) => lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+
+async function upload(to: OpenAI, text: string, name = "in.jsonl") {
+  return await to.files.create({ file: await toFile(Buffer.from(text), name), purpose: "batch" });
+}
+
+async function createBatch(to: OpenAI, lines: readonly object[], window = "24h") {
+  const file = await upload(to, jsonl(lines));
+  return await to.batches.create({
+    input_file_id: file.id,
+    endpoint: "/v1/chat/completions",
+    completion_window: window as "24h",
+  });
+}
+
+const ended = ["completed", "failed", "expired", "cancelled"];
+
+async function finished(to: OpenAI, id: string) {
+  for (;;) {
+    const batch = await to.batches.retrieve(id);
+    if (ended.includes(batch.status)) {
+      return batch;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function linesOf(to: OpenAI, fileId: string | null | undefined) {
+  const text = await (await to.files.content(fileId ?? "")).text();
+  return text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+test("a batch is answered as the same requests are alone, and its failures are told apart", async () => {
+  const lines = [chatLine("a"), chatLine("b", { temperature: 1, seed: 3 }), chatLine("c", { temperature: -1 })];
+  const made = await createBatch(client, lines);
+  expect(made).toMatchObject({ object: "batch", completion_window: "24h", errors: null });
+  const batch = await finished(client, made.id);
+  expect(batch).toMatchObject({ status: "completed", request_counts: { total: 3, completed: 2, failed: 1 } });
+  const answers = await linesOf(client, batch.output_file_id);
+  expect(answers.map(({ custom_id }) => custom_id).sort()).toEqual(["a", "b"]);
+  for (const { custom_id, response } of answers) {
+    const alone = await server.ask("/v1/chat/completions", lines.find((line) => line.custom_id === custom_id)?.body);
+    expect(response.body.choices).toEqual(alone.choices);
+  }
+  const [failure] = await linesOf(client, batch.error_file_id);
+  expect(failure).toMatchObject({ custom_id: "c", response: { status_code: 400 }, error: { code: "invalid_value" } });
+  expect((await client.batches.list()).data.map(({ id }) => id)).toContain(batch.id);
+  expect((await client.files.list({ purpose: "batch_output" })).data.map(({ id }) => id)).toContain(
+    batch.output_file_id,
+  );
+});
+
+test("lines that are wrong fail the batch, with their numbers", async () => {
+  const made = await createBatch(client, [chatLine("a"), chatLine("a"), { ...chatLine("b"), url: "/v1/embeddings" }]);
+  const batch = await finished(client, made.id);
+  expect(batch.status).toBe("failed");
+  expect(batch.errors?.data?.map(({ code, line }) => [code, line])).toEqual([
+    ["duplicate_custom_id", 2],
+    ["mismatched_endpoint", 3],
+  ]);
+  expect(batch.output_file_id).toBeNull();
+});
+
+test("a batch can be cancelled: what is answered by then is there", async () => {
+  const lines = Array.from({ length: 200 }, (_, i) => chatLine(`r${i}`, { max_tokens: 60, ignore_eos: true }));
+  const made = await createBatch(client, lines);
+  expect(["cancelling", "cancelled"]).toContain((await client.batches.cancel(made.id)).status);
+  const batch = await finished(client, made.id);
+  expect(batch.status).toBe("cancelled");
+  const { total = 0, completed = 0, failed = 0 } = batch.request_counts ?? {};
+  expect(total).toBe(200);
+  expect(completed + failed).toBe(200);
+  const [left] = await linesOf(client, batch.error_file_id);
+  expect(left).toMatchObject({ response: null, error: { code: "batch_cancelled" } });
+  await expect(client.batches.cancel(made.id)).rejects.toMatchObject({ status: 409 });
+});
+
+test("a batch ends with its window", async () => {
+  const lines = Array.from({ length: 3000 }, (_, i) => chatLine(`r${i}`, { max_tokens: 100, ignore_eos: true }));
+  const made = await createBatch(client, lines, "1s");
+  const batch = await finished(client, made.id);
+  expect(batch.status).toBe("expired");
+  const errors = await linesOf(client, batch.error_file_id);
+  expect(errors.at(-1)).toMatchObject({ error: { code: "batch_expired" } });
+  expect(batch.request_counts).toMatchObject({ total: 3000, failed: errors.length });
+});
+
+test("files are described, read and deleted; names of clients are never paths", async () => {
+  const file = await upload(client, "{}\n", "../../etc/pass\u0007wd");
+  expect(file).toMatchObject({ object: "file", bytes: 3, filename: "passwd", purpose: "batch" });
+  expect(await (await client.files.content(file.id)).text()).toBe("{}\n");
+  for (const id of ["..%2f..%2fetc%2fpasswd", "%2e%2e", `${file.id}%00`, file.id.slice(0, -1), "file-x"]) {
+    expect((await server.get(`/v1/files/${id}`)).status).toBe(404);
+    expect((await server.get(`/v1/files/${id}/content`)).status).toBe(404);
+    expect((await server.get(`/v1/batches/${id}`)).status).toBe(404);
+  }
+  expect(await client.files.delete(file.id)).toMatchObject({ deleted: true });
+  await expect(client.files.retrieve(file.id)).rejects.toMatchObject({ status: 404 });
+});
+
+test.each([
+  [{ endpoint: "/v1/chat/completions" }, "input_file_id"],
+  [{ input_file_id: "file-x", endpoint: "/v1/files" }, "endpoint"],
+  [{ input_file_id: "file-x", endpoint: "/v1/completions", completion_window: "1y" }, "completion_window"],
+  [{ input_file_id: "file-x", endpoint: "/v1/completions", metadata: { a: 1 } }, "metadata"],
+])("%j is refused", async (body, param) => {
+  expect((await server.ask("/v1/batches", body)).error).toMatchObject({ type: "invalid_request_error", param });
+});
+
+test("forms that are wrong leave nothing", async () => {
+  const before = readdirSync(join(folder, "open", "files")).length;
+  const post = async (fields: Record<string, string | Blob>) => {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) {
+      form.append(name, value);
+    }
+    return (await fetch(`${server.url}/v1/files`, { method: "POST", body: form })).status;
+  };
+  expect(await post({ purpose: "batch" })).toBe(400);
+  expect(await post({ purpose: "fine-tune", file: new Blob(["x"]) })).toBe(400);
+  expect(await post({ file: new Blob(["x"]) })).toBe(400);
+  expect((await server.post("/v1/files", {})).status).toBe(415);
+  expect(readdirSync(join(folder, "open", "files"))).toHaveLength(before);
+});
+
+test("each key has files and batches of its own", async () => {
+  await using guarded = await startTestServer({ batchFolder: join(folder, "keys"), apiKeys: ["one", "two"] });
+  const [one, two] = ["one", "two"].map(
+    (apiKey) => new OpenAI({ baseURL: `${guarded.url}/v1`, apiKey, maxRetries: 0 }),
+  );
+  if (one === undefined || two === undefined) {
+    throw new Error("two clients");
+  }
+  const made = await createBatch(one, [chatLine("a")]);
+  const batch = await finished(one, made.id);
+  expect(batch.request_counts?.completed).toBe(1);
+  expect((await two.files.list()).data).toEqual([]);
+  expect((await two.batches.list()).data).toEqual([]);
+  await expect(two.batches.retrieve(batch.id)).rejects.toMatchObject({ status: 404 });
+  await expect(two.files.content(batch.output_file_id ?? "")).rejects.toMatchObject({ status: 404 });
+  const begged = { input_file_id: batch.input_file_id, endpoint: "/v1/chat/completions", completion_window: "24h" };
+  await expect(two.batches.create(begged as never)).rejects.toMatchObject({ status: 404 });
+});
+
+test("without a folder the answer says what to do", async () => {
+  await using bare = await startTestServer();
+  const response = await bare.get("/v1/batches");
+  expect(response.status).toBe(501);
+  expect(await response.text()).toContain("--batch-dir");
+});
+
+/** bitnet serve in a process of its own, once it is ready. */
+async function startProcess(batchFolder: string) {
+  const child = spawn(process.execPath, [
+    ...[join(root, "bin", "bitnet.js"), "serve", "--port", "0", "--json", "--quiet", "--no-ui"],
+    ...["--temp", "0", "-np", "2", "--batch-dir", batchFolder],
+  ]);
+  const line = await new Promise<string>((resolve, reject) => {
+    child.stdout.once("data", (data: Buffer) => resolve(data.toString()));
+    child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
+  });
+  return { child, client: new OpenAI({ baseURL: `${JSON.parse(line).urls[0]}/v1`, apiKey: "none", maxRetries: 0 }) };
+}
+
+test("a server that is killed goes on with its batches when it is started again: every line once", async () => {
+  const place = join(folder, "killed");
+  const first = await startProcess(place);
+  const lines = Array.from({ length: 60 }, (_, i) => chatLine(`r${i}`, { max_tokens: 30, ignore_eos: true }));
+  const made = await createBatch(first.client, lines);
+  while ((await first.client.batches.retrieve(made.id)).request_counts?.completed === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const gone = new Promise((resolve) => first.child.once("exit", resolve));
+  first.child.kill("SIGKILL");
+  await gone;
+  const second = await startProcess(place);
+  try {
+    const batch = await finished(second.client, made.id);
+    expect(batch).toMatchObject({ status: "completed", request_counts: { total: 60, completed: 60, failed: 0 } });
+    const answers = await linesOf(second.client, batch.output_file_id);
+    expect(answers.map(({ custom_id }) => custom_id).sort()).toEqual(lines.map(({ custom_id }) => custom_id).sort());
+    for (const { custom_id, response } of answers) {
+      const body = lines.find((line) => line.custom_id === custom_id)?.body;
+      const alone = await server.ask("/v1/chat/completions", body);
+      expect(response.body.choices[0].message).toEqual(alone.choices[0].message);
+    }
+  } finally {
+    second.child.kill("SIGKILL");
+  }
+});
