@@ -289,6 +289,16 @@ describe("a run that goes on", () => {
     expect(readFileSync(output, "utf8")).toBe(undisturbed);
   });
 
+  test("takes a line without its end for torn, also where all of its text is there", async () => {
+    writeLines(ids.map((id) => chatLine(id)));
+    await beginAndStop(11);
+    const kept = readFileSync(partial, "utf8");
+    writeFileSync(partial, kept.slice(0, -1));
+    const lineCount = kept.trimEnd().split("\n").length;
+    expect(await run(recorder().send)).toMatchObject({ kept: lineCount - 1, left: 0 });
+    expect(idsOf().sort()).toEqual([...ids].sort());
+  });
+
   test("answers anew what has been changed meanwhile, and forgets what is gone", async () => {
     writeLines(ids.map((id) => chatLine(id)));
     await run(recorder().send);
