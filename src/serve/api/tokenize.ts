@@ -11,7 +11,7 @@ const maxTokens = 2 ** 20;
 export const register: Register = (app, context) => {
   app.post("/tokenize", async (request, reply) => {
     const body = bodyOf(request);
-    const answer = tokenize(context, body);
+    const answer = await tokenize(context, body);
     nameIgnored(reply, body);
     return answer;
   });
@@ -25,7 +25,7 @@ export const register: Register = (app, context) => {
 };
 
 /** llama.cpp adds no BOS unless it is asked to, vLLM does unless it is told not to. Both read control tokens in the text. */
-function tokenize(context: ServerContext, body: Fields): object {
+async function tokenize(context: ServerContext, body: Fields): Promise<object> {
   checkModel(context, body.text("model"));
   const { service } = context;
   const { tokenizer } = service.model;
@@ -38,7 +38,7 @@ function tokenize(context: ServerContext, body: Fields): object {
   body.ignore("add_generation_prompt");
   const ids = body.has("messages")
     ? service.prompts.prepare({ prompt: readPrompt(body) }).ids
-    : [...tokenizer.encode(readText(body, isLlama ? "content" : "prompt"), { addSpecial, parseSpecial })];
+    : [...(await tokenizer.encodeAsync(readText(body, isLlama ? "content" : "prompt"), { addSpecial, parseSpecial }))];
   const pieceOf = (id: number) => {
     const text = tokenizer.piece(id, { special: true });
     return text.includes("\ufffd") ? [...tokenizer.bytes(id)] : text;
