@@ -29,6 +29,9 @@ export const register: Register = (app, context) => {
   context.onReload(() => ring.reload());
   app.addHook("onRequest", async (request) => {
     if (request.client !== undefined) {
+      if (request.notes !== undefined) {
+        request.notes.isInside = true;
+      }
       return; // of this process itself
     }
     const access = accessOf(request, options.apiPrefix);

@@ -18,8 +18,13 @@ export const register: Register = async (app, context) => {
     context.onClose(() => rates.close());
   }
   app.addHook("onRequest", async (request, reply) => {
-    const { client } = request;
-    if (client === undefined || request.method !== "POST" || accessOf(request, apiPrefix) !== "chat") {
+    const { client, notes } = request;
+    if (
+      client === undefined ||
+      notes?.isInside ||
+      request.method !== "POST" ||
+      accessOf(request, apiPrefix) !== "chat"
+    ) {
       return;
     }
     const limits = limitsOf(client, options);
@@ -29,9 +34,9 @@ export const register: Register = async (app, context) => {
       checkVerdict(verdict);
     }
   });
-  context.stages.push((request, { client }, next) => {
+  context.stages.push((request, { client, notes }, next) => {
     const checked = limitChars(request, options);
-    return limitsOf(client, options).tokens > 0
+    return limitsOf(client, options).tokens > 0 && !notes.isInside
       ? countTokens(next(checked), (count) => rates.charge(client.id, count))
       : next(checked);
   });

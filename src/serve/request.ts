@@ -165,6 +165,8 @@ export interface RunContext {
 export interface RunNotes {
   /** Code of the error that it ended with. */
   code?: string;
+  /** A line of a batch, which was let in as a whole: no limit counts it again. */
+  isInside?: boolean;
   /** Rules of the content filter that its texts met. */
   readonly rules: Set<string>;
   /** Of the answer; without effect once that has begun. */

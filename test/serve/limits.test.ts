@@ -117,6 +117,16 @@ describe("a server with limits", () => {
     expect(status).toBe(429);
   });
 
+  test("does not count the lines of a batch again, which was let in as a whole; nobody outside can look like one", async () => {
+    const client = { id: "batch", salt: "", weight: 1, scopes: new Set(["chat"] as const), requestsPerMinute: 1 };
+    for (let i = 0; i < 3; i++) {
+      const asked = { method: "POST", url: "/v1/chat/completions", body: chat, client } as const;
+      expect((await server.server.context.handle(asked)).status).toBe(200);
+    }
+    const headers = { authorization: "Bearer one", "x-bitnet-inside": "true" };
+    expect((await server.post("/v1/chat/completions", chat, { headers })).status).toBe(429);
+  });
+
   test("refuses prompts that are too long, with the field and both lengths", async () => {
     const long = { ...chat, messages: [{ role: "user", content: "a".repeat(41) }] };
     const answer = await ask("usual", long);
