@@ -10,7 +10,7 @@ import type { Grammar } from "../grammar/grammar.js";
 import { BitnetError } from "../system/errors.js";
 import type { AnswerParser } from "./answer-stream.js";
 import { ApiError, invalid } from "./errors.js";
-import type { ChatPrompt, TextPrompt, TextRequest } from "./request.js";
+import type { ChatPrompt, TextPrompt } from "./request.js";
 
 export interface PreparedPrompt {
   ids: number[];
@@ -44,7 +44,7 @@ export class PromptMaker {
     this.#markers = findMarkers(setup.format, setup.tokenizer);
   }
 
-  prepare({ prompt, grammar }: Pick<TextRequest, "prompt" | "grammar">): PreparedPrompt {
+  prepare(prompt: ChatPrompt | TextPrompt, grammar?: Grammar): PreparedPrompt {
     return prompt.kind === "chat" ? this.#prepareChat(prompt, grammar) : this.#prepareText(prompt, grammar);
   }
 
@@ -53,7 +53,7 @@ export class PromptMaker {
     const choice = { tools: [], toolChoice: { mode: "none" }, parallelToolCalls: true, variables: {} } as const;
     const [one = [], other = []] = ["a", "b"].map((content) => {
       try {
-        return this.prepare({ prompt: { kind: "chat", messages: [{ role: "user", content }], ...choice } }).ids;
+        return this.prepare({ kind: "chat", messages: [{ role: "user", content }], ...choice }).ids;
       } catch {
         return []; // a template that wants more than that says so to those who ask
       }

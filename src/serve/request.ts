@@ -52,6 +52,14 @@ export interface TextPrompt {
   addsSpecial: boolean;
 }
 
+/** A grammar that a request asks for. */
+export interface GrammarRequest {
+  /** As it was asked for: the same source, the same grammar. */
+  source: string;
+  /** Compiles it on another thread; throws an ApiError that names the field. */
+  compile(): Promise<Grammar>;
+}
+
 export interface TextRequest {
   /** For metrics and the audit log: "/v1/chat/completions". */
   route: string;
@@ -65,7 +73,7 @@ export interface TextRequest {
   ignoreEos: boolean;
   stop: readonly string[];
   /** What the answer must be; of a chat, after what it may think. */
-  grammar?: Grammar;
+  grammar?: GrammarRequest;
   /** Of prompts that are text: log-probabilities of the prompt's own tokens, with so many of the likeliest. */
   promptLogprobs?: number;
   /** Gives way to requests that somebody waits for. */

@@ -5,6 +5,7 @@ import type { ChatFormat } from "../chat/format.js";
 import type { FinishReason } from "../engine/generate.js";
 import type { Model, Session } from "../engine/model.js";
 import { maxCount, type TokenOptions } from "../engine/request.js";
+import type { Grammar } from "../grammar/grammar.js";
 import { packageVersion } from "../system/package.js";
 import { Admission, reasonOfAbort, type Ticket } from "./admission.js";
 import { AnswerStream, describeToken } from "./answer-stream.js";
@@ -32,6 +33,7 @@ interface Run {
   request: TextRequest;
   context: RunContext;
   ticket: Ticket;
+  grammar: Grammar | undefined;
   prepared: PreparedPrompt;
   /** Turns of the chat that were left out. */
   droppedTurns: number;
@@ -91,7 +93,11 @@ export class TextService {
     const ticket = this.admission.enter(context.signal);
     const left = new AbortController();
     try {
-      const run = this.#begin(request, { ...context, signal: AbortSignal.any([ticket.signal, left.signal]) }, ticket);
+      const run = await this.#begin(
+        request,
+        { ...context, signal: AbortSignal.any([ticket.signal, left.signal]) },
+        ticket,
+      );
       this.#runChoices(run).then(
         () => run.events.close(),
         (error: unknown) => run.events.close({ error: reasonOfAbort(error, ticket.signal) }),
@@ -109,14 +115,15 @@ export class TextService {
     await session.generateTokens("Hello", { maxTokens: 10, temperature: 0 }).result;
   }
 
-  #begin(request: TextRequest, context: RunContext, ticket: Ticket): Run {
-    const { prepared, droppedTurns } = this.#fit(request);
+  async #begin(request: TextRequest, context: RunContext, ticket: Ticket): Promise<Run> {
+    const grammar = await request.grammar?.compile();
+    const { prepared, droppedTurns } = this.#fit(request, grammar);
     const { length } = prepared.ids;
     const { maxPredict, contextShift } = this.#options;
     const room = contextShift && request.prompt.kind === "chat" ? maxCount : this.contextSize - length;
     const most = maxPredict < 0 ? room : Math.min(room, maxPredict);
     return {
-      ...{ request, context, ticket, prepared, droppedTurns },
+      ...{ request, context, ticket, grammar, prepared, droppedTurns },
       seed: request.sampling.seed ?? randomInt(2 ** 32),
       maxTokens: Math.min(request.maxTokens ?? most, most),
       events: new Channel(),
@@ -127,9 +134,9 @@ export class TextService {
   }
 
   /** The prompt, made to fit if the server may do that. Throws an ApiError if it does not fit. */
-  #fit(request: TextRequest): { prepared: PreparedPrompt; droppedTurns: number } {
+  #fit(request: TextRequest, grammar: Grammar | undefined): { prepared: PreparedPrompt; droppedTurns: number } {
     const { contextShift, truncateInput, maxInputTokens } = this.#options;
-    const prepared = this.prompts.prepare(request);
+    const prepared = this.prompts.prepare(request.prompt, grammar);
     const { length } = prepared.ids;
     const room = this.contextSize - (request.maxTokens === 0 ? 0 : 1);
     const limit = maxInputTokens > 0 ? Math.min(room, maxInputTokens) : room;
@@ -139,7 +146,7 @@ export class TextService {
     const short =
       request.prompt.kind === "chat"
         ? contextShift || truncateInput
-          ? this.#dropTurns(request, 0)
+          ? this.#dropTurns(request, grammar, 0)
           : undefined
         : truncateInput
           ? { prepared: this.#cut(prepared, request, limit), droppedTurns: 0 }
@@ -153,13 +160,16 @@ export class TextService {
   }
 
   /** The chat without so many of its oldest turns that a part of the context is free beside what was answered already. */
-  #dropTurns(request: TextRequest, answered: number): { prepared: PreparedPrompt; droppedTurns: number } | undefined {
-    const { prompt } = request;
+  #dropTurns(
+    { prompt }: TextRequest,
+    grammar: Grammar | undefined,
+    answered: number,
+  ): { prepared: PreparedPrompt; droppedTurns: number } | undefined {
     if (prompt.kind !== "chat") {
       return undefined;
     }
     const without = (count: number) =>
-      this.prompts.prepare({ ...request, prompt: { ...prompt, messages: withoutTurns(prompt.messages, count) } });
+      this.prompts.prepare({ ...prompt, messages: withoutTurns(prompt.messages, count) }, grammar);
     const { maxInputTokens } = this.#options;
     const kept = this.contextSize * keptShare - answered;
     const limit = maxInputTokens > 0 ? Math.min(kept, maxInputTokens) : kept;
@@ -214,7 +224,7 @@ export class TextService {
     let prompt: readonly number[] = prepared.ids;
     let reason = await this.#generate(run, answer, prompt);
     for (; reason === "context"; reason = await this.#generate(run, answer, prompt)) {
-      const short = this.#options.contextShift ? this.#dropTurns(request, answer.ids.length) : undefined;
+      const short = this.#options.contextShift ? this.#dropTurns(request, run.grammar, answer.ids.length) : undefined;
       if (short === undefined || short.droppedTurns <= answer.dropped) {
         break;
       }

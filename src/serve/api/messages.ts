@@ -43,7 +43,7 @@ export const register: Register = (app, context) => {
     checkModel(context, body.text("model"));
     const prompt = readPrompt(body);
     nameIgnored(reply, body);
-    return { input_tokens: context.service.prompts.prepare({ prompt }).ids.length };
+    return { input_tokens: context.service.prompts.prepare(prompt).ids.length };
   });
 };
 

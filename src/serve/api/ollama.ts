@@ -3,7 +3,6 @@
 import { createHash } from "node:crypto";
 import type { FormatMessage } from "../../chat/format.js";
 import type { Plain } from "../../chat/template/template.js";
-import type { Grammar } from "../../grammar/grammar.js";
 import { packageVersion } from "../../system/package.js";
 import type { Register, ServerContext } from "../context.js";
 import { type ApiError, invalid, unsupported } from "../errors.js";
@@ -12,6 +11,7 @@ import {
   type Answer,
   type ChatPrompt,
   collectAnswers,
+  type GrammarRequest,
   type RunContext,
   type TextEvent,
   type TextPrompt,
@@ -186,7 +186,7 @@ function readCall(context: ServerContext, body: Fields, kind: Kind): { text?: Te
 }
 
 /** "json", or a schema. */
-function readAnswerFormat(body: Fields): Grammar | undefined {
+function readAnswerFormat(body: Fields): GrammarRequest | undefined {
   const format = body.value("format");
   if (format === undefined || format === "") {
     return undefined;

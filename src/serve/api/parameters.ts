@@ -2,12 +2,13 @@
 
 import { listSamplingParameters, type SamplingOptions } from "../../engine/request.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
+import { GrammarError } from "../../grammar/error.js";
 import { Grammar } from "../../grammar/grammar.js";
 import type { JsonSchema } from "../../grammar/schema.js";
 import { BitnetError } from "../../system/errors.js";
 import { ApiError, invalid, unsupported } from "../errors.js";
 import { describe, type Fields, type NumberRange } from "../fields.js";
-import type { TextRequest } from "../request.js";
+import type { GrammarRequest, TextRequest } from "../request.js";
 
 type NumberOption = Exclude<
   keyof SamplingOptions,
@@ -220,7 +221,7 @@ export function readChoices(body: Fields, most: number): number {
 }
 
 /** What the answer must be: `response_format`, `json_schema`, `grammar`, `structured_outputs` and their older names. */
-export function readGrammar(body: Fields): Grammar | undefined {
+export function readGrammar(body: Fields): GrammarRequest | undefined {
   const found = [...readFormat(body.object("response_format")), ...readStructured(body), ...readOwnGrammars(body)];
   if (found.length > 1) {
     throw invalid(
@@ -233,7 +234,7 @@ export function readGrammar(body: Fields): Grammar | undefined {
 
 export interface FoundGrammar {
   param: string;
-  grammar: Grammar;
+  grammar: GrammarRequest;
 }
 
 /** {type: text | json_object | json_schema}, with the schema within or beside the type. */
@@ -268,9 +269,11 @@ function readStructured(body: Fields): FoundGrammar[] {
   const grammar = structured.text("grammar");
   return [
     ...(json === undefined ? [] : [schemaGrammar("structured_outputs.json", parseIfText(json))]),
-    ...(regex === undefined ? [] : [grammarOf("structured_outputs.regex", () => Grammar.fromRegex(regex))]),
-    ...(choice === undefined ? [] : [grammarOf("structured_outputs.choice", () => Grammar.fromChoices(choice))]),
-    ...(grammar === undefined ? [] : [grammarOf("structured_outputs.grammar", () => Grammar.fromGbnf(grammar))]),
+    ...(regex === undefined ? [] : [grammarOf("structured_outputs.regex", regex, () => Grammar.fromRegexAsync(regex))]),
+    ...(choice === undefined
+      ? []
+      : [grammarOf("structured_outputs.choice", choice, () => Grammar.fromChoicesAsync(choice))]),
+    ...(grammar === undefined ? [] : [ownGrammar("structured_outputs.grammar", grammar)]),
   ];
 }
 
@@ -279,7 +282,7 @@ function readOwnGrammars(body: Fields): FoundGrammar[] {
   const grammar = body.text("grammar");
   return [
     ...(schema === undefined ? [] : [schemaGrammar("json_schema", parseIfText(schema))]),
-    ...(grammar === undefined || grammar === "" ? [] : [grammarOf("grammar", () => Grammar.fromGbnf(grammar))]),
+    ...(grammar === undefined || grammar === "" ? [] : [ownGrammar("grammar", grammar)]),
   ];
 }
 
@@ -295,18 +298,41 @@ function parseIfText(schema: unknown): unknown {
 }
 
 export function schemaGrammar(param: string, schema: unknown): FoundGrammar {
-  const given = schema as JsonSchema; // the compiler checks it
-  return grammarOf(param, () => Grammar.fromJsonSchema(given), "invalid_json_schema");
+  if (typeof schema !== "boolean" && (typeof schema !== "object" || schema === null || Array.isArray(schema))) {
+    throw invalid(param, `expected a JSON schema, got ${describe(schema)}`, "invalid_json_schema");
+  }
+  const given = schema as JsonSchema; // the compiler checks the rest
+  return grammarOf(param, schema, () => Grammar.fromJsonSchemaAsync(given), "invalid_json_schema");
 }
 
-function grammarOf(param: string, compile: () => Grammar, code = "invalid_grammar"): FoundGrammar {
-  try {
-    return { param, grammar: compile() };
-  } catch (error) {
-    if (error instanceof BitnetError && (error.code === "USAGE" || error.code === "UNSUPPORTED")) {
-      const hint = error.hint === undefined ? "" : ` (${error.hint})`;
-      throw new ApiError("invalid_request_error", `${param}: ${error.message}${hint}`, { code, param, cause: error });
-    }
-    throw error;
+function ownGrammar(param: string, source: string): FoundGrammar {
+  return grammarOf(param, source, () => Grammar.fromGbnfAsync(source));
+}
+
+function grammarOf(
+  param: string,
+  source: unknown,
+  compile: () => Promise<Grammar>,
+  code = "invalid_grammar",
+): FoundGrammar {
+  return {
+    param,
+    grammar: {
+      source: typeof source === "string" ? source : JSON.stringify(source),
+      compile: () => compile().catch((error: unknown) => Promise.reject(describeProblem(param, code, error))),
+    },
+  };
+}
+
+/** What is wrong with a grammar, as an answer that names its field, and of a schema the keyword. */
+function describeProblem(param: string, code: string, error: unknown): unknown {
+  if (!(error instanceof BitnetError) || (error.code !== "USAGE" && error.code !== "UNSUPPORTED")) {
+    return error;
   }
+  const hint = error.hint === undefined ? "" : ` (${error.hint})`;
+  const problem = error instanceof GrammarError ? error.problem : undefined;
+  return new ApiError("invalid_request_error", `${param}: ${error.message}${hint}`, {
+    ...{ code, param, cause: error },
+    ...(problem === undefined ? {} : { fields: { keyword: problem.keyword, pointer: problem.pointer } }),
+  });
 }

@@ -48,7 +48,7 @@ export const register: Register = (app, context) => {
       checkModel(context, body.text("model"));
       const prompt = readPrompt(body, readEarlier(body, store, clientOf(request).id));
       nameIgnored(reply, body);
-      const { ids } = context.service.prompts.prepare({ prompt });
+      const { ids } = context.service.prompts.prepare(prompt);
       return { object: "response.input_tokens", input_tokens: ids.length };
     });
   }

@@ -37,7 +37,7 @@ async function tokenize(context: ServerContext, body: Fields): Promise<object> {
   const addSpecial = (isLlama ? asked.llama : asked.other) ?? !isLlama;
   body.ignore("add_generation_prompt");
   const ids = body.has("messages")
-    ? service.prompts.prepare({ prompt: readPrompt(body) }).ids
+    ? service.prompts.prepare(readPrompt(body)).ids
     : [...(await tokenizer.encodeAsync(readText(body, isLlama ? "content" : "prompt"), { addSpecial, parseSpecial }))];
   const pieceOf = (id: number) => {
     const text = tokenizer.piece(id, { special: true });
