@@ -30,14 +30,14 @@ function device(threads: number, memoryMb: number, more: PresetValues = {}): Pre
 
 export const presets = {
   production: {
-    help: "10 at once, 30 s, 256 tokens, cache, log file",
+    help: "10 at once, 30 s, cache, log file",
     values: {
       ...{ parallel: "10", timeout: "30", "response-cache": "64", "truncate-input": true, "ctx-size": "2048" },
       ...{ "n-predict": "256", temp: "0.7", "top-p": "0.9", "log-file": "bitnet-serve.log" },
     },
   },
   mobile: {
-    help: "2 threads, 512 MB, short answers, q8 cache",
+    help: "2 threads, 512 MB, short answers",
     values: device(2, 512, { "cache-type": "q8", "n-predict": "100", temp: "0.7" }),
   },
   edge: { help: "4 threads, 1024 MB", values: device(4, 1024) },
@@ -47,7 +47,7 @@ export const presets = {
 
 export const securityLevels = {
   strict: {
-    help: "60 requests a minute, bounds, filter, audit log",
+    help: "60 a minute, bounds, filter, audit",
     values: {
       ...{ "max-input-chars": "4096", "n-predict": "1024", "requests-per-minute": "60", "repeat-penalty": "1.05" },
       ...{ "content-filter": "strict", "audit-log": "bitnet-audit.jsonl" },

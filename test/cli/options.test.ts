@@ -99,7 +99,7 @@ describe("the sampling options", () => {
 
   test("every parameter of the table can be set", () => {
     const names = listSamplingParameters().map(({ name }) => name);
-    const own = ["logprobs"]; // goes with --json
+    const own = ["logprobs", "postSamplingProbs"]; // --json has the first; the second is for programs
     expect(Object.keys(rows).sort()).toEqual(
       [...names.filter((name) => !own.includes(name)), "logitBias", "samplingSeq"].sort(),
     );

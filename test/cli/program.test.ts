@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { wrapCommand } from "../../src/cli/help.js";
 import { createProgram, loadProgram } from "../../src/cli/program.js";
 import { commandsBelow } from "../../src/cli/settings.js";
@@ -128,18 +128,25 @@ describe("colours", () => {
   });
 });
 
-describe("help", () => {
-  const helps = ["", "run", "logits", "tokenize", "bench", "bench kernels", "tune", "setup-env", "convert", "inspect"]
-    .concat(["dummy", "list", "rm", "cp", "version", "completion", "build-native"])
-    .map((name) => [...name.split(" "), "--help"].filter((word) => word !== ""));
-  const cases = helps.flatMap((args) => [60, 80, 120].map((columns) => [args, columns] as const));
+describe("help", async () => {
+  const names = [await loadProgram()]
+    .flatMap((program) => [program, ...commandsBelow(program)])
+    .map(({ path }) => path);
+  const cases = names.flatMap((name) => [60, 80, 120].map((columns) => [name, columns] as const));
+  afterEach(() => vi.unstubAllEnvs());
 
-  test.each(cases)("bitnet %j fits %d columns", async (args, columns) => {
-    const { stdout } = await runBitnet([...args], { env: { COLUMNS: String(columns) } });
-    expect(stdout.split("\n").filter((line) => line.length > columns)).toEqual([]);
-    expect(stdout).not.toContain(root);
-    expect(stdout).not.toMatch(/\(default\).*\(default|\(default[^)]*\) \(default/);
-    expect(stdout).not.toMatch(/ +$/m);
+  test.each(cases)("%s --help fits %d columns", async (name, columns) => {
+    vi.stubEnv("COLUMNS", String(columns));
+    const program = await loadProgram();
+    const command = [program, ...commandsBelow(program)].find(({ path }) => path === name) ?? program;
+    let help = "";
+    command.configureOutput({ getOutHasColors: () => false, writeOut: (text) => (help += text) });
+    command.outputHelp();
+    expect(help).toMatch(/^Usage: bitnet/m);
+    expect(help.split("\n").filter((line) => line.length > columns)).toEqual([]);
+    expect(help).not.toContain(root);
+    expect(help).not.toMatch(/\(default\).*\(default|\(default[^)]*\) \(default/);
+    expect(help).not.toMatch(/ +$/m);
   });
 
   test.each([
