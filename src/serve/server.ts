@@ -17,11 +17,11 @@ import { register as registerBatches } from "./api/batches.js";
 import { register as registerChat } from "./api/chat.js";
 import { register as registerCompletions } from "./api/completions.js";
 import { register as registerEmbeddings } from "./api/embeddings.js";
-import { register as registerMessages } from "./api/messages.js";
+import { errorBody as messagesError, register as registerMessages } from "./api/messages.js";
 import { register as registerMetrics } from "./api/metrics.js";
 import { register as registerModels } from "./api/models.js";
 import { register as registerNative } from "./api/native.js";
-import { register as registerOllama } from "./api/ollama.js";
+import { errorBody as ollamaError, register as registerOllama } from "./api/ollama.js";
 import { register as registerOpenApi } from "./api/openapi.js";
 import { register as registerPage } from "./api/page.js";
 import { register as registerProps } from "./api/props.js";
@@ -276,6 +276,7 @@ async function closeListener(listener: ReturnType<typeof createHttpServer>): Pro
 
 /** The framework with what holds for all routes: bodies, ids, errors. */
 function createApp(options: ServeOptions, log: Log): FastifyInstance {
+  const setup = { log, apiPrefix: options.apiPrefix };
   const app = fastify({
     bodyLimit: maxBody,
     logger: false,
@@ -286,6 +287,8 @@ function createApp(options: ServeOptions, log: Log): FastifyInstance {
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
     trustProxy: (_address: string, hop: number) => hop < options.trustProxy,
     exposeHeadRoutes: false,
+    // Paths that cannot be decoded come here, before any hook.
+    frameworkErrors: (error, request, reply) => answerError(toApiError(error), request, reply, setup),
   });
   app.decorateRequest("client", undefined);
   app.decorateRequest("notes", undefined);
@@ -303,12 +306,17 @@ function createApp(options: ServeOptions, log: Log): FastifyInstance {
     reply.header("openai-processing-ms", Math.round(reply.elapsedTime));
     reply.header("x-content-type-options", "nosniff");
   });
-  app.setErrorHandler((error, request, reply) => answerError(toApiError(error), request, reply, log));
-  app.setNotFoundHandler((request, reply) => answerError(notFound(app, request, options), request, reply, log));
+  app.setErrorHandler((error, request, reply) => answerError(toApiError(error), request, reply, setup));
+  app.setNotFoundHandler((request, reply) => answerError(notFound(app, request), request, reply, setup));
   return app;
 }
 
-function answerError(error: ApiError, request: FastifyRequest, reply: FastifyReply, log: Log): void {
+function answerError(
+  error: ApiError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { log, apiPrefix }: { log: Log; apiPrefix: string },
+): void {
   if (error.status >= 500 && error.details.code === "internal_error") {
     const cause = error.details.cause;
     const fields = {
@@ -321,7 +329,7 @@ function answerError(error: ApiError, request: FastifyRequest, reply: FastifyRep
   if (request.notes !== undefined) {
     request.notes.code = error.details.code ?? error.type;
   }
-  const { errorBody = openAiError } = request.routeOptions.config;
+  const { errorBody = errorBodyAt(request.url, apiPrefix) } = request.routeOptions.config;
   reply.status(error.status).headers(error.headers).send(errorBody(error));
 }
 
@@ -329,9 +337,15 @@ function openAiError(error: ApiError): unknown {
   return { error: error.body };
 }
 
+/** How clients of a path without a route read an error. */
+function errorBodyAt(url: string, apiPrefix: string): (error: ApiError) => unknown {
+  const path = url.slice(apiPrefix.length);
+  return /^\/v1\/messages\b/.test(path) ? messagesError : /^\/api\//.test(path) ? ollamaError : openAiError;
+}
+
 const methods = ["GET", "POST", "PUT", "DELETE", "PATCH"] as const;
 
-function notFound(app: FastifyInstance, { url: asked, method }: FastifyRequest, _options: ServeOptions): ApiError {
+function notFound(app: FastifyInstance, { url: asked, method }: FastifyRequest): ApiError {
   const url = asked.replace(/\?.*/s, "");
   const others = methods.filter((other) => other !== method && app.findRoute({ url, method: other }) !== null);
   if (others.length > 0) {

@@ -419,3 +419,20 @@ describe("test_slot_save", () => {
     expect((await other.post("/slots/0?action=save", { filename: "a" })).status).toBe(501);
   });
 });
+
+describe("paths that lead nowhere", () => {
+  it("get an error that the clients of that path can read", async () => {
+    const read = async (path: string, method = "GET") => (await server.get(path, { method })).json();
+    const message = "there is nothing at this path";
+    expect(await read("/v1/nothing")).toMatchObject({ error: { message, type: "not_found_error", code: "not_found" } });
+    expect(await read("/v1/messages/batches")).toEqual({ type: "error", error: { type: "not_found_error", message } });
+    expect(await read("/api/pull", "POST")).toEqual({ error: message });
+    expect(await read("/v1/messages")).toMatchObject({ type: "error", error: { type: "invalid_request_error" } });
+  });
+
+  it("get one also where they cannot be decoded", async () => {
+    const response = await server.get("/v1/%ff");
+    expect(response.status).toBe(400);
+    expect(await readError(response)).toMatchObject({ type: "invalid_request_error", param: null });
+  });
+});

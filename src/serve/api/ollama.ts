@@ -80,7 +80,7 @@ export const register: Register = (app, context) => {
   }
 };
 
-function errorBody({ message }: ApiError): unknown {
+export function errorBody({ message }: ApiError): unknown {
   return { error: message };
 }
 
