@@ -23,6 +23,7 @@ async function serve() {
   });
   const service = await server.ready;
   process.send({ url: server.urls[0] });
+  process.on("disconnect", () => process.exit(0));
   process.on("message", async () => {
     // Twice: what the first pass finalizes is freed by the second.
     for (let i = 0; i < 2; i++) {
