@@ -166,6 +166,7 @@ describe("test_compat_oai_responses", () => {
     ["a picture", { input: [{ role: "user", content: [{ type: "input_image" }] }] }, "input[0].content[0].type"],
     ["a reference", { input: [{ type: "item_reference", id: "a" }] }, "input[0].type"],
     ["a tool that is no function", { input: "a", tools: [{ type: "web_search" }] }, "tools[0].type"],
+    ["log-probabilities", { input: "a", top_logprobs: 2 }, "top_logprobs"],
     ["work in the background", { input: "a", background: true }, "background"],
   ])("%s is 400 with the field's name", async (_, body, param) => {
     const response = await server.post("/v1/responses", body);

@@ -190,7 +190,7 @@ export function routeRows(): RouteRow[] {
         ...tools,
         field("text", object, "{format}: text, json_object or json_schema"),
         field("reasoning", object, "{effort}"),
-        field("top_logprobs", whole(0, 20), "is read"),
+        field("top_logprobs", whole(0, 0), "is not there: chats and completions have it"),
         ...[...running, ...sampling],
       ],
     },

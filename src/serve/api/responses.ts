@@ -71,7 +71,9 @@ function readCall(context: ServerContext, body: Fields, store: ResponseStore, cl
   const [format] = readFormat(body.object("text")?.object("format"));
   body.object("text")?.ignore("verbosity");
   const sampling = readSampling(body, context.service.model.tokenizer);
-  const logprobs = body.integer("top_logprobs", { min: 0, max: 20 }) ?? 0;
+  if ((body.integer("top_logprobs", { min: 0, max: 20 }) ?? 0) > 0) {
+    throw unsupported("top_logprobs", "chats and completions tell log-probabilities, responses do not");
+  }
   const maxTokens = readMaxTokens(body, ["max_output_tokens"]);
   body.ignore("metadata", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "include");
   body.ignore("stream_options", "max_tool_calls", "truncation");
@@ -83,7 +85,7 @@ function readCall(context: ServerContext, body: Fields, store: ResponseStore, cl
       prompt,
       n: 1,
       maxTokens,
-      sampling: { ...sampling, logprobs },
+      sampling: { ...sampling, logprobs: 0 },
       stop: readStop(body),
       ...(format === undefined ? {} : { grammar: format.grammar }),
       ...readRunning(body),
@@ -101,7 +103,7 @@ function readCall(context: ServerContext, body: Fields, store: ResponseStore, cl
       text: body.value("text") ?? { format: { type: "text" } },
       tool_choice: body.value("tool_choice") ?? "auto",
       tools: body.value("tools") ?? [],
-      top_logprobs: logprobs,
+      top_logprobs: 0,
       top_p: sampling.topP ?? context.options.sampling.topP ?? 0.95,
       truncation: "disabled",
       user: null,
