@@ -35,6 +35,8 @@ const mostRetry = 60;
 export class Admission {
   readonly limits: AdmissionLimits;
   readonly #running = new Set<Ticket>();
+  /** Ends one that has been let in. One signal for all would hold a little of each that it was joined with, for ever. */
+  readonly #enders = new Set<AbortController>();
   #waiting = 0;
   #isDraining = false;
   #meanSeconds = 1; // of a request, from its start to its end
@@ -63,6 +65,7 @@ export class Admission {
       throw unavailable("queue_full", `the queue is full: ${queueSize} requests are waiting`, this.retryAfter());
     }
     const over = new AbortController();
+    this.#enders.add(over);
     const signal = AbortSignal.any([left, over.signal]);
     const queueTimer = setTimeout(() => {
       const message = `the request waited for ${queueTimeout} s and was not started`;
@@ -88,6 +91,7 @@ export class Admission {
       end: () => {
         clearTimeout(queueTimer);
         clearTimeout(requestTimer);
+        this.#enders.delete(over);
         if (state === "waiting") {
           this.#waiting--;
         } else if (state === "running") {
@@ -101,6 +105,13 @@ export class Admission {
       },
     };
     return ticket;
+  }
+
+  /** Ends all that wait or run. */
+  abort(reason: ApiError): void {
+    for (const ender of this.#enders) {
+      ender.abort(reason);
+    }
   }
 
   /** Seconds until a place may be free. */

@@ -29,7 +29,6 @@ export class Context implements ServerContext {
   readonly #closeListeners: (() => void | Promise<void>)[] = [];
   readonly #reloadListeners: (() => void | Promise<void>)[] = [];
   readonly #dropListeners: (() => void)[] = [];
-  readonly #over = new AbortController();
 
   readonly handle: (request: InsideRequest) => Promise<InsideReply>;
 
@@ -66,7 +65,7 @@ export class Context implements ServerContext {
 
   run(request: TextRequest, given: RunContext): AsyncIterable<TextEvent> {
     const notes = given.notes ?? newNotes();
-    const context = { ...given, notes, isCached: false, signal: AbortSignal.any([given.signal, this.#over.signal]) };
+    const context = { ...given, notes, isCached: false };
     const runFrom = (i: number, asked: TextRequest): AsyncIterable<TextEvent> => {
       const stage = this.stages[i];
       return stage === undefined
@@ -129,7 +128,7 @@ export class Context implements ServerContext {
 
   /** Ends whatever runs. */
   abort(): void {
-    this.#over.abort(unavailable("draining", "the server is shutting down"));
+    this.#service?.admission.abort(unavailable("draining", "the server is shutting down"));
   }
 
   async close(): Promise<void> {

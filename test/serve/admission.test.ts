@@ -1,6 +1,6 @@
 // Who may wait and for how long, and what becomes of those who leave.
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { startTestServer, type TestServer } from "../support/serve.js";
 
 const path = "/v1/chat/completions";
@@ -109,6 +109,24 @@ describe("a client that leaves", () => {
       leave();
     }
     expect((await answer).choices).toEqual(alone.choices);
+  });
+});
+
+describe("a request that is over", () => {
+  // A signal holds a little of each other that it was joined with as long as it lives: what outlives requests would grow.
+  test("has joined its signals with none that lives longer", async () => {
+    await using server = await startTestServer();
+    const join = vi.spyOn(AbortSignal, "any");
+    const joined = async (body: object) => {
+      join.mockClear();
+      await (await server.post(path, body)).text();
+      return new Set(join.mock.calls.flat(2));
+    };
+    const request = { messages, max_tokens: 2, n: 2 };
+    const [first, second] = [await joined(request), await joined({ ...request, stream: true })];
+    join.mockRestore();
+    expect(first.size).toBeGreaterThan(0);
+    expect([...second].filter((signal) => first.has(signal))).toEqual([]);
   });
 });
 
