@@ -199,13 +199,54 @@ export function encodeParts(
   markers: readonly string[],
 ): number[] {
   const ids: number[] = [];
+  for (const stretch of cutParts(parts, tokenizer, markers)) {
+    append(ids, typeof stretch === "number" ? [stretch] : encodePlain(stretch, tokenizer));
+  }
+  return ids;
+}
+
+// Shorter texts are encoded before another thread would have begun.
+const longText = 1 << 14; // characters
+
+/** The same, where long texts do not keep the thread. */
+export async function encodePartsAsync(
+  parts: readonly ChatPart[],
+  tokenizer: ChatTokenizer & Pick<Tokenizer, "encodeAsync">,
+  markers: readonly string[],
+): Promise<number[]> {
+  const ids: number[] = [];
+  for (const stretch of cutParts(parts, tokenizer, markers)) {
+    if (typeof stretch === "number") {
+      ids.push(stretch);
+    } else if (stretch.length < longText) {
+      append(ids, encodePlain(stretch, tokenizer));
+    } else {
+      append(ids, await tokenizer.encodeAsync(stretch, { addSpecial: false }));
+    }
+  }
+  return ids;
+}
+
+/** One by one: there may be more than a call can have arguments. */
+function append(ids: number[], more: Iterable<number>): void {
+  for (const id of more) {
+    ids.push(id);
+  }
+}
+
+/** Control tokens as their ids, and the plain text between them. */
+function cutParts(
+  parts: readonly ChatPart[],
+  tokenizer: ChatTokenizer,
+  markers: readonly string[],
+): (number | string)[] {
+  const stretches: (number | string)[] = [];
   let plain = "";
   const flush = () => {
-    // One by one: there may be more than a call can have arguments.
-    for (const id of plain === "" ? [] : encodePlain(plain, tokenizer)) {
-      ids.push(id);
+    if (plain !== "") {
+      stretches.push(plain);
+      plain = "";
     }
-    plain = "";
   };
   for (const part of parts) {
     if (part.content) {
@@ -221,13 +262,13 @@ export function encodeParts(
     for (const { id, start, end } of findTokens(part.text, tokenizer, (id) => isControl(id, tokenizer))) {
       plain += part.text.slice(cursor, start);
       flush();
-      ids.push(id);
+      stretches.push(id);
       cursor = end;
     }
     plain += part.text.slice(cursor);
   }
   flush();
-  return ids;
+  return stretches;
 }
 
 /** The beginning of an answer, as it stands after a prompt for one. */

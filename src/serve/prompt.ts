@@ -1,11 +1,19 @@
 // What a request asks to continue, as token ids, with what is to be known of the answer.
 
-import { addBos, type ChatPart, encodeBegun, encodeParts, findMarkers, renderParts } from "../chat/encode.js";
+import {
+  addBos,
+  type ChatPart,
+  encodeBegun,
+  encodeParts,
+  encodePartsAsync,
+  findMarkers,
+  renderParts,
+} from "../chat/encode.js";
 import type { ChatFormat, FormatMessage } from "../chat/format.js";
 import type { ThinkingTags } from "../chat/thinking.js";
 import { planTools, type ToolPlan } from "../chat/tools/plan.js";
 import { readTools, type ToolChoice } from "../chat/tools/tool.js";
-import type { Tokenizer } from "../engine/tokenizer.js";
+import type { EncodeOptions, Tokenizer } from "../engine/tokenizer.js";
 import type { Grammar } from "../grammar/grammar.js";
 import { BitnetError } from "../system/errors.js";
 import type { AnswerParser } from "./answer-stream.js";
@@ -45,7 +53,28 @@ export class PromptMaker {
   }
 
   prepare(prompt: ChatPrompt | TextPrompt, grammar?: Grammar): PreparedPrompt {
-    return prompt.kind === "chat" ? this.#prepareChat(prompt, grammar) : this.#prepareText(prompt, grammar);
+    if (prompt.kind === "text") {
+      const { tokenizer } = this.#setup;
+      const encoded = prompt.parts.map((part, i) =>
+        typeof part === "string" ? tokenizer.encode(part, optionsOf(prompt, i)) : part,
+      );
+      return this.#prepareText(encoded, grammar);
+    }
+    const plan = this.#plan(prompt, grammar);
+    return this.#prepareChat(plan, encodeParts(this.#parts(plan), this.#setup.tokenizer, this.#markers));
+  }
+
+  /** The same, where long texts do not keep the thread. */
+  async prepareAsync(prompt: ChatPrompt | TextPrompt, grammar?: Grammar): Promise<PreparedPrompt> {
+    const { tokenizer } = this.#setup;
+    if (prompt.kind === "text") {
+      const encoded = prompt.parts.map((part, i) =>
+        typeof part === "string" ? tokenizer.encodeAsync(part, optionsOf(prompt, i)) : part,
+      );
+      return this.#prepareText(await Promise.all(encoded), grammar);
+    }
+    const plan = this.#plan(prompt, grammar);
+    return this.#prepareChat(plan, await encodePartsAsync(this.#parts(plan), tokenizer, this.#markers));
   }
 
   /** What all chats without a system message of their own begin with: the server's own text, which is nobody's secret. */
@@ -69,13 +98,12 @@ export class PromptMaker {
     return [...parts, plan.begun].join("");
   }
 
-  #prepareChat(prompt: ChatPrompt, grammar: Grammar | undefined): PreparedPrompt {
+  #prepareChat(plan: ToolPlan, ids: number[]): PreparedPrompt {
     const { tokenizer, splitsThinking } = this.#setup;
-    const plan = this.#plan(prompt, grammar);
     const begun = encodeBegun(plan.begun, tokenizer, this.#markers);
     const hasCalls = plan.kind !== "none";
     return {
-      ids: [...addBos(encodeParts(this.#parts(plan), tokenizer, this.#markers), tokenizer), ...begun],
+      ids: [...addBos(ids, tokenizer), ...begun],
       // What is thought could be read as a call.
       thinking: splitsThinking || hasCalls ? plan.thinking : undefined,
       beginsThinking: plan.isThinking,
@@ -110,13 +138,11 @@ export class PromptMaker {
       : [{ role: "system", content: systemPrompt }, ...messages];
   }
 
-  #prepareText({ parts, parseSpecial, addsSpecial }: TextPrompt, grammar: Grammar | undefined): PreparedPrompt {
+  #prepareText(encoded: readonly Iterable<number>[], grammar: Grammar | undefined): PreparedPrompt {
     const { tokenizer } = this.#setup;
     const ids: number[] = [];
-    for (const [i, part] of parts.entries()) {
-      const added =
-        typeof part === "string" ? tokenizer.encode(part, { addSpecial: addsSpecial && i === 0, parseSpecial }) : part;
-      for (const id of added) {
+    for (const part of encoded) {
+      for (const id of part) {
         ids.push(id);
       }
     }
@@ -133,6 +159,11 @@ export class PromptMaker {
     }
     return { ids, beginsThinking: false, before: ids, grammar };
   }
+}
+
+/** Only the first part of a prompt begins it. */
+function optionsOf({ parseSpecial, addsSpecial }: TextPrompt, i: number): EncodeOptions {
+  return { addSpecial: addsSpecial && i === 0, parseSpecial };
 }
 
 /** One tool by its name is to be called once; of several that are allowed any may be. */

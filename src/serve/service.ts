@@ -117,7 +117,7 @@ export class TextService {
 
   async #begin(request: TextRequest, context: RunContext, ticket: Ticket): Promise<Run> {
     const grammar = await request.grammar?.compile();
-    const { prepared, droppedTurns } = this.#fit(request, grammar);
+    const { prepared, droppedTurns } = await this.#fit(request, grammar);
     const { length } = prepared.ids;
     const { maxPredict, contextShift } = this.#options;
     const room = contextShift && request.prompt.kind === "chat" ? maxCount : this.contextSize - length;
@@ -134,9 +134,12 @@ export class TextService {
   }
 
   /** The prompt, made to fit if the server may do that. Throws an ApiError if it does not fit. */
-  #fit(request: TextRequest, grammar: Grammar | undefined): { prepared: PreparedPrompt; droppedTurns: number } {
+  async #fit(
+    request: TextRequest,
+    grammar: Grammar | undefined,
+  ): Promise<{ prepared: PreparedPrompt; droppedTurns: number }> {
     const { contextShift, truncateInput, maxInputTokens } = this.#options;
-    const prepared = this.prompts.prepare(request.prompt, grammar);
+    const prepared = await this.prompts.prepareAsync(request.prompt, grammar);
     const { length } = prepared.ids;
     const room = this.contextSize - (request.maxTokens === 0 ? 0 : 1);
     const limit = maxInputTokens > 0 ? Math.min(room, maxInputTokens) : room;
