@@ -1,6 +1,7 @@
 // The server's own log: entries as lines that nothing of an entry can break, and a file for them.
 
 import { AppendFile } from "./append-file.js";
+import type { ApiError } from "./errors.js";
 
 export type LogFormat = "text" | "json";
 
@@ -12,6 +13,15 @@ export interface LogEntry {
 }
 
 export type Log = (entry: LogEntry) => void;
+
+/** Tells of a fault of the server, of which the client learns only that there was one. */
+export function logFault(log: Log, { status, details }: ApiError, requestId: string, route: string | undefined): void {
+  if (status >= 500 && details.code === "internal_error") {
+    const { cause } = details;
+    const error = String((cause as Error | undefined)?.stack ?? cause);
+    log({ level: "error", message: "a request failed", fields: { requestId, route, error } });
+  }
+}
 
 /** One line, without its end. */
 export function formatLogEntry({ level, message, fields = {} }: LogEntry, format: LogFormat, time?: Date): string {

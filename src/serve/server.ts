@@ -39,7 +39,7 @@ import { limitConnections, register as registerHosts } from "./hosts.js";
 import { Inside, type InsideReply, type InsideRequest } from "./inside.js";
 import { parseBody } from "./json.js";
 import { register as registerLimits } from "./limits.js";
-import { type Log, type LogEntry, LogFile } from "./log.js";
+import { type Log, type LogEntry, LogFile, logFault } from "./log.js";
 import { type ServeOptions, standardOptions } from "./options.js";
 import { TextService } from "./service.js";
 import { Context, newNotes } from "./state.js";
@@ -317,15 +317,7 @@ function answerError(
   reply: FastifyReply,
   { log, apiPrefix }: { log: Log; apiPrefix: string },
 ): void {
-  if (error.status >= 500 && error.details.code === "internal_error") {
-    const cause = error.details.cause;
-    const fields = {
-      requestId: request.id,
-      route: request.routeOptions.url,
-      error: String((cause as Error)?.stack ?? cause),
-    };
-    log({ level: "error", message: "a request failed", fields });
-  }
+  logFault(log, error, request.id, request.routeOptions.url);
   if (request.notes !== undefined) {
     request.notes.code = error.details.code ?? error.type;
   }

@@ -31,6 +31,8 @@ export interface StreamOptions {
   framing?: Framing;
   /** Told when a reader is dropped that does not read. */
   onDropped?: () => void;
+  /** Told why a stream failed that has begun. */
+  onFailure?: (error: ApiError) => void;
 }
 
 // Headers go out with the first event, or after so long without one: until then a failure has a status.
@@ -61,7 +63,9 @@ export async function sendStream(
     if (!stream.hasBegun) {
       throw error;
     }
-    stream.fail(toApiError(error));
+    const failure = toApiError(error);
+    options.onFailure?.(failure);
+    stream.fail(failure);
   } finally {
     stream.stop();
     await iterator.return?.();

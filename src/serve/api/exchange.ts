@@ -5,6 +5,7 @@ import { addressClient } from "../addresses.js";
 import type { ServerContext } from "../context.js";
 import { ApiError } from "../errors.js";
 import { Fields } from "../fields.js";
+import { logFault } from "../log.js";
 import type { Client, RunContext } from "../request.js";
 import { type Framing, sendStream } from "../sse.js";
 
@@ -61,6 +62,11 @@ export async function sendMessages(
   framing?: Framing,
 ): Promise<FastifyReply> {
   const { pingInterval } = context.options;
-  await sendStream(reply, messages, { pingInterval, framing, onDropped: () => context.onDropped() });
+  const { id, routeOptions } = reply.request;
+  await sendStream(reply, messages, {
+    ...{ pingInterval, framing },
+    onDropped: () => context.onDropped(),
+    onFailure: (error) => logFault(context.log, error, id, routeOptions.url),
+  });
   return reply;
 }
