@@ -23,6 +23,11 @@ export const llamaGroup = groupOf("Ignored", {
   nCpuMoe: { flags: "--n-cpu-moe <n>", aliases: ["-ncmoe"], ignored: onCpu },
   rpc: { flags: "--rpc <servers>", aliases: ["-rpc"], ignored: onCpu },
   host: { flags: "--no-host", ignored: onCpu, harmless: true },
+  fitTarget: { flags: "--fit-target <MiB>", aliases: ["-fitt"], ignored: onCpu },
+  fitContext: { flags: "--fit-ctx <n>", aliases: ["-fitc"], ignored: onCpu },
+  nCpuFfn: { flags: "--n-cpu-ffn <n>", aliases: ["-ncffn"], ignored: onCpu },
+  moeCache: { flags: "--moe-cache-mib <n>", ignored: onCpu },
+  backendSampling: { flags: "--backend-sampling", aliases: ["-bs"], ignored: onCpu },
   fit: { flags: "--fit [mode]", aliases: ["-fit"], choices: switches, ignored: onCpu },
   flashAttention: {
     flags: "--flash-attn [mode]",
@@ -44,13 +49,21 @@ export const llamaGroup = groupOf("Ignored", {
   poll: { flags: "--poll <n>", aliases: ["--poll-batch"], ignored: ownThreads },
   numa: { flags: "--numa <type>", ignored: "numactl places a process on nodes" },
   mlock: { flags: "--mlock", ignored: "weights are copied into memory, where nothing is loaded again" },
+  loadMode: { flags: "--load-mode <mode>", aliases: ["-lm"], ignored: "--in-place leaves weights in the file" },
+  lazyMode: { flags: "--lazy-mode <mode>", aliases: ["-lzm"], ignored: "--in-place leaves weights in the file" },
   mmap: { flags: "--mmap", negated: "", ignored: "--in-place leaves weights in the file", harmless: false },
   directIo: { flags: "--direct-io", aliases: ["-dio"], ignored: "the file is mapped" },
   repack: { flags: "--repack", negated: "", negatedAliases: ["-nr"], ignored: "--in-place leaves weights as they are" },
   checkTensors: { flags: "--check-tensors", ignored: "" },
   defrag: { flags: "--defrag-thold <n>", aliases: ["-dt"], ignored: ownMemory },
   swaFull: { flags: "--swa-full", ignored: ownMemory },
-  kvUnified: { flags: "--kv-unified", aliases: ["-kvu"], ignored: ownMemory },
+  kvUnified: {
+    flags: "--kv-unified",
+    aliases: ["-kvu"],
+    negated: "",
+    negatedAliases: ["-no-kvu"],
+    ignored: ownMemory,
+  },
   parallel: { flags: "--parallel <n>", aliases: ["-np"], ignored: "a command is one sequence", harmless: "1" },
   sequences: { flags: "--sequences <n>", aliases: ["-ns"], ignored: "a command is one sequence", harmless: "1" },
   contBatching: {
@@ -94,16 +107,16 @@ export const llamaGroup = groupOf("Ignored", {
   promptCacheRo: { flags: "--prompt-cache-ro", ignored: "nothing is kept between runs" },
   logDisable: { flags: "--log-disable", ignored: ownLog },
   logColors: { flags: "--log-colors [when]", choices: switches, ignored: "--color does that" },
-  logPrefix: { flags: "--log-prefix", ignored: ownLog },
-  logTimestamps: { flags: "--log-timestamps", ignored: ownLog },
+  logPrefix: { flags: "--log-prefix", negated: "", ignored: ownLog },
+  logTimestamps: { flags: "--log-timestamps", negated: "", ignored: ownLog },
   verbosity: { flags: "--verbosity <n>", aliases: ["-lv", "--log-verbosity"], ignored: ownLog },
 });
 
 const fileSays = "the file says how positions are encoded; convert a file that says otherwise";
 const noAdapters = "adapters cannot be applied: merge them into a checkpoint and run bitnet convert";
 const noServer = "that is an option of bitnet serve";
-const noDraft = "there is no speculative decoding";
-const textOnly = "models here read and write text alone";
+export const noDraft = "there is no speculative decoding";
+export const textOnly = "models here read and write text alone";
 const noMirostat = "use --temp with --top-p, --min-p or --typical";
 
 /** What to do instead of options that would change the result. */

@@ -70,6 +70,20 @@ export const modelRows = {
   inPlace: { flags: "--in-place", help: "leave weights in the file's pages: shared between processes, slower" },
 } as const satisfies OptionRows;
 
+/** A model of the Hugging Face hub, as llama.cpp's programs name it. */
+export const hubRows = {
+  hubModel: {
+    flags: "--hf-repo <repo>",
+    help: "the same for a model of the Hugging Face hub: owner/name[:type]",
+    aliases: ["-hf", "-hfr", "-hr"],
+  },
+  hubFile: {
+    flags: "--hf-file <file>",
+    help: "which file of that repository",
+    aliases: ["-hff"],
+  },
+} as const satisfies OptionRows;
+
 /** The two arguments of loadModel; the bundled model, if none is named. */
 export function readModel<T extends { path?: string }>(values: T): { path: string; load: Omit<T, "path"> } {
   const { path = bundledModel.path, ...load } = values;

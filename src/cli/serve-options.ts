@@ -1,12 +1,13 @@
 // The options of bitnet serve: one row each, in groups that read as the server's options.
 
+import { InvalidArgumentError } from "commander";
 import { findExposure } from "../serve/auth.js";
 import { standardGuards } from "../serve/guard-options.js";
-import type { ServeOptions } from "../serve/options.js";
+import type { ReasoningFormat, ServeOptions } from "../serve/options.js";
 import { standardOptions } from "../serve/options.js";
-import { llamaGroup, llamaRefusals } from "./llama-options.js";
+import { llamaGroup, llamaRefusals, noDraft, textOnly } from "./llama-options.js";
 import { type GroupValues, groupOf, type OptionRows, type Refusals } from "./option-rows.js";
-import { chatRows, modelRows, outputRows, samplingGroup, sessionRows, withHelp } from "./options.js";
+import { chatRows, hubRows, modelRows, outputRows, samplingGroup, sessionRows, withHelp } from "./options.js";
 import { integerFrom, numberFrom } from "./parsers.js";
 import { workerRows } from "./redis-rows.js";
 import { collectList, monitoringRows, securityRows } from "./serve-guard-rows.js";
@@ -15,11 +16,28 @@ import { presetRows } from "./serve-presets.js";
 const MiB = 2 ** 20;
 const seconds = numberFrom(0, 2 ** 31 / 1000); // what a timer can wait
 
+function parseModel(text: string, earlier?: string): string {
+  if (earlier !== undefined) {
+    throw new InvalidArgumentError("A server has one model; a second one, for embeddings, cannot be computed here.");
+  }
+  return text;
+}
+
+/** llama.cpp's server has -1 for never. */
+function pingSeconds(text: string): number {
+  return text === "-1" ? 0 : seconds(text);
+}
+
+const mostRows = 256;
+
+/** More than a step can have, as in command lines of llama.cpp's server, is as many as it can have: no bit changes. */
+function stepRows(text: string): number {
+  return Math.min(integerFrom(2)(text), mostRows);
+}
+
 const modelGroup = groupOf("Model", {
-  path: withHelp(
-    modelRows.path,
-    "the model: a GGUF file, a name of bitnet list, 2b, owner/name (default: the bundled one)",
-  ),
+  path: { ...modelRows.path, parse: parseModel },
+  ...hubRows,
   aliases: {
     flags: "-a, --alias <names>",
     help: "names under which it is served, the first in answers",
@@ -34,6 +52,14 @@ const modelGroup = groupOf("Model", {
   fastHead: modelRows.fastHead,
   inPlace: modelRows.inPlace,
 });
+
+/** llama.cpp's server has names for where the thoughts stand; here they always stand in the same place. */
+function parseReasoning(text: string): ReasoningFormat {
+  if (text !== "none" && text !== "auto" && text !== "deepseek") {
+    throw new InvalidArgumentError("Expected auto or none.");
+  }
+  return text === "none" ? "none" : "auto";
+}
 
 const answerRows = {
   systemPrompt: {
@@ -52,7 +78,7 @@ const answerRows = {
   reasoningFormat: {
     flags: "--reasoning-format <format>",
     help: "auto: what a model thinks is told apart from its answer; none: it is part of it",
-    choices: ["auto", "none"],
+    parse: parseReasoning,
     standard: standardOptions.reasoningFormat,
   },
   contextShift: {
@@ -86,7 +112,14 @@ const networkRows = {
   tlsKey: { flags: "--ssl-key-file <file>", help: "PEM file of the key for HTTPS" },
   tlsCertificate: { flags: "--ssl-cert-file <file>", help: "PEM file of its certificate" },
   staticFolder: { flags: "--path <dir>", help: "serve the files of a folder in the place of the built-in page" },
-  ui: { flags: "--no-ui", help: "no page at /", aliases: ["--no-webui"] },
+  ui: {
+    flags: "--ui",
+    help: "a page to chat with at /",
+    aliases: ["--webui"],
+    standard: standardOptions.ui,
+    negated: "no page at /",
+    negatedAliases: ["--no-webui"],
+  },
   slots: { flags: "--slots", help: "offer GET /slots", standard: standardOptions.slots, negated: "do not" },
   slotFolder: { flags: "--slot-save-path <dir>", help: "folder of what /slots/N?action=save writes" },
   responseStore: {
@@ -132,7 +165,7 @@ const limitRows = {
   pingInterval: {
     flags: "--sse-ping-interval <s>",
     help: "seconds of silence after which a stream gets a comment; 0: never",
-    parse: seconds,
+    parse: pingSeconds,
     standard: standardOptions.pingInterval,
   },
   promptCacheMiB: {
@@ -144,8 +177,8 @@ const limitRows = {
   stepRows: {
     flags: "-b, --batch-size <n>",
     help: "tokens of a step at most",
-    parse: integerFrom(2, 256),
-    standard: 256,
+    parse: stepRows,
+    standard: mostRows,
   },
   stepMs: {
     flags: "--itl-target <ms>",
@@ -163,6 +196,9 @@ const limitRows = {
     parse: integerFrom(1),
   },
 } as const satisfies OptionRows;
+
+const foundAgain = "any request finds any beginning of a prompt again";
+const whoMayAsk = "--cors-origins says which pages may ask; they may use what the server has";
 
 /** What llama.cpp's server has and what has no effect here. */
 function ignoredGroup() {
@@ -192,16 +228,62 @@ function ignoredGroup() {
       harmless: "0",
     },
     cachePrompt: { flags: "--cache-prompt", negated: "", ignored: "requests have cache_prompt", harmless: true },
+    cacheIdleSlots: { flags: "--cache-idle-slots", negated: "", ignored: foundAgain, harmless: true },
+    slotSimilarity: { flags: "--slot-prompt-similarity <n>", aliases: ["-sps"], ignored: foundAgain },
+    checkpoints: { flags: "--ctx-checkpoints <n>", aliases: ["-ctxcp", "--swa-checkpoints"], ignored: foundAgain },
+    checkpointStep: { flags: "--checkpoint-min-step <n>", aliases: ["-cms"], ignored: foundAgain },
+    prefill: {
+      flags: "--prefill-assistant",
+      negated: "",
+      ignored: "a last message of the assistant is always gone on with",
+      harmless: true,
+    },
+    escape: { flags: "-e, --escape", negated: "", ignored: "the text of -p is taken as it is", harmless: false },
+    projector: {
+      flags: "--mmproj-auto",
+      negated: "",
+      negatedAliases: ["--no-mmproj"],
+      ignored: "models here read and write text alone",
+      harmless: false,
+    },
+    logJsonl: { flags: "--log-jsonl", negated: "", ignored: "--log-format json does that", harmless: false },
+    corsMethods: { flags: "--cors-methods <names>", ignored: whoMayAsk },
+    corsHeaders: { flags: "--cors-headers <names>", ignored: whoMayAsk },
+    corsCredentials: { flags: "--cors-credentials", negated: "", ignored: whoMayAsk },
+    pageSettings: {
+      flags: "--ui-config <json>",
+      aliases: ["--webui-config", "--ui-config-file", "--webui-config-file"],
+      ignored: "the page keeps its settings in the browser",
+    },
   });
 }
 
 const serverOptions =
   /^(--host|-a|--metrics|--props|--slots|--offline)\b/; /** What other commands refuse in one line and this one has. */
 
+const oneModel = "a server has one model; start one for each, with --port";
+
 /** Options that would change results and are not there. */
-export const serveRefusals: Refusals = Object.fromEntries(
-  Object.entries(llamaRefusals).filter(([names]) => !serverOptions.test(names)),
-);
+export const serveRefusals: Refusals = {
+  ...Object.fromEntries(Object.entries(llamaRefusals).filter(([names]) => !serverOptions.test(names))),
+  "--chat-template-kwargs --reasoning-effort -rea --reasoning":
+    "requests have chat_template_kwargs and reasoning_effort",
+  "--reasoning-budget --reasoning-budget-message": "requests have reasoning_effort and chat_template_kwargs",
+  "--reasoning-preserve": "which messages keep what was thought is told by the template",
+  "--skip-chat-parsing": "use --reasoning-format none",
+  "--grammar --grammar-file -j --json-schema -jf --json-schema-file": "requests have grammar and response_format",
+  "-r --reverse-prompt": "requests have stop",
+  "--ignore-eos": "requests have ignore_eos",
+  "-bf --binary-file -f --file": "use -p TEXT, the system message of chats that have none",
+  "--kv-unified-per-slot": "-c is the context of each request",
+  "-lcs --lookup-cache-static -lcd --lookup-cache-dynamic -td --threads-draft --spec-type": noDraft,
+  "-ctkd --cache-type-k-draft -ctvd --cache-type-v-draft": noDraft,
+  "-mmu --image-min-tokens --image-max-tokens --media-path -mv --model-vocoder": textOnly,
+  "--models-dir --models-preset --models-max --models-autoload": oneModel,
+  "--reuse-port": "a proxy in front spreads requests over servers",
+  "--tools --tools-runtime -ag --agent --mcp-servers-config --mcp-servers-json --ui-mcp-proxy":
+    "the server runs no tools: clients do, with what requests call",
+};
 
 export const serveGroups = () => ({
   model: modelGroup,
@@ -238,7 +320,7 @@ export type ServeValues = GroupValues<ReturnType<typeof serveGroups>>;
 /** What the rows mean for the server. */
 export function readServe(values: ServeValues, modelPath: string): ServeOptions {
   const { model, session, answer, sampling, network, limits, batches, security, monitoring } = values;
-  const { path: _, aliases, tags, ...load } = model;
+  const { path: _path, hubModel: _model, hubFile: _file, aliases, tags, ...load } = model;
   const { samplingSeq, seed, ...parameters } = sampling;
   const { tlsKey, tlsCertificate, ...ports } = network;
   const { parallel, promptCacheMiB, kvMiB, ...times } = limits;

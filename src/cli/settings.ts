@@ -8,6 +8,7 @@ import { closest } from "../system/closest.js";
 import { reasonOf } from "../system/errors.js";
 import { configFolder, type Variables } from "../system/folders.js";
 import { asOneSentence, type ProgramCommand, UsageError } from "./command.js";
+import { llamaVariablesOf, refusedVariables } from "./llama-variables.js";
 import { type CommandOption, optionsOf } from "./option-rows.js";
 
 const largestFile = 2 ** 20; // bytes; a list of options has a few hundred
@@ -37,6 +38,7 @@ export async function applySettings(
   loadProgram: () => Promise<ProgramCommand>,
   env: Variables = process.env,
 ): Promise<void> {
+  checkRefused(command, env);
   const path = findFile(command, env);
   const file = path === undefined ? undefined : await readSettings(path, command, loadProgram);
   for (const entry of optionsOf(command)) {
@@ -45,6 +47,16 @@ export async function applySettings(
     const setting = isTyped || !isSettable(entry) ? undefined : findSetting(command, entry, file, env);
     if (setting !== undefined) {
       command.setOptionValueWithSource(name, readValue(entry, setting), setting.source);
+    }
+  }
+}
+
+/** What a variable asks for that cannot be had is not passed over. */
+function checkRefused(command: Command, env: Variables): void {
+  for (const [name, instead] of refusedVariables(command)) {
+    const value = env[name];
+    if (value && readTruth(value) !== false) {
+      throw new UsageError(`${name}: there is no such option here`, instead);
     }
   }
 }
@@ -83,6 +95,13 @@ function findSetting(
     const value = env[variable];
     if (value) {
       return { value, place: variable, source: "env" };
+    }
+  }
+  for (const { name, negates } of llamaVariablesOf(command, entry)) {
+    const value = env[name];
+    if (value) {
+      const truth = negates ? readTruth(value) : undefined;
+      return { value: truth === undefined ? value : !truth, place: name, source: "env" };
     }
   }
   const key = settingName(entry.option);

@@ -52,6 +52,10 @@ export const variables: readonly VariableReference[] = [
   { names: ["TERM"], help: "dumb: no colours and nothing drawn anew; linux: no characters that its console lacks" },
   { names: ["COLUMNS"], help: "width of help where there is no terminal; default: 80" },
   {
+    names: ["BITNET_ARG_*", "LLAMA_ARG_*", "LLAMA_API_KEY"],
+    help: "options of bitnet serve by llama-server's names: LLAMA_ARG_CTX_SIZE, LLAMA_ARG_N_PARALLEL, LLAMA_ARG_HF_REPO",
+  },
+  {
     names: ["OTEL_EXPORTER_OTLP_ENDPOINT"],
     help: "where bitnet serve sends traces and metrics of OpenTelemetry, if its packages are installed",
   },

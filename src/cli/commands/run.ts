@@ -16,6 +16,7 @@ import {
   chatRows,
   type GenerationValues,
   generationRows,
+  hubRows,
   modelRows,
   outputRows,
   readGeneration,
@@ -51,16 +52,7 @@ const listGroups = () => ({
   generation: groupOf("Length", generationRows),
   model: groupOf("Model", {
     path: modelRows.path,
-    hubModel: {
-      flags: "--hf-repo <repo>",
-      help: "the same for a model of the Hugging Face hub: owner/name[:type]",
-      aliases: ["-hf", "-hfr", "-hr"],
-    },
-    hubFile: {
-      flags: "--hf-file <file>",
-      help: "which file of that repository",
-      aliases: ["-hff"],
-    },
+    ...hubRows,
     threads: modelRows.threads,
     kernel: modelRows.kernel,
     tokenizerPre: modelRows.tokenizerPre,

@@ -5,6 +5,7 @@ import type { RedisWorker } from "../../batch/redis-worker.js";
 import { bundledModel } from "../../models/bundled.js";
 import { formatLogEntry, type Log, type LogFormat } from "../../serve/log.js";
 import type { Server } from "../../serve/server.js";
+import { useLlamaVariables } from "../llama-variables.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, noteIgnored, refuseOptions } from "../option-rows.js";
 import { findServeProblem, readServe, type ServeValues, serveGroups, serveRefusals } from "../serve-options.js";
@@ -15,6 +16,7 @@ export default function configureServe(command: Command): void {
   const groups = serveGroups();
   const read = addOptions(command, groups);
   refuseOptions(command, serveRefusals);
+  useLlamaVariables(command);
   command
     .argument("[model]", "the model, as for -m")
     .addHelpText(
@@ -31,26 +33,42 @@ Examples:
     .action(async (named: string | undefined) => {
       applyPresets(command, read().presets);
       const values = read();
-      const problem =
-        named !== undefined && values.model.path !== undefined
-          ? "expected one of -m and an argument as the model, not both"
-          : findServeProblem(values);
+      const isTyped = (name: string) => command.getOptionValueSource(name) === "cli";
+      const problem = findModelProblem(named, values, isTyped) ?? findServeProblem(values);
       if (problem !== undefined) {
         command.error(problem, { exitCode: 2 });
       }
-      await serve({ ...values, model: { ...values.model, path: named ?? values.model.path } });
+      const { path, hubModel } = values.model;
+      // What is typed wins over variables and files of options.
+      const chosen = named ?? (isTyped("hfRepo") ? hubModel : (path ?? hubModel));
+      await serve({ ...values, model: { ...values.model, path: chosen } });
     });
+}
+
+function findModelProblem(
+  named: string | undefined,
+  { model }: ServeValues,
+  isTyped: (name: string) => boolean,
+): string | undefined {
+  const typed = [named !== undefined, isTyped("model"), isTyped("hfRepo")].filter(Boolean);
+  if (typed.length > 1) {
+    return "expected one of -m, -hf and an argument as the model";
+  }
+  return model.hubFile !== undefined && model.hubModel === undefined ? "--hf-file needs -hf OWNER/NAME" : undefined;
 }
 
 async function serve(values: ServeValues): Promise<void> {
   const { json, quiet } = values.output;
   const say = quiet ? () => {} : note;
   noteIgnored(serveGroups().ignored, values.ignored, say);
-  const { path } = values.model;
+  const { path, hubModel, hubFile } = values.model;
   if (path === undefined) {
     say(bundledModel.note.replace("bitnet run 2b", "bitnet serve 2b"));
   }
-  const options = readServe(values, (await locateModel(path, { quiet })) ?? bundledModel.path);
+  const options = readServe(
+    values,
+    (await locateModel(path, { quiet, file: path === hubModel ? hubFile : undefined })) ?? bundledModel.path,
+  );
   if (path === undefined) {
     options.sampling = { temperature: bundledModel.temperature, ...options.sampling };
   }
