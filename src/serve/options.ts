@@ -4,6 +4,7 @@ import type { LoadOptions } from "../engine/model.js";
 import type { SamplingOptions } from "../engine/request.js";
 import type { CacheType } from "../native/addon.js";
 import { type GuardOptions, standardGuards, type WatchOptions } from "./guard-options.js";
+import type { TlsFiles } from "./tls.js";
 
 /** What becomes of what a model thinks before it answers. */
 export type ReasoningFormat = "auto" | "none";
@@ -51,7 +52,7 @@ export interface ServeOptions extends GuardOptions, WatchOptions {
   port: number;
   /** In front of every path: "/bitnet". */
   apiPrefix: string;
-  tls?: { keyFile: string; certFile: string };
+  tls?: TlsFiles;
   /** Folder of static files in the place of the built-in page. */
   staticFolder?: string;
   /** Serve a page at "/". */

@@ -1,7 +1,6 @@
 // A server: it listens at once, loads the model meanwhile, and answers until it is told to end.
 
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -44,6 +43,7 @@ import { type ServeOptions, standardOptions } from "./options.js";
 import { TextService } from "./service.js";
 import { Context, newNotes } from "./state.js";
 import { register as registerTelemetry } from "./telemetry.js";
+import { readTls } from "./tls.js";
 import { register as registerWatch } from "./watch.js";
 
 export type { ServeOptions } from "./options.js";
@@ -109,7 +109,12 @@ export type StartOptions = Partial<ServeOptions> & Pick<ServeOptions, "modelPath
 /** Starts a server. Throws what is wrong with the options and the address; the model is loaded afterwards. */
 export async function startServer(options: StartOptions, hooks: ServerHooks = {}): Promise<Server> {
   const server = new ModelServer({ ...standardOptions, ...options }, hooks);
-  await server.listen();
+  try {
+    await server.listen();
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
   return server;
 }
 
@@ -189,7 +194,7 @@ class ModelServer implements Server {
     const listener =
       tls === undefined
         ? createHttpServer(settings, route)
-        : createHttpsServer({ ...settings, key: readFileSync(tls.keyFile), cert: readFileSync(tls.certFile) }, route);
+        : createHttpsServer({ ...settings, ...readTls(tls) }, route);
     listener.maxConnections = maxConnections;
     if (connectionsPerAddress > 0 && trustProxy === 0) {
       limitConnections(listener, connectionsPerAddress);
@@ -260,7 +265,8 @@ function describeListenError(error: NodeJS.ErrnoException, where: string): Bitne
       cause: error,
     });
   }
-  return new BitnetError("USAGE", `cannot listen on ${where}: ${error.code ?? reasonOf(error)}`, { cause: error });
+  const hint = where.endsWith(".sock") ? "its folder must be there and be writable" : undefined;
+  return new BitnetError("USAGE", `cannot listen on ${where}: ${reasonOf(error)}`, { hint, cause: error });
 }
 
 /** Lets answers that are on their way be read to their end, but not for ever. */

@@ -5,6 +5,7 @@ import type { RedisWorker } from "../../batch/redis-worker.js";
 import { bundledModel } from "../../models/bundled.js";
 import { formatLogEntry, type Log, type LogFormat } from "../../serve/log.js";
 import type { Server } from "../../serve/server.js";
+import { BitnetError } from "../../system/errors.js";
 import { useLlamaVariables } from "../llama-variables.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, noteIgnored, refuseOptions } from "../option-rows.js";
@@ -80,7 +81,9 @@ async function serve(values: ServeValues): Promise<void> {
   let worker: RedisWorker | undefined;
   const ended = endOnSignals(server, end, say);
   try {
-    await server.ready;
+    if (!(await isLoaded(server))) {
+      return;
+    }
     worker = await startWorker(server, values.batches, say);
     if (!quiet) {
       log(describeServer(server));
@@ -91,6 +94,19 @@ async function serve(values: ServeValues): Promise<void> {
     await ended;
   } finally {
     await end();
+  }
+}
+
+/** false: the server was told to end before the model was there. */
+async function isLoaded(server: Server): Promise<boolean> {
+  try {
+    await server.ready;
+    return true;
+  } catch (error) {
+    if (error instanceof BitnetError && error.code === "ABORTED") {
+      return false;
+    }
+    throw error;
   }
 }
 

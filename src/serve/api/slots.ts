@@ -1,5 +1,6 @@
 // POST /slots/N?action=save|restore|erase: what a client has in its place, as a file of the server's folder.
 
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BitnetError } from "../../system/errors.js";
 import type { Register, ServerContext } from "../context.js";
@@ -11,6 +12,7 @@ const actions = ["save", "restore", "erase"];
 
 export const register: Register = (app, context) => {
   const config = { access: "admin" } as const; // it reads and writes files
+  checkFolder(context.options.slotFolder);
   app.post<{ Params: { place: string }; Querystring: { action?: unknown } }>(
     "/slots/:place",
     { config },
@@ -36,6 +38,12 @@ export const register: Register = (app, context) => {
     },
   );
 };
+
+function checkFolder(path: string | undefined): void {
+  if (path !== undefined && !existsSync(path)) {
+    throw new BitnetError("USAGE", `${path}: expected a folder for what slots hold, there is none`);
+  }
+}
 
 function readPlace(text: string, { service }: ServerContext): number {
   const { count } = service.slots;
