@@ -58,6 +58,8 @@ export class FakeChatServer {
   readonly paths: string[] = [];
   /** Only requests with this key are answered. */
   key: string | undefined;
+  /** A key beside it that may only chat. */
+  chatKey: string | undefined;
   /** No connection is answered. */
   isAway = false;
   metrics: FakeMetrics = { generatedTokens: 1000, running: 1 };
@@ -107,7 +109,14 @@ export class FakeChatServer {
     if (request.method === "GET" && this.sendFile(path, response)) {
       return;
     }
-    if (this.key !== undefined && path !== "/v1/models" && request.headers.authorization !== `Bearer ${this.key}`) {
+    const { authorization } = request.headers;
+    if (this.chatKey !== undefined && authorization === `Bearer ${this.chatKey}`) {
+      if (path === "/metrics" || path === "/admin/alerts") {
+        const message = "this needs the scope metrics, which the key or address does not have";
+        sendJson(response, 403, { error: { message, type: "permission_error", code: "forbidden" } });
+        return;
+      }
+    } else if (this.key !== undefined && path !== "/v1/models" && authorization !== `Bearer ${this.key}`) {
       sendJson(response, 401, {
         error: { message: "Invalid API key", type: "authentication_error", code: "invalid_api_key" },
       });

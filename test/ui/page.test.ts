@@ -97,8 +97,10 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
       message: "maximum context length is 2048 tokens",
     });
     await tab.send("A long story");
-    await tab.see(/maximum context length is 2048 tokens Start a new chat/);
+    await tab.see(/Maximum context length is 2048 tokens\. Start a new chat/);
     expect(await tab.questions()).toEqual(["A long story"]);
+    // There is nothing to copy.
+    expect(await tab.page.locator(".message.assistant").getByRole("button", { name: "Copy" }).count()).toBe(0);
   });
 
   test("an answer that was being written when the page was closed is there afterwards", async () => {
@@ -340,22 +342,29 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     const bubble = await page.locator(".message.user .typed").boundingBox();
     const column = await page.locator(".message.assistant .text").boundingBox();
     expect((bubble?.x ?? 0) + (bubble?.width ?? 0)).toBeCloseTo((column?.x ?? 0) + (column?.width ?? 0), 0);
+    // Its title begins at the right, where the buttons of the list are.
+    await page.locator(".chats li").hover();
+    const title = await page.locator(".chats .title").boundingBox();
+    const buttons = await page.locator(".row-actions").boundingBox();
+    expect((title?.x ?? 0) + (title?.width ?? 0)).toBeLessThanOrEqual(buttons?.x ?? 0);
   });
 
   test("fits 360 pixels, where the list of chats opens over the page and closes again", async () => {
     const { page, server } = await open({ viewport: { width: 360, height: 640 } });
-    server.answers.push({ text: `${"word".repeat(60)}\n\n| a | b |\n|---|---|\n| ${"long".repeat(20)} | c |` });
+    server.answers.push({ text: `${"word".repeat(60)}\n\n| whole | b |\n|---|---|\n| word | ${"long".repeat(20)} |` });
     await tab.send("Hello");
     expect(await tab.answers()).toHaveLength(1);
     const width = () => page.evaluate(() => document.documentElement.scrollWidth);
     expect(await width()).toBe(360);
     expect(await page.locator(".messages").evaluate((box) => box.scrollWidth - box.clientWidth)).toBeLessThanOrEqual(0);
+    const heights = await page.locator("td").evaluateAll((cells) => cells.map((cell) => cell.clientHeight));
+    expect(Math.max(...heights)).toBeLessThan(60); // a line each
     expect(await page.getByRole("link", { name: "Hello" }).isVisible()).toBe(false);
     await tab.press("Chats");
     await page.getByRole("link", { name: "Hello" }).click();
     await page.getByRole("link", { name: "Hello" }).waitFor({ state: "hidden" });
     await tab.press("Chats");
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe("search");
+    await eventually(() => page.evaluate(() => document.activeElement?.id)).toBe("search");
     await page.keyboard.press("Escape");
     await page.getByRole("link", { name: "Hello" }).waitFor({ state: "hidden" });
   });
@@ -417,7 +426,9 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     expect(await figure("Requests running")).toBe("1");
     expect(await figure("Cache in use")).toBe("25 %");
     expect(await figure("Memory")).toBe("143 MiB");
-    // 80 tokens between two readings, whatever time is between them.
+    // What was read stays: 80 tokens between two readings, whatever time is between them.
+    await page.getByRole("link", { name: "New chat" }).click();
+    await page.getByRole("link", { name: "Server" }).click();
     await eventually(async () => Number(await figure("Tokens written per second"))).toBeGreaterThan(0);
   });
 });

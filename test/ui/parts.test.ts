@@ -216,6 +216,7 @@ describe("metrics", () => {
     expect(rateOf(undefined, before, "n")).toBeUndefined();
     expect(meanOf(before, reading(3000, "t_sum 4\nt_count 4"), "t")).toBe(1.5);
     expect(meanOf(before, before, "t")).toBeUndefined();
+    expect(meanOf(undefined, reading(3000, "t_sum 4\nt_count 2"), "t")).toBe(2);
   });
 
   test("are written with their units", () => {

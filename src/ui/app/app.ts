@@ -6,7 +6,8 @@ import { type Chat, type Message, newId, titleOf } from "../chats/chat.js";
 import type { Settings } from "../chats/settings.js";
 import { exportChats, importChats, importLimit } from "../chats/transfer.js";
 import { newestLeaf, pathTo, subtreeOf } from "../chats/tree.js";
-import { Connection, ServerError } from "../server/connection.js";
+import { Connection, type KeyReason, ServerError } from "../server/connection.js";
+import { FigureHistory } from "../server/metrics.js";
 import { readServerInfo, type ServerInfo } from "../server/server-info.js";
 import { Answer } from "./answer.js";
 import { keepDraft, keepUnfinished, readDefaultSettings, takeUnfinished } from "./preferences.js";
@@ -24,6 +25,12 @@ export interface Question {
   action: string;
   answer: (given: string | undefined) => void;
 }
+
+const keyTexts: Record<KeyReason, string> = {
+  wanted: "The server wants an API key.",
+  refused: "The server has refused this key.",
+  changed: "From now on this key is used in place of the one before.",
+};
 
 /** While text comes, the page is rendered and the disk written at most this often. Milliseconds. */
 const renderEvery = 50;
@@ -44,6 +51,9 @@ export class App {
   /** Why `info` is not there, or not whole, though the server answers. */
   infoProblem: string | undefined;
   isReached = true;
+  /** Whether the key that there is, if any, is enough to read `info`. */
+  isAllowed = true;
+  readonly figures = new FigureHistory();
   question: Question | undefined;
   notice: string | undefined;
   /** Text of the search, and by chat what was found. */
@@ -57,13 +67,9 @@ export class App {
   private reading: Promise<void> | undefined;
   private looking: number | undefined;
   private looksAgainAfter = soonest;
-  private isAllowed = true;
 
   async start(): Promise<void> {
-    this.connection.askForKey = (wasRefused) => {
-      const text = wasRefused ? "The server has refused this key." : "The server wants an API key.";
-      return this.ask({ kind: "key", text, action: "Use key" });
-    };
+    this.connection.askForKey = (reason) => this.ask({ kind: "key", text: keyTexts[reason], action: "Use key" });
     this.connection.onReached = (reached) => this.setReached(reached);
     this.archive.onProblem = () => this.changed();
     this.otherTabs.onmessage = () => void this.readChats();
@@ -155,10 +161,11 @@ export class App {
     return this.reading;
   }
 
-  /** Asks for the key again, too, if it was not given before. */
-  askServerAgain(): Promise<void> {
-    this.connection.mayAsk = true;
-    return this.readInfo();
+  /** Asks the user for a key, or for another one than the one that may not do enough. */
+  async changeKey(): Promise<void> {
+    if (await this.connection.newKey(this.connection.hasKey ? "changed" : "wanted")) {
+      await this.readInfo();
+    }
   }
 
   private async lookAtServer(): Promise<void> {
@@ -167,7 +174,7 @@ export class App {
       this.infoProblem = undefined;
     } catch (error) {
       this.infoProblem = error instanceof Error ? error.message : "unknown error";
-      this.isAllowed = !(error instanceof ServerError && (error.status === 401 || error.status === 403));
+      this.isAllowed = !(error instanceof ServerError && error.isRefused);
     }
     this.looksAgainAfter = this.infoProblem === undefined ? soonest : Math.min(this.looksAgainAfter * 2, latest);
     clearTimeout(this.looking);

@@ -18,17 +18,27 @@ export class ServerError extends Error {
   get isAway(): boolean {
     return this.status === 0;
   }
+
+  /** Asking again with the same key, or none, gives the same. */
+  get isRefused(): boolean {
+    return this.status === 401 || this.status === 403;
+  }
 }
 
 const keyName = "bitnet-api-key";
 
+/** The server wants a key, has refused the one that there is, or the user has another one. */
+export type KeyReason = "wanted" | "refused" | "changed";
+
 export class Connection {
-  /** Asks the user for a key, or for another one than was refused; undefined: none was given. */
-  askForKey: (wasRefused: boolean) => Promise<string | undefined> = async () => undefined;
+  /** Asks the user for a key; undefined: none was given. */
+  askForKey: (reason: KeyReason) => Promise<string | undefined> = async () => undefined;
   /** False once no key was given: what the page asks by itself does not ask the user again and again. */
   mayAsk = true;
   /** Told after every request whether there was an answer. */
   onReached: (reached: boolean) => void = () => {};
+  /** How often a key was given: what was refused before is asked again. */
+  keysGiven = 0;
 
   private key = readKey();
   private asking: Promise<string | undefined> | undefined;
@@ -40,6 +50,7 @@ export class Connection {
   /** For this tab alone, and gone with it. */
   setKey(key: string): void {
     this.key = key;
+    this.keysGiven += 1;
     try {
       if (key === "") {
         sessionStorage.removeItem(keyName);
@@ -59,7 +70,10 @@ export class Connection {
       return answer;
     }
     const mayAsk = this.mayAsk || options.method === "POST";
-    if (answer.status === 401 && (this.key !== used || (mayAsk && (await this.newKey())))) {
+    if (
+      answer.status === 401 &&
+      (this.key !== used || (mayAsk && (await this.newKey(this.hasKey ? "refused" : "wanted"))))
+    ) {
       return this.request(path, options);
     }
     throw await errorOf(answer);
@@ -93,9 +107,9 @@ export class Connection {
     }
   }
 
-  /** One question at a time, however many requests were refused. */
-  private async newKey(): Promise<boolean> {
-    this.asking ??= this.askForKey(this.hasKey).finally(() => {
+  /** Whether a key was given. One question at a time, however many requests were refused. */
+  async newKey(reason: KeyReason): Promise<boolean> {
+    this.asking ??= this.askForKey(reason).finally(() => {
       this.asking = undefined;
     });
     const key = await this.asking;
@@ -122,6 +136,7 @@ const hints: Record<string, string> = {
   queue_full: "Too many requests are waiting. Try again in a moment.",
   draining: "The server is shutting down.",
   invalid_json_schema: "Change the schema in the settings of this chat.",
+  forbidden: "Another key can be given under Server.",
 };
 
 async function errorOf(answer: Response): Promise<ServerError> {
@@ -147,11 +162,19 @@ export function readError(body: unknown, status: number): ServerError {
   const refused =
     status === 401 ? "The server wants an API key." : status === 403 ? "This key may not do that." : undefined;
   return new ServerError(
-    typeof message === "string" && message !== "" ? message : (refused ?? `The server answered with status ${status}.`),
+    typeof message === "string" && message !== ""
+      ? sentenceOf(message)
+      : (refused ?? `The server answered with status ${status}.`),
     status,
     name,
     hints[name],
   );
+}
+
+/** What a server says, so that a hint can follow it. Names of fields keep their small letters. */
+function sentenceOf(text: string): string {
+  const start = /^[a-z]{2,} /.test(text) ? text.charAt(0).toUpperCase() : text.charAt(0);
+  return `${start}${text.slice(1)}${/[.!?…]["')]*$/.test(text) ? "" : "."}`;
 }
 
 /** A field of something that came as JSON. */

@@ -50,10 +50,11 @@ function growthOf(before: Reading | undefined, now: Reading, name: string): numb
   return last === undefined || first === undefined ? undefined : Math.max(0, last - first);
 }
 
-/** The mean of what a histogram or summary counted between two readings. */
+/** The mean of what a histogram or summary counted between two readings, or before the first one. */
 export function meanOf(before: Reading | undefined, now: Reading, name: string): number | undefined {
-  const count = growthOf(before, now, `${name}_count`);
-  const sum = growthOf(before, now, `${name}_sum`);
+  const grown = (part: string) => (before === undefined ? metricOf(now.metrics, part) : growthOf(before, now, part));
+  const count = grown(`${name}_count`);
+  const sum = grown(`${name}_sum`);
   return count === undefined || sum === undefined || count === 0 ? undefined : sum / count;
 }
 
@@ -80,6 +81,25 @@ export const figures: readonly Figure[] = [
   { title: "Processor cores busy", unit: "rate", read: rate("process_cpu_seconds_total") },
   { title: "Requests finished", unit: "count", read: total("vllm:request_success_total") },
 ];
+
+/** Milliseconds between two readings, and how many are kept: five minutes of them. */
+export const readEvery = 2000;
+const kept = 150;
+
+/** The newest values of every figure. They stay while something else is shown. */
+export class FigureHistory {
+  rows: readonly (number | undefined)[][] = figures.map(() => []);
+  private before: Reading | undefined;
+
+  add(now: Reading): void {
+    const { before } = this;
+    const isOld = before !== undefined && now.time - before.time > kept * readEvery;
+    this.rows = figures.map((figure, i) =>
+      [...(isOld ? [] : (this.rows[i] ?? [])), figure.read(now, before)].slice(-kept),
+    );
+    this.before = now;
+  }
+}
 
 export function formatFigure(value: number | undefined, unit: Figure["unit"]): string {
   if (value === undefined || !Number.isFinite(value)) {

@@ -63,8 +63,12 @@ function MessageBody({ message, siblings, isWriting, isBusy, isLast, progress }:
           {siblings.length > 1 && <Branches message={message} siblings={siblings} isBusy={isBusy} />}
           {!isWriting && (
             <div class="actions">
-              <CopyButton text={message.text} />
-              <IconButton icon="edit" label="Edit" disabled={isBusy} onClick={() => setEditing(true)} />
+              {message.text !== "" && (
+                <>
+                  <CopyButton text={message.text} />
+                  <IconButton icon="edit" label="Edit" disabled={isBusy} onClick={() => setEditing(true)} />
+                </>
+              )}
               {isAnswer && (
                 <IconButton
                   icon="again"

@@ -104,8 +104,8 @@ function Banners() {
       {app.isReached && app.infoProblem !== undefined && (
         <div class="banner">
           <p>{app.infoProblem}</p>
-          <button type="button" class="small" onClick={() => void app.askServerAgain()}>
-            Try again
+          <button type="button" class="small" onClick={() => void (app.isAllowed ? app.readInfo() : app.changeKey())}>
+            {app.isAllowed ? "Try again" : "Give a key"}
           </button>
         </div>
       )}

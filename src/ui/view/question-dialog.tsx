@@ -1,12 +1,14 @@
 // Asks for the API key, or whether something shall be deleted.
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Question } from "../app/app.js";
 import { Dialog } from "./dialog.js";
 
 export function QuestionDialog({ question }: { question: Question }) {
   const [key, setKey] = useState("");
   const isKey = question.kind === "key";
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => field.current?.focus(), []);
   return (
     <Dialog title={isKey ? "API key" : "Are you sure?"} onClose={() => question.answer(undefined)}>
       <form
@@ -21,6 +23,7 @@ export function QuestionDialog({ question }: { question: Question }) {
             <label for="key">Key</label>
             <input
               id="key"
+              ref={field}
               aria-describedby="about-key"
               type="password"
               autocomplete="off"

@@ -2,18 +2,15 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Alert, readAlerts } from "../server/alerts.js";
-import { type Figure, figures, formatFigure, parseMetrics, type Reading } from "../server/metrics.js";
+import { ServerError } from "../server/connection.js";
+import { type Figure, figures, formatFigure, parseMetrics, readEvery } from "../server/metrics.js";
 import { Sparkline } from "./sparkline.js";
 import { useApp } from "./use-app.js";
-
-const readEvery = 2000;
-/** Readings that a line shows: five minutes. */
-const kept = 150;
 
 export function ServerView() {
   const app = useApp();
   const [isPaused, setPaused] = useState(false);
-  const { rows, problem } = useFigures(isPaused);
+  const problem = useFigures(isPaused);
   const { alerts, problem: alertsProblem } = useAlerts(isPaused);
   return (
     <div class="messages">
@@ -23,20 +20,27 @@ export function ServerView() {
           {app.info?.contextSize ? `${app.info.contextSize.toLocaleString("en")} tokens of context, ` : ""}
           the last five minutes, read every two seconds while this page is open.
         </p>
-        {problem !== undefined && <p class="ending failed">{problem}</p>}
+        {problem !== undefined && <p class="ending failed">{problem.text}</p>}
         <div class="row between">
           <h2>Metrics</h2>
-          <button type="button" class="small" aria-pressed={isPaused} onClick={() => setPaused(!isPaused)}>
-            {isPaused ? "Go on" : "Pause"}
-          </button>
+          <div class="row">
+            {(app.connection.hasKey || problem?.isRefused) && (
+              <button type="button" class="small" onClick={() => void app.changeKey()}>
+                {app.connection.hasKey ? "Another key" : "Give a key"}
+              </button>
+            )}
+            <button type="button" class="small" aria-pressed={isPaused} onClick={() => setPaused(!isPaused)}>
+              {isPaused ? "Go on" : "Pause"}
+            </button>
+          </div>
         </div>
         <ul class="figures">
           {figures.map((figure, i) => (
-            <FigureCard key={figure.title} figure={figure} values={rows[i] ?? []} />
+            <FigureCard key={figure.title} figure={figure} values={app.figures.rows[i] ?? []} />
           ))}
         </ul>
         <h2>Alerts</h2>
-        {alertsProblem !== undefined ? <p class="faint">{alertsProblem}</p> : <AlertTable alerts={alerts} />}
+        {alertsProblem !== undefined ? <p class="faint">{alertsProblem.text}</p> : <AlertTable alerts={alerts} />}
       </div>
     </div>
   );
@@ -46,7 +50,12 @@ function FigureCard({ figure, values }: { figure: Figure; values: (number | unde
   return (
     <li>
       <span class="faint">{figure.title}</span>
-      <strong>{formatFigure(values.at(-1), figure.unit)}</strong>
+      <strong>
+        {formatFigure(
+          values.findLast((value) => value !== undefined),
+          figure.unit,
+        )}
+      </strong>
       <Sparkline values={values} />
     </li>
   );
@@ -80,52 +89,33 @@ function AlertTable({ alerts }: { alerts: Alert[] }) {
   );
 }
 
-/** For every figure its newest values. */
-function useFigures(isPaused: boolean): { rows: (number | undefined)[][]; problem: string | undefined } {
-  const app = useApp();
-  const before = useRef<Reading | undefined>(undefined);
-  const [rows, setRows] = useState<(number | undefined)[][]>([]);
-  const [problem, setProblem] = useState<string>();
-  usePolling(isPaused, async (signal) => {
-    try {
-      const text = await (await app.connection.request("metrics", { signal })).text();
-      const now = { time: performance.now(), metrics: parseMetrics(text) };
-      const values = figures.map((figure) => figure.read(now, before.current));
-      before.current = now;
-      setRows((old) => values.map((value, i) => [...(old[i] ?? []), value].slice(-kept)));
-      setProblem(undefined);
-    } catch (error) {
-      setProblem(reasonOf(error, signal));
-    }
-  });
-  return { rows, problem };
+interface Problem {
+  text: string;
+  isRefused: boolean;
 }
 
-function useAlerts(isPaused: boolean): { alerts: Alert[]; problem: string | undefined } {
+/** Reads the figures into the app; says what is wrong. */
+function useFigures(isPaused: boolean): Problem | undefined {
+  const app = useApp();
+  return usePolling(isPaused, async (signal) => {
+    const text = await (await app.connection.request("metrics", { signal })).text();
+    app.figures.add({ time: performance.now(), metrics: parseMetrics(text) });
+  });
+}
+
+function useAlerts(isPaused: boolean): { alerts: Alert[]; problem: Problem | undefined } {
   const app = useApp();
   const [alerts, setAlerts] = useState<Alert[]>([]);
-  const [problem, setProblem] = useState<string>();
-  usePolling(isPaused, async (signal) => {
-    try {
-      setAlerts(readAlerts(await app.connection.json("admin/alerts", signal)));
-      setProblem(undefined);
-    } catch (error) {
-      setProblem(reasonOf(error, signal));
-    }
+  const problem = usePolling(isPaused, async (signal) => {
+    setAlerts(readAlerts(await app.connection.json("admin/alerts", signal)));
   });
   return { alerts, problem };
 }
 
-/** Undefined where the page itself has ended the reading. */
-function reasonOf(error: unknown, signal: AbortSignal): string | undefined {
-  if (signal.aborted) {
-    return undefined;
-  }
-  return error instanceof Error ? error.message : "The server's answer cannot be read.";
-}
-
-/** Not while it is paused or the page is hidden, and never two at a time. */
-function usePolling(isPaused: boolean, read: (signal: AbortSignal) => Promise<void>): void {
+/** Not while it is paused or the page is hidden, never two at a time, and what was refused only with another key. */
+function usePolling(isPaused: boolean, read: (signal: AbortSignal) => Promise<void>): Problem | undefined {
+  const { keysGiven } = useApp().connection;
+  const [state, setState] = useState<{ problem: Problem | undefined }>({ problem: undefined });
   const latest = useRef(read);
   latest.current = read;
   useEffect(() => {
@@ -133,13 +123,13 @@ function usePolling(isPaused: boolean, read: (signal: AbortSignal) => Promise<vo
       return;
     }
     const controller = new AbortController();
+    const { signal } = controller;
     let timer: number | undefined;
     const turn = async () => {
-      if (!document.hidden) {
-        await latest.current(controller.signal);
-      }
-      if (!controller.signal.aborted) {
-        timer = window.setTimeout(turn, readEvery);
+      const problem = document.hidden ? undefined : await problemOf(latest.current(signal));
+      if (!signal.aborted) {
+        setState({ problem });
+        timer = problem?.isRefused ? undefined : window.setTimeout(turn, readEvery);
       }
     };
     void turn();
@@ -147,5 +137,16 @@ function usePolling(isPaused: boolean, read: (signal: AbortSignal) => Promise<vo
       controller.abort();
       clearTimeout(timer);
     };
-  }, [isPaused]);
+  }, [isPaused, keysGiven]);
+  return state.problem;
+}
+
+async function problemOf(reading: Promise<void>): Promise<Problem | undefined> {
+  try {
+    await reading;
+    return undefined;
+  } catch (error) {
+    const text = error instanceof Error ? error.message : "The server's answer cannot be read.";
+    return { text, isRefused: error instanceof ServerError && error.isRefused };
+  }
 }
