@@ -30,6 +30,8 @@ export interface PreparedPrompt {
   /** Tokens that the answer's text continues. */
   before: readonly number[];
   grammar?: Grammar;
+  /** What of the tools' schemas the grammar does not hold to: "tools/NAME/properties/a/uniqueItems". */
+  ignored?: readonly string[];
   /** Tokens at the end of the prompt that the grammar is about already. */
   begun?: readonly number[];
 }
@@ -110,6 +112,7 @@ export class PromptMaker {
       ...(hasCalls ? { createParser: plan.createReader } : {}),
       ...{ before: begun, begun },
       grammar: plan.grammar,
+      ignored: plan.ignored.map(({ tool, pointer }) => `tools/${tool}${pointer}`),
     };
   }
 

@@ -171,6 +171,8 @@ export interface RunContext {
 
 /** What becomes known on a request's way, for its answer's headers, the metrics and the logs. */
 export interface RunNotes {
+  /** When the request came, as performance.now() has it. */
+  readonly startedAt: number;
   /** Code of the error that it ended with. */
   code?: string;
   /** A line of a batch, which was let in as a whole: no limit counts it again. */
@@ -179,6 +181,8 @@ export interface RunNotes {
   readonly rules: Set<string>;
   /** Of the answer; without effect once that has begun. */
   setHeader(name: string, value: string): void;
+  /** Tells, in x-bitnet-ignored, what of the request was of no use: fields, keywords of schemas. */
+  nameIgnored(names: readonly string[]): void;
 }
 
 /** Of one run, of which a request may have several. */

@@ -41,6 +41,7 @@ import { register as registerLimits } from "./limits.js";
 import { type Log, type LogEntry, LogFile, logFault } from "./log.js";
 import { type ServeOptions, standardOptions } from "./options.js";
 import { TextService } from "./service.js";
+import { processingMs } from "./sse.js";
 import { Context, newNotes } from "./state.js";
 import { register as registerTelemetry } from "./telemetry.js";
 import { readTls } from "./tls.js";
@@ -308,8 +309,8 @@ function createApp(options: ServeOptions, log: Log): FastifyInstance {
       }
     });
   });
-  app.addHook("onSend", async (_, reply) => {
-    reply.header("openai-processing-ms", Math.round(reply.elapsedTime));
+  app.addHook("onSend", async ({ notes }, reply) => {
+    reply.header("openai-processing-ms", processingMs(notes));
     reply.header("x-content-type-options", "nosniff");
   });
   app.setErrorHandler((error, request, reply) => answerError(toApiError(error), request, reply, setup));

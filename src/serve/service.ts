@@ -118,6 +118,10 @@ export class TextService {
   async #begin(request: TextRequest, context: RunContext, ticket: Ticket): Promise<Run> {
     const grammar = await request.grammar?.compile();
     const { prepared, droppedTurns } = await this.#fit(request, grammar);
+    context.notes?.nameIgnored([
+      ...(grammar?.ignored.map(({ pointer }) => `schema${pointer}`) ?? []),
+      ...(prepared.ignored ?? []),
+    ]);
     const { length } = prepared.ids;
     const { maxPredict, contextShift } = this.#options;
     const room = contextShift && request.prompt.kind === "chat" ? maxCount : this.contextSize - length;

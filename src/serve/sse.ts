@@ -3,6 +3,7 @@
 
 import type { FastifyReply } from "fastify";
 import { type ApiError, toApiError } from "./errors.js";
+import type { RunNotes } from "./request.js";
 
 /** How a dialect writes its messages into a stream. */
 export interface Framing {
@@ -72,6 +73,11 @@ export async function sendStream(
   }
 }
 
+/** How long the request has taken until its answer begins. */
+export function processingMs(notes: RunNotes | undefined): number {
+  return notes === undefined ? 0 : Math.round(performance.now() - notes.startedAt);
+}
+
 class EventStream {
   readonly #reply: FastifyReply;
   readonly #options: StreamOptions;
@@ -139,9 +145,11 @@ class EventStream {
     this.hasBegun = true;
     raw.writeHead(200, {
       ...(this.#reply.getHeaders() as Record<string, string>),
+      "openai-processing-ms": String(processingMs(this.#reply.request.notes)),
       "content-type": this.#framing.contentType,
       "cache-control": "no-cache, no-transform",
       "x-accel-buffering": "no",
+      "x-content-type-options": "nosniff",
     });
     raw.flushHeaders();
     const { ping } = this.#framing;

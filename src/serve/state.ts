@@ -138,9 +138,26 @@ export class Context implements ServerContext {
   }
 }
 
+// Of what a header names.
+const mostIgnored = 32;
+const longestIgnored = 128; // characters
+
 /** Notes of a request; headers go where its answer does. */
 export function newNotes(setHeader: RunNotes["setHeader"] = () => {}): RunNotes {
-  return { rules: new Set(), setHeader };
+  const ignored = new Set<string>();
+  return {
+    startedAt: performance.now(),
+    rules: new Set(),
+    setHeader,
+    nameIgnored: (names) => {
+      for (const name of names.slice(0, mostIgnored)) {
+        ignored.add(name.slice(0, longestIgnored).replace(/[^\w.~/$[\]-]/g, "?"));
+      }
+      if (ignored.size > 0) {
+        setHeader("x-bitnet-ignored", [...ignored].slice(0, mostIgnored).join(", "));
+      }
+    },
+  };
 }
 
 const shortestSecret = 16; // bytes

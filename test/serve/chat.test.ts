@@ -184,4 +184,63 @@ describe("test_chat_completion", () => {
     });
     expect(response.headers.get("x-bitnet-ignored")).toBe("colour");
   });
+
+  it.each([
+    [{ modalities: ["text", "audio"] }, "modalities"],
+    [{ audio: { voice: "x", format: "mp3" } }, "audio"],
+  ])("%j asks for an answer that cannot be given", async (more, param) => {
+    const error = await readError(await server.post(path, { messages, max_tokens: 1, ...more }));
+    expect(error).toMatchObject({ param, code: "unsupported_parameter" });
+  });
+
+  it("how long it took stands in a header, of streams until they began", async () => {
+    const msOf = async (more: object) => {
+      const response = await server.post(path, { messages, max_tokens: 300, n: 8, ignore_eos: true, ...more });
+      await response.text();
+      return Number(response.headers.get("openai-processing-ms") ?? Number.NaN);
+    };
+    expect(await msOf({})).toBeGreaterThan(0);
+    expect(await msOf({ stream: true })).toBeGreaterThanOrEqual(0);
+  });
+
+  const schema = {
+    type: "object",
+    properties: { a: { type: "array", items: { type: "integer" }, uniqueItems: true } },
+  };
+  const tools = (strict: boolean | undefined) => [
+    { type: "function", function: { name: "f", strict, parameters: schema } },
+  ];
+  const format = (strict: boolean) => ({ type: "json_schema", json_schema: { name: "x", strict, schema } });
+
+  it.each([
+    [{ tools: tools(false), tool_choice: "required" }, "tools/f/properties/a/uniqueItems"],
+    [
+      { tools: tools(false), tool_choice: "required", stream: true, colour: "red" },
+      "colour, tools/f/properties/a/uniqueItems",
+    ],
+    [{ response_format: format(false) }, "schema/properties/a/uniqueItems"],
+  ])("what strict: false leaves out of a schema is named: %j", async (more, expected) => {
+    const response = await server.post(path, { messages, max_tokens: 1, ...more });
+    await response.text();
+    expect(response.headers.get("x-bitnet-ignored")).toBe(expected);
+  });
+
+  it.each([{ tools: tools(undefined), tool_choice: "required" }, { response_format: format(true) }])(
+    "without it, it is refused: %j",
+    async (more) => {
+      const response = await server.post(path, { messages, max_tokens: 1, ...more });
+      expect(await readError(response)).toMatchObject({
+        code: "invalid_json_schema",
+        message: expect.stringContaining("uniqueItems"),
+      });
+    },
+  );
+
+  it("Anthropic's tools have strict, too", async () => {
+    const tool = { name: "f", input_schema: schema };
+    const asking = { messages, max_tokens: 1, tool_choice: { type: "any" } };
+    const left = await server.post("/v1/messages", { ...asking, tools: [{ ...tool, strict: false }] });
+    expect(left.headers.get("x-bitnet-ignored")).toBe("tools/f/properties/a/uniqueItems");
+    expect((await server.post("/v1/messages", { ...asking, tools: [tool] })).status).toBe(400);
+  });
 });

@@ -56,6 +56,7 @@ function readChat(context: ServerContext, body: Fields): ChatCall {
   checkModel(context, body.text("model"));
   const logprobs = readLogprobs(body);
   const streamOptions = body.object("stream_options");
+  checkTextOnly(body);
   body.ignore("store", "metadata", "user", "safety_identifier", "prompt_cache_key", "verbosity");
   const sampling = readSampling(body, service.model.tokenizer);
   const grammar = readGrammar(body);
@@ -74,6 +75,17 @@ function readChat(context: ServerContext, body: Fields): ChatCall {
       ...readRunning(body),
     },
   };
+}
+
+/** An answer that is to be heard cannot be given. */
+function checkTextOnly(body: Fields): void {
+  const modalities = body.list("modalities", { min: 1, max: 8 }) ?? [];
+  if (modalities.some((modality) => modality !== "text")) {
+    throw unsupported("modalities", `expected ["text"], got ${JSON.stringify(modalities).slice(0, 100)}`);
+  }
+  if (body.object("audio") !== undefined) {
+    throw unsupported("audio", "answers are text alone");
+  }
 }
 
 /** 0: none; else so many beside the chosen token, of which there is always one. */

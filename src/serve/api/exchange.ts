@@ -36,10 +36,7 @@ export function bodyOf(request: FastifyRequest): Fields {
 
 /** Tells which fields of the body were of no use. */
 export function nameIgnored(reply: FastifyReply, body: Fields): void {
-  const unknown = body.unknown().filter((name) => /^[\w.-]{1,64}$/.test(name));
-  if (unknown.length > 0) {
-    reply.header("x-bitnet-ignored", unknown.slice(0, 32).join(", "));
-  }
+  reply.request.notes?.nameIgnored(body.unknown().filter((name) => /^[\w.-]{1,64}$/.test(name)));
 }
 
 /** 404 where another model than the served one is asked for, if that matters. */

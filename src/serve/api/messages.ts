@@ -205,8 +205,9 @@ function readTool(tool: Fields): Plain {
   if (type !== "custom") {
     throw unsupported(tool.pathOf("type"), `expected tools of the type custom, got ${describe(type)}`);
   }
-  tool.ignore("cache_control", "strict", "input_examples", "eager_input_streaming");
+  tool.ignore("cache_control", "input_examples", "eager_input_streaming");
   const description = tool.text("description");
+  const strict = tool.boolean("strict");
   const schema = tool.object("input_schema") === undefined ? undefined : (tool.value("input_schema") as Plain);
   return {
     type: "function",
@@ -214,6 +215,7 @@ function readTool(tool: Fields): Plain {
       name: tool.text("name") ?? missing(tool, "name"),
       ...(description === undefined ? {} : { description }),
       ...(schema === undefined ? {} : { parameters: schema }),
+      ...(strict === undefined ? {} : { strict }),
     },
   };
 }

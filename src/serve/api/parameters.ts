@@ -246,12 +246,13 @@ export function readFormat(format: Fields | undefined): FoundGrammar[] {
     }
     case "json_schema": {
       const holder = format.object("json_schema") ?? format;
-      holder.ignore("name", "description", "strict");
+      holder.ignore("name", "description");
+      const strict = holder.boolean("strict") ?? true;
       const schema = holder.value("schema") ?? format.value("schema");
       if (schema === undefined) {
         throw invalid(holder.pathOf("schema"), "expected a JSON schema, got nothing");
       }
-      return [schemaGrammar(holder.pathOf("schema"), schema)];
+      return [schemaGrammar(holder.pathOf("schema"), schema, strict)];
     }
     default:
       return [];
@@ -297,12 +298,14 @@ function parseIfText(schema: unknown): unknown {
   }
 }
 
-export function schemaGrammar(param: string, schema: unknown): FoundGrammar {
+/** Without `strict`, keywords that no grammar can hold to are left out where that is possible, and named in a header. */
+export function schemaGrammar(param: string, schema: unknown, strict = true): FoundGrammar {
   if (typeof schema !== "boolean" && (typeof schema !== "object" || schema === null || Array.isArray(schema))) {
     throw invalid(param, `expected a JSON schema, got ${describe(schema)}`, "invalid_json_schema");
   }
   const given = schema as JsonSchema; // the compiler checks the rest
-  return grammarOf(param, schema, () => Grammar.fromJsonSchemaAsync(given), "invalid_json_schema");
+  const source = strict ? schema : { strict, schema };
+  return grammarOf(param, source, () => Grammar.fromJsonSchemaAsync(given, { strict }), "invalid_json_schema");
 }
 
 function ownGrammar(param: string, source: string): FoundGrammar {
