@@ -1,9 +1,10 @@
 // A server: it listens at once, loads the model meanwhile, and answers until it is told to end.
 
 import { randomUUID } from "node:crypto";
+import { statSync, unlinkSync } from "node:fs";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { chooseFormat } from "../chat/choose-format.js";
 import { type LoadOptions, loadModel } from "../engine/model.js";
@@ -204,6 +205,9 @@ class ModelServer implements Server {
     const isSocket = host.endsWith(".sock");
     // Several addresses share the port, also one that the system has chosen.
     const chosen = port === 0 ? portOf(this.#listeners[0]) : port;
+    if (isSocket) {
+      await removeStaleSocket(host);
+    }
     await new Promise<void>((resolve, reject) => {
       listener.once("error", (error) => reject(describeListenError(error, isSocket ? host : `${host}:${chosen}`)));
       listener.listen(isSocket ? { path: host } : { host, port: chosen }, resolve);
@@ -259,10 +263,22 @@ function portOf(listener: ReturnType<typeof createHttpServer> | undefined): numb
   return typeof address === "object" && address !== null ? (address as AddressInfo).port : 0;
 }
 
+/** A server that was killed leaves its socket's file, on which nobody can listen. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const isStale = await new Promise<boolean>((resolve) => {
+    const probe = connect(path, () => resolve(false));
+    probe.on("error", ({ code }: NodeJS.ErrnoException) => resolve(code === "ECONNREFUSED"));
+    probe.on("connect", () => probe.destroy());
+  });
+  if (isStale && statSync(path).isSocket()) {
+    unlinkSync(path);
+  }
+}
+
 function describeListenError(error: NodeJS.ErrnoException, where: string): BitnetError {
   if (error.code === "EADDRINUSE") {
     return new BitnetError("USAGE", `${where} is in use by another program`, {
-      hint: "choose another port with --port, or 0 for any",
+      hint: where.endsWith(".sock") ? "choose another path" : "choose another port with --port, or 0 for any",
       cause: error,
     });
   }

@@ -1,6 +1,7 @@
 // What may be wrong before a server answers anybody, and HTTPS.
 
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { get } from "node:https";
 import { createServer } from "node:net";
@@ -53,7 +54,7 @@ describe("HTTPS", () => {
   });
 });
 
-describe("a server that cannot start", () => {
+describe("a server that starts, or cannot", () => {
   test("says that the folder of slots is missing", async () => {
     const slotFolder = join(folder, "slots");
     await expect(start({ slotFolder })).rejects.toMatchObject({ code: "USAGE", message: /slots: expected a folder/ });
@@ -70,6 +71,19 @@ describe("a server that cannot start", () => {
     const again = createServer();
     await new Promise<void>((resolve, reject) => again.on("error", reject).listen(hosts[0], resolve));
     await new Promise((resolve) => again.close(resolve));
+  });
+
+  test("takes the socket of one that was killed, not of one that listens, nor the place of a file", async () => {
+    const path = join(folder, "left.sock");
+    const program = `require("net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
+    spawnSync(process.execPath, ["-e", program]);
+    expect(existsSync(path)).toBe(true);
+    const server = await start({ hosts: [path] });
+    await expect(start({ hosts: [path] })).rejects.toThrow("in use");
+    await server.close();
+    writeFileSync(path, "mine");
+    await expect(start({ hosts: [path] })).rejects.toThrow("in use");
+    expect(readFileSync(path, "utf8")).toBe("mine");
   });
 
   test("tells that it ended before its model was there", async () => {
