@@ -11,7 +11,8 @@ import { locateModel } from "../model-argument.js";
 import { addOptions, noteIgnored, refuseOptions } from "../option-rows.js";
 import { findServeProblem, readServe, type ServeValues, serveGroups, serveRefusals } from "../serve-options.js";
 import { applyPresets, describePresets } from "../serve-presets.js";
-import { colorsOf, log, note, writeJson } from "../terminal/output.js";
+import { oneLine } from "../terminal/format.js";
+import { announce, colorsOf, log, logLine, note, writeJson } from "../terminal/output.js";
 
 export default function configureServe(command: Command): void {
   const groups = serveGroups();
@@ -86,7 +87,7 @@ async function serve(values: ServeValues): Promise<void> {
     }
     worker = await startWorker(server, values.batches, say);
     if (!quiet) {
-      log(describeServer(server));
+      tellServer(server);
     }
     if (json) {
       writeJson({ urls: server.urls, model: server.context.modelId, pid: process.pid });
@@ -153,26 +154,22 @@ function endOnSignals(server: Server, close: () => Promise<void>, say: (text: st
   });
 }
 
-/** Where it is, and a line to copy for curl and for OpenAI's client. */
-function describeServer({ urls, context }: Server): string {
-  const [url = ""] = urls;
+/** Where it is, and a line to copy for curl and for OpenAI's client, which no line end of ours may cut. */
+function tellServer({ urls, context }: Server): void {
+  const [url = "", ...others] = urls;
   const base = `${url}${context.options.apiPrefix}`;
-  const { bold, dim } = colorsOf(process.stderr);
-  const body = JSON.stringify({ messages: [{ role: "user", content: "Hello" }] });
   const { contextSize, admission } = context.service;
-  if (!url.startsWith("http")) {
-    return `${context.modelId} is served on ${urls.join(", ")}`;
+  const page = context.options.ui ? "the page, and the API under /v1" : "the API is under /v1";
+  const about = `model ${context.modelId}, ${contextSize} tokens of context, ${admission.limits.parallel} requests at once`;
+  announce(colorsOf(process.stderr).bold(oneLine(base)));
+  logLine(`${page}; ${about}; Ctrl-C ends`);
+  for (const other of others) {
+    logLine(`also on ${other}`);
   }
-  return [
-    `${bold(base)}  ${context.options.ui ? "the page, and the API under /v1" : "the API is under /v1"}`,
-    dim(
-      `model ${context.modelId}, ${contextSize} tokens of context, ${admission.limits.parallel} requests at once; Ctrl-C ends`,
-    ),
-    "",
-    `curl ${base}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`,
-    `new OpenAI({ baseURL: "${base}/v1", apiKey: "none" })`,
-    ...urls.slice(1).map((other) => `also on ${other}`),
-  ].join("\n");
+  if (url.startsWith("http")) {
+    const body = JSON.stringify({ messages: [{ role: "user", content: "Hello" }] });
+    announce(`\ncurl ${base}/v1/chat/completions -d '${body}'\nnew OpenAI({ baseURL: "${base}/v1", apiKey: "none" })`);
+  }
 }
 
 function createLog(format: LogFormat, quiet: boolean): Log {

@@ -70,6 +70,11 @@ export function log(text: string, stderr: OutputStream = process.stderr): void {
   stderr.write(`${dimmed(text.split("\n").map(fit).join("\n"), stderr)}\n`);
 }
 
+/** Text of this program's own, which may have colours, and commands to copy: only the terminal itself wraps it. */
+export function announce(text: string, stderr: OutputStream = process.stderr): void {
+  stderr.write(`${text}\n`);
+}
+
 /** A line that may quote a name. */
 export function logLine(text: string, stderr: OutputStream = process.stderr): void {
   log(oneLine(text), stderr);
