@@ -162,7 +162,7 @@ function sharedContext(browser: Browser): Promise<BrowserContext> {
 /** A profile of its own. */
 async function newContext(browser: Browser, options: BrowserContextOptions): Promise<BrowserContext> {
   const context = await browser.newContext({ serviceWorkers: "block", ...options });
-  context.setDefaultTimeout(60_000);
+  context.setDefaultTimeout(120_000);
   return context;
 }
 
@@ -175,5 +175,5 @@ async function forget(page: Page, url: string): Promise<void> {
 
 /** Looks again until it is so; a loaded machine may take its time. */
 export function eventually<Value>(read: () => Value | Promise<Value>): ReturnType<typeof expect.poll> {
-  return expect.poll(read, { timeout: 30_000, interval: 30 });
+  return expect.poll(read, { timeout: 120_000, interval: 30 });
 }

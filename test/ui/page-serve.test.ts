@@ -10,7 +10,8 @@ let server: TestServer;
 
 beforeAll(async () => {
   if (noBrowser === undefined) {
-    [browser, server] = await Promise.all([startBrowser(), startTestServer({ apiPrefix: "/model" })]);
+    const options = { apiPrefix: "/model", monitorInterval: 1, alerts: { memory: 1 } };
+    [browser, server] = await Promise.all([startBrowser(), startTestServer(options)]);
   }
 });
 afterAll(async () => {
@@ -22,7 +23,7 @@ if (noBrowser !== undefined) {
   test.skip(noBrowser, () => {});
 }
 describe.skipIf(noBrowser !== undefined)("the page of the server", () => {
-  test("answers under a prefix, goes on with a cut answer, and breaks no rule of the server's policy", async () => {
+  test("answers under a prefix, goes on with a cut answer, shows its metrics, and breaks no rule of the server's policy", async () => {
     const tab = await Tab.open(browser, { at: `${server.url}/` });
     await tab.press("Settings of this chat");
     expect(await tab.page.getByRole("textbox", { name: "Temperature" }).getAttribute("placeholder")).toBe("0");
@@ -36,6 +37,16 @@ describe.skipIf(noBrowser !== undefined)("the page of the server", () => {
     await tab.press("Continue");
     await eventually(async () => ((await tab.answers())[0] ?? "").length).toBeGreaterThan(answer.length);
     expect((await tab.answers())[0]?.startsWith(answer)).toBe(true);
+
+    // Every figure has a number; those per second after the second reading.
+    const figures = () => tab.page.locator(".figures strong").allInnerTexts();
+    await tab.page.getByRole("link", { name: "Server" }).click();
+    await eventually(async () => (await figures()).includes("2")).toBe(true); // requests finished
+    await tab.see(/High memory usage: \d+\.\d MB/);
+    await tab.page.getByRole("link", { name: "New chat" }).click();
+    await tab.page.getByRole("link", { name: "Server" }).click();
+    await eventually(async () => (await figures()).filter((text) => !/^\d/.test(text))).toEqual([]);
+    expect(await figures()).toHaveLength(10);
     await tab.close();
   });
 });

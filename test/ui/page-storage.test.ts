@@ -154,7 +154,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.page.getByLabel("Key", { exact: true }).fill("wrong");
     await tab.press("Use key");
     await tab.see("The server has refused this key.");
-    expect(await tab.page.evaluate(() => document.activeElement?.id)).toBe("key");
+    await eventually(() => tab.page.evaluate(() => document.activeElement?.id)).toBe("key");
     await tab.page.getByLabel("Key", { exact: true }).fill(key);
     await tab.press("Use key");
     await eventually(() => tab.answers()).toEqual(["You said: Hello"]);

@@ -396,7 +396,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
 
   test("works by the keyboard alone", async () => {
     const { page } = await open();
-    await page.getByRole("textbox", { name: "Message", exact: true }).waitFor();
+    await eventually(() => page.evaluate(() => document.activeElement?.id)).toBe("composer");
     await page.keyboard.type("one");
     await page.keyboard.press("Shift+Enter");
     await page.keyboard.type("two");
@@ -423,7 +423,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await page.getByRole("link", { name: "Server" }).click();
     await tab.see("error rate 7 % is above 5 %");
     const figure = (title: string) => page.locator(".figures li", { hasText: title }).locator("strong").innerText();
-    expect(await figure("Requests running")).toBe("1");
+    await eventually(() => figure("Requests running")).toBe("1");
     expect(await figure("Cache in use")).toBe("25 %");
     expect(await figure("Memory")).toBe("143 MiB");
     // What was read stays: 80 tokens between two readings, whatever time is between them.

@@ -222,6 +222,7 @@ describe("metrics", () => {
   test("are written with their units", () => {
     expect(formatFigure(undefined, "rate")).toBe("–");
     expect(formatFigure(0.0421, "seconds")).toBe("42 ms");
+    expect(formatFigure(0.0004, "seconds")).toBe("0.4 ms");
     expect(formatFigure(3 * 2 ** 30, "bytes")).toBe("3.00 GiB");
     expect(formatFigure(0.256, "share")).toBe("26 %");
     expect(formatFigure(12345, "count")).toBe("12,345");

@@ -109,7 +109,7 @@ export function formatFigure(value: number | undefined, unit: Figure["unit"]): s
     case "bytes":
       return value >= 2 ** 30 ? `${(value / 2 ** 30).toFixed(2)} GiB` : `${(value / 2 ** 20).toFixed(0)} MiB`;
     case "seconds":
-      return value >= 1 ? `${value.toFixed(2)} s` : `${(value * 1000).toFixed(0)} ms`;
+      return value >= 1 ? `${value.toFixed(2)} s` : `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms`;
     case "share":
       return `${(value * 100).toFixed(0)} %`;
     case "rate":
