@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 // No test is about time: these only end what would never end, on slow machines that have other things to do as well.
-const patience = 180_000;
+const patience = 300_000;
 
 export default defineConfig({
   test: {
@@ -18,7 +18,7 @@ export default defineConfig({
     },
     testTimeout: patience,
     hookTimeout: patience,
-    expect: { poll: { timeout: patience / 3 } },
+    expect: { poll: { timeout: patience / 5 } },
     coverage: { include: ["src/**"] },
   },
 });

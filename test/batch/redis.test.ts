@@ -93,7 +93,7 @@ describe.skipIf(!isThere)(title, () => {
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ total: 120, succeeded: 120, failed: 0 });
     expect(readFileSync(at("many.jsonl"), "utf8")).toBe(readFileSync(at("alone.jsonl"), "utf8"));
-  }, 120_000);
+  });
 
   const answer: Send = async ({ body }: BatchCall) => ({ status: 200, headers: {}, body: { seen: body } });
 

@@ -30,6 +30,7 @@ const notRun: [RegExp, string][] = [
   [/bitnet bench kernels$/, "multiplies the matrices of three large models, for minutes"],
   [/bitnet bench serve/, "loads a server for minutes"],
   [/bitnet serve/, "serves until it is told to end"],
+  [/bitnet monitor/, "needs a server"],
   [/bitnet batch .*--(server|redis)/, "needs a server, or Redis"],
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],
   [/bitnet rm /, "asks on a terminal"],
@@ -171,7 +172,7 @@ describe("every example of the help is a command line that the program takes", (
         await parse(lines[0] ?? []);
       }
     }
-  }, 300_000);
+  });
 });
 
 function withoutRemark(text: string): string {
@@ -200,7 +201,7 @@ describe("every line runs as it is printed", () => {
         }
       }
     },
-    600_000,
+    600_000, // many processes
   );
 });
 

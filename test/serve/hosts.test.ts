@@ -53,7 +53,6 @@ describe("a server of this machine", () => {
     server = await startTestServer({
       corsOrigins: ["https://chat.example.org"],
       allowedHosts: ["models.internal"],
-      bodyTimeout: 1,
     });
     port = Number(new URL(server.url).port);
   });
@@ -142,12 +141,17 @@ describe("a server of this machine", () => {
   });
 
   test("ends connections that send their request too slowly, whole or in drops", async () => {
+    await using impatient = await startTestServer({ bodyTimeout: 1 });
+    const port = Number(new URL(impatient.url).port);
     const head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n";
     const drip = (begin: string, drop: string) =>
       new Promise<string>((resolve) => {
         let received = "";
-        const socket = connect(port, "127.0.0.1", () => socket.write(begin));
-        const timer = setInterval(() => socket.write(drop), 50);
+        let timer: NodeJS.Timeout | undefined;
+        const socket = connect(port, "127.0.0.1", () => {
+          socket.write(begin);
+          timer = setInterval(() => socket.write(drop), 50);
+        });
         socket.on("data", (data) => {
           received += data;
         });
@@ -165,7 +169,7 @@ describe("a server of this machine", () => {
     for (const answer of answers) {
       expect(answer).toMatch(/^(HTTP\/1\.1 408 |$)/);
     }
-    expect((await post({})).status).toBe(200);
+    expect((await send(`${impatient.url}/health`, {})).status).toBe(200);
   });
 
   test("lets an address hold 64 connections; others are closed, and a closed one makes room", async () => {

@@ -123,6 +123,7 @@ describe("a server with limits", () => {
       const asked = { method: "POST", url: "/v1/chat/completions", body: chat, client } as const;
       expect((await server.server.context.handle(asked)).status).toBe(200);
     }
+    await Promise.all([ask("one"), ask("one")]); // all that it may
     const headers = { authorization: "Bearer one", "x-bitnet-inside": "true" };
     expect((await server.post("/v1/chat/completions", chat, { headers })).status).toBe(429);
   });
