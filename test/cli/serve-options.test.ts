@@ -120,7 +120,8 @@ describe("the command line", () => {
   test("of llama-server, too, with its defaults written out", async () => {
     const args =
       "-b 2048 -ub 512 --sse-ping-interval -1 --reasoning-format deepseek --ui --no-mmproj -sps 0.5 -fitt 1024 -lm mmap " +
-      "--no-log-prefix -no-kvu --cors-headers * -ctxcp 32 --no-prefill-assistant -bs --webui";
+      "--no-log-prefix -no-kvu --cors-headers * -ctxcp 32 --no-prefill-assistant -bs --webui " +
+      "--sleep-idle-seconds -1";
     expect(await read(args.split(" "))).toMatchObject({
       stepRows: 256,
       pingInterval: 0,
@@ -133,6 +134,7 @@ describe("the command line", () => {
     [["-m", "a", "-m", "b"], /'-m, --model <model>' argument 'b' is invalid: a server has one model/],
     [["-m", "a", "-hf", "o/n"], /expected one of -m, -hf and an argument/],
     [["--hf-file", "x"], /--hf-file needs -hf/],
+    [["--sleep-idle-seconds", "60"], /'--sleep-idle-seconds <s>' argument '60' is invalid: a server keeps its model/],
     [["--embeddings"], /there is no --embeddings here.*\n.*embeddings cannot be computed/],
     [["--pooling", "mean"], /there is no --pooling here.*\n.*embeddings cannot be computed/],
     [["--lora", "x"], /there is no --lora here.*\n.*adapters cannot be applied/],
