@@ -309,7 +309,6 @@ function createApp(options: ServeOptions, log: Log): FastifyInstance {
     },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
     trustProxy: (_address: string, hop: number) => hop < options.trustProxy,
-    exposeHeadRoutes: false,
     // Paths that cannot be decoded come here, before any hook.
     frameworkErrors: (error, request, reply) => answerError(toApiError(error), request, reply, setup),
   });

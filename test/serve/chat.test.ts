@@ -193,6 +193,15 @@ describe("test_chat_completion", () => {
     expect(error).toMatchObject({ param, code: "unsupported_parameter" });
   });
 
+  it("HEAD is answered as GET is, as load balancers and Ollama's clients ask", async () => {
+    for (const url of ["/health", "/v1/models"]) {
+      const response = await server.get(url, { method: "HEAD" });
+      expect(response.status).toBe(200);
+      expect(await response.text()).toBe("");
+    }
+    expect((await server.get(path, { method: "HEAD" })).status).toBe(405);
+  });
+
   it("how long it took stands in a header, of streams until they began", async () => {
     const msOf = async (more: object) => {
       const response = await server.post(path, { messages, max_tokens: 300, n: 8, ignore_eos: true, ...more });

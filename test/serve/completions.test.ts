@@ -257,6 +257,7 @@ describe("test_completion", () => {
     ["samplers in another order", { samplers: ["temperature", "top_k"] }, "samplers"],
     ["mirostat", { mirostat: 1 }, "mirostat"],
     ["too many probabilities", { n_probs: 101 }, "n_probs"],
+    ["an image", { image_data: [{ data: "", id: 1 }] }, "image_data"],
     ["an adapter", { lora: [{ id: 0, scale: 1 }] }, "lora"],
     ["an indentation", { n_indent: 2 }, "n_indent"],
   ])("%s is 400 with the field's name", async (_, more, param) => {

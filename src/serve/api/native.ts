@@ -129,7 +129,10 @@ function refuseOthers(body: Fields): void {
   if (kept !== undefined) {
     body.ignore("n_discard"); // a prompt that does not fit is refused, so nothing is ever discarded
   }
-  body.ignore("min_keep", "image_data", "user");
+  if ((body.list("image_data")?.length ?? 0) > 0) {
+    throw unsupported("image_data", "the model reads text alone");
+  }
+  body.ignore("min_keep", "user");
 }
 
 function describeLimits(
