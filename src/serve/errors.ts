@@ -29,6 +29,8 @@ export interface ErrorDetails {
   fields?: Readonly<Record<string, unknown>>;
   /** Seconds after which it may be tried again, for 429 and 503. */
   retryAfter?: number;
+  /** Of a path that knows other methods: these. */
+  allow?: readonly string[];
   /** false: to try again is of no use. */
   shouldRetry?: boolean;
   cause?: unknown;
@@ -55,8 +57,9 @@ export class ApiError extends Error {
   }
 
   get headers(): Record<string, string> {
-    const { retryAfter, shouldRetry } = this.details;
+    const { retryAfter, shouldRetry, allow } = this.details;
     return {
+      ...(allow === undefined ? {} : { allow: allow.join(", ") }),
       ...(retryAfter === undefined
         ? {}
         : { "retry-after": String(Math.ceil(retryAfter)), "retry-after-ms": String(Math.ceil(retryAfter * 1000)) }),

@@ -364,7 +364,7 @@ function notFound(app: FastifyInstance, { url: asked, method }: FastifyRequest):
   const others = methods.filter((other) => other !== method && app.findRoute({ url, method: other }) !== null);
   if (others.length > 0) {
     return new ApiError("invalid_request_error", `${method} is not what this path is for: ${others.join(", ")}`, {
-      ...{ status: 405, code: "method_not_allowed", shouldRetry: false },
+      ...{ status: 405, code: "method_not_allowed", allow: others, shouldRetry: false },
     });
   }
   return new ApiError("not_found_error", "there is nothing at this path", { code: "not_found", shouldRetry: false });

@@ -437,3 +437,11 @@ describe("paths that lead nowhere", () => {
     expect(await readError(response)).toMatchObject({ type: "invalid_request_error", param: null });
   });
 });
+
+it("a path that is for another method says for which", async () => {
+  await using server = await startTestServer();
+  const response = await server.get("/v1/chat/completions");
+  expect(response.status).toBe(405);
+  expect(response.headers.get("allow")).toBe("POST");
+  expect(await response.json()).toMatchObject({ error: { code: "method_not_allowed" } });
+});
