@@ -12,9 +12,17 @@ export const noBrowser = existsSync(executablePath)
   ? undefined
   : `the web page is not tested: there is no ${executablePath} (Debian: apt-get install chromium)`;
 
-export function startBrowser(): Promise<Browser> {
+let browser: Promise<Browser> | undefined;
+
+/** Started when the first tab wants it. */
+function startBrowser(): Promise<Browser> {
   // Root, as in containers, has no sandbox.
-  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+  browser ??= chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+  return browser;
+}
+
+export async function closeBrowser(): Promise<void> {
+  await (await browser)?.close();
 }
 
 export interface TabOptions extends BrowserContextOptions {
@@ -52,11 +60,11 @@ export class Tab {
   }
 
   /** One tab serves many tests: each has a server of its own, which is an origin of its own, with storage of its own. */
-  static async open(browser: Browser, options: TabOptions = {}): Promise<Tab> {
+  static async open(options: TabOptions = {}): Promise<Tab> {
     const { before, colorScheme = "light", reducedMotion = "no-preference", viewport, at, ...special } = options;
     const isShared = before === undefined && Object.keys(special).length === 0;
     const server = at ?? (await FakeChatServer.start());
-    const context = isShared ? await sharedContext(browser) : await newContext(browser, special);
+    const context = isShared ? await sharedContext() : await newContext(special);
     const tab = new Tab(context, context.pages()[0] ?? (await context.newPage()), server, isShared);
     if (before !== undefined) {
       await context.addInitScript(before);
@@ -151,16 +159,16 @@ export class Tab {
   }
 }
 
-const shared = new WeakMap<Browser, Promise<BrowserContext>>();
+let shared: Promise<BrowserContext> | undefined;
 
-function sharedContext(browser: Browser): Promise<BrowserContext> {
-  const context = shared.get(browser) ?? newContext(browser, {});
-  shared.set(browser, context);
-  return context;
+function sharedContext(): Promise<BrowserContext> {
+  shared ??= newContext({});
+  return shared;
 }
 
 /** A profile of its own. */
-async function newContext(browser: Browser, options: BrowserContextOptions): Promise<BrowserContext> {
+async function newContext(options: BrowserContextOptions): Promise<BrowserContext> {
+  const browser = await startBrowser();
   const context = await browser.newContext({ serviceWorkers: "block", ...options });
   context.setDefaultTimeout(120_000);
   return context;

@@ -1,30 +1,13 @@
 // The web page as `bitnet serve` serves it, with the bundled model.
 
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { eventually, noBrowser, startBrowser, Tab } from "../support/browser.js";
-import { startTestServer, type TestServer } from "../support/serve.js";
+import { describe, expect, test } from "vitest";
+import { eventually, noBrowser, Tab } from "../support/browser.js";
+import { startTestServer } from "../support/serve.js";
 
-let browser: Browser;
-let server: TestServer;
-
-beforeAll(async () => {
-  if (noBrowser === undefined) {
-    const options = { apiPrefix: "/model", monitorInterval: 1, alerts: { memory: 1 } };
-    [browser, server] = await Promise.all([startBrowser(), startTestServer(options)]);
-  }
-});
-afterAll(async () => {
-  await browser?.close();
-  await server?.[Symbol.asyncDispose]();
-});
-
-if (noBrowser !== undefined) {
-  test.skip(noBrowser, () => {});
-}
 describe.skipIf(noBrowser !== undefined)("the page of the server", () => {
   test("answers under a prefix, goes on with a cut answer, shows its metrics, and breaks no rule of the server's policy", async () => {
-    const tab = await Tab.open(browser, { at: `${server.url}/` });
+    await using server = await startTestServer({ apiPrefix: "/model", monitorInterval: 1, alerts: { memory: 1 } });
+    const tab = await Tab.open({ at: `${server.url}/` });
     await tab.press("Settings of this chat");
     expect(await tab.page.getByRole("textbox", { name: "Temperature" }).getAttribute("placeholder")).toBe("0");
     expect(await tab.page.getByRole("textbox", { name: "Top K" }).getAttribute("placeholder")).toBe("40");

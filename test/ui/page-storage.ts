@@ -1,26 +1,13 @@
 // What the web page keeps, and what it says when it cannot: a full disk, no database, no server, a key.
 
-import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { eventually, noBrowser, startBrowser, Tab, type TabOptions } from "../support/browser.js";
+import { afterEach, describe, expect, test } from "vitest";
+import { eventually, noBrowser, Tab, type TabOptions } from "../support/browser.js";
 
-let browser: Browser;
 let tab: Tab;
 
-beforeAll(async () => {
-  if (noBrowser === undefined) {
-    browser = await startBrowser();
-  }
-});
-afterAll(() => browser?.close());
-
 async function open(options: TabOptions = {}): Promise<Tab> {
-  tab = await Tab.open(browser, options);
+  tab = await Tab.open(options);
   return tab;
-}
-
-if (noBrowser !== undefined) {
-  test.skip(noBrowser, () => {});
 }
 
 /** Writes fail as with a full disk while `window.isFull` is true. */

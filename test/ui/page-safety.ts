@@ -2,9 +2,9 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Browser, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { eventually, noBrowser, startBrowser, Tab, type TabOptions } from "../support/browser.js";
+import type { Page } from "playwright-core";
+import { afterEach, describe, expect, test } from "vitest";
+import { eventually, noBrowser, Tab, type TabOptions } from "../support/browser.js";
 import { root } from "../support/fixtures.js";
 
 const evil = "https://evil.example";
@@ -49,20 +49,12 @@ const attacks = [
 /** Nested deeper than a parser can go. */
 const deep = `${">".repeat(3000)} deep ${"[".repeat(3000)} ${"*".repeat(3000)} <img src=x onerror=window.hacked=1>`;
 
-let browser: Browser;
 let tab: Tab;
-let axe: string;
 
-beforeAll(async () => {
-  axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
-  if (noBrowser === undefined) {
-    browser = await startBrowser();
-  }
-});
-afterAll(() => browser?.close());
+const axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
 
 async function open(options: TabOptions = {}): Promise<Tab> {
-  tab = await Tab.open(browser, options);
+  tab = await Tab.open(options);
   await tab.page.evaluate(() => {
     document.addEventListener("securitypolicyviolation", (event) => {
       Reflect.set(window, "breach", `${event.violatedDirective} ${event.blockedURI}`);
@@ -108,10 +100,6 @@ async function seriousProblems(page: Page): Promise<string[]> {
   return violations
     .filter(({ impact }) => impact === "serious" || impact === "critical")
     .map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
-}
-
-if (noBrowser !== undefined) {
-  test.skip(noBrowser, () => {});
 }
 
 describe.skipIf(noBrowser !== undefined)("nothing in a text runs, loads or looks like the page", () => {
