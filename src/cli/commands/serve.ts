@@ -59,6 +59,14 @@ function findModelProblem(
   return model.hubFile !== undefined && model.hubModel === undefined ? "--hf-file needs -hf OWNER/NAME" : undefined;
 }
 
+/** Tells where the model goes less far than what was asked for. */
+function noteContext({ context }: Server, asked: number | undefined, say: (text: string) => void): void {
+  const { contextSize } = context.service;
+  if (asked !== undefined && asked > contextSize) {
+    say(`-c ${asked} is more than the ${contextSize} tokens that the model was trained for; using ${contextSize}`);
+  }
+}
+
 async function serve(values: ServeValues): Promise<void> {
   const { json, quiet } = values.output;
   const say = quiet ? () => {} : note;
@@ -86,6 +94,7 @@ async function serve(values: ServeValues): Promise<void> {
       return;
     }
     worker = await startWorker(server, values.batches, say);
+    noteContext(server, values.session.contextSize, say);
     if (!quiet) {
       tellServer(server);
     }
