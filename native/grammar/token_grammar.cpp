@@ -49,10 +49,10 @@ std::vector<int32_t> TokenGrammar::allowed() {
   const size_t n_lanes = matcher_.n_under_way();
   if (n_lanes == 1) {
     walk_within<1>(1);
-  } else if (n_lanes <= kMaxLanes) {
-    walk_within<0>(n_lanes);
-  } else {
+  } else if (n_lanes > kMaxLanes) {
     walk(0, trie_->nodes().size());
+  } else if (n_lanes > 0) {  // else nothing can follow
+    walk_within<0>(n_lanes);
   }
   for (const int32_t end : ends_) {
     if (end < 0 || end >= trie_->n_tokens()) continue;
