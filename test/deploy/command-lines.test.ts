@@ -27,7 +27,7 @@ function argumentLists(value: Yaml): string[][] {
 function listCommands(): { path: string; words: string[] }[] {
   const [, image = "[]"] = /^CMD (\[.*\])$/m.exec(read("docker/Dockerfile")) ?? [];
   const [, unit = ""] = /^ExecStart=\S*\/bitnet (.*)$/m.exec(read("systemd/bitnet.service")) ?? [];
-  const files = ["docker/compose.yaml", "kubernetes/server/deployment.yaml"];
+  const files = ["docker/compose.yaml", "kubernetes/server/deployment.yaml", "kubernetes/batch/job.yaml"];
   return [
     { path: "docker/Dockerfile", words: JSON.parse(image) as string[] },
     { path: "systemd/bitnet.service", words: unit.split(" ") },
@@ -57,6 +57,7 @@ test("each file has one", () => {
     "systemd/bitnet.service",
     "docker/compose.yaml",
     "kubernetes/server/deployment.yaml",
+    "kubernetes/batch/job.yaml",
   ]);
 });
 
