@@ -3,6 +3,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Agent, request } from "undici";
 import { BitnetError, reasonOf, throwIfAborted } from "../system/errors.js";
+import { expected, readServerAddress } from "./addresses.js";
 import { type BatchCall, type BatchReply, type BatchTarget, parseReply, sendTarget } from "./target.js";
 
 export interface HttpTargetOptions {
@@ -31,13 +32,12 @@ export async function httpTarget(url: string, options: HttpTargetOptions = {}): 
   });
 }
 
-/** The address without "/v1" and a slash at its end. */
 function readOrigin(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !["http:", "https:"].includes(url.protocol) || url.search !== "" || url.username !== "") {
-    throw new BitnetError("USAGE", `expected the address of a server like http://127.0.0.1:8080, got ${text}`);
+  const origin = readServerAddress(text);
+  if (origin === undefined) {
+    throw new BitnetError("USAGE", expected.server);
   }
-  return url.href.replace(/\/+$/, "").replace(/\/v1$/, "");
+  return origin;
 }
 
 class HttpClient {

@@ -2,6 +2,7 @@
 
 import type { Redis } from "ioredis";
 import { BitnetError, reasonOf } from "../system/errors.js";
+import { expected, isQueueName, isRedisAddress } from "./addresses.js";
 import type { BatchOutcome } from "./outcome.js";
 import { type BatchRequest, batchUrls } from "./request.js";
 
@@ -52,14 +53,11 @@ export interface RedisConnections {
 /** Once it is known that there is a Redis. Throws USAGE or NETWORK. */
 export async function openRedis({ ioredis }: RedisPackages, options: RedisOptions): Promise<RedisConnections> {
   const { url, onTrouble = () => {} } = options;
-  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
-    throw new BitnetError("USAGE", "expected the address of Redis like redis://127.0.0.1:6379");
+  if (!isRedisAddress(url)) {
+    throw new BitnetError("USAGE", expected.redis);
   }
-  if (!/^[\w.-]{1,64}$/.test(options.queue)) {
-    throw new BitnetError(
-      "USAGE",
-      `expected letters, digits, "-", "_" and "." as the queue's name, got ${options.queue}`,
-    );
+  if (!isQueueName(options.queue)) {
+    throw new BitnetError("USAGE", expected.queue);
   }
   const { host } = new URL(url); // without the password
   await tryConnection(ioredis, url, host);

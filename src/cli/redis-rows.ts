@@ -1,5 +1,6 @@
 // What producers and workers of a queue in Redis have to agree on.
 
+import { expected, isQueueName, isRedisAddress } from "../batch/addresses.js";
 import type { OptionRows } from "./option-rows.js";
 import { integerFrom } from "./parsers.js";
 
@@ -25,3 +26,11 @@ export const workerRows = {
     standard: 60,
   },
 } as const satisfies OptionRows;
+
+/** What is wrong with them, as the end of a usage error. `option` is the name of the one that has the address. */
+export function findRedisProblem(option: string, address: string | undefined, queue: string): string | undefined {
+  if (address !== undefined && !isRedisAddress(address)) {
+    return `${option}: ${expected.redis}`;
+  }
+  return isQueueName(queue) ? undefined : `--redis-queue: ${expected.queue}`;
+}

@@ -9,7 +9,7 @@ import { llamaGroup, llamaRefusals, noDraft, textOnly } from "./llama-options.js
 import { type GroupValues, groupOf, type OptionRows, type Refusals } from "./option-rows.js";
 import { chatRows, hubRows, modelRows, outputRows, samplingGroup, sessionRows, withHelp } from "./options.js";
 import { integerFrom, numberFrom } from "./parsers.js";
-import { workerRows } from "./redis-rows.js";
+import { findRedisProblem, workerRows } from "./redis-rows.js";
 import { collectList, monitoringRows, securityRows } from "./serve-guard-rows.js";
 import { presetRows } from "./serve-presets.js";
 
@@ -371,12 +371,18 @@ function given<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], un
 }
 
 /** What cannot be together, as the end of a usage error. */
-export function findServeProblem({ network, sampling, security }: ServeValues): string | undefined {
+export function findServeProblem({ network, sampling, security, batches }: ServeValues): string | undefined {
   if ((network.tlsKey === undefined) !== (network.tlsCertificate === undefined)) {
     return "--ssl-key-file and --ssl-cert-file need each other";
   }
   if (sampling.samplers !== undefined && sampling.samplingSeq !== undefined) {
     return "expected one of --samplers and --sampling-seq, not both";
+  }
+  const problem =
+    findRedisProblem("--redis", security.redis, batches.redisQueue) ??
+    findRedisProblem("--redis-worker", batches.redisWorker, batches.redisQueue);
+  if (problem !== undefined) {
+    return problem;
   }
   return findExposure({ ...standardGuards, ...given(security), hosts: network.hosts ?? standardOptions.hosts });
 }

@@ -102,8 +102,12 @@ test("a server gives the same bytes as the model here", async () => {
 test.each([
   [["-m", "a", "--server", "http://127.0.0.1:1"], 2, /one of -m, --server and --redis/],
   [["--shard", "2/2"], 2, /0\/4/],
-  [["--server", "nowhere"], 1, /address of a server/],
-  [["--redis", "http://x"], 1, /address of Redis/],
+  [["--server", "nowhere"], 2, /--server: expected the address of a server like http:/],
+  [["--server", "localhost:8080"], 2, /address of a server/],
+  [["--server", "http://user:secret@127.0.0.1"], 2, /address of a server/],
+  [["--redis", "http://x"], 2, /--redis: expected the address of Redis like redis:/],
+  [["--redis", "x:secret@127.0.0.1"], 2, /address of Redis/],
+  [["--redis", "redis://127.0.0.1:1", "--redis-queue", "a:b"], 2, /--redis-queue: expected letters/],
   [["--redis", "redis://:secret@127.0.0.1:1"], 1, /cannot use Redis at 127\.0\.0\.1:1: .*ECONNREFUSED/],
 ])("%j is told in one line", async (options, status, message) => {
   const result = await batch(writeRequests("one.jsonl", 1), "one-out.jsonl", ...options);

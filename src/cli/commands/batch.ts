@@ -1,6 +1,7 @@
 // bitnet batch: answers the requests of a file, here, on a server, or on many machines.
 
 import { type Command, InvalidArgumentError } from "commander";
+import { expected, readServerAddress } from "../../batch/addresses.js";
 import { BatchFaultsError, type Shard } from "../../batch/check.js";
 import { type BatchOptions, type BatchProgress, type BatchSummary, runBatch } from "../../batch/run.js";
 import { type BatchTarget, sendTarget } from "../../batch/target.js";
@@ -12,7 +13,7 @@ import { locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { chatRows, modelRows, outputRows, sessionRows, withHelp } from "../options.js";
 import { integerFrom, numberFrom } from "../parsers.js";
-import { redisRows } from "../redis-rows.js";
+import { findRedisProblem, redisRows } from "../redis-rows.js";
 import { formatDuration } from "../terminal/bar.js";
 import { interruptSignal, log, logLine, note, writeJson } from "../terminal/output.js";
 import { createProgress } from "../terminal/progress.js";
@@ -136,15 +137,19 @@ Examples:
     });
 }
 
-/** What cannot be together, as the end of a usage error. */
+/** What cannot be together or is no address, as the end of a usage error. */
 function findProblem({ where, files }: BatchValues): string | undefined {
-  const { model, server, redis } = where;
+  const { model, server, redis, redisQueue } = where;
   if (files.output === undefined) {
     return "expected a file for the answers: -o FILE";
   }
-  return [model, server, redis].filter((given) => given !== undefined).length > 1
-    ? "expected one of -m, --server and --redis"
-    : undefined;
+  if ([model, server, redis].filter((given) => given !== undefined).length > 1) {
+    return "expected one of -m, --server and --redis";
+  }
+  if (server !== undefined && readServerAddress(server) === undefined) {
+    return `--server: ${expected.server}`;
+  }
+  return findRedisProblem("--redis", redis, redisQueue);
 }
 
 async function answerFile(input: string, values: BatchValues): Promise<void> {
