@@ -1,6 +1,6 @@
 // Answers the lines of a file, and goes on where an earlier run has ended.
 
-import { rm } from "node:fs/promises";
+import { realpath, rm, stat } from "node:fs/promises";
 import { BitnetError, toBitnetError } from "../system/errors.js";
 import { withLock } from "../system/lock.js";
 import { Appender } from "./appender.js";
@@ -66,9 +66,10 @@ const standardGrace = 10_000; // ms
 export async function runBatch(options: BatchOptions): Promise<BatchSummary> {
   const { input, output, errors, shard } = options;
   const source: BatchSource = { path: input, form: options, ...(shard === undefined ? {} : { shard }) };
+  await expectRegularFile(input);
   const paths = await resolveOutputs(output, errors);
-  if (paths.errors === paths.output) {
-    throw new BitnetError("USAGE", `${output}: expected two files for answers and errors, got one`);
+  if (new Set([paths.errors, paths.output, await realpath(input)]).size < 3) {
+    throw new BitnetError("USAGE", "expected files of their own for requests, answers and errors");
   }
   return await withOwnLock(partialOf(paths.output), async () => {
     if (options.restart) {
@@ -82,6 +83,18 @@ export async function runBatch(options: BatchOptions): Promise<BatchSummary> {
     const checked = await checkBatch(source, ({ id }) => earlier.want(id), stop);
     return await new Run(options, source, paths, checked, earlier).run();
   });
+}
+
+/** It is read twice, and more often by who goes on: a pipe would be empty by then, and wait for ever. */
+async function expectRegularFile(input: string): Promise<void> {
+  const info = await stat(input).catch((error: unknown) => {
+    throw toBitnetError(error);
+  });
+  if (!info.isFile() && !info.isDirectory()) {
+    throw new BitnetError("USAGE", `${input}: expected a file of requests, got a pipe or a device`, {
+      hint: "write the requests into a file first; they are read more than once",
+    });
+  }
 }
 
 // A stale lock is found out at the second look.

@@ -355,6 +355,19 @@ describe("a run that goes on", () => {
     expect(await run(recorder().send)).toMatchObject({ kept: 10, succeeded: 20 });
   });
 
+  test("never writes over its requests", async () => {
+    writeLines([chatLine("a")]);
+    const before = readFileSync(input, "utf8");
+    for (const options of [{ output: input, restart: true }, { errors: input }, { errors: output }]) {
+      await expect(run(recorder().send, options)).rejects.toThrow(/files of their own/);
+    }
+    expect(readFileSync(input, "utf8")).toBe(before);
+  });
+
+  test("refuses a pipe, which could be read once only", async () => {
+    await expect(run(recorder().send, { input: "/dev/null" })).rejects.toThrow(/got a pipe or a device/);
+  });
+
   test("is alone with its output", async () => {
     writeLines([chatLine("a")]);
     const { send } = recorder(async (call) => {
