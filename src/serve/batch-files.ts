@@ -84,11 +84,18 @@ export class FileStore {
           this.#entries.set(entry.file.id, entry);
         }
       });
-      for (const name of readdirSync(folder).filter((each) => each.endsWith(".upload"))) {
-        rmSync(join(folder, name), { force: true }); // of a server that was killed
-      }
     } catch (error) {
       throw withContext("--batch-dir", error);
+    }
+  }
+
+  /** Deletes what a server that was killed has left: all but described files and those of `unfinished` ids. */
+  sweep(unfinished: ReadonlySet<string>): void {
+    for (const name of readdirSync(this.#folder)) {
+      const id = /^(file-[0-9a-f]{32})\.jsonl/.exec(name)?.[1];
+      if (id !== undefined && !this.#entries.has(id) && !unfinished.has(id)) {
+        rmSync(join(this.#folder, name), { force: true });
+      }
     }
   }
 

@@ -98,6 +98,8 @@ export class BatchJobs {
           this.#entries.set(entry.batch.id, entry);
         }
       });
+      const unfinished = [...this.#entries.values()].filter(({ batch }) => !finalStatuses.has(batch.status));
+      files.sweep(new Set(unfinished.flatMap(({ outputId, errorsId }) => [outputId, errorsId])));
     } catch (error) {
       throw withContext("--batch-dir", error);
     }

@@ -31,6 +31,7 @@ import { register as registerTokenize } from "./api/tokenize.js";
 import { register as registerUnavailable } from "./api/unavailable.js";
 import { register as registerAudit } from "./audit.js";
 import { findExposure, register as registerAuth } from "./auth.js";
+import { boundBody } from "./body-time.js";
 import { register as registerCache } from "./cache.js";
 import type { Register, ServerContext } from "./context.js";
 import { ApiError, toApiError } from "./errors.js";
@@ -187,12 +188,15 @@ class ModelServer implements Server {
     const patience = bodyTimeout * 1000;
     const settings = {
       maxHeaderSize: maxHeaders,
-      requestTimeout: patience,
+      requestTimeout: 0, // see route
       headersTimeout: patience,
       connectionsCheckingInterval: Math.max(100, patience / 8),
       keepAliveTimeout: keepAlive,
     };
-    const route = (request: IncomingMessage, response: ServerResponse) => this.#app.routing(request, response);
+    const route = (request: IncomingMessage, response: ServerResponse) => {
+      boundBody(request, response, patience);
+      this.#app.routing(request, response);
+    };
     const listener =
       tls === undefined
         ? createHttpServer(settings, route)

@@ -1,11 +1,12 @@
 // /v1/files and /v1/batches: through OpenAI's client, over restarts, and against clients that mean no good.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI, { toFile } from "openai";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { root } from "../support/fixtures.js";
 import { startTestServer, type TestServer } from "../support/serve.js";
 
@@ -154,6 +155,66 @@ test("forms that are wrong leave nothing", async () => {
   expect(await post({ file: new Blob(["x"]) })).toBe(400);
   expect((await server.post("/v1/files", {})).status).toBe(415);
   expect(readdirSync(join(folder, "open", "files"))).toHaveLength(before);
+});
+
+/** The head of an upload and of its form, and what the server says until it closes the connection. */
+function openUpload(to: TestServer) {
+  const edge = "--edge\r\ncontent-disposition: form-data; name=";
+  const socket = connect(Number(new URL(to.url).port), "127.0.0.1");
+  socket.write("POST /v1/files HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n");
+  socket.write("content-type: multipart/form-data; boundary=edge\r\n\r\n");
+  const write = (text: string) => socket.write(`${text.length.toString(16)}\r\n${text}\r\n`);
+  write(`${edge}"purpose"\r\n\r\nbatch\r\n${edge}"file"; filename="slow.jsonl"\r\n\r\n`);
+  const answer = new Promise<string>((resolve) => {
+    let received = "";
+    socket.on("data", (data) => {
+      received += data;
+    });
+    socket.once("close", () => resolve(received));
+  });
+  const end = () => {
+    write("\r\n--edge--\r\n");
+    socket.write("0\r\n\r\n");
+  };
+  return { write, end, answer, isOpen: () => !socket.destroyed };
+}
+
+test("a file may come slowly as long as it comes; one that stops coming is given up, and nothing is left of it", async () => {
+  const place = join(folder, "slow");
+  await using patient = await startTestServer({ batchFolder: place });
+  const sizes = () => readdirSync(join(place, "files")).map((name) => statSync(join(place, "files", name)).size);
+  const arrived = async (at: { isOpen(): boolean }, bytes: number) => {
+    while (at.isOpen() && !sizes().some((size) => size >= bytes)) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const [steady, stalled] = [openUpload(patient), openUpload(patient)];
+    for (let i = 1; i <= 4; i++) {
+      steady.write(`${"x".repeat(199_999)}\n`);
+      await arrived(steady, i * 200_000 - 1000); // the form's end may be in the last bytes, which wait for more
+      vi.advanceTimersByTime(29_000);
+    }
+    expect(await stalled.answer).toMatch(/^HTTP\/1\.1 408 /);
+    steady.end();
+    expect(await steady.answer).toMatch(/^HTTP\/1\.1 200 .*"bytes":800000,/s);
+  } finally {
+    vi.useRealTimers();
+  }
+  await expect.poll(sizes).toHaveLength(2); // the file and its description
+});
+
+test("what a killed server has left of uploads goes when the next one starts", async () => {
+  const place = join(folder, "left");
+  const files = join(place, "files");
+  const described = await (async () => {
+    await using first = await startTestServer({ batchFolder: place });
+    return await upload(new OpenAI({ baseURL: `${first.url}/v1`, apiKey: "none" }), "{}\n");
+  })();
+  writeFileSync(join(files, `file-${"0".repeat(32)}.jsonl`), "half of");
+  await using _second = await startTestServer({ batchFolder: place });
+  expect(readdirSync(files).sort()).toEqual([`${described.id}.json`, `${described.id}.jsonl`]);
 });
 
 test("each key has files and batches of its own", async () => {

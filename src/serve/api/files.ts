@@ -3,6 +3,7 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { type FileStore, mostFileBytes, ownerOf, type StoredFile } from "../batch-files.js";
 import type { BatchJobs } from "../batch-jobs.js";
+import { expectFile } from "../body-time.js";
 import { ApiError, invalid } from "../errors.js";
 import { clientOf } from "./exchange.js";
 
@@ -63,6 +64,7 @@ async function readUpload(request: FastifyRequest, store: FileStore): Promise<St
       ...{ status: 415, code: "unsupported_media_type", shouldRetry: false },
     });
   }
+  expectFile(request.raw);
   let purpose: unknown;
   let file: StoredFile | undefined;
   try {
