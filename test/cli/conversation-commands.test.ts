@@ -173,7 +173,7 @@ describe("/set", () => {
     expect(holds("true")).toEqual([false, true]);
     expect([third?.grammar, third?.schema]).toEqual([undefined, undefined]);
     const wrong = await talk(new FakeModel(echo), '/set grammar root ::= (\n/set schema {"not": {}}\n/set schema {\n');
-    expect(wrong.err).toMatch(/\/set grammar: .*line 1, column 11.*\/set schema: .*\/not.*not valid JSON/s);
+    expect(wrong.err).toMatch(/\/set grammar: .*line 1, column 11.*\/set schema: .*no text.*not valid JSON/s);
   });
 
   test("takes ollama's names, lists in quotes, and the values of the start again", async () => {
