@@ -1,5 +1,6 @@
 // Answers the lines of a file, and goes on where an earlier run has ended.
 
+import { setMaxListeners } from "node:events";
 import { realpath, rm, stat } from "node:fs/promises";
 import { BitnetError, toBitnetError } from "../system/errors.js";
 import { withLock } from "../system/lock.js";
@@ -152,6 +153,7 @@ class Run {
     checked: CheckedBatch,
     earlier: EarlierAnswers,
   ) {
+    setMaxListeners(0, this.#stop.signal, this.#abort.signal); // one for every line under way
     this.#options = options;
     this.#written = options.leftover === undefined ? undefined : new HashTable(Uint32Array);
     this.#source = source;

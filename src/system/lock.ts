@@ -12,6 +12,9 @@ const refreshMs = 10_000;
 const staleMs = 120_000; // far more than a busy machine or a network file system delays a refresh
 const pollMs = 250;
 
+/** Ids of the locks that this process holds or waits for. */
+const own = new Set<string>();
+
 interface Holder {
   id: string;
   pid: number;
@@ -28,6 +31,15 @@ export interface LockOptions {
 /** Waits for the lock at `path`, runs `body`, lets go of it. */
 export async function withLock<T>(path: string, options: LockOptions, body: () => Promise<T>): Promise<T> {
   const holder: Holder = { id: randomUUID(), pid: process.pid, host: processSpace() };
+  own.add(holder.id);
+  try {
+    return await runLocked(path, holder, options, body);
+  } finally {
+    own.delete(holder.id);
+  }
+}
+
+async function runLocked<T>(path: string, holder: Holder, options: LockOptions, body: () => Promise<T>): Promise<T> {
   await mkdir(dirname(path), { recursive: true });
   for (let waits = 0; !(await tryLock(path, holder)); waits++) {
     throwIfAborted(options.signal);
@@ -106,7 +118,12 @@ async function removeIfStale(path: string, self: Holder): Promise<void> {
 }
 
 function isStale(holder: Holder | undefined, mtimeMs: number, self: Holder): boolean {
-  return Date.now() - mtimeMs > staleMs || (holder?.host === self.host && !isAlive(holder.pid));
+  return Date.now() - mtimeMs > staleMs || (holder?.host === self.host && isGone(holder, self));
+}
+
+/** The pid may be ours now: in a container that was started again it often is. */
+function isGone({ id, pid }: Holder, self: Holder): boolean {
+  return pid === self.pid ? !own.has(id) : !isAlive(pid);
 }
 
 async function readHolder(path: string): Promise<Holder | undefined> {

@@ -282,3 +282,17 @@ test("a server that is killed goes on with its batches when it is started again:
     second.child.kill("SIGKILL");
   }
 });
+
+test("a folder of batches belongs to one server", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bitnet-batches-"));
+  try {
+    await using first = await startTestServer({ batchFolder: folder });
+    await expect(startTestServer({ batchFolder: folder })).rejects.toThrow(/is in use by another server/);
+    expect((await first.get("/v1/batches")).status).toBe(200);
+    await first.server.close();
+    await using second = await startTestServer({ batchFolder: folder });
+    expect((await second.get("/v1/batches")).status).toBe(200);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

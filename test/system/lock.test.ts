@@ -63,6 +63,14 @@ test("a holder that was killed is replaced at once, by one of several who wait",
   expect(readdirSync(join(folder, "locks"))).toEqual([]);
 });
 
+test("a lock of this process's own number that it does not hold is one of an earlier life of a container", async () => {
+  await leaveLock(process.pid);
+  let waited = false;
+  await withLock(lock, { onWait: () => (waited = true) }, async () => {});
+  expect(waited).toBe(true);
+  expect(existsSync(lock)).toBe(false);
+});
+
 test("a holder on another machine is waited for, until it has been silent for minutes", async () => {
   await leaveLock(deadPid, "another machine");
   let waits = 0;
@@ -85,7 +93,7 @@ test("a lock file cut off by a full disk counts by its age", async () => {
 });
 
 test("waiting ends with an abort and leaves the lock to its holder", async () => {
-  await leaveLock(process.pid);
+  await leaveLock(process.ppid);
   const controller = new AbortController();
   const onWait = () => setImmediate(() => controller.abort());
   await expect(withLock(lock, { signal: controller.signal, onWait }, async () => {})).rejects.toMatchObject({

@@ -2,15 +2,19 @@
 
 import { join } from "node:path";
 import { batchUrls } from "../../batch/request.js";
+import { BitnetError } from "../../system/errors.js";
+import { withLock } from "../../system/lock.js";
 import { FileStore } from "../batch-files.js";
 import { BatchJobs, type NewBatch } from "../batch-jobs.js";
-import type { Register } from "../context.js";
+import type { Register, ServerContext } from "../context.js";
 import { ApiError, invalid } from "../errors.js";
 import type { Fields } from "../fields.js";
 import { bodyOf, nameIgnored } from "./exchange.js";
 import { type ListQuery, owner, page, registerFiles } from "./files.js";
 
 const mostListed = 100;
+// A stale lock is found out at the second look.
+const lockPatience = 3000; // ms
 
 export const register: Register = async (app, context) => {
   const { batchFolder } = context.options;
@@ -24,6 +28,7 @@ export const register: Register = async (app, context) => {
     }
     return;
   }
+  await holdFolder(batchFolder, context);
   const files = new FileStore(join(batchFolder, "files"));
   const jobs = new BatchJobs(context, files, join(batchFolder, "batches"));
   context.onReady(({ admission }) => jobs.begin(admission.limits.parallel));
@@ -45,6 +50,31 @@ export const register: Register = async (app, context) => {
     jobs.cancel(owner(request), request.params.id),
   );
 };
+
+/** Keeps other servers away from the folder until this one ends: each would run the same batches. */
+async function holdFolder(folder: string, context: ServerContext): Promise<void> {
+  const signal = AbortSignal.timeout(lockPatience);
+  await new Promise<void>((resolve, reject) => {
+    let release: () => void = () => {};
+    const held = withLock(join(folder, "server.lock"), { signal }, () => {
+      resolve();
+      return new Promise<void>((leave) => {
+        release = leave;
+      });
+    });
+    held.catch((error: unknown) => {
+      const inUse = new BitnetError("USAGE", `${folder} is in use by another server`, {
+        hint: "give each server a --batch-dir of its own",
+        cause: error,
+      });
+      reject(signal.aborted ? inUse : error);
+    });
+    context.onClose(async () => {
+      release();
+      await held.catch(() => {}); // told already
+    });
+  });
+}
 
 function readNewBatch(body: Fields): NewBatch {
   const inputFileId = body.text("input_file_id", { maxLength: 64 });
