@@ -1,4 +1,4 @@
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
@@ -10,6 +10,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // One process per file: a crash of the native addon fails that file, not the run.
     pool: "forks",
+    maxWorkers: availableParallelism(), // much of the time is that of processes that tests wait for
     // What the user of this machine has tuned, downloaded and read is not to be tested, nor to be changed by tests.
     env: {
       BITNET_TUNING: "none",
