@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { writeRequests } from "../support/batch-requests.js";
 import { root, runBitnet } from "../support/fixtures.js";
 import { startTestServer } from "../support/serve.js";
 
@@ -12,21 +13,11 @@ const folder = mkdtempSync(join(tmpdir(), "bitnet-batch-command-"));
 const at = (name: string) => join(folder, name);
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function writeRequests(name: string, count: number, more: object = {}): string {
-  const lines = Array.from({ length: count }, (_, i) => ({
-    custom_id: `r${i}`,
-    url: "/v1/chat/completions",
-    body: { messages: [{ role: "user", content: `Tell me about number ${i}.` }], max_tokens: 8, ...more },
-  }));
-  writeFileSync(at(name), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
-  return at(name);
-}
-
 const batch = (input: string, output: string, ...more: string[]) =>
   runBitnet(["batch", input, "-o", at(output), "--ordered", ...more]);
 
 test("a run that was killed is gone on with by the same command, to the bytes of one that was not", async () => {
-  const input = writeRequests("long.jsonl", 60, { temperature: 1, max_tokens: 30, ignore_eos: true });
+  const input = writeRequests(at("long.jsonl"), 60, { temperature: 1, max_tokens: 30, ignore_eos: true });
   const whole = await batch(input, "whole.jsonl", "--json", "-np", "2");
   expect(whole).toMatchObject({ status: 0 });
   expect(JSON.parse(whole.stdout)).toMatchObject({ total: 60, succeeded: 60, failed: 0, left: 0, isComplete: true });
@@ -49,7 +40,7 @@ test("a run that was killed is gone on with by the same command, to the bytes of
 });
 
 test("Ctrl-C lets running lines end, says how to go on, and ends with 130", async () => {
-  const input = writeRequests("stopped.jsonl", 500, { max_tokens: 20, ignore_eos: true });
+  const input = writeRequests(at("stopped.jsonl"), 500, { max_tokens: 20, ignore_eos: true });
   const child = spawn(process.execPath, [
     ...[join(root, "bin", "bitnet.js"), "batch", input, "-o", at("stopped-out.jsonl"), "-np", "2"],
   ]);
@@ -78,7 +69,7 @@ test("faults end with 2 and a line each, failures with 1", async () => {
     /bad\.jsonl:1: url: expected one of .*\n.*bad\.jsonl:2: expected a JSON object.*\nerror: .*2 faults/s,
   );
   expect(bad.stdout).toBe("");
-  const failing = await batch(writeRequests("failing.jsonl", 2, { temperature: -1 }), "failing-out.jsonl");
+  const failing = await batch(writeRequests(at("failing.jsonl"), 2, { temperature: -1 }), "failing-out.jsonl");
   expect(failing.status).toBe(1);
   expect(failing.stderr).toMatch(/2 failed: 2 invalid_value/);
 });
@@ -93,7 +84,7 @@ test("lines of text are prompts", async () => {
 
 test("a server gives the same bytes as the model here", async () => {
   await using server = await startTestServer({ sampling: {} });
-  const input = writeRequests("both.jsonl", 12, { temperature: 1 });
+  const input = writeRequests(at("both.jsonl"), 12, { temperature: 1 });
   expect((await batch(input, "here.jsonl", "--quiet")).status).toBe(0);
   expect((await batch(input, "there.jsonl", "--server", server.url)).status).toBe(0);
   expect(readFileSync(at("there.jsonl"), "utf8")).toBe(readFileSync(at("here.jsonl"), "utf8"));
@@ -110,7 +101,7 @@ test.each([
   [["--redis", "redis://127.0.0.1:1", "--redis-queue", "a:b"], 2, /--redis-queue: expected letters/],
   [["--redis", "redis://:secret@127.0.0.1:1"], 1, /cannot use Redis at 127\.0\.0\.1:1: .*ECONNREFUSED/],
 ])("%j is told in one line", async (options, status, message) => {
-  const result = await batch(writeRequests("one.jsonl", 1), "one-out.jsonl", ...options);
+  const result = await batch(writeRequests(at("one.jsonl"), 1), "one-out.jsonl", ...options);
   expect(result.status).toBe(status);
   expect(result.stderr).toMatch(message);
   expect(result.stderr).not.toContain("secret");
@@ -118,5 +109,5 @@ test.each([
 
 test("a file that is not there, and an output that is a folder, are told", async () => {
   expect((await batch(at("none.jsonl"), "out.jsonl")).stderr).toMatch(/none\.jsonl: no such file/);
-  expect((await batch(writeRequests("one.jsonl", 1), ".")).stderr).toMatch(/it is a directory/);
+  expect((await batch(writeRequests(at("one.jsonl"), 1), ".")).stderr).toMatch(/it is a directory/);
 });

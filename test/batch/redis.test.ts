@@ -1,7 +1,7 @@
 // Batches over a real Redis: workers are processes, one of which is killed in the middle.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { redisTarget } from "../../src/batch/redis-target.js";
 import { startRedisWorker } from "../../src/batch/redis-worker.js";
 import { runBatch } from "../../src/batch/run.js";
 import { type BatchCall, type Send, sendTarget } from "../../src/batch/target.js";
+import { writeRequests } from "../support/batch-requests.js";
 import { root, runBitnet } from "../support/fixtures.js";
 
 const executable = "/usr/bin/redis-server";
@@ -48,16 +49,6 @@ describe.skipIf(!isThere)(title, () => {
     rmSync(folder, { recursive: true });
   });
 
-  function writeRequests(name: string, count: number, more: object = {}): string {
-    const lines = Array.from({ length: count }, (_, i) => ({
-      custom_id: `r${i}`,
-      url: "/v1/chat/completions",
-      body: { messages: [{ role: "user", content: `Tell me about number ${i}.` }], max_tokens: 8, ...more },
-    }));
-    writeFileSync(at(name), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
-    return at(name);
-  }
-
   /** bitnet serve as a worker; resolves when it is ready. */
   async function startWorkerProcess(queue: string): Promise<ChildProcess> {
     const child = spawn(process.execPath, [
@@ -72,7 +63,7 @@ describe.skipIf(!isThere)(title, () => {
   }
 
   test("two workers, one of them killed in the middle: every line once, as without Redis", async () => {
-    const input = writeRequests("killed.jsonl", 120, { temperature: 1, max_tokens: 20, ignore_eos: true });
+    const input = writeRequests(at("killed.jsonl"), 120, { temperature: 1, max_tokens: 20, ignore_eos: true });
     const alone = await runBitnet(["batch", input, "-o", at("alone.jsonl"), "--ordered", "--quiet"]);
     expect(alone).toMatchObject({ status: 0, stderr: "" });
     const workers = [await startWorkerProcess("killed"), await startWorkerProcess("killed")];
@@ -98,7 +89,7 @@ describe.skipIf(!isThere)(title, () => {
   const answer: Send = async ({ body }: BatchCall) => ({ status: 200, headers: {}, body: { seen: body } });
 
   test("a worker that ends gives back what it has not done, and keeps what it has", async () => {
-    const input = writeRequests("ended.jsonl", 16);
+    const input = writeRequests(at("ended.jsonl"), 16);
     const asked: string[] = [];
     const note = (call: BatchCall) => asked.push(call.headers["x-request-id"] ?? "");
     let end = () => {};
@@ -139,7 +130,7 @@ describe.skipIf(!isThere)(title, () => {
 
   test("nothing stays in Redis of a batch that is done", async () => {
     const worker = await startRedisWorker({ url, queue: "clean", parallel: 2, send: answer });
-    const input = writeRequests("clean.jsonl", 40);
+    const input = writeRequests(at("clean.jsonl"), 40);
     await runBatch({
       ...{ input, output: at("clean-out.jsonl"), seed: 0 },
       target: () => redisTarget({ url, queue: "clean" }),
@@ -160,7 +151,7 @@ describe.skipIf(!isThere)(title, () => {
   });
 
   test("a stopped producer takes back what nobody has begun", async () => {
-    const input = writeRequests("back.jsonl", 64);
+    const input = writeRequests(at("back.jsonl"), 64);
     const stop = new AbortController();
     const running = runBatch({
       ...{ input, output: at("back-out.jsonl"), signal: stop.signal },

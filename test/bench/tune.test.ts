@@ -24,6 +24,7 @@ import { machineKey } from "../../src/native/machine.js";
 import { at } from "../../src/system/at.js";
 import { withFolder } from "../support/checkpoints.js";
 import { runBitnet, tinyModel } from "../support/fixtures.js";
+import { createRandom } from "../support/random.js";
 
 const start: Settings = {
   kernel: "plain",
@@ -57,17 +58,6 @@ function parameter(name: "batchRows" | "decodeRows", phases: Phase[], values: nu
     values,
     get: ({ parameters }) => parameters[name],
     set: (settings, value) => ({ ...settings, parameters: { ...settings.parameters, [name]: Number(value) } }),
-  };
-}
-
-/** Uniform numbers from 0 to 1, the same ones for a seed. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }
 
@@ -109,7 +99,7 @@ describe("the search", () => {
   test("finds it under noise, too", async () => {
     let found = 0;
     for (let seed = 0; seed < 40; seed++) {
-      const random = randomFrom(seed);
+      const random = createRandom(seed);
       const measure = async (settings: Settings, phase: Phase) => noisy(seconds(settings, phase), 0.01, random);
       const { settings } = await searchSettings(start, steps, measure, { repetitions: 9, quick: false });
       found += Number(settings.kernel === "fast" && settings.parameters.batchRows === 288);
@@ -122,7 +112,7 @@ describe("the search", () => {
       let fooled = 0;
       let adopted = 0;
       for (let seed = 0; seed < 200; seed++) {
-        const random = randomFrom(seed);
+        const random = createRandom(seed);
         const measure = async () => noisy(1, deviation, random);
         const { settings, trials } = await searchSettings(start, steps, measure, thorough);
         fooled += Number(settings !== start);

@@ -3,18 +3,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServeOptions } from "../../src/serve/options.js";
+import { createRandom } from "../support/random.js";
 import { startTestServer, type TestServer } from "../support/serve.js";
-
-/** Numbers that repeat: mulberry32. */
-function createRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const subjects = ["a cat", "the old king", "a red ball", "Lily and her dog", "the moon", "a very small train", "rain"];
 const schema = {
