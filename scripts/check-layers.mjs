@@ -26,7 +26,7 @@ const TYPESCRIPT = {
     ["cli/terminal", "index.ts"],
     ["serve/server.ts"],
     ["serve/api"],
-    ["serve", "bench", "eval", "train", "models", "ui"],
+    ["serve", "bench", "eval", "embed", "train", "models", "ui"],
     ["batch"],
     ["ui/view"],
     ["ui/app"],

@@ -41,6 +41,19 @@ export { convertCheckpoint } from "./convert/convert.js";
 export type { ConvertOptions, I2sLayout } from "./convert/options.js";
 export type { ConvertedTensor, ConvertProgress, ConvertReport } from "./convert/plan.js";
 export { type DummyOptions, dummySizes, generateDummy } from "./convert/plan-dummy.js";
+export { NpyFile, type NpyShape } from "./embed/npy.js";
+export {
+  type EmbeddingRanges,
+  type Precision,
+  type QuantizedEmbeddings,
+  type QuantizeOptions,
+  quantizeEmbeddings,
+  rangesOf,
+  readCodes,
+} from "./embed/quantize.js";
+export { type SearchHit, type SearchOptions, searchVectors } from "./embed/search.js";
+export { evaluateSts, readStsPairs, type StsOptions, type StsPair, type StsResult } from "./embed/sts.js";
+export { cosine } from "./embed/vectors.js";
 export type {
   CompleteResult,
   FinishReason,
