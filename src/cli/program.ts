@@ -133,6 +133,18 @@ const commands: Record<string, CommandEntry[]> = {
       ],
     },
     {
+      name: "eval",
+      description: "measure how good a model is: on texts, and on tasks of questions",
+      load: () => import("./commands/eval.js"),
+      subcommands: [
+        {
+          name: "list",
+          description: "list the tasks of questions that there are",
+          load: () => import("./commands/eval-list.js"),
+        },
+      ],
+    },
+    {
       name: "tune",
       description: "find the fastest settings for this machine; later runs use them by themselves",
       load: () => import("./commands/tune.js"),
