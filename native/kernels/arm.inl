@@ -44,6 +44,7 @@ inline float sum_halves(vf v) {
 using vi = int32x4_t;
 constexpr int kByteVector = 16, kCodeBias = 0;
 constexpr int kCoarseRows = 2, kCoarseTokens = 4, kQuadRows = 1, kQuadTokens = 4;
+constexpr int kPairRows = 1, kPairTokens = 4;
 inline vi zero_i32() { return vdupq_n_s32(0); }
 inline vf to_float(vi v) { return vcvtq_f32_s32(v); }
 template <int N>
@@ -100,6 +101,38 @@ BITNET_INLINE inline void quad_sums(const Codes& codes, const HeadGroup& x, vi (
   });
 }
 inline vf quad_scales(const float* scales, int j) { return vdupq_n_f32(scales[j]); }
+
+// Even and odd columns apart, so that the lanes of products are those of the pairs.
+struct Words32 {
+  int16x8x2_t v[2];
+};
+BITNET_INLINE inline Words32 load_words32(const int16_t* p) {
+  return {{vld2q_s16(p), vld2q_s16(p + 16)}};
+}
+BITNET_INLINE inline void store_words32(int16_t* p, const Words32& words) {
+  vst2q_s16(p, words.v[0]);
+  vst2q_s16(p + 16, words.v[1]);
+}
+template <int kOffset, int kFirstScale>
+BITNET_INLINE inline Words32 scaled_codes(const Bytes (&pieces)[2], const int16_t* scales) {
+  Words32 words;
+  each<2>([&](auto j) BITNET_INLINE {
+    const int8x16_t codes =
+        vreinterpretq_s8_u8(vsubq_u8((uint8x16_t)pieces[j], vdupq_n_u8(kOffset)));
+    const int16_t scale = scales[kFirstScale + j];
+    words.v[j].val[0] = vmulq_n_s16(vmovl_s8(vget_low_s8(vuzp1q_s8(codes, codes))), scale);
+    words.v[j].val[1] = vmulq_n_s16(vmovl_s8(vget_low_s8(vuzp2q_s8(codes, codes))), scale);
+  });
+  return words;
+}
+template <int j>
+BITNET_INLINE inline vi add_pairs(vi sums, const Words32& w, const Words32& x) {
+  each<2>([&](auto odd) BITNET_INLINE {
+    const int16x8_t a = w.v[j / 2].val[odd], b = x.v[j / 2].val[odd];
+    sums = j % 2 ? vmlal_high_s16(sums, a, b) : vmlal_s16(sums, vget_low_s16(a), vget_low_s16(b));
+  });
+  return sums;
+}
 
 #include "kernels/head_ops.inl"
 

@@ -48,6 +48,7 @@ inline float sum_halves(vf v) {
 using vi = __m512i;
 constexpr int kByteVector = 32, kCodeBias = 128;
 constexpr int kCoarseRows = 2, kCoarseTokens = 4, kQuadRows = 2, kQuadTokens = 4;
+constexpr int kPairRows = 4, kPairTokens = 4;
 inline vi zero_i32() { return _mm512_setzero_si512(); }
 inline vf to_float(vi v) { return _mm512_cvtepi32_ps(v); }
 
@@ -78,6 +79,24 @@ BITNET_INLINE inline void quad_sums(Codes codes, const HeadGroup& x, vi (&sums)[
 inline vf quad_scales(const float* scales, int) {
   const __m512i lane = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
   return _mm512_permutexvar_ps(lane, _mm512_castps128_ps512(_mm_load_ps(scales)));
+}
+
+using Words32 = __m512i;
+BITNET_INLINE inline Words32 load_words32(const int16_t* p) { return _mm512_load_si512(p); }
+BITNET_INLINE inline void store_words32(int16_t* p, Words32 words) { _mm512_store_si512(p, words); }
+template <int kOffset, int kFirstScale>
+BITNET_INLINE inline Words32 scaled_codes(const Bytes (&pieces)[1], const int16_t* scales) {
+  const __m512i all = _mm512_castsi256_si512(_mm256_load_si256((const __m256i*)scales));
+  const __m512i lanes =
+      _mm512_inserti64x4(_mm512_set1_epi16(kFirstScale), _mm256_set1_epi16(kFirstScale + 1), 1);
+  const __m512i codes =
+      _mm512_sub_epi16(_mm512_cvtepu8_epi16((__m256i)pieces[0]), _mm512_set1_epi16(kOffset));
+  return _mm512_mullo_epi16(codes, _mm512_permutexvar_epi16(lanes, all));
+}
+template <int j>
+BITNET_INLINE inline vi add_pairs(vi sums, Words32 w, Words32 x) {  // an asm as dpbusd is
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(w), "v"(x));
+  return sums;
 }
 
 // out[i] = sum of the lanes of v[i], four at a time.

@@ -8,12 +8,18 @@
 //   add_products(sums, codes, x): sums + the products of codes with bytes |x| <= 64, in any lanes;
 //   quad_sums(codes, x, sums): sums[j] = vector j of the quads of weight * x, x a HeadGroup;
 //   quad_scales(scales, j): the scales of the quads in vector j, one for every four of them;
-//   kCoarseRows, kCoarseTokens, kQuadRows, kQuadTokens: the register tiles.
+//   Words32, 32 int16 in registers; load_words32 and store_words32, of aligned memory;
+//   scaled_codes<kOffset, kFirstScale>(pieces, scales): 32 columns, (piece - kOffset) * the scale
+//   of 16 columns, of two from scales[kFirstScale] on; add_pairs<j>(sums, w, x): adds the products
+//   of columns 2 i and 2 i + 1 of 32 to lane i of 16, of which sums is vector j; kCoarseRows,
+//   kCoarseTokens, kQuadRows, kQuadTokens, kPairRows, kPairTokens: register tiles.
 //
 // 64 columns are multiplied at once. Sums of integers are exact, so their order does not matter.
 // The scaled sums of block types are floats: products are summed by fours to 16 quads, and lane j
 // of 16 sums scale * quad for quad j of the groups, in the order of the columns, whatever the width
-// of a vector and however many rows and tokens are taken at once.
+// of a vector and however many rows and tokens are taken at once. Where the scales are integers
+// with one factor for 256 columns, products with them are: lane j of 16 sums the pairs j, j + 16,
+// ... of a block exactly, then factor * sum over the blocks.
 
 constexpr int kGroup = 64;          // columns
 constexpr int kQuads = kGroup / 4;  // sums
@@ -235,14 +241,14 @@ struct Q5Blocks : PairOfBlocks<Q5Blocks, 22> {
 };
 
 struct Q6Block {
-  static constexpr int kCols = 256, kBytes = 210, kUnitBytes = kBytes;
-  static constexpr int kOffset = 32;
+  static constexpr int kCols = 256, kBytes = 210;
+  static constexpr int kOffset = 32;  // |code * scale| <= 32 * 128
   BITNET_INLINE static void prefetch(const uint8_t* b) {
     prefetch_lines<kBytes>(b + kPrefetchBytes);
   }
-  static void read_scales(const uint8_t* b, float* scales) {
-    const float d = F16Row::at(b + 208, 0);
-    for (int i = 0; i < 16; i += kWidth) store(scales + i, set1(d) * load_i8(b + 192 + i));
+  static float factor(const uint8_t* b) { return F16Row::at(b + 208, 0); }
+  static void read_scales(const uint8_t* b, int16_t* scales) {
+    for (int i = 0; i < kCols / 16; ++i) scales[i] = static_cast<int8_t>(b[192 + i]);
   }
   // Halves of 128 columns: 64 bytes with the low nibbles of columns c and c + 64, 32 bytes with the
   // two high bits of c, c + 32, c + 64 and c + 96.
@@ -403,11 +409,158 @@ void block_matmul_of(const uint8_t* w, int64_t row_bytes, int64_t cols, const He
   }
 }
 
+// Codes times their scales of a block: use(column, words), a multiple of 32 and what it begins.
+template <class Block>
+BITNET_INLINE inline void scale_block(const uint8_t* block, auto use) {
+  constexpr int kPairPieces = kPieces / 2;  // vectors of bytes of 32 columns
+  alignas(64) int16_t scales[Block::kCols / 16];
+  Block::read_scales(block, scales);
+  each<Block::kCols / 32>([&](auto i) BITNET_INLINE {
+    Bytes pieces[kPairPieces];
+    each<kPairPieces>([&](auto p) BITNET_INLINE {
+      pieces[p] = Block::template piece<i / 2, i % 2 * kPairPieces + p>(block);
+    });
+    use(Index<32 * i>{}, scaled_codes<Block::kOffset, 2 * i>(pieces, scales));
+  });
+}
+
+// acc += factor * the pairs of one block, R rows by T tokens. words: [R, kCols], factors: [R],
+// x: [T, x_stride], acc: [T, acc_stride] of [R, kQuads]. 16 products of |w| <= 2^12 and |x| <= 2^13
+// fit a lane.
+template <class Block, int R, int T>
+inline void add_scaled_block(const int16_t* words, const float* factors, const int16_t* x,
+                             int64_t x_stride, float* acc, int64_t acc_stride) {
+  vi sums[T][R][kQuadVecs];
+  each<T>([&](auto t) BITNET_INLINE {
+    each<R>([&](auto r) BITNET_INLINE {
+      each<kQuadVecs>([&](auto j) BITNET_INLINE { sums[t][r][j] = zero_i32(); });
+    });
+  });
+  for (int64_t c = 0; c < Block::kCols; c += 2 * kQuads) {
+    Words32 w[R];
+    each<R>([&](auto r) BITNET_INLINE { w[r] = load_words32(words + r * Block::kCols + c); });
+    each<T>([&](auto t) BITNET_INLINE {
+      const Words32 of_token = load_words32(x + t * x_stride + c);
+      each<R>([&](auto r) BITNET_INLINE {
+        each<kQuadVecs>([&](auto j) BITNET_INLINE {
+          sums[t][r][j] = add_pairs<j>(sums[t][r][j], w[r], of_token);
+        });
+      });
+    });
+  }
+  each<R>([&](auto r) BITNET_INLINE {
+    const vf factor = set1(factors[r]);
+    each<T>([&](auto t) BITNET_INLINE {
+      each<kQuadVecs>([&](auto j) BITNET_INLINE {
+        float* lanes = acc + t * acc_stride + r * kQuads + j * kWidth;
+        store(lanes, fma(factor, to_float(sums[t][r][j]), load(lanes)));
+      });
+    });
+  });
+}
+
+BITNET_INLINE inline float sum_lanes16(const float* lanes) {
+  vf acc[kQuadVecs];
+  each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[j] = load(lanes + j * kWidth); });
+  return sum_quads(acc);
+}
+
+// One token, R rows straight from their blocks.
+template <class Block, int R>
+inline void scaled_rows(const uint8_t* block, int64_t row_bytes, const HeadBatch& x, float* out) {
+  vf acc[R][kQuadVecs];
+  each<R>([&](auto r) BITNET_INLINE {
+    each<kQuadVecs>([&](auto j) BITNET_INLINE { acc[r][j] = set1(0.0f); });
+  });
+  const int64_t n_blocks = kGroup * x.n_groups / Block::kCols;
+  const int16_t* words = x.words->x;
+  for (int64_t b = 0; b < n_blocks; ++b, block += Block::kBytes, words += Block::kCols) {
+    each<R>([&](auto r) BITNET_INLINE {
+      const uint8_t* of_row = block + r * row_bytes;
+      Block::prefetch(of_row);
+      vi sums[kQuadVecs];
+      each<kQuadVecs>([&](auto j) BITNET_INLINE { sums[j] = zero_i32(); });
+      scale_block<Block>(of_row, [&](auto column, const Words32& w) BITNET_INLINE {
+        const Words32 of_token = load_words32(words + column);
+        each<kQuadVecs>([&](auto j)
+                            BITNET_INLINE { sums[j] = add_pairs<j>(sums[j], w, of_token); });
+      });
+      const vf factor = set1(Block::factor(of_row));
+      each<kQuadVecs>([&](auto j)
+                          BITNET_INLINE { acc[r][j] = fma(factor, to_float(sums[j]), acc[r][j]); });
+    });
+  }
+  each<R>([&](auto r) BITNET_INLINE { out[r] = sum_quads(acc[r]) * x.units[0]; });
+}
+
+// A panel of n_rows <= kScaledRows rows by n_tokens <= kScaledTokens, block by block: what a block
+// needs stays in the level-1 cache.
+constexpr int kScaledRows = 8, kScaledTokens = 16;
+constexpr int kScaleBlockUnits = 4;  // scale_block costs as much as its products with some tokens
+template <class Block>
+void scaled_panel(const uint8_t* w, int64_t row_bytes, int64_t n_rows, const HeadBatch& x,
+                  int64_t token, int64_t n_tokens, NextPanel& next, float* out,
+                  int64_t out_stride) {
+  constexpr int64_t kAccStride = kScaledRows * kQuads;
+  alignas(64) float acc[kScaledTokens * kAccStride] = {};
+  alignas(64) int16_t words[kScaledRows * Block::kCols];
+  const int64_t cols = kGroup * x.n_groups;
+  const int16_t* tokens = x.words->x + token * cols;
+  for (int64_t c = 0; c < cols; c += Block::kCols, w += Block::kBytes) {
+    float factors[kScaledRows];
+    for (int64_t r = 0; r < n_rows; ++r) {
+      next.step<Block::kBytes>(kScaleBlockUnits);
+      int16_t* of_row = words + r * Block::kCols;
+      scale_block<Block>(w + r * row_bytes, [&](auto column, const Words32& scaled) BITNET_INLINE {
+        store_words32(of_row + column, scaled);
+      });
+      factors[r] = Block::factor(w + r * row_bytes);
+    }
+    in_tiles<kPairTokens>(0, n_tokens, [&](auto T, int64_t t) BITNET_INLINE {
+      in_tiles<kPairRows>(0, n_rows, [&](auto R, int64_t r) BITNET_INLINE {
+        next.step<Block::kBytes * R / 2>(R * T);
+        add_scaled_block<Block, R, T>(words + r * Block::kCols, factors + r, tokens + t * cols + c,
+                                      cols, acc + t * kAccStride + r * kQuads, kAccStride);
+      });
+    });
+  }
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    for (int64_t r = 0; r < n_rows; ++r) {
+      out[t * out_stride + r] = sum_lanes16(acc + t * kAccStride + r * kQuads) * x.units[token + t];
+    }
+  }
+}
+
+template <class Block>
+void scaled_matmul_of(const uint8_t* w, int64_t row_bytes, const HeadBatch& x, float* out,
+                      int64_t out_stride, int64_t begin, int64_t end) {
+  if (x.n_tokens == 1) {
+    in_tiles<2>(begin, end, [&](auto n, int64_t r) BITNET_INLINE {
+      scaled_rows<Block, n>(w + r * row_bytes, row_bytes, x, out + r);
+    });
+    return;
+  }
+  const int64_t n_blocks = kGroup * x.n_groups / Block::kCols;
+  for (int64_t first = begin; first < end; first += kScaledRows) {
+    const int64_t n_rows = end - first < kScaledRows ? end - first : kScaledRows;
+    NextPanel next(w + (first + n_rows) * row_bytes, kScaledRows * row_bytes,
+                   kScaledRows * n_blocks * (x.n_tokens + kScaleBlockUnits));
+    for (int64_t t = 0; t < x.n_tokens; t += kScaledTokens) {
+      const int64_t n_tokens = x.n_tokens - t < kScaledTokens ? x.n_tokens - t : kScaledTokens;
+      scaled_panel<Block>(w + first * row_bytes, row_bytes, n_rows, x, t, n_tokens, next,
+                          out + first + t * out_stride, out_stride);
+    }
+  }
+}
+
 void block_matmul(TensorType type, const uint8_t* w, int64_t row_bytes, int64_t cols,
                   const HeadBatch& x, float* out, int64_t out_stride, int64_t begin, int64_t end,
                   uint8_t* scratch) {
+  if (type == TensorType::kQ6_K) {
+    scaled_matmul_of<Q6Block>(w, row_bytes, x, out, out_stride, begin, end);
+    return;
+  }
   const auto multiply = type == TensorType::kQ8_0   ? block_matmul_of<Q8Blocks>
-                        : type == TensorType::kQ6_K ? block_matmul_of<Q6Block>
                         : type == TensorType::kQ5_0 ? block_matmul_of<Q5Blocks>
                                                     : block_matmul_of<Q4Blocks>;
   multiply(w, row_bytes, cols, x, out, out_stride, begin, end, scratch);

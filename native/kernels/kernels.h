@@ -143,6 +143,9 @@ struct alignas(64) HeadGroup {           // 64 columns
   int8_t high[64], low[64];
   int32_t minus[16];  // -(x[4 i] + ... + x[4 i + 3])
 };
+struct alignas(64) HeadWords {  // 64 columns of the same
+  int16_t x[64];
+};
 constexpr int64_t head_groups(int64_t cols) { return (cols + 63) / 64; }
 
 struct HeadBatch {
@@ -150,6 +153,7 @@ struct HeadBatch {
   const HeadGroup* groups = nullptr;  // [n_tokens, n_groups]
   const float* units = nullptr;       // [n_tokens]: the activation is units * x
   const int32_t* sums = nullptr;      // [n_tokens]: sum of x
+  const HeadWords* words = nullptr;   // [n_tokens, n_groups]; block_matmul alone reads them
 };
 
 // What an int8 copy of a row keeps beside the quants: row = scale * q + an error of Euclidean

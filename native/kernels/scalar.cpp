@@ -45,6 +45,7 @@ inline float sum_halves(vf v) { return v; }
 using vi = int32_t;
 constexpr int kByteVector = 16, kCodeBias = 0;
 constexpr int kCoarseRows = 1, kCoarseTokens = 1, kQuadRows = 1, kQuadTokens = 1;
+constexpr int kPairRows = 1, kPairTokens = 1;
 inline vi zero_i32() { return 0; }
 inline vf to_float(vi v) { return static_cast<float>(v); }
 template <int N>
@@ -80,6 +81,30 @@ inline void quad_sums(const Codes& codes, const HeadGroup& x, vi (&sums)[16]) {
   }
 }
 inline vf quad_scales(const float* scales, int j) { return scales[j / 4]; }
+struct Words32 {
+  int16_t v[32];
+};
+inline Words32 load_words32(const int16_t* p) {
+  Words32 words;
+  __builtin_memcpy(words.v, p, sizeof words.v);
+  return words;
+}
+inline void store_words32(int16_t* p, const Words32& words) {
+  __builtin_memcpy(p, words.v, sizeof words.v);
+}
+template <int kOffset, int kFirstScale>
+inline Words32 scaled_codes(const Bytes (&pieces)[2], const int16_t* scales) {
+  Words32 words;
+  for (int i = 0; i < 32; ++i) {
+    const int code = pieces[i / 16][i % 16] - kOffset;
+    words.v[i] = static_cast<int16_t>(code * scales[kFirstScale + i / 16]);
+  }
+  return words;
+}
+template <int j>
+inline vi add_pairs(vi sums, const Words32& w, const Words32& x) {
+  return sums + w.v[2 * j] * x.v[2 * j] + w.v[2 * j + 1] * x.v[2 * j + 1];
+}
 
 #include "kernels/head_ops.inl"
 

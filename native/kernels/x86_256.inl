@@ -51,6 +51,7 @@ inline float sum_halves(vf v) {
 
 using vi = __m256i;
 constexpr int kByteVector = 32, kCodeBias = 128;
+constexpr int kPairRows = 2, kPairTokens = 2;
 inline vi zero_i32() { return _mm256_setzero_si256(); }
 inline vf to_float(vi v) { return _mm256_cvtepi32_ps(v); }
 
@@ -114,6 +115,41 @@ BITNET_INLINE inline void quad_sums(const Codes& codes, const HeadGroup& x, vi (
   });
 }
 #endif
+
+struct Words32 {
+  __m256i v[2];
+};
+BITNET_INLINE inline Words32 load_words32(const int16_t* p) {
+  return {{load_aligned(p), load_aligned(p + 16)}};
+}
+BITNET_INLINE inline void store_words32(int16_t* p, const Words32& words) {
+  each<2>([&](auto j)
+              BITNET_INLINE { _mm256_store_si256(reinterpret_cast<__m256i*>(p) + j, words.v[j]); });
+}
+template <int kOffset, int kFirstScale>
+BITNET_INLINE inline Words32 scaled_codes(const Bytes (&pieces)[1], const int16_t* scales) {
+  Words32 words;
+  each<2>([&](auto j) BITNET_INLINE {
+    const __m256i codes =
+        _mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256((__m256i)pieces[0], j)),
+                         _mm256_set1_epi16(kOffset));
+    words.v[j] = _mm256_mullo_epi16(codes, _mm256_set1_epi16(scales[kFirstScale + j]));
+  });
+  return words;
+}
+template <int j>
+BITNET_INLINE inline vi add_pairs(vi sums, const Words32& w, const Words32& x) {
+#if defined(__AVXVNNI__)
+  const __m256i a = w.v[j], b = x.v[j];
+  __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sums) : "x"(a), "x"(b));
+  return sums;
+#else
+  sums = _mm256_add_epi32(sums, _mm256_madd_epi16(w.v[j], x.v[j]));
+  __asm__("" : "+x"(sums));  // else GCC 12 computes the products of many columns first
+  return sums;
+#endif
+}
+
 inline vf quad_scales(const float* scales, int j) {
   return _mm256_set_m128(_mm_load1_ps(scales + 2 * j + 1), _mm_load1_ps(scales + 2 * j));
 }

@@ -19,7 +19,8 @@ int32_t round_to_range(float v) {
 
 }  // namespace
 
-float quantize_head_input(const float* x, int64_t cols, HeadGroup* q, int32_t* sum) {
+float quantize_head_input(const float* x, int64_t cols, HeadGroup* q, int32_t* sum,
+                          HeadWords* words) {
   float most = 0;
   for (int64_t i = 0; i < cols; ++i) {
     const float a = std::fabs(x[i]);
@@ -41,6 +42,7 @@ float quantize_head_input(const float* x, int64_t cols, HeadGroup* q, int32_t* s
       q->minus[i] = -(quad[0] + quad[1] + quad[2] + quad[3]);
       *sum -= q->minus[i];
     }
+    if (words) std::copy(values, values + 64, words++->x);
   }
   return most / kHeadRange;
 }
@@ -50,9 +52,11 @@ void FloatInput::quantize(int64_t cols) {
   groups.resize(static_cast<size_t>(n * n_groups));
   units.resize(static_cast<size_t>(n));
   sums.resize(static_cast<size_t>(n));
+  words.resize(static_cast<size_t>(n * n_groups));
   for (int64_t t = 0; t < n; ++t) {
     const auto i = static_cast<size_t>(t);
-    units[i] = quantize_head_input(x + t * stride, cols, groups.data() + t * n_groups, &sums[i]);
+    units[i] = quantize_head_input(x + t * stride, cols, groups.data() + t * n_groups, &sums[i],
+                                   words.data() + t * n_groups);
   }
 }
 

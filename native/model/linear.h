@@ -28,10 +28,11 @@ struct FloatInput {
   std::vector<HeadGroup> groups;  // [n, head_groups(cols)], empty unless quantize() was called
   std::vector<float> units;       // [n]
   std::vector<int32_t> sums;      // [n]
+  std::vector<HeadWords> words;   // [n, head_groups(cols)]
 
   void quantize(int64_t cols);
   HeadBatch integers(int64_t cols) const {
-    return {n, head_groups(cols), groups.data(), units.data(), sums.data()};
+    return {n, head_groups(cols), groups.data(), units.data(), sums.data(), words.data()};
   }
 };
 
@@ -44,7 +45,8 @@ void multiply_float(const Kernels& kernels, const Linear& w, const FloatInput& i
                     int64_t begin, int64_t end, uint8_t* scratch);
 
 // x [cols] -> q in units of max|x| / kHeadRange, which is returned; 0 if all are zero. NaN gives 0.
-// *sum = sum of q.
-float quantize_head_input(const float* x, int64_t cols, HeadGroup* q, int32_t* sum);
+// *sum = sum of q. words: null, or q once more.
+float quantize_head_input(const float* x, int64_t cols, HeadGroup* q, int32_t* sum,
+                          HeadWords* words = nullptr);
 
 }  // namespace bitnet

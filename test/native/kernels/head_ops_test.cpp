@@ -21,20 +21,23 @@ struct Tokens {
   std::vector<HeadGroup> groups;
   std::vector<float> units;
   std::vector<int32_t> sums;
+  std::vector<HeadWords> words;
 
   HeadBatch batch(int64_t first, int64_t count) const {
     const int64_t n_groups = head_groups(cols);
-    return {count, n_groups, groups.data() + first * n_groups, &units[first], &sums[first]};
+    return {count,         n_groups,     groups.data() + first * n_groups,
+            &units[first], &sums[first], &words[first * n_groups]};
   }
 };
 
 // Every token has a value at the end of the range, so that its unit is 1 and the integers are its
 // values. Token 0 is the largest that there is.
 Tokens make_tokens(Random& random, int64_t cols, int64_t n) {
-  Tokens tokens{cols, n, {}, {}, {}, {}};
+  Tokens tokens{cols, n, {}, {}, {}, {}, {}};
   tokens.groups.resize(n * head_groups(cols));
   tokens.units.resize(n);
   tokens.sums.resize(n);
+  tokens.words.resize(n * head_groups(cols));
   for (int64_t t = 0; t < n; ++t) {
     std::vector<float> row(cols);
     for (int64_t i = 0; i < cols; ++i) {
@@ -45,7 +48,7 @@ Tokens make_tokens(Random& random, int64_t cols, int64_t n) {
       row[i] = static_cast<float>(value);
     }
     const float unit = quantize_head_input(row.data(), cols, &tokens.groups[t * head_groups(cols)],
-                                           &tokens.sums[t]);
+                                           &tokens.sums[t], &tokens.words[t * head_groups(cols)]);
     CHECK_EQ(unit, 1.0f);
     tokens.units[t] = 0.25f + static_cast<float>(t) / 1024;
   }
@@ -109,6 +112,7 @@ struct BlockMatrix {
   std::vector<uint8_t> bytes;
   std::vector<int32_t> codes;  // [rows, cols]
   std::vector<float> scales;   // [rows, cols / 16]
+  std::vector<float> factors;  // of Q6_K [rows, cols / 256]: scale = factor * an integer
 };
 
 void set_half(uint8_t* p, float value) {
@@ -121,7 +125,7 @@ BlockMatrix random_blocks(Random& random, TensorType type, int64_t rows, int64_t
   const bool k_type = type == TensorType::kQ6_K;
   const int64_t block = k_type ? 256 : 32;
   const auto block_bytes = static_cast<int64_t>(*tensor_bytes(type, block, 1));
-  BlockMatrix w{type, rows, cols, cols / block * block_bytes, {}, {}, {}};
+  BlockMatrix w{type, rows, cols, cols / block * block_bytes, {}, {}, {}, {}};
   w.bytes.resize(rows * w.row_bytes);
   for (auto& byte : w.bytes) byte = static_cast<uint8_t>(random.below(256));
   std::vector<uint8_t> unscaled = w.bytes;
@@ -130,6 +134,7 @@ BlockMatrix random_blocks(Random& random, TensorType type, int64_t rows, int64_t
     uint8_t *at = &w.bytes[b * block_bytes], *copy = &unscaled[b * block_bytes];
     set_half(at + (k_type ? 208 : 0), d);
     set_half(copy + (k_type ? 208 : 0), 1);
+    if (k_type) w.factors.push_back(f16_to_f32(f32_to_f16(d)));
     for (int64_t i = 0; i < block / 16; ++i) {
       const auto factor = static_cast<int8_t>(k_type ? at[192 + i] : 1);
       w.scales.push_back(f16_to_f32(f32_to_f16(d)) * static_cast<float>(factor));
@@ -144,6 +149,13 @@ BlockMatrix random_blocks(Random& random, TensorType type, int64_t rows, int64_t
   return w;
 }
 
+float sum_by_halves(float (&lanes)[16]) {
+  for (int half = 8; half >= 1; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
 // Quads of four products; lane j of 16 sums scale * quad for quads j, j + 16, ...; then by halves.
 float ordered_product(const BlockMatrix& w, int64_t r, const int32_t* x, float unit, bool fused) {
   float lanes[16] = {};
@@ -154,10 +166,27 @@ float ordered_product(const BlockMatrix& w, int64_t r, const int32_t* x, float u
     float& lane = lanes[c / 4 % 16];
     lane = fused ? std::fma(scale, value, lane) : scale * value + lane;
   }
-  for (int half = 8; half >= 1; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return sum_by_halves(lanes) * unit;
+}
+
+// Of Q6_K: lane j of 16 sums the pairs j, j + 16, ... of a block of 256 columns as integers, then
+// factor * sum over the blocks.
+float paired_product(const BlockMatrix& w, int64_t r, const int32_t* x, float unit, bool fused) {
+  float lanes[16] = {};
+  for (int64_t b = 0; b < w.cols / 256; ++b) {
+    const float factor = w.factors[r * w.cols / 256 + b];
+    int32_t sums[16] = {};
+    for (int64_t c = 256 * b; c < 256 * (b + 1); ++c) {
+      const float scale = w.scales[(r * w.cols + c) / 16];
+      const auto integer = static_cast<int32_t>(std::lround(factor == 0 ? 0 : scale / factor));
+      sums[c / 2 % 16] += w.codes[r * w.cols + c] * integer * x[c];
+    }
+    for (int i = 0; i < 16; ++i) {
+      const float value = static_cast<float>(sums[i]);
+      lanes[i] = fused ? std::fma(factor, value, lanes[i]) : factor * value + lanes[i];
+    }
   }
-  return lanes[0] * unit;
+  return sum_by_halves(lanes) * unit;
 }
 
 TEST("block_matmul sums in the one fixed order for every type, kernel and number of tokens") {
@@ -173,8 +202,9 @@ TEST("block_matmul sums in the one fixed order for every type, kernel and number
       std::vector<float> want[2];
       for (const bool fused : {false, true}) {
         for (int64_t i = 0; i < kMost * kRows; ++i) {
-          want[fused].push_back(ordered_product(w, i % kRows, &tokens.x[i / kRows * cols],
-                                                tokens.units[i / kRows], fused));
+          const auto product = type == TensorType::kQ6_K ? paired_product : ordered_product;
+          want[fused].push_back(
+              product(w, i % kRows, &tokens.x[i / kRows * cols], tokens.units[i / kRows], fused));
         }
       }
       Scratch scratch(kMatmulScratch);
