@@ -10,8 +10,8 @@ import {
   type Located,
   mergeFlats,
   narrow,
-  nothingLocated,
   typeBits,
+  withoutEvaluation,
 } from "./flat.js";
 import { decodePointer, escapePointer, isObject, type JsonObject } from "./json.js";
 import { combining, companions, flatOf, isAnnotation, keywords, together, without } from "./keywords.js";
@@ -24,6 +24,8 @@ export class Expander {
   readonly #root: unknown;
   readonly #known = new Map<string, readonly Flat[]>();
   readonly #open = new Set<string>();
+  /** Schemas on the way that ask what has been evaluated: then it matters which of several alternatives hold. */
+  #watchers = 0;
   #steps = 0;
   #depth = 0;
 
@@ -101,7 +103,7 @@ export class Expander {
     if (!isObject(schema)) {
       refuse(at, "expected a schema: an object, true or false");
     }
-    const key = `${not ? "!" : ""}${at}`;
+    const key = `${not ? "!" : this.#watchers > 0 ? "?" : ""}${at}`;
     const known = this.#known.get(key);
     if (known !== undefined) {
       return known;
@@ -112,7 +114,7 @@ export class Expander {
     this.#open.add(key);
     this.#depth += 1;
     try {
-      const flats = not ? this.#negated(schema, at) : this.#positive(schema, at);
+      const flats = not ? this.#negated(schema, at).map(withoutEvaluation) : this.#positive(schema, at);
       this.#known.set(key, flats);
       return flats;
     } finally {
@@ -154,18 +156,19 @@ export class Expander {
   // ---- as it is
 
   #positive(schema: JsonObject, at: string): readonly Flat[] {
-    let flats: readonly Flat[] = [this.#own(schema, at)].flatMap((flat) => narrow(flat) ?? []);
-    const and = (alternatives: readonly Flat[], keyword: string) => {
-      flats = this.#product(flats, alternatives, `${at}/${keyword}`);
-    };
-    for (const keyword of Object.keys(schema).filter(
-      (name) => combining.has(name) && name !== "unevaluatedProperties",
-    )) {
-      for (const alternatives of this.#factors(keyword, schema, at)) {
-        and(alternatives, keyword);
+    const watches = schema.unevaluatedProperties !== undefined || schema.unevaluatedItems !== undefined;
+    this.#watchers += Number(watches);
+    try {
+      let flats: readonly Flat[] = [this.#own(schema, at)].flatMap((flat) => narrow(flat) ?? []);
+      for (const keyword of Object.keys(schema).filter((name) => combining.has(name))) {
+        for (const alternatives of this.#factors(keyword, schema, at)) {
+          flats = this.#product(flats, alternatives, `${at}/${keyword}`);
+        }
       }
+      return watches ? flats.flatMap((flat) => narrow(closeFlat(flat, schema, at)) ?? []) : flats;
+    } finally {
+      this.#watchers -= Number(watches);
     }
-    return schema.unevaluatedProperties === undefined ? flats : this.#closed(flats, schema, at);
   }
 
   /** What a keyword that combines schemas asks for: each of these. */
@@ -178,12 +181,7 @@ export class Expander {
       case "allOf":
         return parts(value, place).map((part) => this.#alternatives(part));
       case "anyOf":
-        return [
-          this.#limit(
-            parts(value, place).flatMap((part) => this.#alternatives(part)),
-            place,
-          ),
-        ];
+        return [this.#anyOf(parts(value, place), place)];
       case "oneOf":
         return [this.#oneOf(parts(value, place), place)];
       case "not":
@@ -209,6 +207,17 @@ export class Expander {
     }
   }
 
+  /** Where it matters what has been evaluated, also those that several of them accept together. */
+  #anyOf(schemas: All, at: string): readonly Flat[] {
+    let flats: readonly Flat[] = [];
+    for (const schema of schemas) {
+      const own = this.#alternatives(schema);
+      const both = this.#watchers === 0 || flats.length === 0 ? [] : this.#product(flats, own, at);
+      flats = this.#limit([...flats, ...own, ...both], at);
+    }
+    return flats;
+  }
+
   /** Its keywords that stand for themselves. */
   #own(schema: JsonObject, at: string): Flat {
     return readTogether(assertions(schema, at)).reduce((own, [name, value, place]) => {
@@ -227,9 +236,10 @@ export class Expander {
             this.#alternatives({ schema: schema[keyword], at: `${at}/${keyword}` }),
             `${at}/${keyword}`,
           );
-    return schema.then === undefined && schema.else === undefined
-      ? [anything]
-      : [...branch("then", false), ...branch("else", true)];
+    if (schema.then !== undefined || schema.else !== undefined) {
+      return [...branch("then", false), ...branch("else", true)];
+    }
+    return this.#watchers === 0 ? [anything] : [anything, ...this.#alternatives(condition)];
   }
 
   /** A value that two of them accept is not valid. */
@@ -260,29 +270,6 @@ export class Expander {
   /** Surely no value is valid by both. */
   areDisjoint(a: Located, b: Located): boolean {
     return this.isEmpty([a, b], 3);
-  }
-
-  /** Without properties that no keyword names. */
-  #closed(flats: readonly Flat[], schema: JsonObject, at: string): readonly Flat[] {
-    const place = `${at}/unevaluatedProperties`;
-    const [flat] = flats;
-    if (schema.unevaluatedProperties === true || flat === undefined) {
-      return flats;
-    }
-    if (schema.unevaluatedProperties !== false || flats.length !== 1) {
-      refuse(place, "supported is false, beside what has no alternatives");
-    }
-    const layers = flat.properties;
-    const closing = {
-      named: new Map(
-        layers.flatMap(({ named }) => [...named.keys()].map((name) => [name, { schema: true, at: place }] as const)),
-      ),
-      patterns: layers.flatMap(({ patterns }) =>
-        patterns.map((one) => ({ ...one, value: { schema: true, at: place } })),
-      ),
-      others: nothingLocated,
-    };
-    return layers.some(({ others }) => others !== undefined) ? flats : [{ ...flat, properties: [...layers, closing] }];
   }
 
   // ---- turned around
@@ -376,6 +363,49 @@ export class Expander {
     }
     return found;
   }
+}
+
+/**
+ * With what `unevaluatedProperties` and `unevaluatedItems` say of all that no keyword has named. That more may count as
+ * evaluated in another flat schema, which holds as well, only lets more through: together they are exact.
+ */
+function closeFlat(flat: Flat, schema: JsonObject, at: string): Flat {
+  const { unevaluatedProperties: properties, unevaluatedItems: items } = schema;
+  const closed = properties === undefined ? flat : closeProperties(flat, properties, `${at}/unevaluatedProperties`);
+  return items === undefined ? closed : closeItems(closed, items, `${at}/unevaluatedItems`);
+}
+
+function closeProperties(flat: Flat, schema: unknown, at: string): Flat {
+  const layers = flat.properties.filter(({ evaluates }) => evaluates);
+  if (layers.some(({ others }) => others !== undefined)) {
+    return flat;
+  }
+  const evaluated = { schema: true, at };
+  const names = layers.flatMap(({ named }) => [...named.keys()]);
+  const closing = {
+    named: new Map(names.map((name) => [name, evaluated])),
+    patterns: layers.flatMap(({ patterns }) => patterns.map((one) => ({ ...one, value: evaluated }))),
+    others: { schema, at },
+    evaluates: true,
+  };
+  return { ...flat, properties: [...flat.properties, closing] };
+}
+
+function closeItems(flat: Flat, schema: unknown, at: string): Flat {
+  if (flat.contains.length > 0) {
+    refuse(at, "beside contains, which counts as evaluating, it is not supported");
+  }
+  const layers = flat.items.filter(({ evaluates }) => evaluates);
+  if (layers.some(({ others }) => others !== undefined)) {
+    return flat;
+  }
+  const first = Math.max(0, ...layers.map(({ first }) => first.length));
+  const closing = {
+    first: Array.from({ length: first }, () => ({ schema: true, at })),
+    others: { schema, at },
+    evaluates: true,
+  };
+  return { ...flat, items: [...flat.items, closing] };
 }
 
 /** As a pointer is written that is not part of a URL. */

@@ -31,6 +31,14 @@ export interface StringTest {
 export interface ItemLayer {
   readonly first: readonly Located[];
   readonly others: Located | undefined;
+  /** What it names counts as evaluated: it does not come from a schema that was turned around. */
+  readonly evaluates?: boolean;
+}
+
+/** So many items that a schema accepts. */
+export interface Containing {
+  readonly wanted: Located;
+  readonly count: Counts;
 }
 
 /** `properties` and what goes with them, of one schema: they say together what a property must be. */
@@ -38,6 +46,8 @@ export interface PropertyLayer {
   readonly named: ReadonlyMap<string, Located>;
   readonly patterns: readonly { source: string; at: string; value: Located }[];
   readonly others: Located | undefined;
+  /** As that of items. */
+  readonly evaluates?: boolean;
 }
 
 export interface Counts {
@@ -57,7 +67,7 @@ export interface Flat {
   readonly tests: readonly StringTest[];
   readonly count: Counts;
   readonly items: readonly ItemLayer[];
-  readonly contains: readonly Located[];
+  readonly contains: readonly Containing[];
   readonly uniqueAt: string | undefined;
   readonly members: Counts;
   readonly required: readonly string[];
@@ -126,6 +136,12 @@ export function flatKey(flat: Flat): string {
       ? `${value.not === true ? "!" : ""}${value.at}`
       : value;
   });
+}
+
+/** What a schema says of a value that it is turned around for: nothing of it counts as evaluated. */
+export function withoutEvaluation(flat: Flat): Flat {
+  const drop = <Layer extends ItemLayer | PropertyLayer>(layer: Layer): Layer => ({ ...layer, evaluates: false });
+  return { ...flat, items: flat.items.map(drop), properties: flat.properties.map(drop) };
 }
 
 /** Without the types that nothing can have; undefined if none is left. */

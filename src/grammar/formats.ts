@@ -31,6 +31,18 @@ const path = `(/${pathCharacter}*)*`;
 const authority = `(([a-zA-Z0-9._~:!$&'()*+,;=-]|${escaped})*@)?([a-zA-Z0-9._~!$&'()*+,;=-]|${escaped})*(:[0-9]{0,5})?`;
 const uriEnd = `(\\?(${pathCharacter}|[/?])*)?(#(${pathCharacter}|[/?])*)?`;
 
+const uri = `[a-zA-Z][a-zA-Z0-9+.-]*:(//${authority}${path}|/?${pathCharacter}+${path})${uriEnd}`;
+const firstSegment = pathCharacter.replace(":", ""); // of a relative path, which would begin as a scheme does
+const relative = `(//${authority}${path}|/(${pathCharacter}+${path})?|${firstSegment}+${path})?${uriEnd}`;
+const pointer = "(/([^/~]|~[01])*)*";
+const variable = `([a-zA-Z0-9_]|${escaped})+(:[1-9][0-9]{0,3}|\\*)?`;
+
+/** Letters of RFC 3987 beside those of RFC 3986. */
+function international(pattern: string): string {
+  const letters = "\\u00a0-\\ud7ff\\uf900-\\ufdcf\\ufdf0-\\uffef";
+  return pattern.replaceAll("[a-zA-Z0-9._~", `[${letters}a-zA-Z0-9._~`);
+}
+
 /** Subsets where the full form is hardly written: URIs without addresses in brackets, host names of up to seven labels. */
 export const formatPatterns: Readonly<Record<string, string>> = {
   date: `^${date}$`,
@@ -42,6 +54,33 @@ export const formatPatterns: Readonly<Record<string, string>> = {
   hostname: `^${hostname}$`,
   ipv4: `^${ipv4}$`,
   ipv6: `^(${ipv6})$`,
-  uri: `^[a-zA-Z][a-zA-Z0-9+.-]*:(//${authority}${path}|/?${pathCharacter}+${path})${uriEnd}$`,
+  uri: `^${uri}$`,
+  "uri-reference": `^(${uri}|${relative})$`,
+  iri: `^${international(uri)}$`,
+  "iri-reference": `^(${international(uri)}|${international(relative)})$`,
+  "uri-template": `^([^\\x00-\\x20"'<>%\\\\^\`{|}]|${escaped}|\\{[+#./;?&=,!@|]?${variable}(,${variable})*\\})*$`,
+  byte: "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+  "json-pointer": `^${pointer}$`,
+  "relative-json-pointer": `^(0|[1-9][0-9]*)(#|${pointer})$`,
   uuid: "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
 };
+
+/** Those whose pattern has every text of the format, so that it tells also which texts have not. */
+export const wholeFormats: ReadonlySet<string> = new Set([
+  ...["date", "duration", "ipv4", "ipv6", "byte", "json-pointer", "relative-json-pointer", "uuid"],
+]);
+
+/** Formats of numbers, as OpenAPI has them: whole numbers in these bounds. The last one is the double below 2^63. */
+export const formatRanges: Readonly<Record<string, readonly [least: number, most: number]>> = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  int64: [-(2 ** 63), 2 ** 63 - 1024],
+};
+
+/** Formats that every value has. */
+export const freeFormats: ReadonlySet<string> = new Set(["float", "double", "password", "binary"]);
+
+export const formatNames: readonly string[] = [
+  ...Object.keys(formatPatterns),
+  ...Object.keys(formatRanges),
+  ...freeFormats,
+];

@@ -76,6 +76,10 @@ export class Grammar {
     return Grammar.#compileAsync("schema", keyOf(schema, options), () => ofSchema(schema, options));
   }
 
+  static fromPartsAsync(source: string): Promise<Grammar> {
+    return Grammar.#compileAsync("parts", source, () => ({ ...written(source), maxBytes: maxMade }));
+  }
+
   static fromRegexAsync(pattern: string): Promise<Grammar> {
     return Grammar.#compileAsync("regex", pattern, () => ofRegex(pattern));
   }

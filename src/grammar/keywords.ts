@@ -1,8 +1,17 @@
 // The keywords of JSON schemas (draft 2020-12), one by one: what a value must be, and what it is if it must not.
 
 import { refuse } from "./error.js";
-import { allBits, anything, type Flat, type Located, nothingLocated, numberBits, typeBits } from "./flat.js";
-import { formatPatterns } from "./formats.js";
+import {
+  allBits,
+  anything,
+  type Counts,
+  type Flat,
+  type Located,
+  nothingLocated,
+  numberBits,
+  typeBits,
+} from "./flat.js";
+import { formatNames, formatPatterns, formatRanges, freeFormats, wholeFormats } from "./formats.js";
 import { escapePointer, isObject, type JsonObject, typeNames } from "./json.js";
 
 /** What of a flat schema a keyword sets; `at` is the place of the keyword. */
@@ -30,9 +39,10 @@ export const annotations: ReadonlySet<string> = new Set([
 export const combining: ReadonlySet<string> = new Set([
   ...["$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"],
   "unevaluatedProperties",
+  "unevaluatedItems",
 ]);
 
-/** Read with `contains`, `if` or `properties` beside them. */
+/** Read with `contains` beside them. */
 export const companions: ReadonlySet<string> = new Set(["minContains", "maxContains"]);
 
 export function isAnnotation(keyword: string): boolean {
@@ -109,20 +119,38 @@ function readValues(value: unknown, at: string): readonly unknown[] {
   return values.length > 0 ? values : refuse(at, "expected a list that is not empty");
 }
 
-function test(keyword: "pattern" | "format"): Keyword {
-  const read = (value: unknown, at: string, not: boolean) => {
+const pattern: Keyword = {
+  types: string,
+  read: (value, at) => ({ tests: [{ keyword: "pattern", source: readText(value, at), at, not: false }] }),
+  negate: (value, at) => [{ tests: [{ keyword: "pattern", source: readText(value, at), at, not: true }] }],
+};
+
+const format: Keyword = {
+  types: allBits,
+  read: (value, at) => {
     const source = readText(value, at);
-    if (keyword === "format" && !Object.hasOwn(formatPatterns, source)) {
-      refuse(at, `expected one of ${Object.keys(formatPatterns).join(", ")}`);
+    if (freeFormats.has(source)) {
+      return {};
     }
-    return { tests: [{ keyword, source, at, not }] };
-  };
-  return {
-    types: string,
-    read: (value, at) => read(value, at, false),
-    negate: (value, at) => [read(value, at, true)],
-  };
-}
+    const range = Object.hasOwn(formatRanges, source) ? formatRanges[source] : undefined;
+    if (range !== undefined) {
+      const [least, most] = range.map((bound) => ({ value: bound, isExclusive: false }));
+      return { types: allBits & ~typeBits.fraction, least, most };
+    }
+    return Object.hasOwn(formatPatterns, source)
+      ? { tests: [{ keyword: "format", source, at, not: false }] }
+      : refuse(at, `expected one of ${formatNames.join(", ")}`);
+  },
+  negate: (value, at) => {
+    const source = readText(value, at);
+    if (freeFormats.has(source)) {
+      return [];
+    }
+    return wholeFormats.has(source)
+      ? [{ types: string, tests: [{ keyword: "format", source, at, not: true }] }]
+      : refuse(at, "not of this format is not supported");
+  },
+};
 
 /** The property layer of a schema: its three keywords only mean something together. */
 function readLayer(schema: JsonObject, at: string): Change {
@@ -136,6 +164,7 @@ function readLayer(schema: JsonObject, at: string): Change {
         named: new Map(readSchemas(properties, `${parent}/properties`)),
         patterns: patterns.map(([source, value]) => ({ source, at: value.at, value })),
         others: additionalProperties === undefined ? undefined : others,
+        evaluates: true,
       },
     ],
   };
@@ -161,8 +190,17 @@ function readItems(schema: JsonObject, at: string): Change {
       {
         first: readList(prefixItems, at).map((item, i) => ({ schema: item, at: `${parent}/prefixItems/${i}` })),
         others: items === undefined ? undefined : { schema: items, at: `${parent}/items` },
+        evaluates: true,
       },
     ],
+  };
+}
+
+function readContained({ minContains = 1, maxContains }: JsonObject, at: string): Counts {
+  const parent = at.slice(0, at.lastIndexOf("/"));
+  return {
+    least: readCount(minContains, `${parent}/minContains`),
+    most: maxContains === undefined ? undefined : readCount(maxContains, `${parent}/maxContains`),
   };
 }
 
@@ -200,8 +238,8 @@ export const keywords: Readonly<Record<string, Keyword>> = {
   },
   minLength: counts("length", "least", string),
   maxLength: counts("length", "most", string),
-  pattern: test("pattern"),
-  format: test("format"),
+  pattern,
+  format,
   minItems: counts("count", "least", array),
   maxItems: counts("count", "most", array),
   prefixItems: {
@@ -223,18 +261,23 @@ export const keywords: Readonly<Record<string, Keyword>> = {
     read: (_, at, schema) => readItems(schema, at),
     negate: (value, at, schema) =>
       schema.prefixItems === undefined
-        ? [{ contains: [{ schema: value, at, not: true }] }]
+        ? [{ contains: [{ wanted: { schema: value, at, not: true }, count: { least: 1, most: undefined } }] }]
         : refuse(at, "beside prefixItems it cannot be turned around"),
   },
   contains: {
     types: array,
     read: (value, at, schema) => {
-      if ((schema.minContains ?? 1) !== 1 || schema.maxContains !== undefined) {
-        refuse(at, "minContains and maxContains are not supported");
-      }
-      return { contains: [{ schema: value, at }] };
+      return { contains: [{ wanted: { schema: value, at }, count: readContained(schema, at) }] };
     },
-    negate: (value, at) => [{ items: [{ first: [], others: { schema: value, at, not: true } }] }],
+    negate: (value, at, schema) => {
+      const { least, most } = readContained(schema, at);
+      const containing = (count: Counts): Change => ({ contains: [{ wanted: { schema: value, at }, count }] });
+      const fewer = least === 1 ? { items: [{ first: [], others: { schema: value, at, not: true } }] } : undefined;
+      return [
+        ...(least > 0 ? [fewer ?? containing({ least: 0, most: least - 1 })] : []),
+        ...(most === undefined ? [] : [containing({ least: most + 1, most: undefined })]),
+      ];
+    },
   },
   uniqueItems: {
     types: array,

@@ -148,7 +148,9 @@ export class Writer {
       isWithin(items.length, flat.count) &&
       (flat.uniqueAt === undefined || distinctValues(items).length === items.length) &&
       items.every((item, i) => this.accepts(itemAt(flat, i), item)) &&
-      flat.contains.every((one) => items.some((item) => this.accepts([one], item)))
+      flat.contains.every(({ wanted, count }) =>
+        isWithin(items.filter((item) => this.accepts([wanted], item)).length, count),
+      )
     );
   }
 

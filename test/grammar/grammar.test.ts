@@ -1,12 +1,15 @@
 // Grammars from every front end. JSON schemas are compared with ajv, regular expressions with JavaScript's own.
 
 import { Ajv2020 } from "ajv/dist/2020.js";
+import formats from "ajv-formats";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Grammar } from "../../src/grammar/grammar.js";
 import type { JsonSchema } from "../../src/grammar/schema.js";
+import { evaluateSchema } from "../support/evaluate-schema.js";
 
 const ajv = new Ajv2020({ strict: false });
+formats.default(ajv);
 
 function failure(action: () => unknown): string {
   try {
@@ -193,6 +196,27 @@ describe("a JSON schema", () => {
     ["not of properties", { not: { properties: { a: { const: 1 } } } }, [{ a: 1 }, { a: 2 }, {}, 5]],
     ["not of a tuple", { type: "array", not: { prefixItems: [{ const: 1 }, true] } }, [[1], [2], [], [2, 1]]],
     ["not of oneOf", { type: "integer", not: { oneOf: [{ minimum: 3 }, { maximum: 5 }] } }, [2, 3, 5, 6]],
+    [
+      "items that are different by their schemas",
+      { type: "array", prefixItems: [{ type: "string" }, { type: "integer" }], items: false, uniqueItems: true },
+      [[], ["a"], ["a", 1], [1, "a"], ["a", 1, 2]],
+    ],
+    ["whole numbers of 32 bits", { type: "number", format: "int32" }, [1, -(2 ** 31), 2 ** 31, 0.5]],
+    ["JSON pointers", { type: "string", format: "json-pointer" }, ["", "/a~1b/0", "a", "/~2"]],
+    ["relative pointers", { type: "string", format: "relative-json-pointer" }, ["0", "1/a", "2#", "01", "/a", ""]],
+    [
+      "URI references",
+      { type: "string", format: "uri-reference" },
+      ["", "a/b?c#d", "//h/p", "/p", "http://h:80/", "a b", "%", "./a:b"],
+    ],
+    [
+      "templates",
+      { type: "string", format: "uri-template" },
+      ["/a/{b}{?c,d*}", "{+x:3}", "plain", "{", "{}", "a b", "{a:0}"],
+    ],
+    ["not of a pointer", { type: "string", not: { format: "json-pointer" } }, ["/a", "a", ""]],
+    ["base64", { type: "string", format: "byte" }, ["", "YQ==", "YWJj", "YQ", "Y", "ä"]],
+    ["formats that say nothing", { type: "string", format: "password" }, ["", "x", 5]],
     ["multiples", { type: "integer", multipleOf: 7 }, [0, 7, -14, 49, 700, 8, 71, 1]],
     [
       "annotations",
@@ -276,7 +300,11 @@ describe("a JSON schema", () => {
   });
 
   test.each<[JsonSchema, RegExp]>([
-    [{ unevaluatedItems: false }, /\/unevaluatedItems: this keyword is not supported/],
+    [{ contains: { const: 1 }, unevaluatedItems: false }, /\/unevaluatedItems: beside contains/],
+    [{ contains: {}, minContains: 1001 }, /\/contains: supported are 3 of it .* counts up to some 1000/],
+    [{ contains: {}, maxContains: -1 }, /\/maxContains: expected a whole number/],
+    [{ not: { format: "uri" } }, /\/not\/format: not of this format is not supported/],
+    [{ not: { unevaluatedProperties: false } }, /\/not\/unevaluatedProperties: not of this keyword/],
     [{ not: {} }, /at the top: the grammar matches no text/],
     [{ type: "array", uniqueItems: true }, /\/uniqueItems/],
     [{ properties: { a: { not: { multipleOf: 3 } } } }, /\/properties\/a\/not\/multipleOf/],
@@ -306,6 +334,101 @@ describe("a JSON schema", () => {
     [{ description: "x".repeat(300_000) }, /256 KiB/],
   ])("%j is refused by keyword and place", (schema, problem) => {
     expect(failure(() => Grammar.fromJsonSchema(schema))).toMatch(problem);
+  });
+
+  /** What the schema accepts, in any order of the properties, and nothing else; undefined if it is refused. */
+  function agrees(schema: Record<string, unknown>, values: readonly unknown[]): boolean | undefined {
+    const validate = (value: unknown) => evaluateSchema(schema, value) !== undefined;
+    let grammar: Grammar;
+    try {
+      grammar = Grammar.fromJsonSchema(schema);
+    } catch (error) {
+      const isEmpty = /matches no text/.test((error as Error).message);
+      return isEmpty && !values.some((value) => validate(value)) ? true : undefined;
+    }
+    for (const value of values) {
+      const isHeld = orders(value).some((one) => grammar.matches(JSON.stringify(one)));
+      expect([schema, value, isHeld]).toEqual([schema, value, validate(value)]);
+    }
+    return true;
+  }
+
+  function orders(value: unknown): unknown[] {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      return [value];
+    }
+    const all = (entries: [string, unknown][]): [string, unknown][][] =>
+      entries.length === 0
+        ? [[]]
+        : entries.flatMap((one) => all(entries.filter((other) => other !== one)).map((rest) => [one, ...rest]));
+    return all(Object.entries(value)).map((entries) => Object.fromEntries(entries));
+  }
+
+  test("that counts items, and closes lists, accepts the lists that are valid", () => {
+    const kinds = [{ type: "integer" }, { const: 1 }, { enum: [1, 2, "a"] }, { type: "string" }, { minimum: 2 }, true];
+    const kind = fc.constantFrom<JsonSchema[]>(...kinds, false, { type: ["integer", "null"] });
+    const count = fc.integer({ min: 0, max: 3 });
+    const limits = {
+      ...{ prefixItems: fc.array(kind, { minLength: 1, maxLength: 2 }), items: kind, contains: kind },
+      ...{ minContains: count, maxContains: count, minItems: count, maxItems: fc.integer({ min: 0, max: 5 }) },
+    };
+    const arrays = fc.record(limits, { requiredKeys: [] });
+    const schemas = fc.oneof(
+      arrays,
+      fc.record({ ...limits, contains: kind }, { requiredKeys: ["contains", "minContains", "maxContains"] }),
+      fc.tuple(arrays, arrays).map((allOf) => ({ allOf })),
+      fc
+        .tuple(fc.array(arrays, { minLength: 1, maxLength: 3 }), fc.constantFrom<JsonSchema[]>(false, { const: 1 }))
+        .map(([anyOf, unevaluatedItems]) => ({
+          ...{ anyOf: anyOf.map(({ contains: _, ...rest }) => rest), unevaluatedItems },
+        })),
+      arrays.map((not) => ({ not: { type: "array", ...not } })),
+    );
+    const lists = fc.array(fc.array(fc.constantFrom(1, 2, 3, "a", null, 0.5), { maxLength: 5 }), { minLength: 12 });
+    let held = 0;
+    fc.assert(
+      fc.property(schemas, lists, (schema, values) => {
+        held += Number(agrees({ type: "array", ...schema }, values) === true);
+      }),
+      { numRuns: 300 },
+    );
+    expect(held).toBeGreaterThan(200);
+  });
+
+  test("that closes objects, whatever accepts them, accepts the objects that are valid", () => {
+    const parts = fc.constantFrom<Record<string, unknown>[]>(
+      { properties: { a: { type: "integer" } } },
+      { properties: { b: { const: 1 } }, required: ["b"] },
+      { required: ["c"], properties: { c: true } },
+      { patternProperties: { "^x": { type: "integer" } } },
+      { not: { required: ["a"] } },
+      { not: { not: { properties: { a: { const: 1 } } } } },
+      { additionalProperties: { type: "integer" }, properties: { a: true } },
+      { dependentSchemas: { a: { properties: { b: { type: "integer" } } } } },
+      JSON.parse(
+        '{"if":{"properties":{"a":{"const":1}},"required":["a"]},"then":{"properties":{"b":true}},"else":{"properties":{"c":true}}}',
+      ),
+      { anyOf: [{ properties: { a: true }, required: ["a"] }, { properties: { c: true } }] },
+      { properties: { c: true }, unevaluatedProperties: { type: "string" } },
+    );
+    const some = fc.array(parts, { minLength: 1, maxLength: 3 });
+    const schemas = fc.record(
+      {
+        ...{ properties: fc.constantFrom({ a: true }, { c: { const: 2 } }), allOf: some, anyOf: some, oneOf: some },
+        unevaluatedProperties: fc.constantFrom<JsonSchema[]>(false, false, true, { type: "integer" }),
+      },
+      { requiredKeys: ["unevaluatedProperties"] },
+    );
+    const value = fc.constantFrom(1, 2, "s");
+    const objects = fc.record({ a: value, b: value, c: value, x: value }, { requiredKeys: [] });
+    let held = 0;
+    fc.assert(
+      fc.property(schemas, fc.array(objects, { minLength: 12, maxLength: 16 }), (schema, values) => {
+        held += Number(agrees({ type: "object", ...schema }, values) === true);
+      }),
+      { numRuns: 300 },
+    );
+    expect(held).toBeGreaterThan(150);
   });
 
   test("nested without an end is refused", () => {

@@ -19,6 +19,9 @@ const cases = readFileSync("test/fixtures/schemas.jsonl", "utf8")
 
 const ajv = new Ajv2020({ strict: false, multipleOfPrecision: 6 });
 formats.default(ajv);
+const isUri = ajv.compile({ format: "uri" });
+const encode = (text: string) => text.replaceAll(/[^\0-\x7f]/gu, encodeURIComponent);
+ajv.addFormat("iri", (text: string) => isUri(encode(text))); // RFC 3987, 3.1
 
 function compile(schema: Record<string, unknown>): Grammar | GrammarError {
   try {
