@@ -35,7 +35,7 @@ export { ChatSession } from "./chat/session.js";
 export type { ChatPiece, ThinkingTags } from "./chat/thinking.js";
 export { answerMessages, type MessagesOptions, type MessagesResult } from "./chat/tools/answer.js";
 export { type AnswerCall, AnswerParser, type AnswerPiece } from "./chat/tools/parser.js";
-export { planTools, type ToolPlan, type ToolRequest } from "./chat/tools/plan.js";
+export { planTools, planToolsAsync, type ToolPlan, type ToolRequest } from "./chat/tools/plan.js";
 export { type IgnoredParameter, readToolChoice, readTools, type Tool, type ToolChoice } from "./chat/tools/tool.js";
 export { convertCheckpoint } from "./convert/convert.js";
 export type { ConvertOptions, I2sLayout } from "./convert/options.js";

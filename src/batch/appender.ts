@@ -15,6 +15,7 @@ export class Appender {
   /** Writes come one after the other. */
   #writing: Promise<void> = Promise.resolve();
   #failure: unknown;
+  #isClosed = false;
 
   private constructor(path: string, file: FileHandle) {
     this.#path = path;
@@ -53,7 +54,12 @@ export class Appender {
     this.#throwFailure();
   }
 
+  /** May be called again. */
   async close(): Promise<void> {
+    if (this.#isClosed) {
+      return;
+    }
+    this.#isClosed = true;
     try {
       await this.flush();
     } finally {

@@ -89,8 +89,7 @@ export class EarlierAnswers {
       return;
     }
     const next = `${partial}.next`;
-    const kept = await Appender.open(next, true);
-    try {
+    await writeWhole(next, async (kept) => {
       for await (const { bytes } of this.#lines()) {
         const line = readOutcomeLine(bytes);
         if (line?.isSuccess && this.#states.get(hashOfId(line.id)) === isWanted) {
@@ -98,9 +97,7 @@ export class EarlierAnswers {
           await kept.add(`${bytes.toString("utf8")}\n`);
         }
       }
-    } finally {
-      await kept.close();
-    }
+    });
     await rename(next, partial);
   }
 
@@ -132,6 +129,21 @@ export class EarlierAnswers {
       }
     }
     return this;
+  }
+}
+
+/** Writes a file anew; nothing is left of one that fails. */
+async function writeWhole(path: string, write: (file: Appender) => Promise<void>): Promise<void> {
+  try {
+    const file = await Appender.open(path, true);
+    try {
+      await write(file);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
   }
 }
 
@@ -180,17 +192,17 @@ async function writeInOrder(source: BatchSource, from: string, to: string): Prom
     }
   }
   const file = await open(from, "r");
-  const ordered = await Appender.open(to, true);
   try {
-    for await (const { id } of readRequests(source)) {
-      const offset = places.get(hashOfId(id));
-      if (offset !== undefined) {
-        await ordered.add(await readLineAt(file, offset));
+    await writeWhole(to, async (ordered) => {
+      for await (const { id } of readRequests(source)) {
+        const offset = places.get(hashOfId(id));
+        if (offset !== undefined) {
+          await ordered.add(await readLineAt(file, offset));
+        }
       }
-    }
+    });
   } finally {
     await file.close();
-    await ordered.close();
   }
 }
 

@@ -20,7 +20,7 @@ export interface RedisOptions {
   url: string;
   /** One for each model. */
   queue: string;
-  /** Told when Redis does not answer, once each time, and when something is wrong with it. */
+  /** Told when Redis does not answer and when it does again, once each time, and when something is wrong with it. */
   onTrouble?: (message: string) => void;
 }
 
@@ -43,6 +43,8 @@ export async function loadRedisPackages(): Promise<RedisPackages> {
 }
 
 const connectTimeout = 5000; // ms
+const firstRetryWait = 50; // ms
+const mostRetryWait = 2000;
 
 /** Connections that end together; what BullMQ is given it does not close. */
 export interface RedisConnections {
@@ -64,16 +66,22 @@ export async function openRedis({ ioredis }: RedisPackages, options: RedisOption
   let isTold = false;
   const opened: Redis[] = [];
   const connect = () => {
-    const redis = new ioredis.Redis(url, { maxRetriesPerRequest: null, connectTimeout });
+    const retryStrategy = (times: number) => Math.min(mostRetryWait, times * firstRetryWait);
+    const redis = new ioredis.Redis(url, { maxRetriesPerRequest: null, connectTimeout, retryStrategy });
     redis.on("ready", () => {
-      isTold = false;
-    });
-    redis.on("error", (error) => {
-      if (!isTold) {
-        isTold = true;
-        onTrouble(`Redis at ${host} does not answer: ${reasonOf(error)}; trying again`);
+      if (isTold && opened.every(({ status }) => status === "ready")) {
+        isTold = false;
+        onTrouble(`Redis at ${host} answers again`);
       }
     });
+    const tell = (what: string) => {
+      if (!isTold) {
+        isTold = true;
+        onTrouble(`Redis at ${host} ${what}; trying again every ${mostRetryWait / 1000} s`);
+      }
+    };
+    redis.on("error", (error) => tell(`does not answer: ${reasonOf(error)}`));
+    redis.on("reconnecting", () => tell("has closed the connection"));
     opened.push(redis);
     return redis;
   };

@@ -13,10 +13,14 @@ const mostJobs = 512;
 /** How long the answers of a run are kept that does not come for them, in seconds. */
 const keptSeconds = 7 * 24 * 3600;
 /** After so long without a word a job is looked for. */
-const lookMs = 30_000;
+const standardLook = 30; // s
+
+export interface RedisTargetOptions extends RedisOptions {
+  lookSeconds?: number;
+}
 
 /** Throws UNSUPPORTED without the packages, NETWORK without Redis. */
-export async function redisTarget(options: RedisOptions): Promise<BatchTarget> {
+export async function redisTarget(options: RedisTargetOptions): Promise<BatchTarget> {
   const packages = await loadRedisPackages();
   const { connect, disconnect } = await openRedis(packages, options);
   const { Queue, QueueEvents } = packages.bullmq;
@@ -31,7 +35,7 @@ export async function redisTarget(options: RedisOptions): Promise<BatchTarget> {
   if ((await queue.getWorkersCount()) === 0) {
     onTrouble(`no worker has come for the queue ${options.queue} yet: bitnet serve --redis-worker URL starts one`);
   }
-  const producer = new Producer(queue, events);
+  const producer = new Producer(queue, events, options.lookSeconds ?? standardLook);
   return {
     ...{ parallel: mostJobs, chunk: linesPerJob },
     answer: (requests, signals, place) => producer.answer(requests, signals, place),
@@ -47,10 +51,12 @@ export async function redisTarget(options: RedisOptions): Promise<BatchTarget> {
 class Producer {
   readonly #queue: Queue<LinesJob, BatchOutcome[]>;
   readonly #events: QueueEvents;
+  readonly #lookMs: number;
 
-  constructor(queue: Queue<LinesJob, BatchOutcome[]>, events: QueueEvents) {
+  constructor(queue: Queue<LinesJob, BatchOutcome[]>, events: QueueEvents, lookSeconds: number) {
     this.#queue = queue;
     this.#events = events;
+    this.#lookMs = lookSeconds * 1000;
   }
 
   async answer(requests: readonly BatchRequest[], signals: LineSignals, place: ChunkPlace): Promise<BatchOutcome[]> {
@@ -108,7 +114,7 @@ class Producer {
 
   /** Until the job has ended, a while has passed, or the run is stopped. */
   async #wait(job: Job<LinesJob, BatchOutcome[]>, { stop, abort }: LineSignals): Promise<void> {
-    const finished = job.waitUntilFinished(this.#events, lookMs).then(
+    const finished = job.waitUntilFinished(this.#events, this.#lookMs).then(
       () => {},
       () => {},
     );

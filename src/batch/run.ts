@@ -178,13 +178,16 @@ class Run {
       if (this.#progress.kept < this.#progress.total) {
         await this.#answerAll();
       }
+      await this.#answers.close();
+      await this.#errors?.close();
+      if (this.#left() === 0) {
+        await this.#publish();
+      }
+    } catch (error) {
+      throw error === this.#failure || toBitnetError(error).code === "NO_SPACE" ? goOnLater(error) : error;
     } finally {
       stopWatching();
-      await this.#answers?.close();
-      await this.#errors?.close();
-    }
-    if (this.#left() === 0) {
-      await this.#publish();
+      await Promise.allSettled([this.#answers?.close(), this.#errors?.close()]); // what has failed is told
     }
     return this.#summary((performance.now() - startedAt) / 1000);
   }
@@ -221,7 +224,7 @@ class Run {
       await target.close?.();
     }
     if (this.#failure !== undefined) {
-      throw goOnLater(this.#failure);
+      throw this.#failure;
     }
   }
 
@@ -357,8 +360,7 @@ class Run {
 
 function goOnLater(error: unknown): BitnetError {
   const known = toBitnetError(error);
-  return new BitnetError(known.code, known.message, {
-    hint: known.hint ?? "what is answered is kept: run the same command again to go on",
-    cause: known,
-  });
+  const goOn = "what is answered is kept: run the same command again to go on";
+  const hint = known.code === "NO_SPACE" ? `make room; ${goOn}` : (known.hint ?? goOn);
+  return new BitnetError(known.code, known.message, { hint, cause: known });
 }

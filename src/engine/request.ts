@@ -164,6 +164,19 @@ export function readGrammar({ grammar, schema }: Pick<TokenOptions, "grammar" | 
   return typeof grammar === "string" ? Grammar.fromGbnf(grammar) : grammar;
 }
 
+/** The same with the automata made on another thread. */
+export async function readGrammarAsync(
+  options: Pick<TokenOptions, "grammar" | "schema">,
+): Promise<Grammar | undefined> {
+  const { grammar, schema } = options;
+  if (schema === undefined && typeof grammar === "string") {
+    return await Grammar.fromGbnfAsync(grammar);
+  }
+  return schema !== undefined && grammar === undefined
+    ? await Grammar.fromJsonSchemaAsync(schema)
+    : readGrammar(options);
+}
+
 /** USAGE naming the first sampling option that is out of its bounds. */
 function checkSampling(options: SamplingOptions): void {
   converting(() => loadAddon().checkSampling(pickSampling(options)));

@@ -38,6 +38,8 @@ export class Admission {
   /** Ends one that has been let in. One signal for all would hold a little of each that it was joined with, for ever. */
   readonly #enders = new Set<AbortController>();
   #waiting = 0;
+  /** Of all that wait or run: those in the background. */
+  #background = 0;
   #isDraining = false;
   #meanSeconds = 1; // of a request, from its start to its end
   #onIdle: () => void = () => {};
@@ -54,14 +56,18 @@ export class Admission {
     return this.#running.size;
   }
 
-  /** Throws 503 if the queue is full or the server is ending. `left` fires when the client is gone. */
-  enter(left: AbortSignal): Ticket {
+  /**
+   * Throws 503 if the queue is full or the server is ending. `left` fires when the client is gone. Work in the background
+   * takes no place in the queue from other work, to which it gives way.
+   */
+  enter(left: AbortSignal, isBackground = false): Ticket {
     const { queueSize, queueTimeout, requestTimeout, parallel } = this.limits;
     if (this.#isDraining) {
       throw unavailable("draining", "the server is shutting down", leastRetry);
     }
     // With a place to run free, what comes next is not going to wait.
-    if (this.#waiting + this.#running.size >= parallel + queueSize) {
+    const before = this.#waiting + this.#running.size - (isBackground ? 0 : this.#background);
+    if (before >= parallel + queueSize) {
       throw unavailable("queue_full", `the queue is full: ${queueSize} requests are waiting`, this.retryAfter());
     }
     const over = new AbortController();
@@ -75,6 +81,7 @@ export class Admission {
       over.abort(timeoutError(requestTimeout));
     }, requestTimeout * 1000);
     this.#waiting++;
+    this.#background += Number(isBackground);
     let state: "waiting" | "running" | "over" = "waiting";
     let startedAt = 0;
     const ticket: Ticket = {
@@ -92,6 +99,9 @@ export class Admission {
         clearTimeout(queueTimer);
         clearTimeout(requestTimer);
         this.#enders.delete(over);
+        if (state !== "over") {
+          this.#background -= Number(isBackground);
+        }
         if (state === "waiting") {
           this.#waiting--;
         } else if (state === "running") {

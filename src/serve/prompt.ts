@@ -11,7 +11,7 @@ import {
 } from "../chat/encode.js";
 import type { ChatFormat, FormatMessage } from "../chat/format.js";
 import type { ThinkingTags } from "../chat/thinking.js";
-import { planTools, type ToolPlan } from "../chat/tools/plan.js";
+import { planTools, planToolsAsync, type ToolPlan, type ToolRequest } from "../chat/tools/plan.js";
 import { readTools, type ToolChoice } from "../chat/tools/tool.js";
 import type { EncodeOptions, Tokenizer } from "../engine/tokenizer.js";
 import type { Grammar } from "../grammar/grammar.js";
@@ -75,7 +75,11 @@ export class PromptMaker {
       );
       return this.#prepareText(await Promise.all(encoded), grammar);
     }
-    const plan = this.#plan(prompt, grammar);
+    const { format } = this.#setup;
+    const request = answering(() => this.#toolRequest(prompt, grammar));
+    const plan = await planToolsAsync(format, tokenizer, request).catch((error: unknown) =>
+      Promise.reject(describeProblem(error)),
+    );
     return this.#prepareChat(plan, await encodePartsAsync(this.#parts(plan), tokenizer, this.#markers));
   }
 
@@ -116,17 +120,20 @@ export class PromptMaker {
     };
   }
 
-  #plan({ messages, tools, toolChoice, parallelToolCalls, thinking, variables }: ChatPrompt, grammar?: Grammar) {
+  #plan(prompt: ChatPrompt, grammar?: Grammar): ToolPlan {
     const { tokenizer, format } = this.#setup;
-    return answering(() =>
-      planTools(format, tokenizer, {
-        messages: this.#withSystem(messages),
-        tools: readTools(tools),
-        choice: chooseTools(toolChoice),
-        parallel: parallelToolCalls,
-        ...{ grammar, thinking, variables },
-      }),
-    );
+    return answering(() => planTools(format, tokenizer, this.#toolRequest(prompt, grammar)));
+  }
+
+  #toolRequest(prompt: ChatPrompt, grammar: Grammar | undefined): ToolRequest {
+    const { messages, tools, toolChoice, parallelToolCalls, thinking, variables } = prompt;
+    return {
+      messages: this.#withSystem(messages),
+      tools: readTools(tools),
+      choice: chooseTools(toolChoice),
+      parallel: parallelToolCalls,
+      ...{ grammar, thinking, variables },
+    };
   }
 
   #parts({ messages, options }: ToolPlan): ChatPart[] {
@@ -181,30 +188,34 @@ function chooseTools(choice: ChatPrompt["toolChoice"]): ToolChoice {
     : { mode: required ? "required" : "auto", names };
 }
 
-/** What is wrong with tools, a schema or, to the template, with the messages, as an answer that names the field. */
 function answering<T>(body: () => T): T {
   try {
     return body();
   } catch (error) {
-    if (!(error instanceof BitnetError)) {
-      throw error;
+    throw describeProblem(error);
+  }
+}
+
+/** What is wrong with tools, a schema or, to the template, with the messages, as an answer that names the field. */
+function describeProblem(error: unknown): unknown {
+  if (!(error instanceof BitnetError)) {
+    return error;
+  }
+  const hint = error.hint === undefined ? "" : ` (${error.hint})`;
+  switch (error.code) {
+    case "USAGE":
+    case "UNSUPPORTED": {
+      const isSchema = /^tool \S+: parameters/.test(error.message);
+      const param = isSchema ? "tools" : /^(\w+(?:\[\d+\])?(?:\.\w+)*):/.exec(error.message)?.[1];
+      const code = isSchema ? "invalid_json_schema" : "invalid_value";
+      return new ApiError("invalid_request_error", error.message + hint, { code, param, cause: error });
     }
-    const hint = error.hint === undefined ? "" : ` (${error.hint})`;
-    switch (error.code) {
-      case "USAGE":
-      case "UNSUPPORTED": {
-        const isSchema = /^tool \S+: parameters/.test(error.message);
-        const param = isSchema ? "tools" : /^(\w+(?:\[\d+\])?(?:\.\w+)*):/.exec(error.message)?.[1];
-        const code = isSchema ? "invalid_json_schema" : "invalid_value";
-        throw new ApiError("invalid_request_error", error.message + hint, { code, param, cause: error });
-      }
-      // Templates refuse chats that they cannot write, and say why.
-      case "BAD_FILE":
-        throw new ApiError("invalid_request_error", error.message, {
-          ...{ code: "invalid_value", param: "messages", cause: error },
-        });
-      default:
-        throw error;
-    }
+    // Templates refuse chats that they cannot write, and say why.
+    case "BAD_FILE":
+      return new ApiError("invalid_request_error", error.message, {
+        ...{ code: "invalid_value", param: "messages", cause: error },
+      });
+    default:
+      return error;
   }
 }

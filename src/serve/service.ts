@@ -90,7 +90,7 @@ export class TextService {
 
   /** Throws an ApiError, before the first event wherever that is possible. Leaving the loop ends the work. */
   async *run(request: TextRequest, context: RunContext): AsyncGenerator<TextEvent, void, undefined> {
-    const ticket = this.admission.enter(context.signal);
+    const ticket = this.admission.enter(context.signal, request.background);
     const left = new AbortController();
     try {
       const run = await this.#begin(

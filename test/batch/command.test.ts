@@ -1,7 +1,7 @@
 // bitnet batch as a process: exit statuses, what it prints, being killed, and lines on a server.
 
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -88,6 +88,52 @@ test("a server gives the same bytes as the model here", async () => {
   expect((await batch(input, "here.jsonl", "--quiet")).status).toBe(0);
   expect((await batch(input, "there.jsonl", "--server", server.url)).status).toBe(0);
   expect(readFileSync(at("there.jsonl"), "utf8")).toBe(readFileSync(at("here.jsonl"), "utf8"));
+});
+
+test("with the same defaults on both sides, lines that say nothing of sampling get the same bytes, too", async () => {
+  const input = writeRequests(at("silent.jsonl"), 6);
+  const server = spawn(process.execPath, [
+    ...[join(root, "bin", "bitnet.js"), "serve", "--port", "0", "--json", "--quiet", "--no-ui"],
+  ]);
+  try {
+    const started = await new Promise<string>((resolve) => {
+      server.stdout.once("data", (data: Buffer) => resolve(data.toString()));
+    });
+    const [url] = JSON.parse(started).urls;
+    expect((await batch(input, "silent-there.jsonl", "--server", url)).status).toBe(0);
+    expect((await batch(input, "silent-here.jsonl")).status).toBe(0);
+    expect(readFileSync(at("silent-there.jsonl"), "utf8")).toBe(readFileSync(at("silent-here.jsonl"), "utf8"));
+  } finally {
+    server.kill("SIGKILL");
+  }
+});
+
+test("a full disk ends the run with what to do; nothing is lost, and the same command goes on", async () => {
+  const input = writeRequests(at("full.jsonl"), 60, { temperature: 1 });
+  const run = (name: string, limit: string) => {
+    const command = `ulimit -f ${limit}; exec "$@"`;
+    const bitnet = [process.execPath, join(root, "bin", "bitnet.js"), "batch", input, "-o", at(name), "--ordered"];
+    const { status, stderr } = spawnSync("bash", ["-c", command, "bash", ...bitnet], { encoding: "utf8" });
+    return { status, stderr };
+  };
+  expect(run("roomy.jsonl", "unlimited").status).toBe(0);
+  const blocks = Math.floor(statSync(at("roomy.jsonl")).size / 1024);
+  const full = run("full-out.jsonl", `${Math.floor(blocks / 2)}`);
+  expect(full.status).toBe(1);
+  expect(full.stderr).toMatch(/full-out\.jsonl\.partial: the file would be too large/);
+  expect(full.stderr).toMatch(/make room; what is answered is kept: run the same command again/);
+  expect(existsSync(at("full-out.jsonl"))).toBe(false);
+  const lines = readFileSync(at("full-out.jsonl.partial"), "utf8").split("\n");
+  const whole = lines.slice(0, -1);
+  expect(whole.length).toBeGreaterThan(0);
+  expect(whole.every((line) => JSON.parse(line).error === null)).toBe(true);
+  const second = run("full-out.jsonl", "unlimited");
+  expect(second).toMatchObject({
+    status: 0,
+    stderr: expect.stringContaining(`${whole.length} of them by an earlier run`),
+  });
+  expect(readFileSync(at("full-out.jsonl"), "utf8")).toBe(readFileSync(at("roomy.jsonl"), "utf8"));
+  expect(readdirSync(folder).filter((name) => name.startsWith("full-out"))).toEqual(["full-out.jsonl"]);
 });
 
 test.each([

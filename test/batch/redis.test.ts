@@ -31,18 +31,24 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
+/** A Redis that listens; `more` are options of it. */
+async function startRedis(port: number, ...more: string[]): Promise<ChildProcess> {
+  const options = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--dir", folder];
+  const redis = spawn(executable, [...options, ...more], { stdio: "ignore" });
+  const client = new Redis(`redis://127.0.0.1:${port}`, { maxRetriesPerRequest: null });
+  client.on("error", () => {}); // until it listens
+  await client.ping();
+  client.disconnect();
+  return redis;
+}
+
 describe.skipIf(!isThere)(title, () => {
   let redis: ChildProcess;
   let url = "";
   beforeAll(async () => {
     const port = await freePort();
     url = `redis://127.0.0.1:${port}`;
-    const options = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder];
-    redis = spawn(executable, options, { stdio: "ignore" });
-    const client = new Redis(url, { maxRetriesPerRequest: null });
-    client.on("error", () => {}); // until it listens
-    await client.ping();
-    client.disconnect();
+    redis = await startRedis(port, "--appendonly", "no");
   });
   afterAll(() => {
     redis.kill("SIGKILL");
@@ -149,6 +155,64 @@ describe.skipIf(!isThere)(title, () => {
     const sorted = (name: string) => readFileSync(at(name), "utf8").split("\n").sort();
     expect(sorted("clean-out.jsonl")).toEqual(sorted("clean-alone.jsonl"));
   });
+
+  test.each([
+    ["keeps its jobs", ["--appendonly", "yes", "--appendfsync", "always"]],
+    ["has lost its jobs", ["--appendonly", "no"]],
+  ])(
+    "a Redis that is restarted in the middle and %s costs no line, and both sides say what they wait for",
+    async (how, options) => {
+      const port = await freePort();
+      const queue = "restarted";
+      const own = `redis://127.0.0.1:${port}`;
+      let server = await startRedis(port, ...options, "--appenddirname", how.replaceAll(" ", "-"));
+      const input = writeRequests(at("restarted.jsonl"), 64);
+      const told: string[] = [];
+      const onTrouble = (message: string) => told.push(message);
+      let asked = 0;
+      let restart = () => {};
+      const isDue = new Promise<void>((resolve) => {
+        restart = resolve;
+      });
+      let goOn = () => {};
+      const isBack = new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+      const worker = await startRedisWorker({
+        ...{ url: own, queue, parallel: 4, lockSeconds: 2, onTrouble },
+        send: async (call) => {
+          asked++;
+          if (asked === 24) {
+            restart(); // some jobs are done, some run, some wait
+          }
+          if (asked >= 24) {
+            await isBack;
+          }
+          return await answer(call);
+        },
+      });
+      const output = at(`restarted-${how}.jsonl`);
+      const running = runBatch({
+        ...{ input, output, seed: 0, ordered: true, restart: true },
+        target: () => redisTarget({ url: own, queue, onTrouble, lookSeconds: 1 }),
+      });
+      await isDue;
+      server.kill("SIGKILL");
+      await new Promise((resolve) => server.once("exit", resolve));
+      server = await startRedis(port, ...options, "--appenddirname", how.replaceAll(" ", "-"));
+      const answersAgain = () => told.filter((message) => /answers again/.test(message)).length;
+      await expect.poll(answersAgain, { timeout: 60_000 }).toBe(2);
+      goOn();
+      expect(await running).toMatchObject({ succeeded: 64, failed: 0, left: 0 });
+      await worker.close();
+      server.kill("SIGKILL");
+      const target = sendTarget({ send: answer, parallel: 1 });
+      await runBatch({ input, output: at("restarted-alone.jsonl"), seed: 0, ordered: true, restart: true, target });
+      expect(readFileSync(output, "utf8")).toBe(readFileSync(at("restarted-alone.jsonl"), "utf8"));
+      const away = told.filter((message) => /(does not answer|closed the connection).*; trying again/.test(message));
+      expect(away).toHaveLength(2);
+    },
+  );
 
   test("a stopped producer takes back what nobody has begun", async () => {
     const input = writeRequests(at("back.jsonl"), 64);

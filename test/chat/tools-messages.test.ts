@@ -235,8 +235,8 @@ describe("tools of a client", () => {
     ["deep ones", deep(70), /tool f: parameters, (\/properties\/a)+: more than 64 schemas/],
     [
       "unsupported keywords",
-      { properties: { a: { unevaluatedItems: false } } },
-      /tool f: parameters, \/properties\/a\/unevaluatedItems: /,
+      { properties: { a: { $dynamicRef: "#a" } } },
+      /tool f: parameters, \/properties\/a\/\$dynamicRef: /,
     ],
     ["those of no object", { type: "array" }, /tool f: parameters, \/type: expected "object"/],
   ])("are refused by name and place for schemas that cannot be held to: %s", (_, parameters, message) => {
@@ -245,15 +245,15 @@ describe("tools of a client", () => {
   });
 
   test("leave out what cannot be held to only where they are not strict, and say so", () => {
-    const parameters = { properties: { a: { type: "integer", unevaluatedItems: false } }, additionalProperties: false };
+    const parameters = { properties: { a: { type: "integer", $dynamicRef: "#a" } }, additionalProperties: false };
     const tool = (strict?: boolean): Tool => ({ type: "function", function: { name: "f", strict, parameters } });
     const planOf = (strict?: boolean) =>
       planTools(formats.generic, model.tokenizer, { messages: [hi], tools: [tool(strict)], choice: "required" });
     const plan = planOf(false);
-    expect(plan.ignored).toEqual([expect.objectContaining({ tool: "f", pointer: "/properties/a/unevaluatedItems" })]);
+    expect(plan.ignored).toEqual([expect.objectContaining({ tool: "f", pointer: "/properties/a/$dynamicRef" })]);
     const call = (value: string) => `{"tool_call": {"name": "f", "arguments": {"a": ${value}}}}`;
     expect([plan.grammar?.matches(call("1")), plan.grammar?.matches(call('"1"'))]).toEqual([true, false]);
-    expect(() => planOf(true)).toThrow(usage(/unevaluatedItems/));
+    expect(() => planOf(true)).toThrow(usage(/\$dynamicRef/));
     expect(() => planOf()).toThrow(expect.objectContaining({ hint: expect.stringContaining("strict: false") }));
   });
 

@@ -9,6 +9,7 @@ import {
   loadModel,
   type Model,
   planTools,
+  planToolsAsync,
   type ToolPlan,
   type ToolRequest,
 } from "../../src/index.js";
@@ -52,6 +53,28 @@ function read(toolPlan: ToolPlan, stretches: readonly string[]) {
   }
   return { pieces: joined, isComplete: parser.isComplete };
 }
+
+test("a plan whose grammar is compiled on another thread is the same, and leaves the thread free meanwhile", async () => {
+  const named = weather.function.name;
+  const many = Array.from({ length: 128 }, (_, i) => ({
+    ...weather,
+    function: { ...weather.function, name: `${named}_${i}` },
+  }));
+  for (const format of Object.values(formats)) {
+    let isFree = false;
+    setImmediate(() => {
+      isFree = true;
+    });
+    const request = { messages: [hi], tools: many };
+    const planned = await planToolsAsync(format, model.tokenizer, request);
+    expect(isFree).toBe(true);
+    const again = planTools(format, model.tokenizer, request);
+    expect(again.grammar).toBe(planned.grammar);
+    expect([again.messages, again.options, again.kind]).toEqual([planned.messages, planned.options, planned.kind]);
+  }
+  const wrong = { messages: [hi], tools, choice: { name: "none" } };
+  await expect(planToolsAsync(formats.generic, model.tokenizer, wrong)).rejects.toMatchObject({ code: "USAGE" });
+});
 
 const call = (index: number, name: string): AnswerPiece => ({ kind: "call", index, name });
 const args = (index: number, text: string): AnswerPiece => ({ kind: "arguments", index, text });

@@ -59,6 +59,23 @@ describe("the queue", () => {
     expect(admissionOf(server).waiting).toBe(0);
   });
 
+  test("has no place that work in the background takes from other work", async () => {
+    await using server = await startTestServer({ parallel: 1, queueSize: 1 });
+    const release = await hold(server);
+    const post = (more: object = {}) => server.post(path, { messages, max_tokens: 4, ...more });
+    const inBackground = { service_tier: "flex" };
+    const waiting = [post(inBackground), post(inBackground)];
+    await until(() => admissionOf(server).waiting === 2);
+    expect((await post(inBackground)).status).toBe(503);
+    waiting.push(post(), post());
+    await until(() => admissionOf(server).waiting === 4);
+    expect((await post()).status).toBe(503);
+    expect((await post(inBackground)).status).toBe(503);
+    release();
+    expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect((await post(inBackground)).status).toBe(200);
+  });
+
   test("gives up a request that waits too long", async () => {
     await using server = await startTestServer({ parallel: 1, queueTimeout: 0.05 });
     const release = await hold(server);

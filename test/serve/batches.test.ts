@@ -109,6 +109,25 @@ test("a batch can be cancelled: what is answered by then is there", async () => 
   await expect(client.batches.cancel(made.id)).rejects.toMatchObject({ status: 409 });
 });
 
+test("a batch gives way to who waits for an answer, though its lines take every place and the queue holds none", async () => {
+  await using busy = await startTestServer({ batchFolder: join(folder, "busy"), parallel: 1, queueSize: 0 });
+  const { admission, model } = busy.server.context.service;
+  const to = new OpenAI({ baseURL: `${busy.url}/v1`, apiKey: "none", maxRetries: 0 });
+  const lines = Array.from({ length: 200 }, (_, i) => chatLine(`r${i}`, { max_tokens: 400, ignore_eos: true }));
+  const made = await createBatch(to, lines);
+  const { body } = chatLine("one who waits");
+  const alone = await server.ask("/v1/chat/completions", body);
+  while (model.stats().preemptions === 0) {
+    expect((await to.batches.retrieve(made.id)).status).toMatch(/validating|in_progress/);
+    while (admission.running === 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect((await busy.ask("/v1/chat/completions", body)).choices).toEqual(alone.choices);
+  }
+  await to.batches.cancel(made.id);
+  expect((await finished(to, made.id)).request_counts?.total).toBe(200);
+});
+
 test("a batch ends with its window", async () => {
   const lines = Array.from({ length: 3000 }, (_, i) => chatLine(`r${i}`, { max_tokens: 100, ignore_eos: true }));
   const made = await createBatch(client, lines, "1s");

@@ -1,7 +1,7 @@
 // Tools over HTTP: calls whole and streamed, what clients choose, and what they cannot do.
 
 import OpenAI from "openai";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { Grammar } from "../../src/index.js";
 import { startTestServer, type TestServer } from "../support/serve.js";
 import { now, weather } from "../support/tool-formats.js";
@@ -29,6 +29,18 @@ test("a call comes with an id, its name and arguments of the schema", async () =
   expect(call).toMatchObject({ id: expect.stringMatching(/^call_\w+$/), type: "function" });
   expect(call.function.name).toBe("get_weather");
   expect(accepts(call.function.arguments)).toBe(true);
+});
+
+test("the grammar of a request's tools is never compiled on the thread that serves", async () => {
+  const compile = vi.spyOn(Grammar, "fromParts");
+  try {
+    const more = { ...now, function: { ...now.function, name: "not_asked_before" } };
+    const { choices } = await server.ask(path, { ...asked, tools: [weather, more], ...forced, max_tokens: 4 });
+    expect(choices).toHaveLength(1);
+    expect(compile).not.toHaveBeenCalled();
+  } finally {
+    compile.mockRestore();
+  }
 });
 
 test("a streamed call has its id once, its index always, and the same arguments in fragments", async () => {

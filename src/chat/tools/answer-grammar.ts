@@ -47,11 +47,14 @@ export function leaveRoom(grammar: Grammar, room: ThinkingRoom): Grammar {
   const allowed = { tools: [], mustCall: false, isSingle: true };
   return room.thinking === undefined
     ? grammar
-    : writeAnswerGrammar({ syntax: undefined, allowed, schema: undefined, grammar, isBegun: false, ...room }).grammar;
+    : Grammar.fromParts(
+        writeAnswerGrammar({ syntax: undefined, allowed, schema: undefined, grammar, isBegun: false, ...room }).source,
+      );
 }
 
 export interface AnswerGrammar {
-  grammar: Grammar;
+  /** For Grammar.fromParts. */
+  source: string;
   /** What of the tools' schemas it does not hold to. */
   ignored: readonly IgnoredParameter[];
 }
@@ -62,7 +65,7 @@ export function writeAnswerGrammar(form: AnswerForm): AnswerGrammar {
   const answer = writeThinking(form, writeAnswer(rules, form, written));
   return {
     // Some vocabularies write a space before what they begin with.
-    grammar: Grammar.fromParts(rules.write(form.isBegun ? `" "? (${answer})` : answer)),
+    source: rules.write(form.isBegun ? `" "? (${answer})` : answer),
     ignored: written.flatMap(({ ignored }) => ignored),
   };
 }

@@ -1,8 +1,8 @@
 // What a request with tools, or with a schema for its answer, asks of the model: the messages to render, the grammar of
 // the answer, and how to read it.
 
-import { readGrammar } from "../../engine/request.js";
-import type { Grammar } from "../../grammar/grammar.js";
+import { readGrammar, readGrammarAsync } from "../../engine/request.js";
+import { Grammar } from "../../grammar/grammar.js";
 import type { JsonSchema } from "../../grammar/schema.js";
 import { BitnetError } from "../../system/errors.js";
 import type { ChatTokenizer } from "../encode.js";
@@ -57,8 +57,30 @@ export interface ToolPlan {
 
 /** Throws USAGE for tools, a choice or a schema that cannot be held to. */
 export function planTools(format: ChatFormat, tokenizer: ChatTokenizer, request: ToolRequest): ToolPlan {
+  const { source, ...plan } = layOut(format, tokenizer, request, readGrammar(request));
+  return source === undefined ? plan : { ...plan, grammar: Grammar.fromParts(source) };
+}
+
+/** The same with the automata made on another thread: those of many tools take a while. */
+export async function planToolsAsync(
+  format: ChatFormat,
+  tokenizer: ChatTokenizer,
+  request: ToolRequest,
+): Promise<ToolPlan> {
+  const { source, ...plan } = layOut(format, tokenizer, request, await readGrammarAsync(request));
+  return source === undefined ? plan : { ...plan, grammar: await Grammar.fromPartsAsync(source) };
+}
+
+/** A plan whose grammar is still to be compiled; undefined: anything may be answered. */
+type Layout = Omit<ToolPlan, "grammar"> & { source?: string };
+
+function layOut(
+  format: ChatFormat,
+  tokenizer: ChatTokenizer,
+  request: ToolRequest,
+  grammar: Grammar | undefined,
+): Layout {
   const { choice = "auto", parallel = true, schema, thinking, variables } = request;
-  const grammar = readGrammar(request);
   const tools = readTools(request.tools ?? []);
   const allowed = allowTools(tools, choice, parallel);
   const hasCalls = allowed.tools.length > 0;
