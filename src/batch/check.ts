@@ -2,8 +2,8 @@
 
 import { createHash } from "node:crypto";
 import { BitnetError, throwIfAborted } from "../system/errors.js";
+import { readFileLines } from "../system/line-file.js";
 import { HashTable } from "./hash-table.js";
-import { readFileLines } from "./line-file.js";
 import {
   type BatchRequest,
   hashOfId,

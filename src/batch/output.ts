@@ -4,10 +4,10 @@ import { type FileHandle, open, rename, rm, stat, truncate } from "node:fs/promi
 import { dirname } from "node:path";
 import { BitnetError, withContext } from "../system/errors.js";
 import { findTarget, flushDirectory } from "../system/files.js";
+import { readFileLines } from "../system/line-file.js";
 import { Appender } from "./appender.js";
 import { type BatchSource, readRequests } from "./check.js";
 import { HashTable } from "./hash-table.js";
-import { readFileLines } from "./line-file.js";
 import { readOutcomeLine } from "./outcome.js";
 import { hashOfId } from "./request.js";
 

@@ -1,8 +1,8 @@
 // The lines of a batch: what each of the three forms means as a request.
 
 import { createHash } from "node:crypto";
+import type { FileLine } from "../system/line-file.js";
 import { isNestedDeeper } from "../system/nesting.js";
-import type { FileLine } from "./line-file.js";
 
 /** What a batch may ask. */
 export const batchUrls = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"] as const;

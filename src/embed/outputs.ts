@@ -4,9 +4,9 @@
 import type { FileHandle } from "node:fs/promises";
 import { open, rename, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
-import { readFileLines } from "../batch/line-file.js";
 import { BitnetError, withContext } from "../system/errors.js";
 import { flushDirectory } from "../system/files.js";
+import { readFileLines } from "../system/line-file.js";
 import { type CodedInfo, differenceOf, readInfo, type StoreInfo, writeInfo } from "./store-info.js";
 
 /** What every kind of file does. */

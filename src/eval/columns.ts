@@ -1,4 +1,5 @@
 // Reading columns of documents, which other people have written: what is missing or of another kind is told by its name.
+// Tables of text (CSV) have no types: there digits are integers, and lists and objects are written as JSON.
 
 import { BitnetError } from "../system/errors.js";
 import type { Doc } from "./data/types.js";
@@ -30,18 +31,18 @@ export function textOf(doc: Doc, column: string): string {
 }
 
 export function textsOf(doc: Doc, column: string): string[] {
-  const value = doc[column];
+  const value = unpacked(doc[column]);
   if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) {
     throw new ColumnError(column, "a list of texts", value);
   }
   return value;
 }
 
-/** Integers of some files are texts, or bigints. */
+/** Integers of some files are texts, or true and false. */
 export function integerOf(doc: Doc, column: string): number {
   const value = doc[column];
-  const number = typeof value === "string" && /^\s*-?\d+\s*$/.test(value) ? Number(value) : value;
-  const integer = typeof number === "bigint" ? Number(number) : number;
+  const isDigits = typeof value === "string" && /^\s*-?\d+\s*$/.test(value);
+  const integer = isDigits || typeof value === "boolean" ? Number(value) : value;
   if (!Number.isSafeInteger(integer)) {
     throw new ColumnError(column, "an integer", value);
   }
@@ -49,7 +50,7 @@ export function integerOf(doc: Doc, column: string): number {
 }
 
 export function integersOf(doc: Doc, column: string): number[] {
-  const value = doc[column];
+  const value = unpacked(doc[column]);
   if (!Array.isArray(value)) {
     throw new ColumnError(column, "a list of integers", value);
   }
@@ -58,11 +59,23 @@ export function integersOf(doc: Doc, column: string): number[] {
 
 /** A column that has columns of its own. */
 export function fieldsOf(doc: Doc, column: string): Doc {
-  const value = doc[column];
+  const value = unpacked(doc[column]);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new ColumnError(column, "an object", value);
   }
   return value as Doc;
+}
+
+/** A list or an object that a table of text has as JSON. */
+function unpacked(value: unknown): unknown {
+  if (typeof value !== "string" || !/^\s*[[{]/.test(value)) {
+    return value;
+  }
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
 }
 
 /** The place of `wanted` in a list that a document gives. */

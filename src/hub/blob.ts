@@ -7,7 +7,7 @@ import { BitnetError, throwIfAborted } from "../system/errors.js";
 import { locateBody, MisfitError, readChunk, type Span } from "./answers.js";
 import { cacheError, sizeOf } from "./cache.js";
 import { contentsUrl, type Hub, requestOnce } from "./http.js";
-import type { Repository, RepositoryFile } from "./repository.js";
+import { hubPathOf, type Repository, type RepositoryFile } from "./repository.js";
 import { retrying, TransientError } from "./retry.js";
 
 export interface BlobTask {
@@ -148,8 +148,9 @@ async function fetchPart(task: BlobTask, partial: Partial, askForRest: boolean):
   const { hub, repository, file, signal } = task;
   const isPart = partial.position > 0 && askForRest;
   const headers: Record<string, string> = isPart ? { range: `bytes=${partial.position}-` } : {};
-  const request = { repo: repository.name, subject: subjectOf(task), signal, headers, expectedStatus: 416 };
-  const response = await requestOnce(hub, contentsUrl(hub, repository.name, repository.commit, file.path), request);
+  const repo = hubPathOf(repository);
+  const request = { repo, subject: subjectOf(task), signal, headers, expectedStatus: 416 };
+  const response = await requestOnce(hub, contentsUrl(hub, repo, repository.commit, file.path), request);
   try {
     const span = locateBody(response, partial.position, file);
     if (response.body === null) {

@@ -6,6 +6,8 @@
 //     snapshots/<commit>/<path>     relative links to blobs
 //     refs/<revision>               the commit that a branch or tag meant when it was last downloaded
 //   .locks/models--owner--name/     ours: <id>.bitnet.lock while a process downloads a blob
+//
+// Those of data sets are called datasets--owner--name.
 
 import { copyFile, link, lstat, mkdir, readdir, readFile, realpath, rm, stat, symlink } from "node:fs/promises";
 import { devNull } from "node:os";
@@ -28,9 +30,16 @@ export interface CachedFile {
   file: string;
 }
 
+/** What a repository holds. */
+export type RepositoryType = "model" | "dataset";
+
 /** Without a cache they lie below the null device, where nothing is and nothing can be made. */
-export function repositoryPaths(cacheDir: string | undefined, repo: string): RepositoryPaths {
-  const name = `models--${repo.replaceAll("/", "--")}`;
+export function repositoryPaths(
+  cacheDir: string | undefined,
+  repo: string,
+  type: RepositoryType = "model",
+): RepositoryPaths {
+  const name = `${type}s--${repo.replaceAll("/", "--")}`;
   const top = cacheDir ?? devNull;
   const folder = join(top, name);
   return { folder, blobs: join(folder, "blobs"), locks: join(top, ".locks", name) };

@@ -12,7 +12,7 @@ export interface HubEnvironment {
   token?: string;
   /** Where the token came from, for messages: "HF_TOKEN" or a path. */
   tokenSource?: string;
-  /** Holds one folder per repository: models--owner--name. Undefined: this user has no home folder to keep it in. */
+  /** Holds one folder per repository: models--owner--name, datasets--owner--name. Undefined: this user has no home folder to keep it in. */
   cacheDir: string | undefined;
   /** Nothing but the cache is to be used. */
   offline: boolean;

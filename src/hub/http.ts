@@ -69,13 +69,13 @@ export interface HubRequest {
   signal?: AbortSignal;
   /** What is asked for, for messages: "owner/name" or "owner/name/file". */
   subject: string;
-  /** The repository the request belongs to, for messages. */
+  /** The repository the request belongs to, for messages: its path on the hub. */
   repo: string;
   /** A status that the caller understands, beside the successful ones. */
   expectedStatus?: number;
 }
 
-/** The address of a file's contents. */
+/** The address of a file's contents; `repo` is the path of the repository on the hub. */
 export function contentsUrl(hub: Hub, repo: string, commit: string, path: string): string {
   return `${hub.environment.endpoint}/${repo}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
 }

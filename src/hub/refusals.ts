@@ -7,6 +7,7 @@ import type { HubEnvironment } from "./environment.js";
 interface Asked {
   /** "owner/name" or "owner/name/file". */
   subject: string;
+  /** Its path on the hub: "owner/name", "datasets/owner/name". */
   repo: string;
 }
 
@@ -34,7 +35,7 @@ export function refusedError(environment: HubEnvironment, response: Response, { 
   }
   if (status === 401 && token !== undefined && code !== "RepoNotFound") {
     return new BitnetError("NETWORK", `the hub does not accept the token in ${tokenSource} (401)`, {
-      hint: `make a new one at ${endpoint}/settings/tokens, or unset it for a public model`,
+      hint: `make a new one at ${endpoint}/settings/tokens, or unset it for what is public`,
     });
   }
   if (code === "RevisionNotFound") {

@@ -3,7 +3,14 @@
 import type { ListFileEntry } from "@huggingface/hub";
 import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
-import { checkRelativePath, listSnapshot, type RepositoryPaths, readRef, repositoryPaths } from "./cache.js";
+import {
+  checkRelativePath,
+  listSnapshot,
+  type RepositoryPaths,
+  type RepositoryType,
+  readRef,
+  repositoryPaths,
+} from "./cache.js";
 import { type Hub, type HubRequest, requestHub } from "./http.js";
 
 export interface RepositoryFile {
@@ -17,6 +24,8 @@ export interface RepositoryFile {
 export interface Repository {
   /** owner/name */
   name: string;
+  /** Absent: a model. */
+  type?: RepositoryType;
   /** As asked for: a branch, a tag or a commit. */
   revision: string;
   commit: string;
@@ -29,10 +38,17 @@ export interface Repository {
 export interface RepositoryName {
   name: string;
   revision: string;
+  /** Default: a model. */
+  type?: RepositoryType;
+}
+
+/** Where a repository lies on the hub, below its address. */
+export function hubPathOf({ name, type }: Pick<RepositoryName, "name" | "type">): string {
+  return type === "dataset" ? `datasets/${name}` : name;
 }
 
 const lookupAttempts = 4; // some five seconds: whoever has the files in the cache should not wait long for the hub
-const maxFiles = 100_000; // no model repository comes near
+const maxFiles = 100_000; // no repository of a model comes near, nor one of a data set that is a test
 const maxFileSize = 2 ** 45; // the same
 
 /** Reads "owner/name" or "owner/name@revision"; undefined if `text` is no such name. */
@@ -70,10 +86,11 @@ export function listParts(path: string): string[] {
 /** Finds the commit of a repository and its files. */
 export async function openRepository(
   hub: Hub,
-  { name, revision }: RepositoryName,
+  wanted: RepositoryName,
   options: { signal?: AbortSignal } = {},
 ): Promise<Repository> {
-  const cached = () => openCached(hub, { name, revision });
+  const { name, revision } = wanted;
+  const cached = () => openCached(hub, wanted);
   if (hub.environment.offline) {
     const repository = await cached();
     if (repository === undefined) {
@@ -84,7 +101,7 @@ export async function openRepository(
     return repository;
   }
   try {
-    return await openRemote(hub, { name, revision }, options.signal);
+    return await openRemote(hub, wanted, options.signal);
   } catch (error) {
     // Out of reach is not refused: what has been downloaded before is still good.
     const unreachable = error instanceof BitnetError && error.cause !== undefined && error.code === "NETWORK";
@@ -97,25 +114,27 @@ export async function openRepository(
   }
 }
 
-async function openRemote(
-  hub: Hub,
-  { name, revision }: RepositoryName,
-  signal: AbortSignal | undefined,
-): Promise<Repository> {
-  const { listFiles, modelInfo } = await import("@huggingface/hub");
-  const request: HubRequest = { repo: name, subject: `${name}@${revision}`, signal };
+async function openRemote(hub: Hub, wanted: RepositoryName, signal: AbortSignal | undefined): Promise<Repository> {
+  const { datasetInfo, listFiles, modelInfo } = await import("@huggingface/hub");
+  const { name, revision, type = "model" } = wanted;
+  const request: HubRequest = { repo: hubPathOf(wanted), subject: `${name}@${revision}`, signal };
   const { attempts, stallMs } = hub.retry;
   const timeout = hub.environment.lookupTimeoutMs ?? stallMs;
   const retry = { ...hub.retry, attempts: Math.min(attempts, lookupAttempts), stallMs: timeout };
   const common = { hubUrl: hub.environment.endpoint, fetch: asFetch({ ...hub, retry }, request) };
-  const info = await reading(request, () => modelInfo({ ...common, name, revision, additionalFields: ["sha"] }));
+  const asked = { ...common, name, revision };
+  const info = await reading<{ sha?: string }>(request, () =>
+    type === "model"
+      ? modelInfo({ ...asked, additionalFields: ["sha"] })
+      : datasetInfo({ ...asked, additionalFields: ["sha"] }),
+  );
   const commit = String(info.sha);
   if (!/^[0-9a-f]{40}$/.test(commit)) {
     throw unexpectedError(request, "it names no commit");
   }
   const files: RepositoryFile[] = [];
   await reading(request, async () => {
-    for await (const entry of listFiles({ ...common, repo: name, revision: commit, recursive: true })) {
+    for await (const entry of listFiles({ ...common, repo: { type, name }, revision: commit, recursive: true })) {
       if (entry.type === "file") {
         files.push(readEntry(entry, request));
       }
@@ -124,7 +143,8 @@ async function openRemote(
       }
     }
   });
-  return { name, revision, commit, files, paths: repositoryPaths(hub.environment.cacheDir, name), fromCache: false };
+  const paths = repositoryPaths(hub.environment.cacheDir, name, type);
+  return { name, type, revision, commit, files, paths, fromCache: false };
 }
 
 /** The hub library's requests, with our token, retries and errors. */
@@ -141,7 +161,7 @@ function atEndpoint({ href, host, pathname, search }: URL, endpoint: string, req
   if (href.startsWith(`${endpoint}/`)) {
     return href;
   }
-  const api = pathname.indexOf("/api/models/");
+  const api = pathname.search(/\/api\/(models|datasets)\//);
   if (api < 0) {
     throw unexpectedError(request, `it goes on at ${host}`);
   }
@@ -181,12 +201,13 @@ function readEntry({ path, size, oid, lfs }: ListFileEntry, request: HubRequest)
   return { path, size: bytes, hash: { kind: hash.kind, hex } };
 }
 
-async function openCached(hub: Hub, { name, revision }: RepositoryName): Promise<Repository | undefined> {
-  const paths = repositoryPaths(hub.environment.cacheDir, name);
+async function openCached(hub: Hub, { name, revision, type }: RepositoryName): Promise<Repository | undefined> {
+  const paths = repositoryPaths(hub.environment.cacheDir, name, type);
   const commit = /^[0-9a-f]{40}$/.test(revision) ? revision : await readRef(paths, revision);
   const files = commit === undefined ? [] : await listSnapshot(paths, commit);
   if (commit === undefined || files.length === 0) {
     return undefined;
   }
-  return { name, revision, commit, files: files.map(({ path, size }) => ({ path, size })), paths, fromCache: true };
+  const listed = files.map(({ path, size }) => ({ path, size }));
+  return { name, type, revision, commit, files: listed, paths, fromCache: true };
 }

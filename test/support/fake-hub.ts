@@ -1,7 +1,8 @@
 // A hub on the loopback interface: the part of huggingface.co's interface that downloads use, with faults on demand.
 //
 // Small files are served by the hub itself, large ones ("lfs") through a redirect to /cdn/..., which stands for the
-// storage host and has an origin of its own (another port).
+// storage host and has an origin of its own (another port). Repositories are called by their path on the hub, of a data
+// set "datasets/owner/name"; other contents of a branch are a repository of its own, "datasets/owner/name@branch".
 
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -131,6 +132,11 @@ export class FakeHub {
     return this.repositories.get(name)?.commit ?? createHash("sha1").update(name).digest("hex");
   }
 
+  #revisionsOf(key: string): string[] {
+    const branch = /@(.+)$/.exec(key)?.[1] ?? "main";
+    return [this.commitOf(key), ...(this.repositories.get(key)?.revisions ?? [branch])];
+  }
+
   #note(request: IncomingMessage): SeenRequest {
     const { method = "", url = "", headers } = request;
     const seen = { method, path: decodeURIComponent(url), host: headers.host ?? "", headers, sent: 0 };
@@ -154,8 +160,11 @@ export class FakeHub {
     const seen = this.#note(request);
     const url = new URL(request.url ?? "", this.#hubUrl);
     const path = decodeURIComponent(url.pathname);
-    const [, , name = "", action, rest = ""] =
-      /^(\/api\/models)?\/([^/]+\/[^/]+)\/(revision|tree|resolve)\/(.+)$/.exec(path) ?? [];
+    const [, repo = "", action, rest = ""] =
+      /^\/((?:datasets\/)?[^/]+\/[^/]+)\/(revision|tree|resolve)\/(.+)$/.exec(
+        path.replace(/^\/api\/(models(?=\/)|(?=datasets\/))\/?/, "/"),
+      ) ?? [];
+    const { name, revision } = this.#find(repo, rest, action === "resolve");
     const repository = this.repositories.get(name);
     const fault = this.#takeFault(request, action === "resolve");
     await fault?.after;
@@ -170,7 +179,6 @@ export class FakeHub {
     if (!this.#admit(request, response, repository)) {
       return;
     }
-    const revision = this.#findRevision(name, rest, action === "resolve");
     if (repository === undefined || revision === undefined) {
       return refuse(response, 404, "RevisionNotFound");
     }
@@ -203,9 +211,16 @@ export class FakeHub {
     return false;
   }
 
-  #findRevision(name: string, rest: string, withPath: boolean): string | undefined {
-    const known = [this.commitOf(name), ...(this.repositories.get(name)?.revisions ?? ["main"])];
-    return known.find((revision) => (withPath ? rest.startsWith(`${revision}/`) : rest === revision));
+  /** The contents that `rest`, a revision or one and a path, means. */
+  #find(repo: string, rest: string, withPath: boolean): { name: string; revision?: string } {
+    for (const name of [repo, ...[...this.repositories.keys()].filter((key) => key.startsWith(`${repo}@`))]) {
+      const fits = (revision: string) => (withPath ? rest.startsWith(`${revision}/`) : rest === revision);
+      const revision = this.#revisionsOf(name).find(fits);
+      if (revision !== undefined) {
+        return { name, revision };
+      }
+    }
+    return { name: repo };
   }
 
   #list(url: URL, repository: FakeRepository, response: ServerResponse): void {
@@ -252,8 +267,9 @@ export class FakeHub {
   async #serveStorage(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const seen = this.#note(request);
     const url = new URL(request.url ?? "", this.#cdnUrl);
-    const [, name = "", path = ""] = /^\/([^/]+\/[^/]+)\/(.+)$/.exec(decodeURIComponent(url.pathname)) ?? [];
-    const file = fileOf(this.repositories.get(name), path);
+    const place = decodeURIComponent(url.pathname).slice(1);
+    const name = [...this.repositories.keys()].find((key) => place.startsWith(`${key}/`)) ?? "";
+    const file = fileOf(this.repositories.get(name), place.slice(name.length + 1));
     if (file === undefined || !/^secret-of-the-storage-\d+$/.test(url.searchParams.get("signature") ?? "")) {
       return refuse(response, 403);
     }

@@ -1,7 +1,7 @@
 // Files of lines, read one line at a time whatever their size.
 
 import { createReadStream } from "node:fs";
-import { toBitnetError } from "../system/errors.js";
+import { toBitnetError } from "./errors.js";
 
 const newline = 0x0a;
 const carriageReturn = 0x0d;
