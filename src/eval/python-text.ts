@@ -1,18 +1,22 @@
 // Texts as Python's str methods see them.
 
-// What str.isspace() says yes to; JavaScript's \\s has U+FEFF, too, and lacks the separators of ASCII and U+0085.
-const space = "[\\u0009-\\u000d\\u001c-\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
-const leading = new RegExp(`^${space}+`);
-const trailing = new RegExp(`${space}+$`);
+/** What str.isspace() says yes to, for a class of characters; JavaScript's has U+FEFF, too, and lacks some of ASCII. */
+export const SPACE = "\\x09-\\x0d\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const leading = new RegExp(`^[${SPACE}]+`);
+const single = new RegExp(`^[${SPACE}]$`);
 
 /** str.lstrip() */
 export function stripLeft(text: string): string {
   return text.replace(leading, "");
 }
 
-/** str.rstrip() */
+/** str.rstrip(); no pattern, which would try every run of white space in the text. */
 export function stripRight(text: string): string {
-  return text.replace(trailing, "");
+  let end = text.length;
+  while (end > 0 && single.test(text.charAt(end - 1))) {
+    end--;
+  }
+  return text.slice(0, end);
 }
 
 /** str.strip() */
@@ -33,4 +37,24 @@ export function lengthOf(text: string): number {
     length++;
   }
   return length;
+}
+
+/** re.split(r"\s+", text): with an empty piece where the text begins or ends with white space. */
+export function splitAtSpace(text: string): string[] {
+  return text.split(new RegExp(`[${SPACE}]+`));
+}
+
+/** str.isupper(): cased characters, all of them upper case. */
+export function isUpper(text: string): boolean {
+  return /\p{Uppercase}/u.test(text) && !/[\p{Lowercase}\p{Lt}]/u.test(text);
+}
+
+/** str.islower() */
+export function isLower(text: string): boolean {
+  return /\p{Lowercase}/u.test(text) && !/[\p{Uppercase}\p{Lt}]/u.test(text);
+}
+
+/** re.escape(): a pattern that matches `text` and nothing else. */
+export function escapePattern(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }

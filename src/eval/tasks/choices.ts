@@ -4,6 +4,7 @@ import { ColumnError, fieldsOf, integerOf, integersOf, placeOf, textOf, textsOf 
 import type { Doc } from "../data/types.js";
 import { capitalize, strip, stripLeft } from "../python-text.js";
 import type { ChoiceTask, Metric, SentenceTask, Shots, Task, TaskGroup } from "../task.js";
+import { cleanHellaswag } from "./clean-text.js";
 
 const acc: readonly Metric[] = [{ name: "acc" }];
 const accAndNorm: readonly Metric[] = [{ name: "acc" }, { name: "acc_norm" }];
@@ -84,14 +85,6 @@ const winogrande: SentenceTask = {
   metrics: acc,
 };
 
-/** HellaSwag's texts without what WikiHow left in them. */
-export function cleanHellaSwag(text: string): string {
-  return strip(text)
-    .replaceAll(" [title]", ". ")
-    .replace(/\[[^\n]*?\]/g, "")
-    .replaceAll("  ", " ");
-}
-
 const hellaswag: ChoiceTask = {
   kind: "choices",
   name: "hellaswag",
@@ -103,10 +96,10 @@ const hellaswag: ChoiceTask = {
   shots: shotsBesideQuestion,
   prepare: (doc) => ({
     ...doc,
-    query: cleanHellaSwag(
+    query: cleanHellaswag(
       `${textOf(doc, "activity_label")}: ${textOf(doc, "ctx_a")} ${capitalize(textOf(doc, "ctx_b"))}`,
     ),
-    choices: textsOf(doc, "endings").map(cleanHellaSwag),
+    choices: textsOf(doc, "endings").map(cleanHellaswag),
     gold: integerOf(doc, "label"),
   }),
   prompt: (doc) => textOf(doc, "query"),
