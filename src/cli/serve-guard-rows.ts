@@ -37,7 +37,7 @@ function parseOrigin(text: string, earlier: readonly string[] = []): string[] {
   });
 }
 
-const perMinute = integerFrom(0);
+const count = integerFrom(0);
 
 export const securityRows = {
   apiKeys: {
@@ -66,16 +66,22 @@ export const securityRows = {
     parse: integerFrom(0, 16),
     standard: standardGuards.trustProxy,
   },
+  connectionsPerAddress: {
+    flags: "--max-connections-per-address <n>",
+    help: "connections that one address may hold; 0: no limit; not counted behind a proxy",
+    parse: count,
+    standard: standardGuards.connectionsPerAddress,
+  },
   requestsPerMinute: {
     flags: "--requests-per-minute <n>",
     help: "requests of one client in any 60 s; 0: no limit",
-    parse: perMinute,
+    parse: count,
     standard: standardGuards.requestsPerMinute,
   },
   tokensPerMinute: {
     flags: "--tokens-per-minute <n>",
     help: "tokens of one client in any 60 s, read and written; 0: no limit",
-    parse: perMinute,
+    parse: count,
     standard: standardGuards.tokensPerMinute,
   },
   redis: { flags: "--redis <url>", help: "count these limits together with other servers: redis://HOST:PORT" },

@@ -1,7 +1,9 @@
 // What a browser can be made to do by a page of somebody else: DNS rebinding, posts across origins. And how many
 // connections an address may hold.
 
-import type { Server } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Server, Socket } from "node:net";
+import { Server as TlsServer } from "node:tls";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { isLocalName, prefixOf } from "./addresses.js";
 import type { Register } from "./context.js";
@@ -113,20 +115,30 @@ function answerPreflight(request: FastifyRequest, reply: FastifyReply): FastifyR
   return reply.status(204).send();
 }
 
-/** Closes connections of an address that has enough of them already. */
-export function limitConnections(server: Server, most: number): void {
+/**
+ * Counts the connections of every address. The result answers requests of connections beyond `most`; those beyond twice as
+ * many are closed unread.
+ */
+export function limitConnections(
+  server: Server,
+  most: number,
+): (request: IncomingMessage, reply: ServerResponse) => boolean {
   const counts = new Map<string, number>();
-  server.on("connection", (socket) => {
+  const excess = new WeakSet<Socket>();
+  const count = (socket: Socket) => {
     if (socket.remoteAddress === undefined) {
       return;
     }
     const address = prefixOf(socket.remoteAddress);
-    const count = (counts.get(address) ?? 0) + 1;
-    if (count > most) {
+    const now = (counts.get(address) ?? 0) + 1;
+    if (now > 2 * most) {
       socket.destroy();
       return;
     }
-    counts.set(address, count);
+    if (now > most) {
+      excess.add(socket);
+    }
+    counts.set(address, now);
     socket.once("close", () => {
       const left = (counts.get(address) ?? 1) - 1;
       if (left === 0) {
@@ -135,5 +147,24 @@ export function limitConnections(server: Server, most: number): void {
         counts.set(address, left);
       }
     });
-  });
+  };
+  server.on(server instanceof TlsServer ? "secureConnection" : "connection", count);
+  return (request, reply) => {
+    if (!excess.has(request.socket)) {
+      return false;
+    }
+    const error = new ApiError("rate_limit_error", `more than ${most} connections of one address`, {
+      code: "too_many_connections",
+      retryAfter: 1,
+    });
+    const body = JSON.stringify({ error: error.body });
+    const headers = {
+      "content-type": "application/json",
+      "content-length": Buffer.byteLength(body),
+      connection: "close",
+    };
+    reply.writeHead(error.status, { ...error.headers, ...headers }).end(body);
+    request.resume();
+    return true;
+  };
 }

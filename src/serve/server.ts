@@ -193,8 +193,12 @@ class ModelServer implements Server {
       connectionsCheckingInterval: Math.max(100, patience / 8),
       keepAliveTimeout: keepAlive,
     };
+    let refusesExcess: ReturnType<typeof limitConnections> = () => false;
     const route = (request: IncomingMessage, response: ServerResponse) => {
       boundBody(request, response, patience);
+      if (refusesExcess(request, response)) {
+        return;
+      }
       this.#app.routing(request, response);
     };
     const listener =
@@ -203,7 +207,7 @@ class ModelServer implements Server {
         : createHttpsServer({ ...settings, ...readTls(tls) }, route);
     listener.maxConnections = maxConnections;
     if (connectionsPerAddress > 0 && trustProxy === 0) {
-      limitConnections(listener, connectionsPerAddress);
+      refusesExcess = limitConnections(listener, connectionsPerAddress);
     }
     this.#listeners.push(listener);
     const isSocket = host.endsWith(".sock");
