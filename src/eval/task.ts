@@ -1,6 +1,8 @@
 // What a task is: one row that says where its documents come from, how each becomes a prompt, and how what the model
 // makes of it is measured. Names, versions, prompts and rules are those of lm-evaluation-harness 0.4.13.
 
+import type { CodeSample } from "./code/program.js";
+import type { CodeRunner } from "./code/runner.js";
 import type { DatasetSource, Doc } from "./data/types.js";
 
 /** How the values of all documents become one. */
@@ -110,12 +112,14 @@ export interface RollingTask extends TaskRow {
 export interface AnswerFilter {
   /** lm-eval's name, such as "strict-match"; "none" for the text as it is. */
   name: string;
-  apply: (answer: string, doc: Doc) => string;
+  apply: (answer: string, doc: Doc, context?: { isChat: boolean }) => string;
 }
 
 export interface MeasureContext {
   /** The user has confirmed that generated code is run. */
   runsUnsafeCode: boolean;
+  /** What runs it then. */
+  codeRunner?: CodeRunner;
   signal?: AbortSignal;
 }
 
@@ -136,6 +140,8 @@ export interface GenerationTask extends TaskRow {
     answer: string,
     context: MeasureContext & { filter: string },
   ) => MetricValues | Promise<MetricValues>;
+  /** Answers are programs, which are run only where the user has confirmed it: the line of one for EvalPlus. */
+  codeSample?: (doc: Doc, solution: string) => CodeSample;
 }
 
 export type Task = ChoiceTask | SentenceTask | ContinuationTask | RollingTask | GenerationTask;

@@ -5,8 +5,8 @@ import { passAtK } from "../../src/eval/code/pass-at-k.js";
 import { codeBeforeFence, judgedProgram } from "../../src/eval/code/program.js";
 import { type CodeOutcome, type CodeRunner, openCodeRunner } from "../../src/eval/code/runner.js";
 
+const prompt = 'def double(x):\n    """Twice x."""\n';
 const problem = {
-  prompt: 'def double(x):\n    """Twice x."""\n',
   test: "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(-1.5) == -3\n",
   entryPoint: "double",
 };
@@ -55,7 +55,7 @@ describe.skipIf(typeof sandbox === "string")(
 
     /** No test is about time, but for the one that ends because of it. */
     const run = (completion: string, options = {}): Promise<CodeOutcome> =>
-      runner.run(judgedProgram(problem, completion), { seconds: 120, ...options });
+      runner.run(judgedProgram(prompt + completion, problem), { seconds: 120, ...options });
 
     test("a right function passes, a wrong one and one that is no Python fail", async () => {
       expect(await run("    return 2 * x\n")).toMatchObject({ passed: true, reason: "passed", exitCode: 0 });
@@ -178,14 +178,10 @@ describe.skipIf(typeof sandbox === "string")(
     test("the tests of HumanEval+ find what they need of NumPy", async () => {
       const plus = (completion: string, expected: string) =>
         runner.run(
-          judgedProgram(
-            {
-              prompt: "from __future__ import annotations\ndef f():\n",
-              test: `import numpy as np\n\ndef check(candidate):\n    assert not isinstance(2.0, np.ndarray)\n    assert np.allclose(candidate(), ${expected}, rtol=1e-07, atol=1e-6)\n`,
-              entryPoint: "f",
-            },
-            completion,
-          ),
+          judgedProgram(`from __future__ import annotations\ndef f():\n${completion}`, {
+            test: `import numpy as np\n\ndef check(candidate):\n    assert not isinstance(2.0, np.ndarray)\n    assert np.allclose(candidate(), ${expected}, rtol=1e-07, atol=1e-6)\n`,
+            entryPoint: "f",
+          }),
           { seconds: 120 },
         );
       expect((await plus("    return [1.0, (2.0000001, 3)]\n", "[1.0, [2.0, 3.0]]")).passed).toBe(false); // no shape

@@ -7,8 +7,6 @@ import {
   extract,
   GSM8K_COT_STRICT,
   GSM8K_MATCH,
-  GSM8K_STRICT,
-  LAST_NUMBER,
   TRIVIAQA_MATCH,
 } from "../../src/eval/tasks/extraction.js";
 import {
@@ -57,8 +55,8 @@ test.each(golden.last_boxed as [string, string | null, string | null][])(
   },
 );
 
-test("MATH: a solution without a box is a fault of the data, an answer without one only wrong", () => {
-  expect(() => goldOfSolution("It is 3.")).toThrow(expect.objectContaining({ code: "BAD_FILE" }));
+test("MATH: without a box there is no answer in one", () => {
+  expect(goldOfSolution("It is \\fbox{3}.")).toBeUndefined();
   expect(answerInBox("It is 3.")).toBeUndefined();
   expect(answerInBox("So it is \\boxed{\\frac{1}{2}}, not \\boxed{3")).toBeUndefined();
   expect(answerBetweenDollars("a $b$ c $d$ e")).toBe("b$ c $d");
@@ -96,49 +94,3 @@ test("comparing deletes commas, dollars, what comes before #### and a last perio
   expect(exactMatch("1400..", ["1400"], GSM8K_MATCH)).toBe(0);
   expect(exactMatch("st marys RIVER", ["Saint Mary", "St. Mary's River"], TRIVIAQA_MATCH)).toBe(1);
 });
-
-interface Canned {
-  task: string;
-  doc_id: number;
-  filter: string;
-  response: string;
-  filtered: string;
-  exact_match: number;
-}
-
-const rows = (name: string) =>
-  readFileSync(`test/fixtures/eval/tasks/${name}.jsonl`, "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-
-const filtered: Record<string, (answer: string) => string> = {
-  "gsm8k strict-match": (answer) => extract(GSM8K_STRICT, answer),
-  "gsm8k flexible-extract": (answer) => extract(LAST_NUMBER, answer),
-  "triviaqa remove_whitespace": (answer) => answer.trim(),
-  "math500 none": (answer) => answer,
-};
-
-const stops: Record<string, string[]> = {
-  gsm8k: ["Question:", "</s>", "<|im_end|>"],
-  triviaqa: ["\n", ".", ","],
-  math500: ["Problem:"],
-};
-
-const matches: Record<string, (answer: string, doc: Record<string, unknown>) => number> = {
-  gsm8k: (answer, doc) => exactMatch(answer, [String(doc.answer)], GSM8K_MATCH),
-  triviaqa: (answer, doc) => exactMatch(answer, (doc.answer as { aliases: string[] }).aliases, TRIVIAQA_MATCH),
-  math500: (answer, doc) => Number(mathEqual(answerBetweenDollars(answer), goldOfSolution(String(doc.solution)))),
-};
-
-test.each((JSON.parse(readFileSync("test/fixtures/eval/generation.json", "utf8")) as { samples: Canned[] }).samples)(
-  "$task $doc_id, $filter: of $response counts $filtered",
-  ({ task, doc_id, filter, response, filtered: expected, exact_match }) => {
-    const doc = rows(task)[doc_id];
-    const answer = cutAtStops(doc._canned, stops[task] ?? []);
-    const counts = filtered[`${task} ${filter}`]?.(answer);
-    expect(answer).toBe(response);
-    expect(counts).toBe(expected);
-    expect(matches[task]?.(counts ?? "", doc)).toBe(exact_match);
-  },
-);

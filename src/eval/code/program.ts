@@ -2,11 +2,10 @@
 
 import { randomBytes } from "node:crypto";
 
-export interface CodeProblem {
-  /** The beginning of the function: imports, signature, what it shall do. */
-  prompt: string;
+export interface CodeTest {
   /** Python that defines check(candidate). */
   test: string;
+  /** The name of the function. */
   entryPoint: string;
 }
 
@@ -82,14 +81,10 @@ _os.write(1, b"\\n${token}\\n")
 _os._exit(0)
 `;
 
-/** Prompt, completion, test, call, proof. */
-export function judgedProgram(problem: CodeProblem, completion: string): JudgedProgram {
+/** The whole function, its test, the call of the test, the proof. */
+export function judgedProgram(solution: string, { test, entryPoint }: CodeTest): JudgedProgram {
   const token = randomBytes(16).toString("hex");
-  const text = [
-    `${problem.prompt}${completion}\n`,
-    /\bnumpy\b/.test(problem.test) ? NUMPY_STAND_IN : "",
-    `${problem.test}\n\ncheck(${problem.entryPoint})\n`,
-    proofLines(token),
-  ].join("\n");
+  const standIn = /\bnumpy\b/.test(test) ? NUMPY_STAND_IN : "";
+  const text = [`${solution}\n`, standIn, `${test}\n\ncheck(${entryPoint})\n`, proofLines(token)].join("\n");
   return { text, proof: `\n${token}\n` };
 }

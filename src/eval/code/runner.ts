@@ -113,7 +113,7 @@ export async function openCodeRunner(options: CodeRunnerOptions = {}): Promise<C
 
 /** What keeps a sandbox from running a program that does nothing. */
 async function whyNot(runner: CodeRunner, signal: AbortSignal | undefined): Promise<string | undefined> {
-  const nothing = judgedProgram({ prompt: "", test: "def check(f): f()", entryPoint: "dict" }, "");
+  const nothing = judgedProgram("", { test: "def check(f): f()", entryPoint: "dict" });
   try {
     const { passed, reason, stderr } = await runner.run(nothing, { seconds: PROBE_SECONDS, signal });
     const said = stderr.trim().split("\n", 1)[0]?.slice(0, 200);

@@ -3,9 +3,13 @@
 import { closest } from "../../system/closest.js";
 import { BitnetError } from "../../system/errors.js";
 import type { Task, TaskGroup } from "../task.js";
+import { answerTasks } from "./answers.js";
 import { choiceGroups, choiceTasks } from "./choices.js";
+import { ifeval } from "./instructions.js";
+import { likelihoodTasks } from "./likelihoods.js";
+import { programTasks } from "./programs.js";
 
-export const tasks: readonly Task[] = [...choiceTasks];
+export const tasks: readonly Task[] = [...choiceTasks, ...answerTasks, ...programTasks, ifeval, ...likelihoodTasks];
 
 export const groups: readonly TaskGroup[] = [...choiceGroups];
 
