@@ -96,6 +96,11 @@ export {
   type TokenizerOptions,
 } from "./engine/tokenizer.js";
 export type { AppliedTuning } from "./engine/tuning.js";
+export type { EvaluateTasksOptions, EvaluationProgress } from "./eval/options.js";
+export type { EvaluationResults } from "./eval/results.js";
+export { type Evaluation, evaluateTasks } from "./eval/run-tasks.js";
+export type { Sample as EvaluationSample } from "./eval/samples.js";
+export type { Task as EvaluationTask } from "./eval/task.js";
 export { Gguf, type MetadataValue, openGguf, type TensorInfo } from "./gguf/gguf.js";
 export { type InspectReport, inspectGguf } from "./gguf/inspect.js";
 export { listTensorTypes, type TensorType } from "./gguf/tensor-types.js";

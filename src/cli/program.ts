@@ -138,6 +138,11 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/eval.js"),
       subcommands: [
         {
+          name: "tasks",
+          description: "let a model answer questions, as lm-evaluation-harness does",
+          load: () => import("./commands/eval-tasks.js"),
+        },
+        {
           name: "list",
           description: "list the tasks of questions that there are",
           load: () => import("./commands/eval-list.js"),

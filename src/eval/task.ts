@@ -57,6 +57,8 @@ interface TaskRow {
   /** How many documents that split has. */
   documents: number;
   shots: Shots;
+  /** Rows of this task in a file that holds those of its whole group: the column and what stands there. */
+  part?: { column: string; value: string };
   /** How many shots are given unless the user says otherwise; none by default. 0: none, whatever the user says. */
   shotCount?: number;
   /** A sentence before the shots. */
@@ -97,6 +99,7 @@ export interface SentenceTask extends TaskRow {
 export interface ContinuationTask extends TaskRow {
   kind: "continuation";
   prompt: (doc: Doc) => string;
+  /** With the space before it, where there is one. */
   target: (doc: Doc) => string;
   measure: (doc: Doc, logLikelihood: number, isGreedy: boolean) => MetricValues;
 }

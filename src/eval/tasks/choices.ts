@@ -221,7 +221,7 @@ function shareOfTrue(logLikelihoods: readonly number[], labels: readonly number[
 
 const mmluLetters = ["A", "B", "C", "D"] as const;
 
-function mmluTask(subject: string, documents: number): ChoiceTask {
+export function mmluTask(subject: string, documents: number): ChoiceTask {
   return {
     kind: "choices",
     name: `mmlu_${subject}`,
@@ -232,6 +232,7 @@ function mmluTask(subject: string, documents: number): ChoiceTask {
     split: "test",
     documents,
     shots: { from: "dev", draw: "first" },
+    part: { column: "subject", value: subject },
     description: `The following are multiple choice questions (with answers) about ${subject.replaceAll("_", " ")}.\n\n`,
     prompt: (doc) => `${strip(textOf(doc, "question"))}\n${lettered(textsOf(doc, "choices"), mmluLetters)}\nAnswer:`,
     choices: () => mmluLetters,
