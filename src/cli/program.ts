@@ -147,6 +147,11 @@ const commands: Record<string, CommandEntry[]> = {
           description: "list the tasks of questions that there are",
           load: () => import("./commands/eval-list.js"),
         },
+        {
+          name: "compare",
+          description: "compare two files of results, and tell what is more than chance",
+          load: () => import("./commands/eval-compare.js"),
+        },
       ],
     },
     {

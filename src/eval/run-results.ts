@@ -18,6 +18,7 @@ import {
 import { hashText, type Sample } from "./samples.js";
 import type { TaskGroup } from "./task.js";
 import { groups, tasksOf } from "./tasks/all.js";
+import { INVALID } from "./tasks/extraction.js";
 
 /** What is the same for all tasks of a run. */
 export interface RunSettings {
@@ -166,15 +167,13 @@ function countCut({ plan }: FinishedTask): number {
   return plan.documents.flatMap(({ asked }) => asked).filter(({ request }) => request.cut > 0).length;
 }
 
-const nothingFound = "[invalid]";
-
 /** Of texts that were written. */
 function describeAnswers({ plan, samples, cutAnswers }: FinishedTask): OwnResults["answers"][string] | undefined {
   if (plan.task.kind !== "generation" || plan.documents.length === 0) {
     return undefined;
   }
   const share = (count: number) => count / plan.documents.length;
-  const isInvalid = (sample: Sample) => sample.filtered_resps[0] === nothingFound;
+  const isInvalid = (sample: Sample) => sample.filtered_resps[0] === INVALID;
   const invalid = plan.task.filters.map(({ name }) => [
     name,
     share(samples.filter((sample) => sample.filter === name && isInvalid(sample)).length),
