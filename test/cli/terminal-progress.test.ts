@@ -191,6 +191,20 @@ describe("on a terminal", () => {
     progress.stop();
   });
 
+  test("a note that comes meanwhile stands above the bar, whole", () => {
+    const stream = new FakeStream(true, 40);
+    const progress = createProgress("answering", "steps", stream);
+    progress.update(1, 4);
+    vi.advanceTimersByTime(1000);
+    progress.note("a model that comes with the program is used");
+    vi.advanceTimersByTime(1000);
+    const [first, second, bar, ...more] = rowsOf(stream);
+    expect([first, second]).toEqual(["note: a model that comes with the", "      program is used"]);
+    expect(bar).toMatch(/^answering .* 25%/);
+    expect(more).toEqual([]);
+    progress.stop();
+  });
+
   test("a terminal that becomes narrower keeps no rest of the bars, nor loses a line above them", () => {
     const stream = new FakeStream(true, 120);
     const progress = createProgress("downloading", "bytes", stream);

@@ -81,6 +81,17 @@ describe("the image", () => {
     }
   });
 
+  test("has the packages that its commands need, and no model but the bundled one", () => {
+    const { version } = JSON.parse(readFileSync(join(root, "node_modules", "ioredis", "package.json"), "utf8"));
+    const pruned = dockerfile.indexOf("npm prune --omit=dev");
+    const added = dockerfile.indexOf("npm install --no-save --save-prod --omit=dev --ignore-scripts");
+    expect([pruned > 0, added > pruned]).toEqual([true, true]);
+    expect(dockerfile.slice(added)).toMatch(/ bullmq@6 ioredis@5/);
+    expect(version).toMatch(/^5\./);
+    const ignored = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
+    expect(ignored).toEqual(expect.arrayContaining(["models/*", "!models/tiny-bitnet.gguf"]));
+  });
+
   test("says which ports its server has", () => {
     const command = JSON.parse(instruction("CMD")) as string[];
     expect(instruction("EXPOSE").split(" ")).toContain(valueAfter(command, "--port"));
@@ -102,6 +113,10 @@ test("compose runs the server behind nginx, with Redis", () => {
   }
   // nginx shares the server's network, so its upstream is the server's own port.
   expect(at(compose, "services", "nginx", "network_mode")).toBe("service:server");
+  // Who shares a network cannot publish ports: Docker refuses that.
+  expect(Object.keys(at(compose, "services", "nginx") as object)).not.toContain("ports");
+  expect(texts(at(compose, "services", "server", "ports"))).toEqual(["127.0.0.1:8000:80"]);
+  expect(read("nginx", "bitnet.conf")).toMatch(/^ {2}listen 80;/m);
   expect(read("nginx", "bitnet.conf")).toContain(`server 127.0.0.1:${valueAfter(command, "--port")} `);
 });
 

@@ -15,7 +15,7 @@ import { chatRows, modelRows, outputRows, sessionRows, withHelp } from "../optio
 import { integerFrom, numberFrom } from "../parsers.js";
 import { findRedisProblem, redisRows } from "../redis-rows.js";
 import { formatDuration } from "../terminal/bar.js";
-import { interruptSignal, log, logLine, note, writeJson } from "../terminal/output.js";
+import { interruptSignal, log, logLine, writeJson } from "../terminal/output.js";
 import { createProgress } from "../terminal/progress.js";
 
 const { path: modelRow, ...loadRows } = modelRows;
@@ -154,16 +154,15 @@ function findProblem({ where, files }: BatchValues): string | undefined {
 
 async function answerFile(input: string, values: BatchValues): Promise<void> {
   const { lines, files, output } = values;
-  const say = output.quiet ? () => {} : note;
-  const signal = stopSignal(say);
   const { text, chat, seed, shard } = lines;
   const progress = showProgress(output.quiet ?? false);
+  const signal = stopSignal(progress.say);
   try {
     const summary = await runBatch({
       ...{ input, text, chat, shard, signal, ...files, output: files.output ?? "" },
       seed: seed === -1 ? undefined : seed,
       defaults: { max_tokens: lines.maxTokens, temperature: lines.temperature, top_p: lines.topP },
-      target: () => openTarget(values, signal, say),
+      target: () => openTarget(values, signal, progress),
       onProgress: progress.update,
     });
     progress.stop();
@@ -183,9 +182,18 @@ function stopSignal(say: (text: string) => void): AbortSignal {
   return signal;
 }
 
-function showProgress(isQuiet: boolean): { update: NonNullable<BatchOptions["onProgress"]>; stop(): void } {
+interface Display {
+  update: NonNullable<BatchOptions["onProgress"]>;
+  /** What is worth knowing, in a line above the bar. */
+  say(text: string): void;
+  /** What went wrong, also if it is to be quiet. */
+  warn(text: string): void;
+  stop(): void;
+}
+
+function showProgress(isQuiet: boolean): Display {
   if (isQuiet) {
-    return { update: () => {}, stop: () => {} };
+    return { update: () => {}, say: () => {}, warn: (text) => logLine(text), stop: () => {} };
   }
   const bar = createProgress("answering", "steps");
   const startedAt = performance.now();
@@ -200,6 +208,8 @@ function showProgress(isQuiet: boolean): { update: NonNullable<BatchOptions["onP
       ];
       bar.update(kept + now, total, { name: name.join(", "), start: kept });
     },
+    say: (text) => bar.note(text),
+    warn: (text) => bar.line(text),
     stop: () => bar.stop(),
   };
 }
@@ -207,8 +217,9 @@ function showProgress(isQuiet: boolean): { update: NonNullable<BatchOptions["onP
 async function openTarget(
   { where, ...values }: BatchValues,
   signal: AbortSignal,
-  say: (text: string) => void,
+  display: Display,
 ): Promise<BatchTarget> {
+  const { say } = display;
   const { server, redis, parallel, tries, apiKey, redisQueue } = where;
   if (server !== undefined) {
     const { httpTarget } = await import("../../batch/http-target.js");
@@ -219,13 +230,13 @@ async function openTarget(
     const { redisTarget } = await import("../../batch/redis-target.js");
     return await redisTarget({ url: redis, queue: redisQueue, onTrouble: say });
   }
-  return await ownTarget({ where, ...values }, say);
+  return await ownTarget({ where, ...values }, display);
 }
 
 const forever = 2 ** 31 / 1000 - 1; // seconds, the most that a timer can wait
 
 /** A server in this process that listens nowhere. */
-async function ownTarget({ where, model, session, output }: BatchValues, say: (text: string) => void) {
+async function ownTarget({ where, model, session, output }: BatchValues, { say, warn }: Display) {
   if (where.model === undefined) {
     say(bundledModel.note.replace("bitnet run 2b", "bitnet batch -m 2b"));
   }
@@ -245,7 +256,7 @@ async function ownTarget({ where, model, session, output }: BatchValues, say: (t
   const server = await startServer(options, {
     log: ({ level, message }) => {
       if (level === "error") {
-        logLine(`${level}: ${message}`);
+        warn(`${level}: ${message}`);
       }
     },
   });
@@ -296,7 +307,7 @@ function describe(summary: BatchSummary, { output, errors }: BatchValues["files"
             (retries > 0 ? `, ${retries} times sent again` : ""),
         ]
       : []),
-    left > 0 ? `${output}.partial holds them` : `${output}${errors === undefined ? "" : `, ${errors}`}`,
+    left > 0 ? `${output}.partial has what is answered` : `${output}${errors === undefined ? "" : `, ${errors}`}`,
   ].join("\n");
 }
 

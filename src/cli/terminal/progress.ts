@@ -3,7 +3,7 @@
 import { MultiBar } from "cli-progress";
 import { createMeter, formatBar, type Meter } from "./bar.js";
 import { formatBytes, oneLine } from "./format.js";
-import { columnsOf, isScreen, logLine, type OutputStream } from "./output.js";
+import { columnsOf, isScreen, logLine, note, type OutputStream } from "./output.js";
 import { cutLine, displayWidth } from "./width.js";
 
 /** What is counted: bytes of files, or steps of measuring, which take their time one by one. */
@@ -30,6 +30,8 @@ export interface Progress {
   update(done: number, total: number, part?: Part): void;
   /** A line that does not disturb the bars. */
   line(text: string): void;
+  /** The same for a line with "note:". */
+  note(text: string): void;
   /** On a terminal one line that counts down, until the part that `subject` ends with goes on. */
   retry(retry: Retry): void;
   /** Ends the bars; a later update begins them anew. */
@@ -99,6 +101,12 @@ class Bars implements Progress {
   line(text: string): void {
     this.#hide();
     logLine(text, this.#stream);
+    this.#show();
+  }
+
+  note(text: string): void {
+    this.#hide();
+    note(text, this.#stream);
     this.#show();
   }
 
@@ -248,6 +256,7 @@ function createLines(what: string, unit: ProgressUnit, stream: OutputStream): Pr
       }
     },
     line: (text) => logLine(text, stream),
+    note: (text) => note(text, stream),
     retry: ({ subject, reason, pause }) =>
       logLine(`${subject}: ${reason}; trying again in ${(pause / 1000).toFixed(1)} s`, stream),
     stop() {},

@@ -40,7 +40,7 @@ export interface StepsOptions {
   quiet?: boolean;
 }
 
-const silentProgress: Progress = { update() {}, line() {}, retry() {}, stop() {} };
+const silentProgress: Progress = { update() {}, line() {}, note() {}, retry() {}, stop() {} };
 const silentSteps: Steps = {
   begin() {},
   progress: () => silentProgress,
