@@ -6,6 +6,7 @@
 // step.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -199,7 +200,10 @@ class Engine {
   void leave_place(Operation& operation);
   int64_t positions_of(const Sequence& sequence, const Request& request) const;
   int64_t pinned_bytes();
-  void reclaim(int64_t n_bytes, const Sequence& own);
+  using Claims = std::array<std::vector<KvClaim>, 2>;  // by CacheType
+  Claims claims_of(std::span<Operation* const> running, const Operation* next) const;
+  int64_t bytes_of(const Claims& claims) const;
+  void reclaim(Claims claims, int64_t n_more, const Sequence& own);
   std::vector<std::shared_ptr<Sequence>> live_sequences();
   Operation& find(uint64_t id) const;
   // engine_slots.cpp
@@ -253,8 +257,7 @@ class Engine {
 
   // The thread's own.
   std::vector<std::shared_ptr<Operation>> operations_;
-  bool has_left_ = false;       // an operation, so that another one may be admitted
-  int64_t reserved_bytes_ = 0;  // of keys and values, by operations that are admitted
+  bool has_left_ = false;  // an operation, so that another one may be admitted
   uint64_t n_admissions_ = 0;
   EngineCounters counters_;
   Scheduler scheduler_;

@@ -17,6 +17,16 @@ int64_t held_bytes(const Sequence& sequence) {
   return sequence.table.n_blocks() * sequence.table.layout().block_bytes();
 }
 
+// What a prompt may take from what is known: of the last token, or of the first that is scored, the
+// hidden state is wanted.
+int64_t most_known(const Request& request) {
+  if (request.anew) return 0;
+  return request.score_from > 0 ? request.score_from - 1
+                                : static_cast<int64_t>(request.tokens.size()) - 1;
+}
+
+bool takes_own_only(const Request& request) { return request.all_logits || request.anew; }
+
 }  // namespace
 
 Operation& Engine::find(uint64_t id) const {
@@ -75,28 +85,57 @@ void Engine::admit() {
 bool Engine::make_place(const Operation& operation) {
   const auto& [parallel, kv_bytes] = std::pair(options_.parallel, options_.kv_bytes);
   if (parallel == 0 && kv_bytes == 0) return true;
-  const Sequence& sequence = *operation.sequence;
-  const int64_t n_bytes = sequence.table.layout().context_bytes(operation.n_most);
-  std::vector<Operation*> lesser;
-  int64_t n_running = 0;
+  std::vector<Operation*> running, lesser;
   for (const auto& other : operations_) {
     if (!other->is_admitted()) continue;
-    ++n_running;
+    running.push_back(other.get());
     if (is_background(*other) && !is_background(operation) && !other->keeps_place)
       lesser.push_back(other.get());
   }
   std::sort(lesser.begin(), lesser.end(),
-            [](const Operation* a, const Operation* b) { return a->admission > b->admission; });
-  int64_t room = kv_bytes - reserved_bytes_ - pinned_bytes();
-  size_t n = 0;
-  while ((parallel > 0 && n_running >= parallel) || (kv_bytes > 0 && room < n_bytes)) {
-    if (n == lesser.size()) return false;
-    room += lesser[n++]->reserved_bytes;
-    --n_running;
+            [](const Operation* a, const Operation* b) { return a->admission < b->admission; });
+  const int64_t room = kv_bytes > 0 ? kv_bytes - pinned_bytes() : 0;
+  const auto has_place = [&] {
+    if (parallel > 0 && static_cast<int64_t>(running.size()) >= parallel) return false;
+    return kv_bytes == 0 || bytes_of(claims_of(running, &operation)) <= room;
+  };
+  std::vector<Operation*> leaving;
+  while (!has_place()) {
+    if (lesser.empty()) return false;
+    leaving.push_back(lesser.back());
+    std::erase(running, lesser.back());
+    lesser.pop_back();
   }
-  for (Operation* other : std::span(lesser).first(n)) preempt(*other);
-  if (kv_bytes > 0) reclaim(n_bytes, sequence);
+  for (Operation* other : leaving) preempt(*other);
+  if (kv_bytes > 0) reclaim(claims_of(running, &operation), 0, *operation.sequence);
   return true;
+}
+
+// ---- What keys and values take together
+
+// Of operations that run, with all that they may come to, and of one that is to run beside them.
+Engine::Claims Engine::claims_of(std::span<Operation* const> running, const Operation* next) const {
+  Claims claims;
+  const auto add = [&](const Operation& operation) -> KvClaim& {
+    const KvTable& table = operation.sequence->table;
+    auto& of_type = claims[static_cast<size_t>(table.layout().type())];
+    return of_type.emplace_back(KvClaim{&table, table.layout().blocks_for(operation.n_most)});
+  };
+  for (const Operation* operation : running) add(*operation);
+  if (next) {
+    KvClaim& claim = add(*next);
+    claim.ids = next->request.tokens;
+    claim.most = most_known(next->request);
+    claim.own_only = takes_own_only(next->request);
+  }
+  return claims;
+}
+
+int64_t Engine::bytes_of(const Claims& claims) const {
+  int64_t n = 0;
+  for (size_t i = 0; i < claims.size(); ++i)
+    n += pools_[i]->count_claimed(claims[i]) * pools_[i]->layout().block_bytes();
+  return n;
 }
 
 // ---- Memory of sequences on which nothing runs
@@ -122,27 +161,26 @@ int64_t Engine::pinned_bytes() {
 }
 
 // Takes keys and values away from idle sequences, those first that were used longest ago, until
-// `n_bytes` are free. Whole blocks of them may still be found.
-void Engine::reclaim(int64_t n_bytes, const Sequence& own) {
+// what is claimed and `n_more` bytes fit beside those that stay. Whole blocks of them may still be
+// found.
+void Engine::reclaim(Claims claims, int64_t n_more, const Sequence& own) {
   std::vector<std::shared_ptr<Sequence>> idle = live_sequences();
   std::erase_if(
       idle, [&](const auto& sequence) { return sequence->is_admitted || sequence.get() == &own; });
   std::sort(idle.begin(), idle.end(),
             [](const auto& a, const auto& b) { return a->last_operation < b->last_operation; });
-  int64_t room = options_.kv_bytes - reserved_bytes_ - pinned_bytes();
+  const int64_t room = options_.kv_bytes - pinned_bytes() - n_more;
   std::vector<Sequence*> holders;
   for (const auto& sequence : idle) {
     const std::lock_guard<std::mutex> lock(sequence->mutex);
-    if (sequence->is_pinned) continue;
-    room -= held_bytes(*sequence);
+    if (sequence->is_pinned || sequence->table.n_blocks() == 0) continue;
+    claims[static_cast<size_t>(sequence->table.layout().type())].push_back({&sequence->table, 0});
     holders.push_back(sequence.get());
   }
   for (Sequence* sequence : holders) {
-    if (room >= n_bytes) return;
+    if (bytes_of(claims) <= room) return;
     const std::lock_guard<std::mutex> lock(sequence->mutex);
-    if (sequence->is_pinned) continue;
-    room += held_bytes(*sequence);
-    sequence->release();
+    if (!sequence->is_pinned) sequence->release();
   }
 }
 
@@ -150,9 +188,6 @@ void Engine::reclaim(int64_t n_bytes, const Sequence& own) {
 
 void Engine::begin(Operation& operation) {
   Sequence& sequence = *operation.sequence;
-  if (options_.kv_bytes > 0)
-    operation.reserved_bytes = sequence.table.layout().context_bytes(operation.n_most);
-  reserved_bytes_ += operation.reserved_bytes;
   sequence.is_admitted = true;
   if (operation.admission == 0) operation.begun = std::chrono::steady_clock::now();
   const bool is_first = std::exchange(operation.admission, ++n_admissions_) == 0;
@@ -174,12 +209,10 @@ void Engine::begin_prompt(Operation& operation, bool is_first) {
   Sequence& sequence = *operation.sequence;
   sequence.clear_results();
   const int64_t n = static_cast<int64_t>(request.tokens.size());
-  // Of the last token, or of the first that is scored, the hidden state is wanted.
-  const int64_t most = request.anew ? 0 : request.score_from > 0 ? request.score_from - 1 : n - 1;
   operation.n_target = request.score_from > 0 ? n - 1 : n;
   int64_t n_reused = 0;
   try {
-    n_reused = sequence.table.adopt(request.tokens, most, request.all_logits || request.anew);
+    n_reused = sequence.table.adopt(request.tokens, most_known(request), takes_own_only(request));
   } catch (const std::bad_alloc&) {
     return fail(operation, ErrorCode::kNoMemory, "not enough memory for keys and values");
   }
@@ -215,7 +248,6 @@ void Engine::preempt(Operation& operation) {
 }
 
 void Engine::leave_place(Operation& operation) {
-  reserved_bytes_ -= std::exchange(operation.reserved_bytes, 0);
   operation.sequence->is_admitted = false;
   if (current_prompt_ == operation.id) current_prompt_ = 0;
 }

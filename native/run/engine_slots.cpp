@@ -3,6 +3,7 @@
 
 #include "model/fingerprint.h"
 #include "run/engine.h"
+#include "run/operation.h"
 #include "run/slot_file.h"
 
 namespace bitnet {
@@ -66,12 +67,16 @@ Engine::Slot Engine::restore(Sequence& sequence, const std::string& path) {
 
 // Beside what the sequence holds until it has the new blocks.
 void Engine::make_room(Sequence& sequence, int64_t n_bytes) {
-  if (options_.kv_bytes - reserved_bytes_ - pinned_bytes() < n_bytes) {
+  std::vector<Operation*> running;
+  for (const auto& operation : operations_)
+    if (operation->is_admitted()) running.push_back(operation.get());
+  const Claims claims = claims_of(running, nullptr);
+  if (options_.kv_bytes - bytes_of(claims) - pinned_bytes() < n_bytes) {
     throw Error(ErrorCode::kNoMemory, "the session needs " + std::to_string(n_bytes) +
                                           " bytes of keys and values, more than is free of the " +
                                           std::to_string(options_.kv_bytes) + " for all");
   }
-  reclaim(n_bytes, sequence);
+  reclaim(claims, n_bytes, sequence);
   const std::lock_guard<std::mutex> lock(sequence.mutex);
   sequence.pinned_bytes =
       sequence.table.n_blocks() * sequence.table.layout().block_bytes() + n_bytes;

@@ -1,8 +1,10 @@
 #include "run/kv_pool.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "base/numbers.h"
@@ -31,13 +33,24 @@ int64_t common_prefix(const int32_t* a, const int32_t* b, int64_t n) {
   return std::mismatch(a, a + n, b).first - a;
 }
 
-bool may_find(const KvBlock& block, const std::string& salt) {
-  return block.is_public || block.salt == salt;
+KvKey key_of(const KvBlock& block) { return {block.is_public, block.salt, block.ids}; }
+
+bool is_before(const KvKey& a, const KvKey& b) {
+  if (a.is_public != b.is_public) return b.is_public;
+  if (const int order = a.salt.compare(b.salt); order != 0) return order < 0;
+  return std::lexicographical_compare(a.ids.begin(), a.ids.end(), b.ids.begin(), b.ids.end());
+}
+
+// Under which keys somebody of this salt finds blocks with these tokens.
+std::array<KvKey, 2> keys_for(const std::string& salt, std::span<const int32_t> ids) {
+  return {KvKey{true, {}, ids}, KvKey{false, salt, ids}};
 }
 
 KvBlock* find_child(const KvBlock& parent, const std::string& salt, const int32_t* ids) {
-  for (KvBlock* child : parent.children)
-    if (may_find(*child, salt) && std::equal(ids, ids + kBlockPositions, child->ids)) return child;
+  for (const KvKey& key : keys_for(salt, {ids, static_cast<size_t>(kBlockPositions)})) {
+    const auto found = parent.children.find(key);
+    if (found != parent.children.end()) return *found;
+  }
   return nullptr;
 }
 
@@ -45,16 +58,21 @@ KvBlock* find_child(const KvBlock& parent, const std::string& salt, const int32_
 std::pair<KvBlock*, int64_t> nearest_child(const KvBlock& parent, const std::string& salt,
                                            const int32_t* ids, int64_t n) {
   std::pair<KvBlock*, int64_t> best{nullptr, 0};
-  for (KvBlock* child : parent.children) {
-    if (!may_find(*child, salt)) continue;
-    const int64_t common = common_prefix(child->ids, ids, std::min(n, kBlockPositions));
+  const auto consider = [&](KvBlock* child, const KvKey& key) {
+    if (child->is_public != key.is_public || child->salt != key.salt) return;
+    const int64_t common = common_prefix(child->ids, ids, n);
     if (common > best.second) best = {child, common};
+  };
+  for (const KvKey& key : keys_for(salt, {ids, static_cast<size_t>(n)})) {
+    const auto after = parent.children.lower_bound(key);
+    if (after != parent.children.end()) consider(*after, key);
+    if (after != parent.children.begin()) consider(*std::prev(after), key);
   }
   return best;
 }
 
 size_t blocks_for(int64_t n_positions) {
-  return static_cast<size_t>((n_positions + kBlockPositions - 1) / kBlockPositions);
+  return static_cast<size_t>(KvLayout::blocks_for(n_positions));
 }
 
 }  // namespace
@@ -74,8 +92,8 @@ KvLayout::KvLayout(int64_t n_layers, int64_t n_heads, int64_t head_dim, CacheTyp
   head_bytes_ = k_scale_offset_ + factors * static_cast<int64_t>(sizeof(float));
 }
 
-int64_t KvLayout::context_bytes(int64_t n_ctx) const {
-  return static_cast<int64_t>(blocks_for(n_ctx)) * block_bytes();
+int64_t KvLayout::blocks_for(int64_t n_ctx) {
+  return (n_ctx + kBlockPositions - 1) / kBlockPositions;
 }
 
 void KvLayout::fill(AttentionTile& tile, int64_t layer, int64_t head) const {
@@ -108,6 +126,16 @@ void KvLayout::store(uint8_t* block, int64_t layer, int64_t head, int64_t slot, 
 }
 
 // ---- The pool
+
+bool KvOrder::operator()(const KvBlock* a, const KvBlock* b) const {
+  return is_before(key_of(*a), key_of(*b));
+}
+bool KvOrder::operator()(const KvBlock* a, const KvKey& b) const {
+  return is_before(key_of(*a), b);
+}
+bool KvOrder::operator()(const KvKey& a, const KvBlock* b) const {
+  return is_before(a, key_of(*b));
+}
 
 KvPool::KvPool(const KvLayout& layout, int64_t cache_bytes)
     : layout_(layout), cache_bytes_(cache_bytes) {}
@@ -146,7 +174,9 @@ KvBlock* KvPool::allocate() {
 }
 
 void KvPool::hold(KvBlock* block) {
-  if (block->n_tables++ == 0) --n_cached_;
+  if (block->n_tables++ > 0) return;
+  --n_cached_;
+  leaves_.erase({block->last_used, block});
 }
 
 void KvPool::release(KvBlock* block) {
@@ -154,6 +184,7 @@ void KvPool::release(KvBlock* block) {
   if (!block->parent) return discard(block);
   block->last_used = ++clock_;
   ++n_cached_;
+  if (block->children.empty()) leaves_.emplace(block->last_used, block);
 }
 
 void KvPool::discard(KvBlock* block) {
@@ -190,32 +221,59 @@ KvBlock* KvPool::find_root(const std::string& salt, bool is_public) const {
 // bits, as those of a position depend on nothing but the tokens up to it.
 KvBlock* KvPool::insert(KvBlock* block, const std::string& salt, KvBlock* parent,
                         const int32_t* ids, bool is_public) {
-  if (!parent) parent = is_public ? &public_root_ : &roots_[salt];
+  if (!parent && is_public) parent = &public_root_;
+  if (!parent) {
+    parent = &roots_[salt];
+    parent->salt = salt;
+  }
   if (KvBlock* known = find_child(*parent, salt, ids)) return known;
   block->parent = parent;
   block->salt = is_public ? std::string() : salt;
   block->is_public = is_public;
   std::copy_n(ids, kBlockPositions, block->ids);
-  parent->children.push_back(block);
+  parent->children.insert(block);
   return block;
 }
 
 // A block that a table holds has only parents that this table holds too. So the blocks that no
 // table holds end in leaves that can go.
 void KvPool::evict(int64_t most_bytes) {
-  while (n_cached_ * layout_.block_bytes() > most_bytes) {
-    KvBlock* oldest = nullptr;
-    for (const auto& [block, owner] : blocks_) {
-      if (block->n_tables > 0 || !block->children.empty()) continue;
-      if (!oldest || block->last_used < oldest->last_used) oldest = block;
+  while (n_cached_ * layout_.block_bytes() > most_bytes) forget(leaves_.begin()->second);
+}
+
+void KvPool::forget(KvBlock* leaf) {
+  KvBlock* parent = leaf->parent;
+  leaves_.erase({leaf->last_used, leaf});
+  parent->children.erase(leaf);
+  --n_cached_;
+  discard(leaf);
+  if (!parent->children.empty() || parent == &public_root_) return;
+  if (!parent->data)
+    roots_.erase(roots_.find(parent->salt));
+  else if (parent->n_tables == 0)
+    leaves_.emplace(parent->last_used, parent);
+}
+
+int64_t KvPool::count_claimed(std::span<const KvClaim> claims) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++n_counts_;
+  int64_t n = 0;
+  const auto count = [&](std::span<KvBlock* const> blocks) {
+    for (KvBlock* block : blocks) n += std::exchange(block->counted, n_counts_) != n_counts_;
+    return static_cast<int64_t>(blocks.size());
+  };
+  for (const KvClaim& claim : claims) {
+    const std::span<KvBlock* const> held(claim.table->blocks_);
+    int64_t n_known = 0;
+    if (claim.ids.empty()) {
+      n_known = count(held);
+    } else {
+      const auto known = claim.table->find(claim.ids, claim.most, claim.own_only);
+      n_known = count(held.first(known.n_kept)) + count(known.found);
     }
-    std::erase(oldest->parent->children, oldest);
-    if (!oldest->parent->data && oldest->parent->children.empty()) {
-      std::erase_if(roots_, [&](const auto& root) { return &root.second == oldest->parent; });
-    }
-    --n_cached_;
-    discard(oldest);
+    n += std::max<int64_t>(0, claim.n_blocks - n_known);
   }
+  return n;
 }
 
 // ---- A sequence's table
@@ -269,41 +327,47 @@ void KvTable::take(KvTable& other) {
   is_foreign_ = !tokens_.empty();
 }
 
-int64_t KvTable::adopt(std::span<const int32_t> ids, int64_t most, bool own_only) {
-  std::lock_guard<std::mutex> lock(pool_->mutex_);
+// From the last own block that stays, down the index as far as whole blocks agree, then into one.
+KvTable::Known KvTable::find(std::span<const int32_t> ids, int64_t most, bool own_only) const {
   const int64_t own = common_prefix(tokens_.data(), ids.data(), std::min(size(), most));
-  if (!share_ || own_only || (is_foreign_ && own > 0)) {
-    keep(own);
-    return own;
-  }
-  if (own == 0) is_foreign_ = false;  // nothing of it stays
-  // From the last own block that stays, down the index as far as whole blocks agree, then into one.
-  size_t n = static_cast<size_t>(own / kBlockPositions);
-  const size_t n_own = n;
-  const bool begins_public = pool_->count_public(ids) > 0;
-  KvBlock* last = n > 0 ? blocks_[n - 1] : pool_->find_root(salt_, begins_public);
-  std::vector<KvBlock*> found;
+  const size_t n_kept = static_cast<size_t>(own / kBlockPositions);
+  Known out{own, n_kept, {}, nullptr, own};
+  if (!share_ || own_only || (is_foreign_ && own > 0)) return out;
+  const KvBlock* last =
+      n_kept > 0 ? blocks_[n_kept - 1] : pool_->find_root(salt_, pool_->count_public(ids) > 0);
   int64_t at = own - own % kBlockPositions;
   for (; last && at + kBlockPositions <= most; at += kBlockPositions) {
     KvBlock* next = find_child(*last, salt_, &ids[static_cast<size_t>(at)]);
     if (!next) break;
-    found.push_back(last = next);
+    out.found.push_back(next);
+    last = next;
   }
   std::pair<KvBlock*, int64_t> part{nullptr, 0};
   if (last && at < most)
     part = nearest_child(*last, salt_, &ids[static_cast<size_t>(at)],
                          std::min(most - at, kBlockPositions));
   if (at + part.second <= own) {
-    keep(own);
-    return own;
+    out.found.clear();
+    return out;
   }
-  for (KvBlock* block : found) pool_->hold(block);
-  if (part.first) pool_->hold(part.first);
-  drop_blocks(n_own);
-  for (KvBlock* block : found) push(block);
-  if (part.first) push(part.first);
-  tokens_.assign(ids.begin(), ids.begin() + at + part.second);
-  keep(at + part.second);  // copies the block of which only a part is wanted
+  out.part = part.first;
+  out.n = at + part.second;
+  return out;
+}
+
+int64_t KvTable::adopt(std::span<const int32_t> ids, int64_t most, bool own_only) {
+  std::lock_guard<std::mutex> lock(pool_->mutex_);
+  const Known known = find(ids, most, own_only);
+  if (known.n_own == 0) is_foreign_ = false;  // nothing of it stays
+  if (known.n > known.n_own) {
+    for (KvBlock* block : known.found) pool_->hold(block);
+    if (known.part) pool_->hold(known.part);
+    drop_blocks(known.n_kept);
+    for (KvBlock* block : known.found) push(block);
+    if (known.part) push(known.part);
+    tokens_.assign(ids.begin(), ids.begin() + known.n);
+  }
+  keep(known.n);  // copies the block of which only a part is wanted
   return size();
 }
 

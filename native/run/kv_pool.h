@@ -8,12 +8,14 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/aligned.h"
@@ -44,7 +46,8 @@ class KvLayout {
   int64_t block_bytes() const { return n_layers_ * n_heads_ * head_bytes_; }
   int64_t position_bytes() const { return block_bytes() / kBlockPositions; }
   // Of a context of so many tokens, in whole blocks.
-  int64_t context_bytes(int64_t n_ctx) const;
+  static int64_t blocks_for(int64_t n_ctx);
+  int64_t context_bytes(int64_t n_ctx) const { return blocks_for(n_ctx) * block_bytes(); }
 
   // Points a tile at a head of a layer, in any table's blocks.
   void fill(AttentionTile& tile, int64_t layer, int64_t head) const;
@@ -63,16 +66,46 @@ class KvLayout {
   int64_t v_offset_, k_scale_offset_, head_bytes_;
 };
 
+struct KvBlock;
+
+// What a block is found by among those that follow the same block: who may find it, and its tokens.
+// They are in order, so that what agrees longest with a sequence stands beside its place.
+struct KvKey {
+  bool is_public;  // everybody may, else those of the salt
+  std::string_view salt;
+  std::span<const int32_t> ids;
+};
+struct KvOrder {
+  using is_transparent = void;
+  bool operator()(const KvBlock* a, const KvBlock* b) const;
+  bool operator()(const KvBlock* a, const KvKey& b) const;
+  bool operator()(const KvKey& a, const KvBlock* b) const;
+};
+
 struct KvBlock {
   uint8_t* data = nullptr;
   int64_t n_tables = 0;  // that hold it
   // In the index; null, and no children, while it is not full or not shared.
   KvBlock* parent = nullptr;
-  std::vector<KvBlock*> children;
+  std::set<KvBlock*, KvOrder> children{};
   int32_t ids[kBlockPositions] = {};
   std::string salt{};      // of who may find it ...
   bool is_public = false;  // ... unless everybody may
   uint64_t last_used = 0;  // of the pool's clock, when the last table let it go
+  uint64_t counted = 0;    // the last count that it was part of
+};
+
+class KvTable;
+
+// What a table holds and may come to hold: `n_blocks` in all, or what it holds already if that is
+// more. With `ids`, it is going to adopt these first, of which `most` and `own_only` are the
+// arguments.
+struct KvClaim {
+  const KvTable* table;
+  int64_t n_blocks;
+  std::span<const int32_t> ids{};
+  int64_t most = 0;
+  bool own_only = false;
 };
 
 // Safe from any thread; the data of a block only from who holds it.
@@ -90,6 +123,9 @@ class KvPool {
     int64_t held_blocks, cached_blocks, block_bytes;
   };
   Usage usage() const;
+  // Blocks that all of these take together: one that several of them hold counts once. The tables
+  // are of this pool, and those that adopt are nobody else's meanwhile.
+  int64_t count_claimed(std::span<const KvClaim> claims);
 
  private:
   friend class KvTable;
@@ -102,6 +138,7 @@ class KvPool {
   KvBlock* insert(KvBlock* block, const std::string& salt, KvBlock* parent, const int32_t* ids,
                   bool is_public);
   void evict(int64_t most_bytes);
+  void forget(KvBlock* leaf);
   void discard(KvBlock* block);
   uint8_t* take_memory();
 
@@ -116,7 +153,10 @@ class KvPool {
   KvBlock public_root_;                   // the same for what everybody may find
   std::vector<int32_t> public_ids_;
   int64_t n_cached_ = 0;  // blocks in the index that no table holds
+  // Of these, those without a successor, by their last use.
+  std::set<std::pair<uint64_t, KvBlock*>> leaves_;
   uint64_t clock_ = 0;
+  uint64_t n_counts_ = 0;
 };
 
 // The blocks of one sequence, and the tokens whose keys and values are in them.
@@ -153,12 +193,20 @@ class KvTable {
   }
 
  private:
+  friend class KvPool;
+  // What is known of a sequence, here and in the index.
+  struct Known {
+    int64_t n_own;                // positions that the table holds itself
+    size_t n_kept;                // whole blocks of these that stay; others follow them:
+    std::vector<KvBlock*> found;  // whole
+    KvBlock* part = nullptr;      // of which only a beginning agrees
+    int64_t n = 0;                // positions in all, at least n_own
+  };
   // With the pool's mutex held.
+  Known find(std::span<const int32_t> ids, int64_t most, bool own_only) const;
   void drop_blocks(size_t n_kept);
   void push(KvBlock* block);
   void keep(int64_t n);
-  void index(size_t i);
-  KvBlock* parent_of(size_t i) const;
 
   std::shared_ptr<KvPool> pool_;
   const bool share_;

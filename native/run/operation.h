@@ -30,13 +30,12 @@ struct Operation {
 
   // The engine's own.
   Phase phase = Phase::kWaiting;
-  uint64_t admission = 0;      // its number; 0: never admitted
-  int64_t reserved_bytes = 0;  // while it is admitted
-  int64_t n_most = 0;          // positions that it may fill
-  bool keeps_place = false;    // it was the turn of the background: it is not preempted
-  bool is_resumed = false;     // it has sampled before; its prompt holds what was evaluated then
-  int64_t n_known = 0;         // positions that were evaluated then
-  int64_t n_target = 0;        // positions that the prompt has to fill
+  uint64_t admission = 0;    // its number; 0: never admitted
+  int64_t n_most = 0;        // positions that it may fill
+  bool keeps_place = false;  // it was the turn of the background: it is not preempted
+  bool is_resumed = false;   // it has sampled before; its prompt holds what was evaluated then
+  int64_t n_known = 0;       // positions that were evaluated then
+  int64_t n_target = 0;      // positions that the prompt has to fill
   int64_t n_reused = 0, n_evaluated = 0, n_sampled = 0;
   int64_t n_rows = 0;  // in the step that runs
   const std::chrono::steady_clock::time_point submitted = std::chrono::steady_clock::now();

@@ -327,6 +327,51 @@ TEST("memory that is at its end ends one text, not its neighbours and not the en
   CHECK(mailbox.wait(*last).finish == Event::Finish::kLength);
 }
 
+TEST("answers to one prompt take its keys and values once, and the bound holds") {
+  const auto model = bundled();
+  const int64_t block = block_bytes(*model);
+  // Three whole blocks are common; a part of the fourth, and the text, are each answer's own.
+  const auto engine = engine_with(model, bounded(0, (5 + 2 * 2) * block));
+  const auto answer = [](int32_t seed) {
+    Request request = plain(230, 40, 9);
+    request.sampling->seed = static_cast<uint64_t>(seed);
+    return request;
+  };
+  Mailbox mailbox;
+  const auto submit = [&](Request request, int64_t window) {
+    request.window = window;
+    return engine->submit(engine->create_sequence({512}), std::move(request), mailbox.sink());
+  };
+  const auto stats = [&] {
+    bitnet::EngineStats out;
+    engine->call([&] { out = engine->stats(); });
+    return out;
+  };
+  const auto first = submit(answer(1), 3);
+  mailbox.wait_for_tokens(*first, 3);
+  const auto second = submit(answer(2), 3), third = submit(answer(3), 3);
+  const auto fourth = submit(answer(4), 40);
+  const auto other = submit(plain(100, 28, 10), 28);  // two blocks of its own
+  (void)stats();                                      // all have arrived ...
+  CHECK_EQ(stats().running, 3);                       // ... and been admitted, or not
+  engine->acknowledge(*second, 40);
+  CHECK(mailbox.wait(*second).finish == Event::Finish::kLength);
+  CHECK(mailbox.tokens(*second) == alone(answer(2)));
+  CHECK(mailbox.wait(*fourth).finish == Event::Finish::kLength);
+  CHECK(mailbox.tokens(*fourth) == alone(answer(4)));
+  CHECK(mailbox.wait(*other).finish == Event::Finish::kLength);
+  // Who came first may go first: the prompt stays with the others.
+  engine->cancel(*first);
+  CHECK(mailbox.wait(*first).code == ErrorCode::kAborted);
+  const auto fifth = submit(answer(5), 40);
+  CHECK(mailbox.wait(*fifth).finish == Event::Finish::kLength);
+  CHECK(mailbox.tokens(*fifth) == alone(answer(5)));
+  CHECK(stats().cache[0].held_blocks <= 5 + 2 * 2);
+  engine->acknowledge(*third, 40);
+  CHECK(mailbox.wait(*third).finish == Event::Finish::kLength);
+  CHECK(mailbox.tokens(*third) == alone(answer(3)));
+}
+
 TEST("an idle sequence gives its memory to a request that waits, and is computed again") {
   const auto model = bundled();
   const auto engine = engine_with(model, bounded(0, 5 * block_bytes(*model)));

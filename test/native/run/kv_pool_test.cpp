@@ -3,6 +3,8 @@
 #include "run/kv_pool.h"
 
 #include <algorithm>
+#include <array>
+#include <memory>
 #include <random>
 
 #include "check.h"
@@ -107,6 +109,9 @@ TEST("a table holds its own tokens' keys through any order of adopting, cutting 
       for (size_t i = 0; i < tables.size(); ++i) check_table(*tables[i], expected[i]);
       const KvPool::Usage usage = pool->usage();
       CHECK(usage.held_blocks <= 5 * 7);
+      std::vector<bitnet::KvClaim> claims;
+      for (const auto& table : tables) claims.push_back({table.get(), 0});
+      CHECK_EQ(pool->count_claimed(claims), usage.held_blocks);
     }
     tables.clear();
     CHECK_EQ(pool->usage().held_blocks, 0);
@@ -170,4 +175,48 @@ TEST("the block that was used least lately goes first, and never before its succ
   CHECK_EQ(pool->usage().cached_blocks, 4);
   CHECK_EQ(KvTable(pool, true).adopt(second, 199), 192);
   CHECK_EQ(KvTable(pool, true).adopt(first, 199), 64);
+}
+
+TEST("what several tables hold counts once, beside all that each may still take") {
+  const auto pool = std::make_shared<KvPool>(KvLayout(small(), CacheType::kF16), 0);
+  std::mt19937 random(1);
+  const Ids ids = random_ids(random, 200);  // three whole blocks and a part
+  KvTable first(pool, true), second(pool, true), alone(pool, false);
+  write(first, ids);
+  const std::span<const int32_t> all(ids);
+  CHECK_EQ(pool->count_claimed(std::array{bitnet::KvClaim{&first, 5}}), 5);
+  CHECK_EQ(pool->count_claimed(
+               std::array{bitnet::KvClaim{&first, 5}, bitnet::KvClaim{&second, 5, all, 199}}),
+           5 + 2);
+  CHECK_EQ(pool->count_claimed(
+               std::array{bitnet::KvClaim{&first, 5}, bitnet::KvClaim{&second, 5, all, 199, true}}),
+           5 + 5);
+  CHECK_EQ(pool->count_claimed(
+               std::array{bitnet::KvClaim{&first, 5}, bitnet::KvClaim{&alone, 5, all, 199}}),
+           5 + 5);
+  second.adopt(ids, 199);
+  CHECK_EQ(pool->count_claimed(std::array{bitnet::KvClaim{&first, 5}, bitnet::KvClaim{&second, 5}}),
+           5 + 2);
+  first.truncate(0);  // what it leaves to the other one counts still
+  CHECK_EQ(pool->count_claimed(std::array{bitnet::KvClaim{&first, 0}, bitnet::KvClaim{&second, 5}}),
+           5);
+}
+
+TEST("thousands of prompts leave in the order of their last use") {
+  const KvLayout layout(small(), CacheType::kF16);
+  const int n = 8000, n_kept = 2000;
+  const auto pool = std::make_shared<KvPool>(layout, 2 * n_kept * layout.block_bytes());
+  const auto prompt = [](int i) {
+    Ids ids(128, i);  // two blocks, of which the first is common to eight prompts
+    std::fill_n(ids.begin(), kBlockPositions, i / 8);
+    return ids;
+  };
+  for (int i = 0; i < n; ++i) write(*std::make_unique<KvTable>(pool, true), prompt(i));
+  CHECK_EQ(pool->usage().cached_blocks, 2 * n_kept);
+  const int n_found = 2 * n_kept * 8 / 9;  // eight of nine blocks are a prompt's own
+  for (int i = n - 1; i >= 0; --i) {
+    const int64_t known = KvTable(pool, true).adopt(prompt(i), 128);
+    if (i > n - n_found) CHECK_EQ(known, 128);
+    if (i < n - n_found - 8) CHECK_EQ(known, 0);
+  }
 }
