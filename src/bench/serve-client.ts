@@ -4,6 +4,7 @@ import { Agent, type ClientRequest, type IncomingMessage, request as requestHttp
 import { request as requestHttps, Agent as SecureAgent } from "node:https";
 import { BitnetError, reasonOf, throwIfAborted } from "../system/errors.js";
 import { packageVersion } from "../system/package.js";
+import { JoinedSignal } from "../system/signals.js";
 import type { Clock } from "./serve-clock.js";
 import { type AnswerEvent, EventReader, readAnswerEvent } from "./serve-events.js";
 
@@ -93,10 +94,10 @@ export class LoadClient {
     const sample: Sample = { outcome: "ok", beganMs: this.#clock.now(), endMs: 0, events: 0, tokens: 0 };
     const limit = new AbortController();
     const ended = new AbortController();
-    const either = AbortSignal.any([signal, limit.signal]);
+    using either = new JoinedSignal(signal, limit.signal);
     void this.#clock.sleep(timeoutMs, ended.signal).then(() => ended.signal.aborted || limit.abort());
     try {
-      await this.#follow(call, sample, either);
+      await this.#follow(call, sample, either.signal);
     } catch (error) {
       sample.outcome = signal.aborted ? "stopped" : limit.signal.aborted ? "hung" : outcomeOf(error);
       sample.reason = limit.signal.aborted ? `no end after ${timeoutMs / 1000} s` : reasonOf(error);

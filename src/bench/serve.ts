@@ -3,6 +3,7 @@
 
 import { setMaxListeners } from "node:events";
 import { BitnetError, throwIfAborted } from "../system/errors.js";
+import { JoinedSignal } from "../system/signals.js";
 import { Random } from "./random.js";
 import { describeRefusal, LoadClient } from "./serve-client.js";
 import { type Clock, machineClock } from "./serve-clock.js";
@@ -272,7 +273,8 @@ async function measureRound(plan: ServePlan, test: Test, turn: number, clock: Cl
   const makeBody = () => bodyOf(plan, test);
   const ended = new AbortController();
   await lookAtMemory(test, signal);
-  const watching = watchMemory(test, clock, AbortSignal.any([signal, ended.signal]));
+  using either = new JoinedSignal(signal, ended.signal);
+  const watching = watchMemory(test, clock, either.signal);
   await runRound({ client, path, makeBody, load: test.load, durationMs, timeoutMs, random, clock, signal }, test.tally);
   ended.abort();
   await watching;

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { abortedError, BitnetError } from "../system/errors.js";
 import { withLock } from "../system/lock.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { JoinedSignal } from "../system/signals.js";
 import { downloadBlob } from "./blob.js";
 import { cacheError, linkSnapshot, sizeOf, snapshotPath, writeRef } from "./cache.js";
 import { requireCache } from "./environment.js";
@@ -61,7 +62,8 @@ async function fetchAll(
   await mkdir(repository.paths.blobs, { recursive: true });
   await checkDiskSpace(hub, repository, files);
   const stopped = new AbortController();
-  const signal = options.signal === undefined ? stopped.signal : AbortSignal.any([options.signal, stopped.signal]);
+  using joined = new JoinedSignal(options.signal, stopped.signal);
+  const { signal } = joined;
   const report = createReporter(files, options.onProgress);
   const queue = [...files].sort((a, b) => b.size - a.size);
   const work = async () => {

@@ -11,6 +11,7 @@ import { type BatchProgress, type BatchSummary, runBatch } from "../batch/run.js
 import { type BatchCall, type BatchReply, type BatchTarget, retryAfter, sendTarget } from "../batch/target.js";
 import { reasonOf, toBitnetError, withContext } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
+import { JoinedSignal } from "../system/signals.js";
 import { type FileStore, newId, nowSeconds, readDescriptions, toDiskError } from "./batch-files.js";
 import type { ServerContext } from "./context.js";
 import { ApiError } from "./errors.js";
@@ -241,13 +242,14 @@ export class BatchJobs {
 
   async #answer(entry: Entry, cancelled: AbortSignal, expired: AbortSignal): Promise<BatchSummary> {
     const { batch, outputId, errorsId } = entry;
+    using ended = new JoinedSignal(this.#over.signal, cancelled, expired);
     return await runBatch({
       input: this.#files.pathOf(batch.input_file_id),
       output: this.#files.pathOf(outputId),
       errors: this.#files.pathOf(errorsId),
       onlyUrl: batch.endpoint,
       raw: true,
-      signal: AbortSignal.any([this.#over.signal, cancelled, expired]),
+      signal: ended.signal,
       graceMs: this.#context.options.drainTimeout * 1000,
       target: async () => this.#target(entry),
       // Only the end of the server leaves lines for later.
@@ -290,7 +292,8 @@ export class BatchJobs {
       if (reply.status !== 429 && reply.status !== 503) {
         return reply;
       }
-      const signal = AbortSignal.any([call.signal, this.#over.signal]);
+      using ended = new JoinedSignal(call.signal, this.#over.signal);
+      const { signal } = ended;
       await delay(retryAfter(reply.headers) ?? 1000, undefined, { signal });
     }
   }
