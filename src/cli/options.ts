@@ -290,7 +290,7 @@ export const outputRows = {
 export const generalGroup = groupOf("General", {
   config: {
     flags: "--config <file>",
-    help: "JSON file with options, see docs/command-line.md (default: ~/.config/bitnet/config.json, if it is there)",
+    help: "JSON or YAML file with options, see docs/command-line.md (default: ~/.config/bitnet/config.json, if it is there)",
   },
   color: {
     flags: "--color [when]",

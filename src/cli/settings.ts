@@ -1,31 +1,22 @@
 // Options that are not typed: environment variables and files of options. The command line wins over variables, they
 // over files, and files over defaults.
 
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command, Option } from "commander";
 import { closest } from "../system/closest.js";
-import { reasonOf } from "../system/errors.js";
 import { configFolder, type Variables } from "../system/folders.js";
 import { asOneSentence, type ProgramCommand, UsageError } from "./command.js";
 import { llamaVariablesOf, refusedVariables } from "./llama-variables.js";
 import { type CommandOption, optionsOf } from "./option-rows.js";
+import { isObject, type Json, readSettingsFile, type SettingsText } from "./settings-file.js";
 
-const largestFile = 2 ** 20; // bytes; a list of options has a few hundred
-
-type Scalar = string | number | boolean;
-type Json = Scalar | null | readonly Json[] | { readonly [key: string]: Json };
 type Section = ReadonlyMap<string, Json>;
 
-/** A value and where it stands, for messages. */
-interface Setting {
-  value: Json;
-  place: string;
-  source: "env" | "config";
-}
+/** A value and where it stands, for messages: the name of a variable, or what leads to it in the file. */
+type Setting = { value: Json } & ({ source: "env"; variable: string } | { source: "config"; keys: readonly string[] });
 
 interface SettingsFile {
-  path: string;
   /** For every command that has them. */
   shared: Section;
   /** For one command: "run", "bench kernels". */
@@ -40,14 +31,34 @@ export async function applySettings(
 ): Promise<void> {
   checkRefused(command, env);
   const path = findFile(command, env);
-  const file = path === undefined ? undefined : await readSettings(path, command, loadProgram);
-  for (const entry of optionsOf(command)) {
-    const name = entry.option.attributeName();
-    const isTyped = command.getOptionValueSource(name) === "cli";
-    const setting = isTyped || !isSettable(entry) ? undefined : findSetting(command, entry, file, env);
-    if (setting !== undefined) {
-      command.setOptionValueWithSource(name, readValue(entry, setting), setting.source);
+  const text = path === undefined ? undefined : await readSettingsFile(path);
+  try {
+    const file = text === undefined ? undefined : await readSettings(text, command, loadProgram);
+    for (const entry of optionsOf(command)) {
+      const name = entry.option.attributeName();
+      const isTyped = command.getOptionValueSource(name) === "cli";
+      const setting = isTyped || !isSettable(entry) ? undefined : findSetting(command, entry, file, env);
+      if (setting !== undefined) {
+        command.setOptionValueWithSource(name, readValue(entry, setting), setting.source);
+      }
     }
+  } catch (error) {
+    if (error instanceof FileFault && text !== undefined) {
+      throw new UsageError(`${await text.placeOf(error.keys)}: ${error.message}`, error.hint);
+    }
+    throw error;
+  }
+}
+
+/** What is wrong in a file, before it is known in which line. */
+class FileFault extends Error {
+  readonly keys: readonly string[];
+  readonly hint: string;
+
+  constructor(keys: readonly string[], message: string, hint: string) {
+    super(message);
+    this.keys = keys;
+    this.hint = hint;
   }
 }
 
@@ -94,28 +105,31 @@ function findSetting(
   for (const variable of variablesOf(command, entry)) {
     const value = env[variable];
     if (value) {
-      return { value, place: variable, source: "env" };
+      return { value, variable, source: "env" };
     }
   }
   for (const { name, negates } of llamaVariablesOf(command, entry)) {
     const value = env[name];
     if (value) {
       const truth = negates ? readTruth(value) : undefined;
-      return { value: truth === undefined ? value : !truth, place: name, source: "env" };
+      return { value: truth === undefined ? value : !truth, variable: name, source: "env" };
     }
   }
   const key = settingName(entry.option);
-  const value = file?.own.get(key) ?? file?.shared.get(key);
-  return value === undefined ? undefined : { value, place: `${file?.path}: "${key}"`, source: "config" };
+  const own = file?.own.get(key);
+  const value = own ?? file?.shared.get(key);
+  const keys = own === undefined ? [key] : [sectionName(command), key];
+  return value === undefined ? undefined : { value, keys, source: "config" };
 }
 
 /** The value as the option's own parser makes it. */
-function readValue({ row, option }: CommandOption, { value, place }: Setting): unknown {
-  const fail = (expected: string) => {
-    throw new UsageError(
-      asOneSentence(`${place}: ${JSON.stringify(value)} is invalid for '${option.flags}'. ${expected}`),
-      "mend it there",
-    );
+function readValue({ row, option }: CommandOption, { value, ...setting }: Setting): unknown {
+  const fail = (expected: string): never => {
+    const name = setting.source === "env" ? setting.variable : `"${setting.keys.at(-1)}"`;
+    const message = asOneSentence(`${name}: ${JSON.stringify(value)} is invalid for '${option.flags}'. ${expected}`);
+    throw setting.source === "env"
+      ? new UsageError(message, "mend it there")
+      : new FileFault(setting.keys, message, "mend it there");
   };
   const takesValue = option.required || option.optional;
   const truth = typeof value === "boolean" ? value : readTruth(value);
@@ -164,16 +178,21 @@ function findFile(command: Command, env: Variables): string | undefined {
     return named;
   }
   const folder = configFolder(env);
-  const own = folder === undefined ? undefined : join(folder, "config.json");
-  return own !== undefined && existsSync(own) ? own : undefined;
+  const own = folder === undefined ? [] : ownFiles.map((name) => join(folder, name)).filter((path) => existsSync(path));
+  if (own.length > 1) {
+    throw new UsageError(`${own.join(" and ")}: expected one file of options`, "remove one, or name one with --config");
+  }
+  return own[0];
 }
 
+const ownFiles = ["config.json", "config.yaml", "config.yml"];
+
 async function readSettings(
-  path: string,
+  { values }: SettingsText,
   command: ProgramCommand,
   loadProgram: () => Promise<ProgramCommand>,
 ): Promise<SettingsFile> {
-  const all = toSection(parseFile(path));
+  const all = toSection(values);
   const shared = new Map<string, Json>();
   let own: Section = new Map();
   const known = new Set(
@@ -185,7 +204,7 @@ async function readSettings(
   for (const [key, value] of all) {
     if (key === sectionName(command) && isObject(value)) {
       own = toSection(value);
-      checkKeys(path, `"${key}" has`, own.keys(), known);
+      checkKeys([key], `"${key}" has`, own.keys(), known);
     } else if (known.has(key) && !isObject(value)) {
       shared.set(key, value);
     } else {
@@ -193,58 +212,32 @@ async function readSettings(
     }
   }
   if (unsure.length > 0) {
-    checkOthers(path, unsure, await loadProgram()); // takes a while: only where this command does not know a key
+    checkOthers(unsure, await loadProgram()); // takes a while: only where this command does not know a key
   }
-  return { path, shared, own };
-}
-
-function parseFile(path: string): { readonly [key: string]: Json } {
-  const hint = "docs/command-line.md shows what stands in such a file";
-  const text = readText(path).replace(/^\ufeff/, "");
-  let value: Json;
-  try {
-    value = JSON.parse(text) as Json;
-  } catch (error) {
-    throw new UsageError(`${path}: no valid JSON: ${(error as Error).message}`, hint);
-  }
-  if (!isObject(value)) {
-    throw new UsageError(`${path}: expected a JSON object`, hint);
-  }
-  return value;
-}
-
-function readText(path: string): string {
-  try {
-    const { size } = statSync(path);
-    if (size <= largestFile) {
-      return readFileSync(path, "utf8");
-    }
-  } catch (error) {
-    throw new UsageError(`${path}: ${reasonOf(error)}`, "name a JSON file with options");
-  }
-  throw new UsageError(`${path}: larger than ${largestFile} bytes`, "name a JSON file with options");
-}
-
-function isObject(value: Json): value is { readonly [key: string]: Json } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return { shared, own };
 }
 
 function toSection(object: { readonly [key: string]: Json }): Section {
   return new Map(Object.entries(object));
 }
 
-function checkKeys(path: string, subject: string, keys: Iterable<string>, known: ReadonlySet<string>): void {
+function checkKeys(
+  outer: readonly string[],
+  subject: string,
+  keys: Iterable<string>,
+  known: ReadonlySet<string>,
+): void {
   for (const key of keys) {
     if (!known.has(key)) {
       const nearest = closest(key, [...known]);
       const hint = nearest === undefined ? "keys are the long names of options" : `did you mean "${nearest}"?`;
-      throw new UsageError(`${path}: ${subject} no option "${key}"`, hint);
+      throw new FileFault([...outer, key], `${subject} no option "${key}"`, hint);
     }
   }
 }
 
 /** Keys that may be options or sections of other commands. */
-function checkOthers(path: string, entries: readonly [string, Json][], program: ProgramCommand): void {
+function checkOthers(entries: readonly [string, Json][], program: ProgramCommand): void {
   const options = new Map<string, Set<string>>();
   for (const command of commandsBelow(program)) {
     const names = optionsOf(command)
@@ -256,9 +249,9 @@ function checkOthers(path: string, entries: readonly [string, Json][], program: 
   for (const [key, value] of entries) {
     const section = options.get(key);
     if (isObject(value) && section !== undefined) {
-      checkKeys(path, `"${key}" has`, Object.keys(value), section);
+      checkKeys([key], `"${key}" has`, Object.keys(value), section);
     } else {
-      checkKeys(path, "there is", [key], isObject(value) ? new Set(options.keys()) : all);
+      checkKeys([], "there is", [key], isObject(value) ? new Set(options.keys()) : all);
     }
   }
 }

@@ -6,7 +6,7 @@ export interface VariableReference {
 }
 
 export const variables: readonly VariableReference[] = [
-  { names: ["BITNET_CONFIG"], help: "file of options; default: config.json in $XDG_CONFIG_HOME/bitnet" },
+  { names: ["BITNET_CONFIG"], help: "file of options; default: config.json or config.yaml in $XDG_CONFIG_HOME/bitnet" },
   {
     names: ["BITNET_KERNEL", "BITNET_LAYOUT"],
     help: "kernel, and how weights lie in memory, where no option says it; the library reads them, too",

@@ -15,8 +15,8 @@ const folder = mkdtempSync(join(tmpdir(), "bitnet-settings-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 let files = 0;
-function file(content: unknown): string {
-  const path = join(folder, `${files++}.json`);
+function file(content: unknown, type = "json"): string {
+  const path = join(folder, `${files++}.${type}`);
   writeFileSync(path, typeof content === "string" ? content : JSON.stringify(content));
   return path;
 }
@@ -111,8 +111,8 @@ describe("a file", () => {
     ['{"__proto__": {"threads": 2}}', /no option "__proto__"/, expect.any(String)],
     ["[1]", /expected a JSON object/, expect.any(String)],
     ["{threads: 2}", /no valid JSON/, expect.any(String)],
-    [" ".repeat(2 ** 20 + 1), /larger than/, expect.any(String)],
-  ])("%j is refused", async (content, message, hint) => {
+    [" ".repeat(2 ** 16 + 1), /larger than/, expect.any(String)],
+  ])("%# is refused", async (content, message, hint) => {
     const path = file(content);
     const error = await read(["--config", path]).then(
       () => undefined,
@@ -120,6 +120,51 @@ describe("a file", () => {
     );
     expect(error).toMatchObject({ code: "USAGE", message: expect.stringMatching(message), hint });
     expect(error.message).toContain(path);
+  });
+
+  test("may be YAML, and means the same", async () => {
+    const text = "# ours\nthreads: 2\nstop: [a, b]\nplot: x.svg\nrun:\n  threads: 3\n  fast: false\n  log: no\n";
+    const json = file({ threads: 2, stop: ["a", "b"], plot: "x.svg", run: { threads: 3, fast: false, log: "no" } });
+    const expected = await read(["--config", json]);
+    for (const type of ["yaml", "yml", "conf"]) {
+      expect(await read(["--config", file(text, type)])).toEqual(expected);
+    }
+    const home = join(folder, "yaml-home");
+    mkdirSync(join(home, "bitnet"), { recursive: true });
+    writeFileSync(join(home, "bitnet", "config.yaml"), text);
+    expect(await read([], { XDG_CONFIG_HOME: home })).toEqual(expected);
+    writeFileSync(join(home, "bitnet", "config.json"), "{}");
+    await expect(read([], { XDG_CONFIG_HOME: home })).rejects.toThrow(/config\.json and .*config\.yaml: expected one/);
+  });
+
+  test.each([
+    ["json", '{\n "threads": 2,\n "run": {\n  "depth": "x" } }', /:4: "depth": "x" is invalid/],
+    ["json", '{\n "run": {\n  "plto": 1 } }', /:3: "run" has no option "plto"/],
+    ["json", '{\n "threads": 2,\n "log": "x" "depth": 1 }', /:3: no valid JSON/],
+    ["yaml", "threads: 2\nrun:\n  # none\n  threads: 0\n", /:4: "threads": 0 is invalid/],
+    ["yaml", "threads: 2\n\nthraeds: 3\n", /:3: there is no option "thraeds"/],
+    ["yaml", "threads: 2\nrun: {threads: 3\nlog: x\n", /:\d: no valid YAML: /],
+    ["yaml", "threads: 2\nthreads: 3\n", /:2: no valid YAML: Map keys must be unique/],
+    ["yaml", "threads: !!js/function 2\n", /:1: no valid YAML: Unresolved tag/],
+    ["yaml", "threads: 2\n---\nthreads: 3\n", /no valid YAML: /],
+    ["yaml", "threads: &a 2\ndepth: *a\n", /expected values, not references/],
+    ["yaml", "- threads\n", /expected a YAML object/],
+    ["yaml", "", /expected a YAML object/],
+    ["yaml", "threads:\n", /:1: "threads": null is invalid/],
+    ["yaml", "[".repeat(60_000), /nested too deeply|no valid YAML/],
+    ["yaml", "- ".repeat(30_000), /nested too deeply|no valid YAML/],
+  ])("of %s tells what is wrong in which line: %#", async (type, text, message) => {
+    const error = await read(["--config", file(text, type)]).then(
+      () => undefined,
+      (thrown) => thrown,
+    );
+    expect(error).toMatchObject({ code: "USAGE", message: expect.stringMatching(message) });
+  });
+
+  test("that stands for more than it says is refused before anybody has the memory", async () => {
+    const levels = Array.from({ length: 12 }, (_, i) => `l${i + 1}: &l${i + 1} [${`*l${i},`.repeat(10)}]`);
+    const bomb = file(["l0: &l0 lol", ...levels].join("\n"), "yaml");
+    await expect(read(["--config", bomb])).rejects.toThrow(/not references/);
   });
 
   test("that is named must be there", async () => {
