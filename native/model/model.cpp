@@ -9,9 +9,11 @@
 
 namespace bitnet {
 
-Model::Model(Gguf file, const LoadOptions& options)
-    : gguf(std::move(file)),
-      tokenizer(gguf, {options.tokenizer_pre}),
+Model::Model(Gguf source, const LoadOptions& options)
+    : file(std::make_shared<const ModelFile>(std::move(source),
+                                             TokenizerOptions{options.tokenizer_pre})),
+      gguf(file->gguf),
+      tokenizer(file->tokenizer),
       kernels(select_kernels(options.kernel)),
       config(read_config(gguf, tokenizer)),
       tuning(options.tuning),
@@ -28,6 +30,11 @@ Model::Model(Gguf file, const LoadOptions& options)
       head(std::make_unique<Head>(kernels, pool, output, options.head, gguf.map_of(output.data))) {
   if (options.measure_prefetch && !options.in_place)
     tuning.prefetch_bytes = choose_prefetch(layers, kernels, pool, tuning);
+}
+
+// The file may stay open; its pages of weights need not stay with it.
+Model::~Model() {
+  for (const GgufTensor& t : gguf.tensors()) gguf.dont_need(t.data, t.n_bytes);
 }
 
 int64_t Model::copied_bytes() const { return store_.copied_bytes() + head->compact_bytes(); }

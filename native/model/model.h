@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/threads.h"
@@ -30,11 +31,21 @@ struct LoadOptions {
   bool measure_prefetch = true;  // replaces tuning.prefetch_bytes if another value is faster here
 };
 
+// What is known of a model without its weights. Who keeps reading metadata or texts holds this
+// alone, so that it does not keep the weights.
+struct ModelFile {
+  ModelFile(Gguf file, const TokenizerOptions& options)
+      : gguf(std::move(file)), tokenizer(gguf, options) {}
+  const Gguf gguf;
+  const Tokenizer tokenizer;  // refers to it
+};
+
 class Model {
  public:
   // Throws kNotFound, kBadFile, kUnsupported (architecture, tensor type, shape), kUsage (kernel,
   // tuning), kNoMemory.
   static std::unique_ptr<Model> load(const std::string& path, const LoadOptions& options);
+  ~Model();
 
   // For measuring. No pass may be running: Engine::set_tuning() sees to that. Throws kUsage.
   void set_tuning(const Tuning& values);
@@ -43,8 +54,9 @@ class Model {
   int64_t copied_bytes() const;
   int64_t n_parameters() const;  // elements of all tensors of the file
 
-  const Gguf gguf;
-  const Tokenizer tokenizer;
+  const std::shared_ptr<const ModelFile> file;
+  const Gguf& gguf;  // of it
+  const Tokenizer& tokenizer;
   const Kernels& kernels;
   const Config config;
 
@@ -52,7 +64,7 @@ class Model {
   ThreadPool pool;  // works for one thread at a time: that of the engine, once there is one
 
  private:
-  Model(Gguf file, const LoadOptions& options);
+  Model(Gguf source, const LoadOptions& options);
   WeightStore store_;
   const Weights weights_;
 

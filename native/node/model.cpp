@@ -87,10 +87,11 @@ class ModelObject : public Wrapped<ModelObject> {
     Napi::Env env = object.Env();
     const std::shared_ptr<bitnet::Model>& model = engine->shared_model();
     object.Set("info", model_info(env, *model));
-    // Aliases that keep the whole model alive.
-    object.Set("gguf", make_gguf(env, std::shared_ptr<const bitnet::Gguf>(model, &model->gguf)));
+    // They keep the file open, not the weights in memory.
+    const std::shared_ptr<const bitnet::ModelFile>& file = model->file;
+    object.Set("gguf", make_gguf(env, std::shared_ptr<const bitnet::Gguf>(file, &file->gguf)));
     object.Set("tokenizer", make_tokenizer(env, std::shared_ptr<const bitnet::Tokenizer>(
-                                                    model, &model->tokenizer)));
+                                                    file, &file->tokenizer)));
     runtime_ = std::make_shared<Runtime>(Runtime{EventBridge::create(env), std::move(engine)});
   }
 

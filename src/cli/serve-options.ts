@@ -131,12 +131,8 @@ const networkRows = {
 } as const satisfies OptionRows;
 
 /** -1 is llama.cpp's server's word for never. */
-function neverSleeps(text: string): undefined {
-  if (text !== "-1") {
-    throw new InvalidArgumentError(
-      "A server keeps its model in memory; --in-place leaves weights in the file's pages.",
-    );
-  }
+function sleepSeconds(text: string): number {
+  return text === "-1" ? 0 : numberFrom(0.001, 2 ** 31 / 1000)(text);
 }
 
 const limitRows = {
@@ -199,7 +195,11 @@ const limitRows = {
     flags: "--share-prefix-cache",
     help: "keys find beginnings of each other's prompts, too: quicker, but times tell what others have sent",
   },
-  sleepSeconds: { flags: "--sleep-idle-seconds <s>", parse: neverSleeps },
+  sleepSeconds: {
+    flags: "--sleep-idle-seconds <s>",
+    help: "seconds without a request after which the model leaves memory, until the next one; -1: never (default: -1)",
+    parse: sleepSeconds,
+  },
   kvMiB: {
     flags: "--kv-memory <MiB>",
     help: "bound of all keys and values (default: what -np, -c and -cram need)",
@@ -333,7 +333,7 @@ export function readServe(values: ServeValues, modelPath: string): ServeOptions 
   const { path: _path, hubModel: _model, hubFile: _file, aliases, tags, ...load } = model;
   const { samplingSeq, seed, ...parameters } = sampling;
   const { tlsKey, tlsCertificate, ...ports } = network;
-  const { parallel, promptCacheMiB, kvMiB, sleepSeconds: _sleep, ...times } = limits;
+  const { parallel, promptCacheMiB, kvMiB, ...times } = limits;
   const { responseCacheMiB, ...watching } = monitoring;
   return {
     ...standardOptions,

@@ -9,6 +9,8 @@ export interface DeepHealth {
   tokens_generated: number;
   /** Seconds since 1970. */
   checked_at: number;
+  /** The model is out of memory, as nobody has asked for long; it is not woken for this. */
+  is_sleeping?: boolean;
   error?: string;
 }
 
@@ -37,7 +39,12 @@ export class HealthCheck {
     let tokens = 0;
     let error: string | undefined;
     try {
-      const { model } = this.#context.service;
+      const { service } = this.#context;
+      if (service.isSleeping) {
+        return { status: "healthy", ...nothingDone(startedAt), is_sleeping: true };
+      }
+      using lease = await service.borrow();
+      const { model } = lease;
       await using session = model.createSession({ contextSize: 64, client: "health" });
       const signal = AbortSignal.timeout(timeout);
       const ids = model.tokenizer.encode(prompt);
@@ -50,10 +57,13 @@ export class HealthCheck {
     }
     return {
       status: error === undefined ? "healthy" : "unhealthy",
-      response_time_ms: performance.now() - startedAt,
+      ...nothingDone(startedAt),
       tokens_generated: tokens,
-      checked_at: Date.now() / 1000,
       ...(error === undefined ? {} : { error }),
     };
   }
+}
+
+function nothingDone(startedAt: number): Omit<DeepHealth, "status"> {
+  return { response_time_ms: performance.now() - startedAt, tokens_generated: 0, checked_at: Date.now() / 1000 };
 }

@@ -141,6 +141,7 @@ export const metricRows = [
   { name: "bitnet:filtered_total", type: "counter", help: "requests that a rule of the content filter met" },
   { name: "bitnet:loading", type: "gauge", help: "1 while the model is loaded" },
   { name: "bitnet:draining", type: "gauge", help: "1 while the server ends" },
+  { name: "bitnet:sleeping", type: "gauge", help: "1 while the model is out of memory, as nobody asks" },
   {
     name: "bitnet:event_loop_lag_seconds",
     type: "gauge",
@@ -290,11 +291,12 @@ export class Metrics implements Watcher {
     let stats: EngineStats;
     try {
       service = this.#context.service;
-      stats = service.model.stats();
+      stats = service.stats();
     } catch {
       return undefined; // it was told to end before it was loaded
     }
     const { admission } = service;
+    this.#set("bitnet:sleeping", service.isSleeping ? 1 : 0);
     for (const name of ["llamacpp:requests_processing", "vllm:num_requests_running"] as const) {
       this.#set(name, admission.running, this.#labelsOf(name));
     }

@@ -66,6 +66,8 @@ export interface ServeOptions extends GuardOptions, WatchOptions {
   requestTimeout: number;
   /** Seconds of silence after which a stream gets a comment. */
   pingInterval: number;
+  /** Seconds without a request after which the model leaves memory, until the next one; 0: it stays. */
+  sleepSeconds: number;
   /** Seconds for requests that run when the server is told to end. */
   drainTimeout: number;
   /** Tokens of a step at most. */
@@ -106,6 +108,7 @@ export const standardOptions: Omit<ServeOptions, "modelPath"> = {
   queueTimeout: 60,
   requestTimeout: 600,
   pingInterval: 10,
+  sleepSeconds: 0,
   drainTimeout: 120,
   slots: true,
   responseStore: 0,

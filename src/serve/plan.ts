@@ -51,6 +51,11 @@ const headRows = 16;
 const smallestContext = 512;
 const mostParallel = 64;
 
+/** Of a model without its keys and values: weights, a step, the tokenizer and the program itself. Throws BAD_FILE. */
+export function baseBytes(gguf: Gguf): number {
+  return countWeights(gguf) + programBytes + scratchBytes(readSizes(gguf));
+}
+
 /** Throws BAD_FILE for a file that describes no model. */
 export function planMemory(gguf: Gguf, options: PlanOptions): MemoryPlan {
   const { memoryBytes, cacheType = "f16" } = options;
@@ -118,7 +123,8 @@ function scratchBytes({ width, feedForward, vocabulary }: Sizes): number {
   return 4 * (stepRows * (8 * width + 3 * feedForward) + headRows * vocabulary);
 }
 
-function kvCacheBytes(gguf: Gguf, contextSize: number, cacheType: CacheType): number {
+/** Of one context. */
+export function kvCacheBytes(gguf: Gguf, contextSize: number, cacheType: CacheType): number {
   const { memory } = inspectGguf(gguf, { contextSize, cacheType });
   if (memory === undefined) {
     throw new BitnetError("BAD_FILE", `${gguf.path} describes no model whose memory could be told`);

@@ -7,7 +7,7 @@ import { createServer as createHttpsServer } from "node:https";
 import { type AddressInfo, connect } from "node:net";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { chooseFormat } from "../chat/choose-format.js";
-import { type LoadOptions, loadModel } from "../engine/model.js";
+import { loadModel } from "../engine/model.js";
 import { openGguf } from "../gguf/gguf.js";
 import { inspectGguf } from "../gguf/inspect.js";
 import { availableMemory } from "../native/machine.js";
@@ -42,7 +42,7 @@ import { parseBody } from "./json.js";
 import { register as registerLimits } from "./limits.js";
 import { type Log, type LogEntry, LogFile, logFault } from "./log.js";
 import { type ServeOptions, standardOptions } from "./options.js";
-import { TextService } from "./service.js";
+import { ServedModel, TextService } from "./service.js";
 import { processingMs } from "./sse.js";
 import { Context, newNotes } from "./state.js";
 import { register as registerTelemetry } from "./telemetry.js";
@@ -229,9 +229,9 @@ class ModelServer implements Server {
 
   async #load(): Promise<TextService> {
     try {
-      const service = await loadService(this.context.options);
+      const service = await loadService(this.context.options, this.context.log);
       if (this.#closing !== undefined) {
-        service.model.close();
+        await service.close();
         throw new BitnetError("ABORTED", "the server ended before the model was loaded");
       }
       this.context.begin(service);
@@ -256,8 +256,7 @@ class ModelServer implements Server {
     await Promise.all(this.#listeners.map(closeListener));
     await this.#app.close();
     await context.close();
-    service?.slots.close();
-    service?.model.close();
+    await service?.close();
     await this.#logFile?.close();
   }
 
@@ -379,16 +378,21 @@ function notFound(app: FastifyInstance, { url: asked, method }: FastifyRequest):
 }
 
 /** The model, ready to answer. */
-async function loadService(options: ServeOptions): Promise<TextService> {
-  const parallel = options.parallel ?? chooseParallel(options);
-  const model = await loadModel(options.modelPath, { ...options.load, ...engineOptions(options), parallel });
+async function loadService(given: ServeOptions, log: Log): Promise<TextService> {
+  const options = { ...given, parallel: given.parallel ?? chooseParallel(given) };
+  const load = () => loadServed(options);
+  return new TextService(await load(), { options, load, log });
+}
+
+async function loadServed(options: ServeOptions & { parallel: number }): Promise<ServedModel> {
+  const { parallel, modelPath, promptCacheBytes = choosePromptCache(), kvBytes, stepRows, stepMs } = options;
+  const engine = { parallel, promptCacheBytes, kvBytes, stepRows, stepMs };
+  const model = await loadModel(modelPath, { ...options.load, ...engine });
   try {
     const format = await chooseFormat(model, options.chatTemplate);
-    const contextSize = contextSizeOf(options, model.info.contextLength);
-    const service = new TextService(model, format, { ...options, contextSize, parallel });
-    model.shareBeginning(service.prompts.commonBeginning());
-    await service.warmUp();
-    return service;
+    const served = new ServedModel(model, format, { ...options, promptCacheBytes });
+    await served.warmUp();
+    return served;
   } catch (error) {
     model.close();
     throw toBitnetError(error);
@@ -398,16 +402,8 @@ async function loadService(options: ServeOptions): Promise<TextService> {
 const mostCacheBytes = 8 * 2 ** 30;
 const mostParallel = 8;
 
-function engineOptions({ promptCacheBytes, kvBytes, stepRows, stepMs }: ServeOptions): LoadOptions {
-  return {
-    promptCacheBytes: promptCacheBytes ?? Math.floor(Math.min(availableMemory() / 4, mostCacheBytes)),
-    ...{ kvBytes, stepRows, stepMs },
-  };
-}
-
-/** No larger than what the model was trained for. */
-function contextSizeOf({ contextSize }: ServeOptions, trained: number): number {
-  return contextSize === 0 ? trained : Math.min(contextSize, trained);
+function choosePromptCache(): number {
+  return Math.floor(Math.min(availableMemory() / 4, mostCacheBytes));
 }
 
 /** As many as have room in half of the memory that is free once the weights are there. */

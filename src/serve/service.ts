@@ -3,16 +3,19 @@
 import { createHash, randomInt } from "node:crypto";
 import type { ChatFormat } from "../chat/format.js";
 import type { FinishReason } from "../engine/generate.js";
-import type { Model, Session } from "../engine/model.js";
+import type { EngineStats, Model, Session } from "../engine/model.js";
 import { maxCount, type TokenOptions } from "../engine/request.js";
 import type { Grammar } from "../grammar/grammar.js";
+import { reasonOf } from "../system/errors.js";
 import { packageVersion } from "../system/package.js";
 import { Admission, reasonOfAbort, type Ticket } from "./admission.js";
 import { AnswerStream, describeToken } from "./answer-stream.js";
 import { Channel } from "./channel.js";
 import { countDroppable, countToDrop, withoutTurns } from "./context-shift.js";
-import { contextExceeded, invalid } from "./errors.js";
+import { ApiError, contextExceeded, invalid } from "./errors.js";
+import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
+import { baseBytes, kvCacheBytes } from "./plan.js";
 import { type PreparedPrompt, PromptMaker } from "./prompt.js";
 import type {
   AnswerFinish,
@@ -24,6 +27,7 @@ import type {
   Timings,
   Usage,
 } from "./request.js";
+import { continueStats, noStats, Residence } from "./residence.js";
 import { type SessionLease, SlotSessions } from "./slots.js";
 
 const maxSeed = Number.MAX_SAFE_INTEGER;
@@ -61,31 +65,146 @@ interface RunningAnswer {
 // not happen with every message.
 const keptShare = 3 / 4;
 
-export class TextService {
+/** Options with what was chosen for this machine where they say nothing. */
+export type LoadedOptions = ServeOptions & { parallel: number; promptCacheBytes: number };
+
+/** A model that was loaded for a server, and what is made of it. */
+export class ServedModel {
   readonly model: Model;
   readonly format: ChatFormat;
   readonly contextSize: number;
-  readonly admission: Admission;
   readonly prompts: PromptMaker;
-  readonly slots: SlotSessions;
   /** Of all that decides what is computed: program, model and kernels. */
   readonly fingerprint: string;
-  readonly #options: ServeOptions;
+  /** It takes that, with all keys and values that may be in use or kept. */
+  readonly mostBytes: number;
 
-  constructor(model: Model, format: ChatFormat, options: ServeOptions & { parallel: number; contextSize: number }) {
+  constructor(model: Model, format: ChatFormat, options: LoadedOptions) {
+    const { contextSize, systemPrompt, reasoningFormat, parallel, cacheType, promptCacheBytes } = options;
+    const trained = model.info.contextLength;
     this.model = model;
     this.format = format;
-    this.contextSize = options.contextSize;
-    this.admission = new Admission(options);
+    this.contextSize = contextSize === 0 ? trained : Math.min(contextSize, trained);
     this.prompts = new PromptMaker({
-      tokenizer: model.tokenizer,
-      format,
-      systemPrompt: options.systemPrompt,
-      splitsThinking: options.reasoningFormat !== "none",
+      ...{ tokenizer: model.tokenizer, format, systemPrompt },
+      splitsThinking: reasoningFormat !== "none",
     });
-    this.slots = new SlotSessions(options.parallel);
     this.fingerprint = fingerprintOf(model);
-    this.#options = options;
+    const inUse = options.kvBytes ?? parallel * kvCacheBytes(model.gguf, this.contextSize, cacheType);
+    this.mostBytes = baseBytes(model.gguf) + inUse + promptCacheBytes;
+  }
+
+  /** Evaluates and samples a little, so that the first request finds everything in place. */
+  async warmUp(): Promise<void> {
+    this.model.shareBeginning(this.prompts.commonBeginning());
+    await using session = this.model.createSession({ contextSize: Math.min(64, this.contextSize) });
+    await session.generateTokens("Hello", { maxTokens: 10, temperature: 0 }).result;
+  }
+}
+
+export interface ServiceSetup {
+  options: ServeOptions & { parallel: number };
+  /** Loads the model anew, and warms it up. */
+  load: () => Promise<ServedModel>;
+  log: Log;
+}
+
+/** The model is in memory until this is disposed. */
+export interface ModelLease extends Disposable {
+  readonly model: Model;
+}
+
+export class TextService {
+  readonly admission: Admission;
+  readonly slots: SlotSessions;
+  readonly #setup: ServiceSetup;
+  readonly #residence: Residence;
+  #served: ServedModel;
+  /** Of engines that are gone. */
+  #statsBefore: EngineStats = noStats;
+
+  constructor(served: ServedModel, setup: ServiceSetup) {
+    const { options } = setup;
+    this.admission = new Admission(options);
+    this.slots = new SlotSessions(options.parallel);
+    this.#served = served;
+    this.#setup = setup;
+    const resident = { load: () => this.#wake(), unload: () => this.#sleep() };
+    this.#residence = new Residence(resident, options.sleepSeconds);
+  }
+
+  get #options(): ServeOptions {
+    return this.#setup.options;
+  }
+
+  /** While it sleeps, what does not need its weights: its description, its tokenizer. To compute with it, borrow it. */
+  get model(): Model {
+    return this.#served.model;
+  }
+
+  get format(): ChatFormat {
+    return this.#served.format;
+  }
+
+  get contextSize(): number {
+    return this.#served.contextSize;
+  }
+
+  get prompts(): PromptMaker {
+    return this.#served.prompts;
+  }
+
+  get fingerprint(): string {
+    return this.#served.fingerprint;
+  }
+
+  /** The model has left memory; the next request brings it back. */
+  get isSleeping(): boolean {
+    return this.#residence.isAway;
+  }
+
+  /** What was computed since the server began. */
+  stats(): EngineStats {
+    return continueStats(this.#statsBefore, this.isSleeping ? noStats : this.model.stats());
+  }
+
+  /** What the process takes at most, if all is used that it is set up for. */
+  get mostBytes(): number {
+    return this.#served.mostBytes + this.#options.responseCacheBytes;
+  }
+
+  /** The model, loaded again if it sleeps. */
+  async borrow(signal?: AbortSignal): Promise<ModelLease> {
+    const stay = await this.#residence.use(signal);
+    return { model: this.model, [Symbol.dispose]: () => stay[Symbol.dispose]() };
+  }
+
+  async close(): Promise<void> {
+    await this.#residence.close();
+    this.slots.close();
+    this.model.close();
+  }
+
+  #sleep(): void {
+    const { log, options } = this.#setup;
+    this.#statsBefore = continueStats(this.#statsBefore, this.model.stats());
+    this.slots.close();
+    this.model.close();
+    log({ level: "info", message: `no request for ${options.sleepSeconds} s: the model sleeps until the next one` });
+  }
+
+  async #wake(): Promise<void> {
+    const { log, load } = this.#setup;
+    const begunAt = performance.now();
+    try {
+      this.#served = await load();
+    } catch (error) {
+      const message = "the model could not be loaded again";
+      log({ level: "error", message, fields: { reason: reasonOf(error) } });
+      throw new ApiError("server_error", message, { code: "no_model", cause: error });
+    }
+    const seconds = ((performance.now() - begunAt) / 1000).toFixed(1);
+    log({ level: "info", message: `the model is there again, loaded in ${seconds} s` });
   }
 
   /** Throws an ApiError, before the first event wherever that is possible. Leaving the loop ends the work. */
@@ -93,10 +212,13 @@ export class TextService {
     const ticket = this.admission.enter(context.signal, request.background);
     const left = new AbortController();
     try {
+      const arrivedAt = performance.now();
+      using _lease = await this.borrow(ticket.signal);
       const run = await this.#begin(
         request,
         { ...context, signal: AbortSignal.any([ticket.signal, left.signal]) },
         ticket,
+        performance.now() - arrivedAt,
       );
       this.#runChoices(run).then(
         () => run.events.close(),
@@ -109,13 +231,8 @@ export class TextService {
     }
   }
 
-  /** Evaluates and samples a little, so that the first request finds everything in place. */
-  async warmUp(): Promise<void> {
-    await using session = this.model.createSession({ contextSize: Math.min(64, this.contextSize) });
-    await session.generateTokens("Hello", { maxTokens: 10, temperature: 0 }).result;
-  }
-
-  async #begin(request: TextRequest, context: RunContext, ticket: Ticket): Promise<Run> {
+  /** `wakeMs`: what it has waited for the model already. */
+  async #begin(request: TextRequest, context: RunContext, ticket: Ticket, wakeMs: number): Promise<Run> {
     const grammar = await request.grammar?.compile();
     const { prepared, droppedTurns } = await this.#fit(request, grammar);
     context.notes?.nameIgnored([
@@ -133,7 +250,7 @@ export class TextService {
       events: new Channel(),
       usage: { promptTokens: length, cachedTokens: 0, completionTokens: 0, reasoningTokens: 0 },
       timings: { queueMs: 0, promptMs: 0, promptTokens: 0, generateMs: 0, generatedTokens: 0 },
-      begunAt: performance.now(),
+      begunAt: performance.now() - wakeMs,
     };
   }
 

@@ -134,7 +134,7 @@ describe("the command line", () => {
     [["-m", "a", "-m", "b"], /'-m, --model <model>' argument 'b' is invalid: a server has one model/],
     [["-m", "a", "-hf", "o/n"], /expected one of -m, -hf and an argument/],
     [["--hf-file", "x"], /--hf-file needs -hf/],
-    [["--sleep-idle-seconds", "60"], /'--sleep-idle-seconds <s>' argument '60' is invalid: a server keeps its model/],
+    [["--sleep-idle-seconds", "0"], /'--sleep-idle-seconds <s>' argument '0' is invalid/],
     [["--embeddings"], /there is no --embeddings here.*\n.*embeddings cannot be computed/],
     [["--pooling", "mean"], /there is no --pooling here.*\n.*embeddings cannot be computed/],
     [["--lora", "x"], /there is no --lora here.*\n.*adapters cannot be applied/],

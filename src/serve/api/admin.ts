@@ -64,10 +64,12 @@ function memoryOf(context: ServerContext): object {
   if (context.state !== "ready") {
     return memory;
   }
-  const { model } = context.service;
-  const { heldBytes, cachedBytes } = model.stats();
+  const { service } = context;
+  const { model, isSleeping } = service;
+  const { heldBytes, cachedBytes } = service.stats();
   return {
     ...memory,
+    is_sleeping: isSleeping,
     model_mb: model.info.fileSize / MiB,
     kv_held_mb: heldBytes / MiB,
     kv_cached_mb: cachedBytes / MiB,

@@ -45,7 +45,9 @@ export const register: Register = (app, context) => {
   const config = { errorBody };
   app.get("/api/version", async () => ({ version: packageVersion() }));
   app.get("/api/tags", { config }, async () => ({ models: [describeModel(context)] }));
-  app.get("/api/ps", { config }, async () => ({ models: [describeRunning(context)] }));
+  app.get("/api/ps", { config }, async () => ({
+    models: context.service.isSleeping ? [] : [describeRunning(context)],
+  }));
   app.post("/api/show", { config }, async (request, reply) => {
     const body = bodyOf(request);
     checkModel(context, body.text(body.firstOf(["model", "name"])));
@@ -214,8 +216,9 @@ function readMessage(message: Fields): FormatMessage {
   const callId = message.text("tool_call_id", { maxLength: 256 });
   const calls = message.objects("tool_calls", { max: maxTools })?.map((call) => {
     const called = call.object("function") ?? missing(call, "function");
-    called.object("arguments");
-    const given = (called.value("arguments") ?? {}) as { [key: string]: Plain };
+    const given = (called.plain("arguments") ?? {}) as { [key: string]: Plain };
+    called.ignore("index");
+    call.ignore("type");
     const id = call.text("id", { maxLength: 256 });
     const written = { name: called.text("name", { maxLength: 256 }) ?? missing(called, "name"), arguments: given };
     return { ...(id === undefined ? {} : { id }), type: "function" as const, function: written };

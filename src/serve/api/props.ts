@@ -34,7 +34,7 @@ function describeServer(context: ServerContext): object {
     bos_token: nameOf(tokenizer.info.bos),
     eos_token: nameOf(tokenizer.info.eos),
     build_info: `bitnet-${packageVersion()}`,
-    is_sleeping: false,
+    is_sleeping: service.isSleeping,
     n_ctx: contextSize,
   };
 }

@@ -75,6 +75,7 @@ async function move(
   request: Parameters<typeof clientOf>[0],
 ): Promise<object> {
   const client = clientOf(request);
+  using _model = await service.borrow();
   await using lease = service.slots.take(place, client.id, () => service.createSlotSession(client));
   if (lease === undefined) {
     throw slotIsBusy(place);

@@ -418,3 +418,17 @@ TEST("scales that are not numbers are refused by name") {
     CHECK_REFUSED(blocks, "blk.0.ffn_down.weight");
   }
 }
+
+TEST("the file and the tokenizer of a model outlive its weights") {
+  const TemporaryFile written(TinyFile().finish());
+  bitnet::LoadOptions options;
+  options.n_threads = 1;
+  std::shared_ptr<Model> model = Model::load(written.path.string(), options);
+  const std::shared_ptr<const bitnet::ModelFile> file = model->file;
+  const std::vector<int32_t> ids = file->tokenizer.encode("abc", true, false);
+  const std::weak_ptr<Model> weights = model;
+  model.reset();
+  CHECK(weights.expired());
+  CHECK(file->tokenizer.encode("abc", true, false) == ids);
+  CHECK_EQ(file->gguf.require_string("tokenizer.ggml.model"), std::string_view("llama"));
+}
