@@ -1,7 +1,7 @@
 // The options of bitnet serve about who may ask, how much, and what is written down and watched.
 
 import { InvalidArgumentError } from "commander";
-import { type ThresholdName, type Thresholds, thresholdNames, thresholdRows } from "../serve/alerts.js";
+import { type ThresholdName, type Thresholds, thresholdNames } from "../serve/alerts.js";
 import { standardGuards } from "../serve/guard-options.js";
 import type { OptionRows } from "./option-rows.js";
 import { integerFrom, numberFrom } from "./parsers.js";
@@ -25,8 +25,6 @@ function collectAlerts(text: string, earlier: Partial<Thresholds> = {}): Partial
   }
   return result;
 }
-
-const standards = thresholdNames.map((name) => `${name}=${thresholdRows[name].standard}`).join(", ");
 
 function parseOrigin(text: string, earlier: readonly string[] = []): string[] {
   return collectList(text, earlier).map((origin) => {
@@ -134,7 +132,7 @@ export const monitoringRows = {
   },
   alerts: {
     flags: "--alert <name=value>",
-    help: `when readings are an alert, or off (default: ${standards})`,
+    help: `when readings are an alert, or off: ${thresholdNames.join(", ")} (default: what the server is not set up for, see docs/monitoring.md)`,
     parse: collectAlerts,
   },
   alertWebhook: { flags: "--alert-webhook <url>", help: "POST alerts there when they begin and end" },

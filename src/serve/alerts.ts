@@ -16,10 +16,23 @@ export interface Traffic {
   answers: boolean;
 }
 
+/** What a server is set up for: alerts are about what goes beyond it. */
+export interface Expectation {
+  /** MB that the process may come to take; undefined while nobody can tell. */
+  memoryMb?: number;
+  /** ms that a step of the engine may take beside others. */
+  stepMs: number;
+  /** Seconds that a request may take. */
+  requestTimeout: number;
+}
+
 interface ThresholdRow {
   /** Of the exported table. */
   key: string;
-  standard: number;
+  /** Where nobody has set it; undefined: it is off. */
+  standard: (expected: Expectation) => number | undefined;
+  /** The same in words. */
+  standardHelp: string;
   help: string;
   severity: "critical" | "warning";
   /** What is wrong when the value is on that side. */
@@ -32,31 +45,42 @@ interface ThresholdRow {
 
 export const thresholdRows: Record<ThresholdName, ThresholdRow> = {
   memory: {
-    ...{ key: "max_memory_mb", standard: 1024, severity: "warning", side: "above" },
+    ...{ key: "max_memory_mb", severity: "warning", side: "above" },
+    // Heaps and allocators keep a little of what they have given back.
+    standard: ({ memoryMb }) => memoryMb && Math.ceil(1.1 * memoryMb),
+    standardHelp: "a tenth over what the model, -np contexts and the caches take",
     help: "MiB of this process",
     read: (snapshot) => snapshot.memory_usage_mb,
     describe: (value) => `High memory usage: ${value.toFixed(1)} MB`,
   },
   cpu: {
-    ...{ key: "max_cpu_percent", standard: 80, severity: "warning", side: "above" },
+    ...{ key: "max_cpu_percent", severity: "warning", side: "above" },
+    standard: () => undefined,
+    standardHelp: "off: who computes uses its processors",
     help: "percent of the processors that this process may use",
     read: (snapshot) => snapshot.cpu_usage_percent,
     describe: (value) => `High CPU usage: ${value.toFixed(1)} %`,
   },
   tokens_per_second: {
-    ...{ key: "min_tokens_per_second", standard: 5, severity: "warning", side: "below", needs: "tokens" },
+    ...{ key: "min_tokens_per_second", severity: "warning", side: "below", needs: "tokens" },
+    standard: ({ stepMs }) => 500 / stepMs,
+    standardHelp: "steps of twice --itl-target: 2.5",
     help: "tokens written per second of writing",
     read: (snapshot) => snapshot.tokens_per_second,
     describe: (value) => `Low generation speed: ${value.toFixed(1)} tokens/s`,
   },
   error_rate: {
-    ...{ key: "max_error_rate", standard: 0.05, severity: "critical", side: "above", needs: "requests" },
+    ...{ key: "max_error_rate", severity: "critical", side: "above", needs: "requests" },
+    standard: () => 0.05,
+    standardHelp: "0.05",
     help: "share of requests that failed, 0 to 1",
     read: (snapshot) => snapshot.error_rate,
     describe: (value) => `High error rate: ${(100 * value).toFixed(2)} %`,
   },
   latency: {
-    ...{ key: "max_latency_ms", standard: 5000, severity: "warning", side: "above", needs: "answers" },
+    ...{ key: "max_latency_ms", severity: "warning", side: "above", needs: "answers" },
+    standard: ({ requestTimeout }) => 500 * requestTimeout,
+    standardHelp: "half of --timeout: 300000",
     help: "ms of a request, on average",
     read: (snapshot) => snapshot.average_latency_ms,
     describe: (value) => `High latency: ${value.toFixed(1)} ms`,
@@ -66,8 +90,10 @@ export const thresholdRows: Record<ThresholdName, ThresholdRow> = {
 export const thresholdNames = Object.keys(thresholdRows) as ThresholdName[];
 
 /** The standard ones, where nothing else is said. */
-export function completeThresholds(given: Partial<Thresholds>): Thresholds {
-  const entries = thresholdNames.map((name) => [name, name in given ? given[name] : thresholdRows[name].standard]);
+export function completeThresholds(given: Partial<Thresholds>, expected: Expectation): Thresholds {
+  const entries = thresholdNames.map((name) => {
+    return [name, name in given ? given[name] : thresholdRows[name].standard(expected)];
+  });
   return Object.fromEntries(entries) as Thresholds;
 }
 
@@ -91,7 +117,7 @@ const keptSeconds = 6 * 3600; // of alerts that are over
 
 /** Which alerts there are. One lasts as long as readings go against its threshold, and is one alert all that time. */
 export class Alerts {
-  readonly thresholds: Thresholds;
+  thresholds: Thresholds;
   readonly #onChange: AlertListener;
   readonly #active = new Map<ThresholdName, Alert>();
   #all: Alert[] = [];

@@ -13,6 +13,8 @@ export class Fields {
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #path: string;
   readonly #known = new Set<string>();
+  /** Objects within, which were read as such; each is the same one however often it is asked for. */
+  readonly #within = new Map<string, Fields[]>();
 
   constructor(value: unknown, path = "") {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
@@ -112,12 +114,28 @@ export class Fields {
 
   object(name: string): Fields | undefined {
     const value = this.value(name);
-    return value === undefined ? undefined : new Fields(value, this.pathOf(name));
+    return value === undefined ? undefined : this.#open(name, () => [new Fields(value, this.pathOf(name))])[0];
+  }
+
+  /** An object that is passed on as it is: whatever it has is known to whom it goes. */
+  plain(name: string): Readonly<Record<string, unknown>> | undefined {
+    const value = this.value(name);
+    return value === undefined ? undefined : new Fields(value, this.pathOf(name)).#values;
   }
 
   /** The list's entries as objects. */
-  objects(name: string, range?: { min?: number; max?: number }): Fields[] | undefined {
-    return this.list(name, range)?.map((value, i) => new Fields(value, `${this.pathOf(name)}[${i}]`));
+  objects(name: string, range?: { min?: number; max?: number }): readonly Fields[] | undefined {
+    const list = this.list(name, range);
+    return list && this.#open(name, () => list.map((value, i) => new Fields(value, `${this.pathOf(name)}[${i}]`)));
+  }
+
+  #open(name: string, create: () => Fields[]): readonly Fields[] {
+    const known = this.#within.get(name);
+    const fields = known ?? create();
+    if (known === undefined) {
+      this.#within.set(name, fields);
+    }
+    return fields;
   }
 
   /** Counts as known though nobody reads it. */
@@ -127,9 +145,11 @@ export class Fields {
     }
   }
 
-  /** Fields that have a value and that nobody knows. */
+  /** Fields that have a value and that nobody knows, also of the objects within: "colour", "messages[0].colour". */
   unknown(): string[] {
-    return Object.keys(this.#values).filter((name) => this.#values[name] !== null && !this.#known.has(name));
+    const own = Object.keys(this.#values).filter((name) => this.#values[name] !== null && !this.#known.has(name));
+    const within = [...this.#within.values()].flatMap((fields) => fields.flatMap((each) => each.unknown()));
+    return [...own.map((name) => this.pathOf(name)), ...within];
   }
 }
 

@@ -2,6 +2,8 @@
 // there. The names are those of the semantic conventions for generative AI (status: development).
 
 import type { Attributes, Histogram, Span } from "@opentelemetry/api";
+import { reasonOf } from "../system/errors.js";
+import { packageVersion } from "../system/package.js";
 import type { Register, ServerContext } from "./context.js";
 import type { TextRecord, Watcher } from "./records.js";
 import type { StageContext, TextRequest } from "./request.js";
@@ -18,7 +20,7 @@ export const register: Register = async (app, context) => {
   if (api === undefined) {
     return;
   }
-  const stop = await startExport(context);
+  const stop = await startExport(api, context);
   context.onClose(() => stop());
   const telemetry = new Telemetry(api, context);
   app.addHook("onRequest", async (request) => {
@@ -43,25 +45,70 @@ async function importApi(context: ServerContext): Promise<Api | undefined> {
   }
 }
 
-/** Sets up what sends, unless the program was started with something that does (node --import). */
-async function startExport(context: ServerContext): Promise<() => Promise<void>> {
-  const names = [
-    "@opentelemetry/sdk-trace-node",
-    "@opentelemetry/sdk-trace-base",
-    "@opentelemetry/exporter-trace-otlp-http",
+const tracePackages = [
+  "@opentelemetry/sdk-trace-node",
+  "@opentelemetry/sdk-trace-base",
+  "@opentelemetry/exporter-trace-otlp-http",
+  "@opentelemetry/resources",
+];
+const metricPackages = [
+  "@opentelemetry/sdk-metrics",
+  "@opentelemetry/exporter-metrics-otlp-http",
+  "@opentelemetry/resources",
+];
+
+/** What is sent by what the server sets up itself, if the program was not started with something that does (node --import). */
+async function startExport(api: Api, context: ServerContext): Promise<() => Promise<void>> {
+  const stops = [
+    await withPackages(context, "spans", tracePackages, ([node, base, exporter, resources]) => {
+      const provider = new node.NodeTracerProvider({
+        resource: describeSelf(resources),
+        spanProcessors: [new base.BatchSpanProcessor(new exporter.OTLPTraceExporter())],
+      });
+      provider.register();
+      return provider;
+    }),
+    await withPackages(context, "measurements", metricPackages, ([sdk, exporter, resources]) => {
+      const reader = new sdk.PeriodicExportingMetricReader({ exporter: new exporter.OTLPMetricExporter() });
+      const provider = new sdk.MeterProvider({ resource: describeSelf(resources), readers: [reader] });
+      api.metrics.setGlobalMeterProvider(provider);
+      return provider;
+    }),
   ];
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()));
+  };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: packages that may not be there have no types here
+type Package = any;
+
+async function withPackages(
+  context: ServerContext,
+  what: string,
+  names: readonly string[],
+  create: (packages: Package[]) => { shutdown(): Promise<void> },
+): Promise<() => Promise<void>> {
   try {
-    const [node, base, exporter] = await Promise.all(names.map((name) => import(name)));
-    const provider = new node.NodeTracerProvider({
-      spanProcessors: [new base.BatchSpanProcessor(new exporter.OTLPTraceExporter())],
-    });
-    provider.register();
-    return () => provider.shutdown();
+    const provider = create(await Promise.all(names.map((name) => import(name))));
+    // A collector that is away must not keep the server from ending.
+    return () => provider.shutdown().catch((error: unknown) => tellLost(context, what, error));
   } catch {
-    const message = "spans go to what --import has set up, if anything: the packages that send them are not installed";
+    const message = `${what} go to what --import has set up, if anything: the packages that send them are not installed`;
     context.log({ level: "info", message, fields: { install: `npm install ${names.join(" ")}` } });
     return async () => {};
   }
+}
+
+function tellLost(context: ServerContext, what: string, error: unknown): void {
+  context.log({ level: "warn", message: `the last ${what} were not sent`, fields: { reason: reasonOf(error) } });
+}
+
+/** OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win. */
+function describeSelf(resources: Package): Package {
+  const own = resources.resourceFromAttributes({ "service.name": scope, "service.version": packageVersion() });
+  const named = resources.detectResources({ detectors: [resources.envDetector] });
+  return resources.defaultResource().merge(own).merge(named);
 }
 
 class Telemetry implements Watcher {

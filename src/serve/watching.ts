@@ -6,6 +6,9 @@ import { Metrics } from "./metrics.js";
 import { Monitor } from "./monitor.js";
 import { Tally } from "./tally.js";
 
+const MiB = 2 ** 20;
+const standardStepMs = 200; // as native/run/engine.h has it
+
 export interface Watching {
   metrics: Metrics;
   tally: Tally;
@@ -26,7 +29,8 @@ export function watchingOf(context: ServerContext): Watching {
 }
 
 function createWatching(context: ServerContext): Watching {
-  const { alerts, alertWebhook, monitorInterval } = context.options;
+  const { alerts, alertWebhook, monitorInterval, requestTimeout, stepMs = standardStepMs } = context.options;
+  const expected = { requestTimeout, stepMs };
   const metrics = new Metrics(context);
   const tally = new Tally();
   const webhook =
@@ -35,7 +39,7 @@ function createWatching(context: ServerContext): Watching {
       : new Webhook({ url: alertWebhook, secret: context.secret, log: context.log });
   const monitor = new Monitor({
     tally,
-    thresholds: completeThresholds(alerts),
+    thresholds: completeThresholds(alerts, expected),
     active: () => activeRequests(context),
     onAlert: (event, alert) => {
       const { type, severity, message } = alert;
@@ -43,6 +47,10 @@ function createWatching(context: ServerContext): Watching {
       context.log({ level: event === "begin" ? "warn" : "info", message: text, fields: { alert: type, severity } });
       webhook?.tell(event, alert);
     },
+  });
+  context.onReady((service) => {
+    const memoryMb = service.mostBytes / MiB;
+    monitor.alerts.thresholds = completeThresholds(alerts, { ...expected, memoryMb });
   });
   context.watchers.push(metrics, tally);
   context.onDrop(() => metrics.noteDropped());

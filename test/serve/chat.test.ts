@@ -185,7 +185,36 @@ describe("test_chat_completion", () => {
     expect(response.headers.get("x-bitnet-ignored")).toBe("colour");
   });
 
+  it("unknown fields of objects within are named with their place, those of a list once", async () => {
+    const response = await server.post(path, {
+      messages: [
+        { role: "user", content: [{ type: "text", text: "Hello", mood: "good" }], age: 3 },
+        { role: "assistant", content: "Yes?", age: 3, refusal: null, annotations: [] },
+        ...messages,
+      ],
+      max_tokens: 1,
+      stream: true,
+      stream_options: { include_usage: true, colour: "red" },
+      response_format: { type: "text", size: 1 },
+      logit_bias: { 5: 1 },
+      chat_template_kwargs: { anything: 1 },
+      metadata: { a: "b" },
+      tools: [{ type: "function", function: { name: "f", parameters: { type: "object", title: "F" } } }],
+      tool_choice: "none",
+    });
+    await response.text();
+    const names = response.headers.get("x-bitnet-ignored")?.split(", ");
+    const expected = [
+      "stream_options.colour",
+      "messages[0].age",
+      "messages[0].content[0].mood",
+      "response_format.size",
+    ];
+    expect(names?.toSorted()).toEqual(expected.toSorted());
+  });
+
   it.each([
+    [{ web_search_options: {} }, "web_search_options"],
     [{ modalities: ["text", "audio"] }, "modalities"],
     [{ audio: { voice: "x", format: "mp3" } }, "audio"],
   ])("%j asks for an answer that cannot be given", async (more, param) => {

@@ -111,6 +111,20 @@ describe("openai", () => {
 
 describe("@anthropic-ai/sdk", () => {
   const client = () => new Anthropic({ baseURL: server.url, apiKey: "none", maxRetries: 0 });
+
+  it("lists the model in its shape, page by page", async () => {
+    const expected = {
+      ...{ type: "model", id: "tiny-bitnet", display_name: "tiny-bitnet" },
+      created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    };
+    const page = await client().models.list();
+    expect(page).toMatchObject({ data: [expected], has_more: false, first_id: "tiny-bitnet", last_id: "tiny-bitnet" });
+    const rest = await client().models.list({ after_id: "tiny-bitnet" });
+    expect(rest).toMatchObject({ data: [], has_more: false, first_id: null, last_id: null });
+    expect(await client().models.retrieve("tiny-bitnet")).toEqual(expected);
+    const missing = client().models.retrieve("other");
+    await expect(missing).rejects.toMatchObject({ status: 404, error: { error: { type: "not_found_error" } } });
+  });
   const body = { model: "tiny-bitnet", messages, max_tokens: 8 };
 
   it("messages, whole and streamed", async () => {

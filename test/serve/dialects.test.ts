@@ -166,13 +166,28 @@ describe("test_compat_oai_responses", () => {
     ["a picture", { input: [{ role: "user", content: [{ type: "input_image" }] }] }, "input[0].content[0].type"],
     ["a reference", { input: [{ type: "item_reference", id: "a" }] }, "input[0].type"],
     ["a tool that is no function", { input: "a", tools: [{ type: "web_search" }] }, "tools[0].type"],
-    ["log-probabilities", { input: "a", top_logprobs: 2 }, "top_logprobs"],
+    ["top_logprobs", { input: "a", top_logprobs: 21 }, "top_logprobs"],
     ["work in the background", { input: "a", background: true }, "background"],
   ])("%s is 400 with the field's name", async (_, body, param) => {
     const response = await server.post("/v1/responses", body);
     expect(response.status).toBe(400);
     expect((await readError(response)).param).toBe(param);
   });
+});
+
+it("responses tell the log-probabilities that chats do, if they are asked for", async () => {
+  const told = (await chat({ logprobs: true, top_logprobs: 2 })).choices[0].logprobs.content;
+  const body = { input: messages, max_output_tokens: 8 };
+  const { output } = await server.ask("/v1/responses", { ...body, top_logprobs: 2 });
+  expect(output[0].content[0].logprobs).toEqual(told);
+  const events = await eventsOf("/v1/responses", { ...body, top_logprobs: 2 });
+  const deltas = events.filter(({ type }) => type === "response.output_text.delta");
+  expect(deltas.flatMap(({ logprobs }) => logprobs)).toEqual(told);
+  expect(events.at(-1).response.output[0].content[0].logprobs).toEqual(told);
+  const one = await server.ask("/v1/responses", { ...body, include: ["message.output_text.logprobs"] });
+  expect(one.output[0].content[0].logprobs.map(({ token }: { token: string }) => token).join("")).toBe(
+    output[0].content[0].text,
+  );
 });
 
 describe("test_compat_anthropic", () => {

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Alert, completeThresholds, Webhook } from "../../src/serve/alerts.js";
+import { type Alert, completeThresholds, type Thresholds, Webhook } from "../../src/serve/alerts.js";
 import type { LogEntry } from "../../src/serve/log.js";
 import { type MetricRow, metricRows } from "../../src/serve/metrics.js";
 import { Monitor } from "../../src/serve/monitor.js";
@@ -151,12 +151,14 @@ describe("the monitor", () => {
       ...more,
     }) as TextRecord;
 
-  function createMonitor() {
+  const tutorial = { memory: 1024, cpu: 80, tokens_per_second: 5, error_rate: 0.05, latency: 5000 };
+
+  function createMonitor(thresholds: Thresholds = { ...tutorial, cpu: undefined }) {
     const clock = { now: 0, cpu: 0 };
     const tally = new Tally(() => clock.now);
     const told: string[] = [];
     const monitor = new Monitor({
-      ...{ tally, thresholds: completeThresholds({ cpu: undefined }), active: () => 3 },
+      ...{ tally, thresholds, active: () => 3 },
       onAlert: (event, { type, severity }) => told.push(`${event} ${type} ${severity}`),
       now: () => clock.now,
       cpuMs: () => clock.cpu,
@@ -204,6 +206,28 @@ describe("the monitor", () => {
     ]);
     read(7 * 3600);
     expect(monitor.alerts.list()).toEqual([]);
+  });
+
+  test("a busy server of a 2B model is no alert by the standard thresholds, and one beyond its plan is", () => {
+    const standard = completeThresholds({}, { memoryMb: 2000, stepMs: 200, requestTimeout: 600 });
+    expect(standard).toEqual({
+      memory: 2200,
+      cpu: undefined,
+      tokens_per_second: 2.5,
+      error_rate: 0.05,
+      latency: 300_000,
+    });
+    expect(completeThresholds(tutorial, { stepMs: 200, requestTimeout: 600 })).toEqual(tutorial);
+    const alerts = (thresholds: Thresholds, memory: number, tokensPerSecond: number) => {
+      const { monitor } = createMonitor(thresholds);
+      const snapshot = { ...monitor.read(), memory_usage_mb: memory, cpu_usage_percent: 98 };
+      const speeds = { tokens_per_second: tokensPerSecond, average_latency_ms: 18_000 };
+      monitor.alerts.check({ ...snapshot, ...speeds }, { requests: true, tokens: true, answers: true });
+      return monitor.alerts.list().map(({ type }) => type);
+    };
+    expect(alerts(standard, 1700, 4)).toEqual([]);
+    expect(alerts(tutorial, 1700, 4)).toEqual(["memory", "cpu", "tokens_per_second", "latency"]);
+    expect(alerts(standard, 2300, 2)).toEqual(["memory", "tokens_per_second"]);
   });
 
   test("keeps a day of minutes, and sums it up", () => {
@@ -287,6 +311,18 @@ test("the table of metrics in the docs is that of the code", () => {
     ({ name, type, labels = [], help }) => `| \`${name}\` | ${type} | ${labels.join(", ")} | ${help} |`,
   );
   expect(text).toContain(rows.join("\n"));
+});
+
+test("the memory at which a server is an alert follows its options", async () => {
+  const thresholdOf = async (promptCacheBytes: number) => {
+    await using server = await startTestServer({ promptCacheBytes, parallel: 2 });
+    const { alert_thresholds: thresholds } = await server.read("/admin/export");
+    expect(thresholds).toMatchObject({ max_cpu_percent: null, min_tokens_per_second: 2.5, max_latency_ms: 300_000 });
+    return thresholds.max_memory_mb;
+  };
+  const small = await thresholdOf(0);
+  expect(small).toBeGreaterThan(60);
+  expect((await thresholdOf(1000 * 2 ** 20)) - small).toBeCloseTo(1100, -1);
 });
 
 test("alerts that begin are in the log and in /admin/alerts", async () => {

@@ -79,7 +79,7 @@ describe("test_tool_call", () => {
   it("older functions and function_call are tools", async () => {
     const body = { messages, functions: [clock.function], function_call: { name: "get_time" }, max_tokens: 100 };
     const { choices } = await server.ask("/v1/chat/completions", body);
-    expect(choices[0].message.tool_calls[0].function.name).toBe("get_time");
+    expect(choices[0].message.function_call.name).toBe("get_time");
   });
 
   it("a schema beside tools holds the answer that is no call", async () => {

@@ -3,7 +3,7 @@
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { Grammar } from "../../src/index.js";
-import { startTestServer, type TestServer } from "../support/serve.js";
+import { readError, startTestServer, type TestServer } from "../support/serve.js";
 import { now, weather } from "../support/tool-formats.js";
 
 let server: TestServer;
@@ -59,6 +59,52 @@ test("a streamed call has its id once, its index always, and the same arguments 
   const joined = deltas.map((delta: { function: { arguments: string } }) => delta.function.arguments).join("");
   expect(joined).toBe(whole.choices[0].message.tool_calls[0].function.arguments);
   expect(events.at(-1)?.choices[0]?.finish_reason).toBe("tool_calls");
+});
+
+describe("a request with functions, as before there were tools", () => {
+  const old = { ...asked, tools: undefined, functions: [weather.function, now.function], ...random };
+  const named = { function_call: { name: "get_weather" } };
+
+  test("is answered with a function_call", async () => {
+    const { choices } = await server.ask(path, { ...old, ...named });
+    expect(choices[0]).toMatchObject({ finish_reason: "function_call", message: { role: "assistant", content: null } });
+    const { function_call: call, tool_calls: calls } = choices[0].message;
+    expect([call.name, accepts(call.arguments), calls]).toEqual(["get_weather", true, undefined]);
+    const events = await server.stream(path, { ...old, ...named });
+    const deltas = events.flatMap((event) => event.choices[0]?.delta?.function_call ?? []);
+    expect(deltas[0]).toEqual({ name: "get_weather", arguments: "" });
+    expect(deltas.map((delta: { arguments: string }) => delta.arguments).join("")).toBe(call.arguments);
+    expect(JSON.stringify(events)).not.toContain("tool_calls");
+    expect(events.at(-1)?.choices[0]?.finish_reason).toBe("function_call");
+  });
+
+  test("may have none, and has the calls and results of before", async () => {
+    const content = (await server.ask(path, { ...old, function_call: "none" })).choices[0].message.content;
+    expect(content).toEqual(expect.any(String));
+    const called = { name: "get_weather", arguments: '{"city": "Paris"}' };
+    const turns = (assistant: object, result: object) => ({
+      messages: [
+        ...asked.messages,
+        { role: "assistant", content: null, ...assistant },
+        { content: "Rain.", ...result },
+      ],
+      ...{ tools: asked.tools, max_tokens: 4 },
+    });
+    const before = turns({ function_call: called }, { role: "function", name: "get_weather" });
+    const since = turns(
+      { tool_calls: [{ type: "function", function: called }] },
+      { role: "tool", name: "get_weather" },
+    );
+    const texts = [before, since].map(async (body) => (await server.ask("/apply-template", body)).prompt);
+    const [earlier, later] = await Promise.all(texts);
+    expect(earlier).toContain("Paris");
+    expect(earlier).toBe(later);
+  });
+
+  test("is refused together with tools", async () => {
+    const response = await server.post(path, { ...old, tools: asked.tools });
+    expect(await readError(response)).toMatchObject({ code: "invalid_value", param: "functions" });
+  });
 });
 
 test("the client of OpenAI puts streamed calls together", async () => {

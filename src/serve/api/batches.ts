@@ -99,11 +99,11 @@ function readWindow(text: string): number {
 }
 
 function readMetadata(body: Fields): Record<string, string> | null {
-  if (!body.has("metadata")) {
+  const metadata = body.plain("metadata");
+  if (metadata === undefined) {
     return null;
   }
-  body.object("metadata"); // an object
-  const entries = Object.entries(body.value("metadata") as Record<string, unknown>);
+  const entries = Object.entries(metadata);
   const isGood = entries.every(([key, value]) => key.length <= 64 && typeof value === "string" && value.length <= 512);
   if (entries.length > 16 || !isGood) {
     throw invalid("metadata", "expected at most 16 texts of at most 512 characters, with names of at most 64");

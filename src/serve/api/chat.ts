@@ -5,7 +5,7 @@ import type { FormatMessage, ToolCall } from "../../chat/format.js";
 import type { Plain } from "../../chat/template/template.js";
 import type { Register, ServerContext } from "../context.js";
 import { invalid, unsupported } from "../errors.js";
-import { describe, type Fields } from "../fields.js";
+import { describe, Fields } from "../fields.js";
 import {
   type Answer,
   type AnswerPiece,
@@ -49,6 +49,8 @@ interface ChatCall {
   includesUsage: boolean;
   /** Each event of a stream with times. */
   timingsPerToken: boolean;
+  /** The request has `functions`, as before there were tools: so the answer has a `function_call`. */
+  hasFunctions: boolean;
 }
 
 function readChat(context: ServerContext, body: Fields): ChatCall {
@@ -56,6 +58,7 @@ function readChat(context: ServerContext, body: Fields): ChatCall {
   checkModel(context, body.text("model"));
   const logprobs = readLogprobs(body);
   const streamOptions = body.object("stream_options");
+  streamOptions?.ignore("include_obfuscation"); // it changes nothing of the answer
   checkTextOnly(body);
   body.ignore("store", "metadata", "user", "safety_identifier", "prompt_cache_key", "verbosity");
   const sampling = readSampling(body, service.model.tokenizer);
@@ -64,6 +67,7 @@ function readChat(context: ServerContext, body: Fields): ChatCall {
     stream: body.boolean("stream") ?? false,
     includesUsage: streamOptions?.boolean("include_usage") ?? false,
     timingsPerToken: body.boolean("timings_per_token") ?? false,
+    hasFunctions: body.has("functions"),
     text: {
       route: "/v1/chat/completions",
       prompt: readPrompt(body),
@@ -77,7 +81,7 @@ function readChat(context: ServerContext, body: Fields): ChatCall {
   };
 }
 
-/** An answer that is to be heard cannot be given. */
+/** An answer that is to be heard, or that knows what was found on the web, cannot be given. */
 function checkTextOnly(body: Fields): void {
   const modalities = body.list("modalities", { min: 1, max: 8 }) ?? [];
   if (modalities.some((modality) => modality !== "text")) {
@@ -85,6 +89,9 @@ function checkTextOnly(body: Fields): void {
   }
   if (body.object("audio") !== undefined) {
     throw unsupported("audio", "answers are text alone");
+  }
+  if (body.has("web_search_options")) {
+    throw unsupported("web_search_options", "nothing is looked up on the web; give the model a tool for that");
   }
 }
 
@@ -105,10 +112,10 @@ export function readPrompt(body: Fields): ChatPrompt {
   }
   const read = messages.map(readMessage);
   checkTurns(read, "messages");
-  const kwargs = body.object("chat_template_kwargs");
-  const variables = (body.value("chat_template_kwargs") ?? {}) as Record<string, Plain>;
+  const variables = (body.plain("chat_template_kwargs") ?? {}) as Record<string, Plain>;
   const effort = body.text("reasoning_effort", { maxLength: 32 });
-  const thinking = kwargs?.boolean("enable_thinking") ?? (effort === "none" ? false : undefined);
+  const enabled = new Fields(variables, "chat_template_kwargs").boolean("enable_thinking");
+  const thinking = enabled ?? (effort === "none" ? false : undefined);
   return {
     kind: "chat",
     messages: read,
@@ -138,7 +145,8 @@ const roles = {
 
 function readMessage(message: Fields): FormatMessage {
   const role = roles[message.choice("role", Object.keys(roles) as (keyof typeof roles)[]) ?? missing(message, "role")];
-  const calls = message.objects("tool_calls", { max: 128 })?.map(readCall);
+  const calls = message.objects("tool_calls", { max: 128 })?.map(readCall) ?? readFunctionCall(message);
+  message.ignore("id", "annotations", "refusal");
   const name = message.text("name", { maxLength: 256 });
   const callId = message.text("tool_call_id", { maxLength: 256 });
   const reasoning = message.text("reasoning_content");
@@ -167,6 +175,7 @@ export function readContent(message: Fields, mayBeNull: boolean): string | null 
     return message.text("content") ?? null;
   }
   const parts = (message.objects("content") ?? []).map((part) => {
+    part.ignore("annotations", "logprobs", "cache_control");
     const type = part.text("type");
     if (type !== "text" && type !== "input_text" && type !== "output_text") {
       throw unsupported(part.pathOf("type"), `expected parts of the type text, got ${describe(type)}`);
@@ -177,16 +186,23 @@ export function readContent(message: Fields, mayBeNull: boolean): string | null 
 }
 
 function readCall(call: Fields): ToolCall {
-  const called = call.object("function") ?? missing(call, "function");
+  call.ignore("type", "index");
+  const id = call.text("id", { maxLength: 256 });
+  return { id, type: "function", function: readCalled(call.object("function") ?? missing(call, "function")) };
+}
+
+/** The one call of a message from before there were several. */
+function readFunctionCall(message: Fields): ToolCall[] | undefined {
+  const called = message.object("function_call");
+  return called && [{ type: "function", function: readCalled(called) }];
+}
+
+function readCalled(called: Fields): ToolCall["function"] {
   const given = called.value("arguments") ?? "{}";
   const isObject = typeof given === "object" && !Array.isArray(given);
   return {
-    id: call.text("id", { maxLength: 256 }),
-    type: "function",
-    function: {
-      name: called.text("name", { maxLength: 256 }) ?? missing(called, "name"),
-      arguments: isObject ? (given as { [key: string]: Plain }) : (called.text("arguments") ?? "{}"),
-    },
+    name: called.text("name", { maxLength: 256 }) ?? missing(called, "name"),
+    arguments: isObject ? (given as { [key: string]: Plain }) : (called.text("arguments") ?? "{}"),
   };
 }
 
@@ -194,10 +210,15 @@ function readTools(body: Fields): Pick<ChatPrompt, "tools" | "toolChoice" | "par
   const functions = body
     .list("functions", { max: 128 })
     ?.map((each) => ({ type: "function", function: each }) as Plain);
-  const tools = (body.list("tools", { max: 128 }) as readonly Plain[] | undefined) ?? functions ?? [];
+  const given = body.list("tools", { max: 128 }) as readonly Plain[] | undefined;
+  if (functions !== undefined && given !== undefined) {
+    throw invalid("functions", "expected either tools or, as they were called before, functions");
+  }
+  const tools = given ?? functions ?? [];
   const hasFunctions = functions !== undefined;
   const toolChoice = readToolChoice(body, hasFunctions ? "function_call" : "tool_choice", tools.length > 0);
-  return { tools, toolChoice, parallelToolCalls: body.boolean("parallel_tool_calls") ?? !hasFunctions };
+  // An answer has room for one function_call.
+  return { tools, toolChoice, parallelToolCalls: hasFunctions ? false : (body.boolean("parallel_tool_calls") ?? true) };
 }
 
 export function readToolChoice(body: Fields, name: string, hasTools: boolean): ToolChoice {
@@ -229,25 +250,28 @@ async function completeChat(context: ServerContext, call: ChatCall, run: RunCont
     ...head(context, "chat.completion"),
     choices: result.answers.map((answer, index) => ({
       index,
-      message: messageOf(answer),
+      message: messageOf(call, answer),
       logprobs: logprobsOf(call, answer.logprobs),
-      finish_reason: answer.finish,
+      finish_reason: finishOf(call, answer.finish),
     })),
     usage: usageOf(result.usage),
     timings: timingsOf(result),
   };
 }
 
-function messageOf({ text, thinking, calls }: Answer): object {
+function messageOf({ hasFunctions }: ChatCall, { text, thinking, calls }: Answer): object {
+  const toolCalls = calls.map((called) => ({ id: newCallId(), type: "function", function: called }));
   return {
     role: "assistant",
     content: text === "" && calls.length > 0 ? null : text,
     refusal: null,
-    ...(calls.length === 0
-      ? {}
-      : { tool_calls: calls.map((called) => ({ id: newCallId(), type: "function", function: called })) }),
+    ...(calls.length === 0 ? {} : hasFunctions ? { function_call: calls[0] } : { tool_calls: toolCalls }),
     ...(thinking === "" ? {} : { reasoning_content: thinking }),
   };
+}
+
+function finishOf({ hasFunctions }: ChatCall, finish: Answer["finish"]): string {
+  return hasFunctions && finish === "tool_calls" ? "function_call" : finish;
 }
 
 export function newCallId(): string {
@@ -297,7 +321,7 @@ function logprobsOf({ text }: ChatCall, logprobs: readonly TokenLogprob[]): obje
   return (text.sampling.logprobs ?? 0) === 0 ? null : { content: logprobs.map(logprobOf) };
 }
 
-function logprobOf({ text, logprob, bytes, top }: TokenLogprob): object {
+export function logprobOf({ text, logprob, bytes, top }: TokenLogprob): object {
   return {
     token: text,
     logprob,
@@ -347,7 +371,9 @@ class ChatStream {
       case "finish":
         return (
           this.#begin(event.choice) +
-          this.#chunk([{ index: event.choice, delta: {}, logprobs: null, finish_reason: event.finish }])
+          this.#chunk([
+            { index: event.choice, delta: {}, logprobs: null, finish_reason: finishOf(this.#call, event.finish) },
+          ])
         );
       case "end":
         return this.#end(event);
@@ -370,7 +396,7 @@ class ChatStream {
     this.#firstTokenAt ||= performance.now();
     this.#timings.generatedTokens += tokens.length;
     this.#timings.generateMs = performance.now() - this.#firstTokenAt;
-    const deltas: object[] = pieces.map(deltaOf);
+    const deltas: object[] = pieces.map((piece) => deltaOf(this.#call, piece));
     if (deltas.length === 0 && (logprobs.length > 0 || this.#call.timingsPerToken)) {
       deltas.push({ content: "" }); // tokens whose text comes later
     }
@@ -395,7 +421,7 @@ class ChatStream {
   }
 }
 
-function deltaOf(piece: AnswerPiece): object {
+function deltaOf({ hasFunctions }: ChatCall, piece: AnswerPiece): object {
   switch (piece.kind) {
     case "text":
       return { content: piece.text };
@@ -403,9 +429,14 @@ function deltaOf(piece: AnswerPiece): object {
       return { reasoning_content: piece.text };
     case "call": {
       const { index, name } = piece;
+      if (hasFunctions) {
+        return { function_call: { name, arguments: "" } };
+      }
       return { tool_calls: [{ index, id: newCallId(), type: "function", function: { name, arguments: "" } }] };
     }
     case "arguments":
-      return { tool_calls: [{ index: piece.index, function: { arguments: piece.text } }] };
+      return hasFunctions
+        ? { function_call: { arguments: piece.text } }
+        : { tool_calls: [{ index: piece.index, function: { arguments: piece.text } }] };
   }
 }

@@ -34,9 +34,16 @@ export function bodyOf(request: FastifyRequest): Fields {
   return new Fields(request.body);
 }
 
-/** Tells which fields of the body were of no use. */
+/** Tells which fields of the body were of no use; what the entries of a list have alike is told of the first. */
 export function nameIgnored(reply: FastifyReply, body: Fields): void {
-  reply.request.notes?.nameIgnored(body.unknown().filter((name) => /^[\w.-]{1,64}$/.test(name)));
+  const seen = new Set<string>();
+  const names = body.unknown().filter((name) => {
+    const anywhere = name.replace(/\[\d+\]/g, "[]");
+    const isNew = /^[\w.[\]-]{1,128}$/.test(name) && !seen.has(anywhere);
+    seen.add(anywhere);
+    return isNew;
+  });
+  reply.request.notes?.nameIgnored(names);
 }
 
 /** 404 where another model than the served one is asked for, if that matters. */

@@ -183,8 +183,8 @@ function readAnswer(blocks: readonly Fields[]): FormatMessage {
       case "tool_use": {
         const id = block.text("id", { maxLength: 256 }) ?? missing(block, "id");
         const name = block.text("name", { maxLength: 256 }) ?? missing(block, "name");
-        block.object("input");
-        const input = (block.value("input") ?? {}) as { [key: string]: Plain };
+        block.ignore("cache_control", "caller");
+        const input = (block.plain("input") ?? {}) as { [key: string]: Plain };
         calls.push({ id, type: "function", function: { name, arguments: input } });
         break;
       }
@@ -208,7 +208,7 @@ function readTool(tool: Fields): Plain {
   tool.ignore("cache_control", "input_examples", "eager_input_streaming");
   const description = tool.text("description");
   const strict = tool.boolean("strict");
-  const schema = tool.object("input_schema") === undefined ? undefined : (tool.value("input_schema") as Plain);
+  const schema = tool.plain("input_schema") as Plain | undefined;
   return {
     type: "function",
     function: {

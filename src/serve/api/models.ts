@@ -1,16 +1,29 @@
 // What is served and how it is: models, health, version.
 
+import type { FastifyRequest } from "fastify";
 import { packageVersion } from "../../system/package.js";
 import type { Register, ServerContext } from "../context.js";
 import { HealthCheck } from "../deep-health.js";
 import { ApiError, unavailable } from "../errors.js";
+import { errorBody as messagesError } from "./messages.js";
 
 export const register: Register = (app, context) => {
   const check = new HealthCheck(context);
   for (const url of ["/v1/models", "/models"]) {
-    app.get(url, async () => listModels(context));
+    app.get(url, async (request) =>
+      isOfMessages(request) ? pageOfModels(context, request.query as PageQuery) : listModels(context),
+    );
   }
-  app.get<{ Params: { "*": string } }>("/v1/models/*", async ({ params }) => findModel(context, params["*"]));
+  app.get<{ Params: { "*": string } }>("/v1/models/*", async (request, reply) => {
+    if (hasModel(context, request.params["*"])) {
+      return isOfMessages(request) ? nameModel(context) : describeModel(context);
+    }
+    const error = noSuchModel(request.params["*"]);
+    if (!isOfMessages(request)) {
+      throw error;
+    }
+    return reply.status(error.status).headers(error.headers).send(messagesError(error));
+  });
   for (const url of ["/health", "/v1/health", "/readyz", "/v2/health/ready"]) {
     app.get(url, async ({ query }, reply) => {
       checkReady(context);
@@ -32,14 +45,37 @@ function listModels(context: ServerContext): object {
   return { object: "list", data: [describeModel(context)] };
 }
 
-function findModel(context: ServerContext, name: string): object {
-  if (name !== context.modelId && !context.options.aliases.includes(name)) {
-    throw new ApiError("not_found_error", `the model ${JSON.stringify(name.slice(0, 100))} does not exist`, {
-      code: "model_not_found",
-      shouldRetry: false,
-    });
-  }
-  return describeModel(context);
+function hasModel({ modelId, options }: ServerContext, name: string): boolean {
+  return name === modelId || options.aliases.includes(name);
+}
+
+function noSuchModel(name: string): ApiError {
+  return new ApiError("not_found_error", `the model ${JSON.stringify(name.slice(0, 100))} does not exist`, {
+    code: "model_not_found",
+    shouldRetry: false,
+  });
+}
+
+/** Anthropic's clients name the version of their interface with every request, and expect its shapes. */
+function isOfMessages({ headers }: FastifyRequest): boolean {
+  return headers["anthropic-version"] !== undefined;
+}
+
+interface PageQuery {
+  after_id?: unknown;
+  before_id?: unknown;
+}
+
+/** There is one model: before it and after it there is none. */
+function pageOfModels(context: ServerContext, { after_id, before_id }: PageQuery): object {
+  const data = after_id === undefined && before_id === undefined ? [nameModel(context)] : [];
+  const id = data.length > 0 ? context.modelId : null;
+  return { data, has_more: false, first_id: id, last_id: id };
+}
+
+function nameModel({ modelId, startedAt }: ServerContext): object {
+  const created = new Date(Math.floor(startedAt) * 1000).toISOString();
+  return { type: "model", id: modelId, display_name: modelId, created_at: created };
 }
 
 /** While the model is loaded, only its name is known. */
@@ -82,7 +118,7 @@ function checkAlive(context: ServerContext): void {
   if (context.state !== "ready" && context.state !== "draining") {
     return;
   }
-  const { msSinceProgress } = context.service.model.stats();
+  const { msSinceProgress } = context.service.stats();
   if (msSinceProgress > wedgedAfter) {
     throw unavailable("wedged", `the engine has not moved for ${Math.round(msSinceProgress / 1000)} s`);
   }

@@ -126,9 +126,7 @@ function readLogitBias(body: Fields, tokenizer: Tokenizer): Map<number, number> 
   if (given === undefined) {
     return undefined;
   }
-  const entries = Array.isArray(given)
-    ? given
-    : Object.entries(body.object("logit_bias") === undefined ? {} : (given as object));
+  const entries = Array.isArray(given) ? given : Object.entries(body.plain("logit_bias") ?? {});
   if (entries.length > maxBiases) {
     throw invalid("logit_bias", `expected at most ${maxBiases} entries, got ${entries.length}`);
   }

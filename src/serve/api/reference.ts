@@ -157,6 +157,7 @@ export function routeRows(): RouteRow[] {
       help: "An answer to a chat, as OpenAI's interface has it",
       fields: [
         ...[...chatFields, model, stream, usage, n, stop],
+        field("functions", listOf(object, 128), "tools as they were before, with function_call: so is the answer"),
         field("max_completion_tokens", whole(-2), "tokens at most; max_tokens and n_predict are the same"),
         field("logprobs", truth, "log-probabilities of the answer's tokens"),
         field("top_logprobs", whole(0, 20), "so many of the likeliest beside each"),
@@ -190,7 +191,8 @@ export function routeRows(): RouteRow[] {
         ...tools,
         field("text", object, "{format}: text, json_object or json_schema"),
         field("reasoning", object, "{effort}"),
-        field("top_logprobs", whole(0, 0), "is not there: chats and completions have it"),
+        field("top_logprobs", whole(0, 20), "so many of the likeliest beside each token of the text"),
+        field("include", listOf(text, 64), "message.output_text.logprobs: log-probabilities of the text's tokens"),
         ...[...running, ...sampling],
       ],
     },

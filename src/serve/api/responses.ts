@@ -6,20 +6,20 @@ import type { Plain } from "../../chat/template/template.js";
 import type { Register, ServerContext } from "../context.js";
 import { ApiError, invalid, toApiError, unsupported } from "../errors.js";
 import { describe, type Fields } from "../fields.js";
-import {
-  type AnswerFinish,
-  type AnswerPiece,
-  type ChatPrompt,
-  collectAnswers,
-  type RunContext,
-  type TextEvent,
-  type TextRequest,
-  type Usage,
+import type {
+  AnswerFinish,
+  AnswerPiece,
+  ChatPrompt,
+  RunContext,
+  TextEvent,
+  TextRequest,
+  TokenLogprob,
+  Usage,
 } from "../request.js";
 import { sse } from "../sse.js";
-import { checkTurns, missing, newCallId, readContent, readToolChoice } from "./chat.js";
+import { checkTurns, logprobOf, missing, newCallId, readContent, readToolChoice } from "./chat.js";
 import { bodyOf, checkModel, clientOf, contextOf, nameIgnored, sendMessages } from "./exchange.js";
-import { readFormat, readMaxTokens, readRunning, readSampling, readStop } from "./parameters.js";
+import { readFormat, readMaxTokens, readRunning, readSampling, readStop, readTexts } from "./parameters.js";
 import { type AnswerPart, type PartEvent, PartReader } from "./parts.js";
 import { ResponseStore } from "./response-store.js";
 
@@ -71,11 +71,9 @@ function readCall(context: ServerContext, body: Fields, store: ResponseStore, cl
   const [format] = readFormat(body.object("text")?.object("format"));
   body.object("text")?.ignore("verbosity");
   const sampling = readSampling(body, context.service.model.tokenizer);
-  if ((body.integer("top_logprobs", { min: 0, max: 20 }) ?? 0) > 0) {
-    throw unsupported("top_logprobs", "chats and completions tell log-probabilities, responses do not");
-  }
+  const logprobs = readLogprobs(body);
   const maxTokens = readMaxTokens(body, ["max_output_tokens"]);
-  body.ignore("metadata", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "include");
+  body.ignore("metadata", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention");
   body.ignore("stream_options", "max_tool_calls", "truncation");
   return {
     stream: body.boolean("stream") ?? false,
@@ -85,7 +83,7 @@ function readCall(context: ServerContext, body: Fields, store: ResponseStore, cl
       prompt,
       n: 1,
       maxTokens,
-      sampling: { ...sampling, logprobs: 0 },
+      sampling: { ...sampling, logprobs },
       stop: readStop(body),
       ...(format === undefined ? {} : { grammar: format.grammar }),
       ...readRunning(body),
@@ -103,12 +101,19 @@ function readCall(context: ServerContext, body: Fields, store: ResponseStore, cl
       text: body.value("text") ?? { format: { type: "text" } },
       tool_choice: body.value("tool_choice") ?? "auto",
       tools: body.value("tools") ?? [],
-      top_logprobs: 0,
+      top_logprobs: body.value("top_logprobs") ?? 0,
       top_p: sampling.topP ?? context.options.sampling.topP ?? 0.95,
       truncation: "disabled",
       user: null,
     },
   };
+}
+
+/** 0: none; else so many of the likeliest beside the chosen token, of which there is always one. */
+function readLogprobs(body: Fields): number {
+  const top = body.integer("top_logprobs", { min: 0, max: 20 }) ?? 0;
+  const included = readTexts(body, "include", { max: 64, maxBytes: 256 }) ?? [];
+  return included.includes("message.output_text.logprobs") ? Math.max(1, top) : top;
 }
 
 /** The messages of the response that this one goes on from. */
@@ -252,7 +257,7 @@ function readTool(tool: Fields): Plain {
   }
   const description = tool.text("description");
   const strict = tool.boolean("strict");
-  const parameters = tool.object("parameters") === undefined ? undefined : (tool.value("parameters") as Plain);
+  const parameters = tool.plain("parameters") as Plain | undefined;
   return {
     type: "function",
     function: {
@@ -270,21 +275,20 @@ async function completeResponse(
   response: ResponseWriter,
   run: RunContext,
 ): Promise<object> {
-  const { answers, usage } = await collectAnswers(context.run(text, run));
-  const [answer] = answers;
-  if (answer === undefined) {
-    throw new Error("a request without an answer");
+  let finish: AnswerFinish = "stop";
+  for await (const event of context.run(text, run)) {
+    switch (event.kind) {
+      case "delta":
+        response.push(event.pieces, event.logprobs);
+        break;
+      case "finish":
+        finish = event.finish;
+        break;
+      case "end":
+        return response.finish(finish, event.usage).response;
+    }
   }
-  const calls = answer.calls.flatMap((call, index): AnswerPiece[] => [
-    { kind: "call", index, name: call.name },
-    { kind: "arguments", index, text: call.arguments },
-  ]);
-  const said: AnswerPiece[] = [
-    { kind: "thinking", text: answer.thinking },
-    { kind: "text", text: answer.text },
-  ];
-  response.push([...said.filter((piece) => piece.kind !== "call" && piece.text !== ""), ...calls]);
-  return response.finish(answer.finish, usage).response;
+  throw new Error("the request ended without a last event");
 }
 
 async function* streamResponse(
@@ -315,7 +319,7 @@ function writeEvent(response: ResponseWriter, event: TextEvent, finish: AnswerFi
     case "started":
       return response.begin();
     case "delta":
-      return response.push(event.pieces);
+      return response.push(event.pieces, event.logprobs);
     case "end":
       return response.finish(finish, event.usage).messages;
     default:
@@ -336,6 +340,9 @@ class ResponseWriter {
   readonly #messages: readonly FormatMessage[];
   readonly #parts = new PartReader();
   readonly #ids: ItemIds[] = [];
+  /** Of the tokens of each text, by the place of its part; and of those whose text comes next. */
+  readonly #logprobs: TokenLogprob[][] = [];
+  #nextLogprobs: TokenLogprob[] = [];
   readonly #onEnd: (messages: readonly FormatMessage[], id: string) => void;
   #sequence = 0;
 
@@ -367,7 +374,8 @@ class ResponseWriter {
     return this.#send("response.created", { response }) + this.#send("response.in_progress", { response });
   }
 
-  push(pieces: readonly AnswerPiece[]): string {
+  push(pieces: readonly AnswerPiece[], logprobs: readonly TokenLogprob[]): string {
+    this.#nextLogprobs.push(...logprobs);
     return this.#parts
       .push(pieces)
       .map((event) => this.#write(event))
@@ -430,6 +438,24 @@ class ResponseWriter {
     };
   }
 
+  /** Those of the tokens that have become text of this part. What is thought, and calls, have none. */
+  #takeLogprobs({ kind, place }: AnswerPart): readonly TokenLogprob[] {
+    const taken = kind === "text" ? this.#nextLogprobs : [];
+    this.#nextLogprobs = [];
+    this.#logprobs[place] = [...(this.#logprobs[place] ?? []), ...taken];
+    return taken;
+  }
+
+  #logprobsOf({ place }: AnswerPart): readonly TokenLogprob[] {
+    return this.#logprobs[place] ?? [];
+  }
+
+  #content(part: AnswerPart, said = part.text): object {
+    return part.kind === "thinking"
+      ? { type: "reasoning_text", text: said }
+      : { type: "output_text", text: said, annotations: [], logprobs: this.#logprobsOf(part).map(logprobOf) };
+  }
+
   #send(type: string, fields: object): string {
     return sse({ type, sequence_number: this.#sequence++, ...fields }, type);
   }
@@ -445,9 +471,9 @@ class ResponseWriter {
     const isBegun = status === "in_progress";
     switch (part.kind) {
       case "text":
-        return { type: "message", id, status, role: "assistant", content: isBegun ? [] : [contentOf(part)] };
+        return { type: "message", id, status, role: "assistant", content: isBegun ? [] : [this.#content(part)] };
       case "thinking":
-        return { type: "reasoning", id, status, summary: [], content: isBegun ? [] : [contentOf(part)] };
+        return { type: "reasoning", id, status, summary: [], content: isBegun ? [] : [this.#content(part)] };
       case "call":
         return { type: "function_call", id, status, call_id: callId, name: part.name, arguments: part.text };
     }
@@ -466,19 +492,22 @@ class ResponseWriter {
           }) +
           (part.kind === "call"
             ? ""
-            : this.#send("response.content_part.added", { ...at, content_index: 0, part: contentOf(part, "") }))
+            : this.#send("response.content_part.added", { ...at, content_index: 0, part: this.#content(part, "") }))
         );
       case "add":
-        return this.#send(`${eventNames[part.kind]}.delta`, { ...at, ...placeOf(part), delta: event.text });
+        return this.#send(`${eventNames[part.kind]}.delta`, {
+          ...{ ...at, ...placeOf(part, this.#takeLogprobs(part)), delta: event.text },
+        });
       case "end": {
+        this.#takeLogprobs(part);
         const isCut = finish === "length" || finish === "content_filter";
         const item = this.#item(part, isCut ? "incomplete" : "completed");
         const whole = part.kind === "call" ? { name: part.name, arguments: part.text } : { text: part.text };
         return (
-          this.#send(`${eventNames[part.kind]}.done`, { ...at, ...placeOf(part), ...whole }) +
+          this.#send(`${eventNames[part.kind]}.done`, { ...at, ...placeOf(part, this.#logprobsOf(part)), ...whole }) +
           (part.kind === "call"
             ? ""
-            : this.#send("response.content_part.done", { ...at, content_index: 0, part: contentOf(part) })) +
+            : this.#send("response.content_part.done", { ...at, content_index: 0, part: this.#content(part) })) +
           this.#send("response.output_item.done", { output_index: part.place, item })
         );
       }
@@ -493,21 +522,15 @@ const eventNames = {
 };
 
 /** Which content of its item an event is about; only texts may have several, and log-probabilities. */
-function placeOf({ kind }: AnswerPart): object {
+function placeOf({ kind }: AnswerPart, logprobs: readonly TokenLogprob[]): object {
   switch (kind) {
     case "text":
-      return { content_index: 0, logprobs: [] };
+      return { content_index: 0, logprobs: logprobs.map(logprobOf) };
     case "thinking":
       return { content_index: 0 };
     case "call":
       return {};
   }
-}
-
-function contentOf({ kind, text }: AnswerPart, said = text): object {
-  return kind === "thinking"
-    ? { type: "reasoning_text", text: said }
-    : { type: "output_text", text: said, annotations: [], logprobs: [] };
 }
 
 function describeUsage({ promptTokens, cachedTokens, completionTokens, reasoningTokens }: Usage): object {
