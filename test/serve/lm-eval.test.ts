@@ -50,6 +50,16 @@ const choices = [
   },
 ];
 
+/**
+ * The same with `tokenizer_backend=remote,tokenized_requests=False`: the harness counts the tokens of the context without
+ * a BOS and sends the text, to which the server adds one.
+ */
+const texts = [
+  { context: "Question: What color is the sky on a sunny day?\nAnswer:", choices: [" green", " blue", " purple"] },
+  { context: "Caf\u00e9 \u00fcber \ud83d\ude80 day:", choices: [" na\u00efve", " \ud83d\ude80"] },
+];
+const textBody = { model: "bitnet", temperature: 0, max_tokens: 1, logprobs: 1, seed: 1234, echo: true };
+
 const story =
   "Once upon a time there was a boy named Tom. Tom had a big red ball. He liked to play with the ball in the park. " +
   "One day, the ball rolled away. Tom was sad.";
@@ -76,6 +86,27 @@ interface Choice {
   index: number;
   text: string;
   logprobs: { token_logprobs: (number | null)[]; top_logprobs: (Record<string, number> | null)[] };
+}
+
+interface GgufLogprobs {
+  tokens: string[];
+  token_logprobs: number[];
+  top_logprobs: Record<string, number>[];
+  text_offset: number[];
+}
+
+/** As its client "gguf" does: by the places of the tokens in the text, and by their texts. */
+function readByOffsets(logprobs: GgufLogprobs, contextLength: number): { sum: number; isGreedy: boolean } {
+  const from = logprobs.text_offset.findIndex((offset) => offset >= contextLength);
+  const likeliest = (top: Record<string, number>) =>
+    Object.entries(top).reduce((best, entry) => (entry[1] > best[1] ? entry : best))[0];
+  return {
+    sum: logprobs.token_logprobs.slice(from, -1).reduce((sum, logprob) => sum + logprob, 0),
+    isGreedy: logprobs.tokens.slice(from).every((token, i) => {
+      const top = logprobs.top_logprobs[from + i];
+      return top !== undefined && likeliest(top) === token;
+    }),
+  };
 }
 
 /** As the harness reads an answer: the sum over what follows the context, and whether all of it is what comes first. */
@@ -118,6 +149,34 @@ describe("lm-evaluation-harness", () => {
       for (const [i, ids] of body.prompt.entries()) {
         const context = contexts[i] as number;
         expect(readLikelihood(answer.choices[i] as Choice, context)).toEqual(await score(ids, context));
+      }
+    }
+  });
+
+  it("gets likelihoods of choices in texts, whose BOS is the server's, that are the library's to the bit", async () => {
+    const { bos } = model.tokenizer.info;
+    for (const { context, choices: ends } of texts) {
+      const length = (await tokenize(context)).length;
+      for (const end of ends) {
+        const ids = await tokenize(context + end);
+        const prompt: string = (await server.ask("/detokenize", { tokens: ids })).prompt;
+        const answer: { choices: [Choice] } = await server.ask("/v1/completions", { ...textBody, prompt });
+        expect(answer.choices[0].logprobs.token_logprobs).toHaveLength(ids.length + 1);
+        expect(answer.choices[0].logprobs.token_logprobs[0]).toBeNull();
+        expect(readLikelihood(answer.choices[0], length)).toEqual(await score([bos, ...ids], length + 1));
+      }
+    }
+  });
+
+  it("gets the same by its client for servers of GGUF files", async () => {
+    const { bos } = model.tokenizer.info;
+    const body = { logprobs: 10, temperature: 0, max_tokens: 1, echo: true };
+    for (const { context, choices: ends } of texts) {
+      for (const end of ends) {
+        const { choices: answers } = await server.ask("/v1/completions", { ...body, prompt: context + end });
+        const length = (await tokenize(context)).length;
+        const { sum } = await score([bos, ...(await tokenize(context + end))], length + 1);
+        expect(readByOffsets(answers[0].logprobs, [...context].length).sum).toBe(sum);
       }
     }
   });

@@ -154,13 +154,13 @@ type Entry = Extract<TextEvent, { kind: "prompt" }>["tokens"][number];
 class ChoiceWriter {
   readonly #tokenizer: Tokenizer;
   readonly #call: CompletionCall;
-  readonly #isText: boolean;
+  readonly #text: string | undefined;
   #offset = 0; // characters, as Python counts them
 
   constructor(tokenizer: Tokenizer, call: CompletionCall, { parts }: TextPrompt) {
     this.#tokenizer = tokenizer;
     this.#call = call;
-    this.#isText = typeof parts[0] === "string";
+    this.#text = typeof parts[0] === "string" ? parts[0] : undefined;
   }
 
   /** The legacy shape, or null where none are wanted. */
@@ -168,7 +168,7 @@ class ChoiceWriter {
     if (this.#call.logprobs === undefined) {
       return null;
     }
-    const entries = [...this.#withoutBos(prompt), ...answer];
+    const entries = [...this.#ownTokens(prompt), ...answer];
     return {
       tokens: entries.map(({ text }) => text),
       token_logprobs: entries.map((entry) => (isScored(entry) ? entry.logprob : null)),
@@ -177,10 +177,16 @@ class ChoiceWriter {
     };
   }
 
-  /** BOS is a token of the prompt, but no part of a text that came without it. */
-  #withoutBos(prompt: readonly Entry[]): Entry[] {
-    const isAdded = this.#isText && prompt[0]?.id === this.#tokenizer.info.bos;
-    return prompt.map((entry, i) => (i === 0 && isAdded ? { ...entry, text: "" } : entry));
+  /**
+   * The tokens of a text less a BOS that it came without: lm-eval counts those of its context without one. What was the
+   * second token then is the first, which has no value in this shape.
+   */
+  #ownTokens(prompt: readonly Entry[]): Entry[] {
+    const { bos } = this.#tokenizer.info;
+    const isAdded = prompt[0]?.id === bos && this.#text?.startsWith(this.#tokenizer.token(bos)) === false;
+    return isAdded
+      ? prompt.slice(1).map((entry, i) => (i === 0 ? { id: entry.id, text: entry.text, bytes: entry.bytes } : entry))
+      : [...prompt];
   }
 
   #advance(text: string): number {
