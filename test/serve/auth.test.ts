@@ -1,12 +1,13 @@
 // Keys and what they may do: a server in this process, asked over HTTP.
 
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addressClient, isLocalName, prefixOf } from "../../src/serve/addresses.js";
 import { findExposure, KeyRing } from "../../src/serve/auth.js";
-import { runBitnet } from "../support/fixtures.js";
+import { root, runBitnet } from "../support/fixtures.js";
 import { startTestServer, type TestServer } from "../support/serve.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-keys-"));
@@ -143,6 +144,31 @@ describe("a server that others can reach", () => {
     expect(result.status).toBe(2);
     expect(result.stderr).toContain("--insecure");
   });
+});
+
+test("the lines to copy have a place for the key where there is one", async () => {
+  const lines = async (...options: string[]) => {
+    const args = ["serve", "--port", "0", "--no-ui", ...options];
+    const child = spawn(process.execPath, [join(root, "bin", "bitnet.js"), ...args]);
+    let stderr = "";
+    await new Promise<void>((resolve, reject) => {
+      child.stderr.setEncoding("utf8").on("data", (text: string) => {
+        stderr += text;
+        if (/new OpenAI.*\n/.test(stderr)) {
+          resolve();
+        }
+      });
+      child.once("exit", (status) => reject(new Error(`the server ended with ${status}: ${stderr}`)));
+    });
+    child.kill("SIGKILL");
+    return stderr.split("\n").filter((line) => /^(curl|new OpenAI)/.test(line));
+  };
+  const [curl, client] = await lines("--api-key", "secret");
+  expect(curl).toMatch(/^curl http:\/\/127\.0\.0\.1:\d+\/v1\/chat\/completions -H 'authorization: Bearer KEY' -d /);
+  expect(client).toMatch(/apiKey: "KEY" \}\)$/);
+  const [open, anyone] = await lines();
+  expect(open).toMatch(/completions -d /);
+  expect(anyone).toMatch(/apiKey: "none" \}\)$/);
 });
 
 test("names and addresses count as local only if they are", () => {

@@ -176,9 +176,20 @@ function tellServer({ urls, context }: Server): void {
     logLine(`also on ${other}`);
   }
   if (url.startsWith("http")) {
-    const body = JSON.stringify({ messages: [{ role: "user", content: "Hello" }] });
-    announce(`\ncurl ${base}/v1/chat/completions -d '${body}'\nnew OpenAI({ baseURL: "${base}/v1", apiKey: "none" })`);
+    announce(`\n${linesToCopy(base, context.options).join("\n")}`);
   }
+}
+
+/** For this machine; whoever has given keys has one to put in. */
+function linesToCopy(base: string, { apiKeys, apiKeyFile }: Server["context"]["options"]): string[] {
+  const place = base.replace(/\/\/(0\.0\.0\.0|\[::\])(?=[:/])/, "//127.0.0.1");
+  const hasKeys = apiKeys.length > 0 || apiKeyFile !== undefined;
+  const header = hasKeys ? " -H 'authorization: Bearer KEY'" : "";
+  const body = JSON.stringify({ messages: [{ role: "user", content: "Hello" }] });
+  return [
+    `curl ${place}/v1/chat/completions${header} -d '${body}'`,
+    `new OpenAI({ baseURL: "${place}/v1", apiKey: "${hasKeys ? "KEY" : "none"}" })`,
+  ];
 }
 
 function createLog(format: LogFormat, quiet: boolean): Log {
