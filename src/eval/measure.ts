@@ -13,7 +13,7 @@ export async function measureDoc(
   task: Task,
   planned: PlannedDoc,
   outcomes: readonly Outcome[],
-  context: MeasureContext & { predictOnly: boolean },
+  context: MeasureContext & { predictOnly: boolean; isChat: boolean },
 ): Promise<Sample[]> {
   const { id, doc, target, asked } = planned;
   const parts = { id, doc, target, asked, outcomes };
@@ -24,7 +24,7 @@ export async function measureDoc(
   const { text } = asWriting(outcomes[0]);
   const samples: Sample[] = [];
   for (const filter of task.filters) {
-    const answer = filter.apply(text, doc);
+    const answer = filter.apply(text, doc, context);
     const metrics = context.predictOnly ? bypass : await task.measure(doc, answer, { ...context, filter: filter.name });
     samples.push(toSample({ ...parts, filter: filter.name, answer, metrics }));
   }

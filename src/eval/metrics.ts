@@ -19,7 +19,7 @@ export function aggregate({ name, aggregation = "mean" }: Metric, values: readon
     case "mean":
       return meanOf(values.map((value) => asNumber(name, value)));
     case "mean of items":
-      return meanOf(values.flatMap((value) => itemsOf(value)));
+      return { value: meanOf(values.flatMap((value) => itemsOf(value))).value };
     case "perplexity":
       return perplexityOf(values.map((value) => asNumber(name, value)));
     case "weighted perplexity":

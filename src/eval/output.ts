@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Appender } from "../batch/appender.js";
 import { withContext } from "../system/errors.js";
 import { replaceFile } from "../system/files.js";
+import type { CodeSample } from "./code/program.js";
 import { type EvaluationResults, sanitizeName } from "./results.js";
 import { type Sample, toLine } from "./samples.js";
 
@@ -38,6 +39,12 @@ export class ResultFiles {
 
   samplesPath(task: string): string {
     return join(this.#folder, `samples_${task}_${this.#time}.jsonl`);
+  }
+
+  /** Programs that nobody has run, as EvalPlus reads them. */
+  async writeCodeSamples(task: string, lines: readonly CodeSample[]): Promise<void> {
+    const path = join(this.#folder, `evalplus_${task}_${this.#time}.jsonl`);
+    await replaceFile(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
   }
 
   async beginTask(task: string): Promise<void> {

@@ -49,6 +49,8 @@ export interface OwnResults {
   approximate: Record<string, string>;
   /** Shares by task of answers that were cut by length, and by filter of those in which nothing was found. */
   answers: Record<string, { cut: number; invalid: Record<string, number> }>;
+  /** What held programs that the model wrote while they ran; null if none were run. */
+  codeRunner: string | null;
   /** Commits by task of data from the hub. */
   revisions: Record<string, string>;
   /** Requests that an earlier run has answered, and all. */

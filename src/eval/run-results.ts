@@ -3,6 +3,7 @@
 import type { ChatFormat } from "../chat/format.js";
 import type { Model } from "../engine/model.js";
 import { packageVersion } from "../system/package.js";
+import type { SandboxName } from "./code/runner.js";
 import type { EvaluateTasksOptions } from "./options.js";
 import {
   describeTask,
@@ -39,6 +40,8 @@ export interface RunCounts {
   requests: number;
   evaluated: number;
   reused: number;
+  /** What ran programs that the model wrote, if they were run. */
+  codeRunner: SandboxName | null;
 }
 
 export function describeRun(
@@ -137,7 +140,7 @@ function describeConfig({ options, name, seed }: RunSettings): Record<string, un
 function describeOwn(
   { options, model, modelSha256, cacheType, maxLength }: RunSettings,
   finished: readonly FinishedTask[],
-  { cached, requests, evaluated, reused }: RunCounts,
+  { cached, requests, evaluated, reused, codeRunner }: RunCounts,
 ): OwnResults {
   const some = <T>(entries: (one: FinishedTask) => T | undefined): Record<string, T> =>
     Object.fromEntries(
@@ -156,6 +159,7 @@ function describeOwn(
     truncated: some((one) => countCut(one) || undefined),
     approximate: some(({ plan }) => plan.task.approximate),
     answers: some(describeAnswers),
+    codeRunner,
     revisions: some(({ plan }) => plan.revision),
     cached,
     requests,

@@ -8,6 +8,7 @@ import { hashFiles } from "../system/hash-files.js";
 import { packageVersion } from "../system/package.js";
 import { RunCache, withCache } from "./cache.js";
 import { checkDiffer } from "./choices.js";
+import { type CodeRunner, openCodeRunner } from "./code/runner.js";
 import { asScore, measureDoc } from "./measure.js";
 import { checkOptions, type EvaluateTasksOptions, type EvaluationProgress } from "./options.js";
 import { ResultFiles } from "./output.js";
@@ -110,7 +111,7 @@ class Run {
   readonly #plans: readonly TaskPlan[];
   readonly #cache: RunCache;
   readonly #finished: FinishedTask[] = [];
-  readonly #counts: RunCounts = { cached: 0, requests: 0, evaluated: 0, reused: 0 };
+  readonly #counts: RunCounts = { cached: 0, requests: 0, evaluated: 0, reused: 0, codeRunner: null };
   readonly #progress: EvaluationProgress;
 
   constructor(settings: RunSettings, plans: readonly TaskPlan[], cache: RunCache) {
@@ -145,12 +146,15 @@ class Run {
   async run(): Promise<Evaluation> {
     const { options, name, began } = this.#settings;
     const { output, keepSamples = false, predictOnly = false } = options;
+    // Before anything is answered: where nothing can hold programs, that is known at once.
+    await using codeRunner = await this.#openCodeRunner();
+    this.#counts.codeRunner = codeRunner?.sandbox ?? null;
     const files =
       output === undefined ? undefined : await ResultFiles.create(output, name, began, keepSamples || predictOnly);
     let results = this.#describe();
     try {
       for (const plan of this.#plans) {
-        await this.#runTask(plan, files);
+        await this.#runTask(plan, files, codeRunner);
         results = this.#describe();
         await files?.writeResults(results);
         options.onResults?.(results);
@@ -167,9 +171,25 @@ class Run {
     return describeRun(this.#settings, this.#finished, this.#counts);
   }
 
-  async #runTask(plan: TaskPlan, files: ResultFiles | undefined): Promise<void> {
-    const { options, maxLength, cacheType } = this.#settings;
-    const { model, parallel = standardParallel, signal, runsUnsafeCode = false, predictOnly = false } = options;
+  async #openCodeRunner(): Promise<CodeRunner | undefined> {
+    const { runsUnsafeCode = false, predictOnly = false, signal, onNote } = this.#settings.options;
+    const programs = this.#plans.filter(({ task }) => writesPrograms(task)).map(({ task }) => task.name);
+    if (programs.length === 0 || predictOnly) {
+      return undefined;
+    }
+    if (runsUnsafeCode) {
+      return await openCodeRunner({ signal });
+    }
+    onNote?.(
+      `${programs.join(", ")}: programs are not run unless that is confirmed; a folder for results gets them for EvalPlus`,
+    );
+    return undefined;
+  }
+
+  async #runTask(plan: TaskPlan, files: ResultFiles | undefined, codeRunner: CodeRunner | undefined): Promise<void> {
+    const { options, maxLength, cacheType, format } = this.#settings;
+    const { model, parallel = standardParallel, signal, predictOnly = false } = options;
+    const context = { codeRunner, predictOnly, isChat: format !== undefined, signal };
     const { task } = plan;
     const samples = new Map<PlannedDoc, readonly Sample[]>();
     let cutAnswers = 0;
@@ -184,7 +204,7 @@ class Run {
         this.#counts.reused += reused;
       },
       onDocument: async (planned, outcomes) => {
-        const measured = await measureDoc(task, planned, outcomes, { runsUnsafeCode, predictOnly, signal });
+        const measured = await measureDoc(task, planned, outcomes, context);
         samples.set(planned, measured);
         cutAnswers += outcomes.some((outcome) => "isCut" in outcome && outcome.isCut) ? 1 : 0;
         await files?.addSamples(measured);
@@ -196,6 +216,13 @@ class Run {
       checkDiffer(task.name, scoresOf(plan, this.#cache));
     }
     await files?.endTask(task.name, sorted);
+    if (task.kind === "generation" && task.codeSample !== undefined && codeRunner === undefined) {
+      const { codeSample } = task;
+      await files?.writeCodeSamples(
+        task.name,
+        sorted.map(({ doc, filtered_resps: [solution = ""] }) => codeSample(doc, String(solution))),
+      );
+    }
     this.#finished.push({ plan, samples: sorted, cutAnswers });
   }
 
@@ -207,6 +234,10 @@ class Run {
     }
     this.#settings.options.onProgress?.({ ...this.#progress });
   }
+}
+
+function writesPrograms(task: Task): boolean {
+  return task.kind === "generation" && task.codeSample !== undefined;
 }
 
 /** All of the first filter, then all of the next, each in the order of the documents. */

@@ -8,7 +8,7 @@ import type { DatasetSource, Doc } from "./data/types.js";
 /** How the values of all documents become one. */
 export type Aggregation =
   | "mean"
-  /** Of lists of booleans: every item of every list counts once. */
+  /** Of lists of booleans: every item of every list counts once; without an error. */
   | "mean of items"
   /** exp(-mean) of log-likelihoods; its error is that of a bootstrap. */
   | "perplexity"
@@ -115,13 +115,11 @@ export interface RollingTask extends TaskRow {
 export interface AnswerFilter {
   /** lm-eval's name, such as "strict-match"; "none" for the text as it is. */
   name: string;
-  apply: (answer: string, doc: Doc, context?: { isChat: boolean }) => string;
+  apply: (answer: string, doc: Doc, context: { isChat: boolean }) => string;
 }
 
 export interface MeasureContext {
-  /** The user has confirmed that generated code is run. */
-  runsUnsafeCode: boolean;
-  /** What runs it then. */
+  /** What runs code that the model writes, where the user has confirmed that it is run. */
   codeRunner?: CodeRunner;
   signal?: AbortSignal;
 }

@@ -1,10 +1,15 @@
-import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadModel, type Model } from "../../src/engine/model.js";
 import type { CodeRunner } from "../../src/eval/code/runner.js";
 import type { Doc } from "../../src/eval/data/types.js";
+import { evaluateTasks } from "../../src/eval/run-tasks.js";
 import type { GenerationTask, MetricValues } from "../../src/eval/task.js";
 import { findTask } from "../../src/eval/tasks/all.js";
 import { cutAtStops } from "../../src/eval/tasks/extraction.js";
+import { tinyModel } from "../support/fixtures.js";
 
 // The answers of lm-evaluation-harness itself to small data sets.
 const golden = JSON.parse(readFileSync("test/fixtures/eval/generation.json", "utf8"));
@@ -33,8 +38,8 @@ const tasks: Record<string, GenerationTask> = {
 
 async function judge(task: GenerationTask, row: Doc, answer: string, filter: string, more = {}) {
   const doc = prepared(task, row);
-  const filtered = task.filters.find(({ name }) => name === filter)?.apply(answer, doc) ?? "";
-  return { filtered, metrics: await task.measure(doc, filtered, { filter, runsUnsafeCode: false, ...more }) };
+  const filtered = task.filters.find(({ name }) => name === filter)?.apply(answer, doc, { isChat: false }) ?? "";
+  return { filtered, metrics: await task.measure(doc, filtered, { filter, ...more }) };
 }
 
 interface Canned {
@@ -116,7 +121,7 @@ test("programs are not run unless somebody runs them, and are written for EvalPl
   const answer = "    return 1\n```\nIt returns 1.";
   const filter = task.filters[0];
   expect((await judge(task, row, answer, "create_test")).metrics).toEqual({});
-  expect(filter?.apply(answer, row)).toBe(`${row.prompt}${answer}`);
+  expect(filter?.apply(answer, row, { isChat: false })).toBe(`${row.prompt}${answer}`);
   const solution = filter?.apply(answer, row, { isChat: true }) ?? "";
   expect(task.codeSample?.(row, solution)).toEqual({
     task_id: "HumanEval/0",
@@ -149,4 +154,50 @@ test("wikitext counts words and bytes of the page as it was, lambada asks for th
   const doc = { text: "One  two three" };
   expect([lambada.prompt(doc), lambada.target(doc)]).toEqual(["One  two", " three"]);
   expect(lambada.measure(doc, -2, true)).toEqual({ perplexity: -2, acc: 1 });
+});
+
+describe("with a model", () => {
+  let model: Model;
+  let scratch: string;
+  beforeAll(async () => {
+    scratch = mkdtempSync(join(tmpdir(), "bitnet-generation-"));
+    model = await loadModel(tinyModel);
+  });
+  afterAll(() => {
+    model.close();
+    rmSync(scratch, { recursive: true, force: true });
+  });
+
+  const evaluate = (task: string, path: string, more = {}) =>
+    evaluateTasks({ model, tasks: [task], data: { [task]: path }, cacheDir: false, ...more });
+
+  test("prompts with shots are those of lm-evaluation-harness", async () => {
+    // The harness drew its shots from the same rows.
+    const folder = mkdtempSync(join(scratch, "gsm8k-"));
+    for (const split of ["train", "test"]) {
+      writeFileSync(join(folder, `${split}.jsonl`), readFileSync("test/fixtures/eval/tasks/gsm8k.jsonl"));
+    }
+    const { samples, results } = await evaluate("gsm8k", folder, { limit: 1, writing: { maxTokens: 4 } });
+    expect(samples.gsm8k?.map(({ filter }) => filter)).toEqual(["strict-match", "flexible-extract"]);
+    expect(samples.gsm8k?.[0]?.arguments[0]?.[0]).toBe(golden.prompts[0].prompt);
+    expect(results.bitnet.answers.gsm8k).toMatchObject({ cut: 1, invalid: { "strict-match": 1 } });
+  });
+
+  test("programs are written for EvalPlus where nobody has confirmed to run them", async () => {
+    const row = { task_id: "HumanEval/0", prompt: "def f():\n", test: "def check(c):\n    pass\n", entry_point: "f" };
+    const path = join(scratch, "humaneval.jsonl");
+    writeFileSync(path, `${JSON.stringify(row)}\n`);
+    const notes: string[] = [];
+    const onNote = (text: string) => notes.push(text);
+    const output = join(scratch, "results");
+    const { results } = await evaluate("humaneval", path, { output, onNote, writing: { maxTokens: 4 } });
+    expect(Object.keys(results.results.humaneval ?? {})).toEqual(["name", "alias", "sample_len"]);
+    expect(results.bitnet.codeRunner).toBeNull();
+    expect(notes.join()).toContain("humaneval: programs are not run unless that is confirmed");
+    const folder = join(output, "tiny-bitnet");
+    const file = readdirSync(folder).find((name) => name.startsWith("evalplus_humaneval_")) ?? "";
+    const line = JSON.parse(readFileSync(join(folder, file), "utf8"));
+    expect(Object.keys(line)).toEqual(["task_id", "completion", "solution"]);
+    expect(line.solution).toBe(row.prompt + line.completion);
+  });
 });

@@ -51,6 +51,8 @@ export class CodeRunner {
   readonly sandbox: SandboxName;
   readonly #start: Start;
   readonly #folder: string;
+  /** One program at a time: the limits of memory and time are for each, and the machine is one. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(sandbox: SandboxName, start: Start, folder: string) {
     this.sandbox = sandbox;
@@ -58,8 +60,14 @@ export class CodeRunner {
     this.#folder = folder;
   }
 
-  /** Runs a program; it has passed if it ends well and its proof is the last that it writes. */
-  async run(program: JudgedProgram, { seconds = 10, signal }: RunCodeOptions = {}): Promise<CodeOutcome> {
+  /** Runs a program after those before; it has passed if it ends well and its proof is the last that it writes. */
+  run(program: JudgedProgram, options: RunCodeOptions = {}): Promise<CodeOutcome> {
+    const run = this.#last.then(() => this.#runNow(program, options));
+    this.#last = run.catch(() => undefined);
+    return run;
+  }
+
+  async #runNow(program: JudgedProgram, { seconds = 10, signal }: RunCodeOptions): Promise<CodeOutcome> {
     const bytes = Buffer.from(program.text);
     if (bytes.length > LARGEST_PROGRAM) {
       throw new BitnetError("UNSUPPORTED", `a program of ${bytes.length} bytes; at most ${LARGEST_PROGRAM} are run`);

@@ -25,8 +25,7 @@ function humanevalTask(name: keyof typeof SECONDS, id: string, licence: string):
     filters: [
       {
         name: "create_test",
-        apply: (answer, doc, context) =>
-          textOf(doc, "prompt") + (context?.isChat === true ? codeBeforeFence(answer) : answer),
+        apply: (answer, doc, context) => textOf(doc, "prompt") + (context.isChat ? codeBeforeFence(answer) : answer),
       },
     ],
     metrics: [{ name: "pass@1" }],
