@@ -196,30 +196,30 @@ describe.skipIf(typeof sandbox === "string")(
       expect((await plus("    return float('inf')\n", "float('inf')")).passed).toBe(true);
       expect((await plus("    return 1e300\n", "float('inf')")).passed).toBe(false);
       expect((await plus("    return float('nan')\n", "float('nan')")).passed).toBe(false);
+    });
 
-      test("a task of programs runs them where that is confirmed, and names what held them", async () => {
-        // What the model writes is a comment.
-        const row = {
-          prompt: "def f():\n    return 1\n# ",
-          test: "def check(c):\n    assert c() == 1\n",
-          entry_point: "f",
-        };
-        const file = join(mkdtempSync(join(tmpdir(), "bitnet-humaneval-")), "rows.jsonl");
-        writeFileSync(file, [row, { ...row, entry_point: "g" }].map((one) => `${JSON.stringify(one)}\n`).join(""));
-        const model = await loadModel(tinyModel);
-        try {
-          const { results, samples } = await evaluateTasks({
-            ...{ model, tasks: ["humaneval"], data: { humaneval: file }, cacheDir: false, runsUnsafeCode: true },
-            writing: { maxTokens: 4 },
-          });
-          expect(samples.humaneval?.map((sample) => sample["pass@1"])).toEqual([1, 0]);
-          expect(results.results.humaneval).toMatchObject({ "pass@1,create_test": 0.5 });
-          expect(results.bitnet.codeRunner).toBe("bubblewrap");
-        } finally {
-          model.close();
-          rmSync(dirname(file), { recursive: true, force: true });
-        }
-      });
+    test("a task of programs runs them where that is confirmed, and names what held them", async () => {
+      // What the model writes is a comment.
+      const row = {
+        prompt: "def f():\n    return 1\n# ",
+        test: "def check(c):\n    assert c() == 1\n",
+        entry_point: "f",
+      };
+      const file = join(mkdtempSync(join(tmpdir(), "bitnet-humaneval-")), "rows.jsonl");
+      writeFileSync(file, [row, { ...row, entry_point: "g" }].map((one) => `${JSON.stringify(one)}\n`).join(""));
+      const model = await loadModel(tinyModel);
+      try {
+        const { results, samples } = await evaluateTasks({
+          ...{ model, tasks: ["humaneval"], data: { humaneval: file }, cacheDir: false, runsUnsafeCode: true },
+          writing: { maxTokens: 4 },
+        });
+        expect(samples.humaneval?.map((sample) => sample["pass@1"])).toEqual([1, 0]);
+        expect(results.results.humaneval).toMatchObject({ "pass@1,create_test": 0.5 });
+        expect(results.bitnet.codeRunner).toBe("bubblewrap");
+      } finally {
+        model.close();
+        rmSync(dirname(file), { recursive: true, force: true });
+      }
     });
   },
 );
