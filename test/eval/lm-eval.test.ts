@@ -11,6 +11,9 @@ import { mmluTask } from "../../src/eval/tasks/choices.js";
 import { tinyModel } from "../support/fixtures.js";
 
 interface GoldenRequest {
+  /** A whole text, and its log-likelihood. */
+  rolling?: string;
+  ll?: number;
   context?: string;
   /** Instead of a long one. */
   context_sha256?: string;
@@ -107,6 +110,32 @@ describe.each(settings)("$kernel, threads: $threads", ({ kernel, threads }) => {
         expect(isGreedy, key).toBe(greedy);
       }
     });
+  });
+});
+
+describe("pages of wikitext", () => {
+  it("are read as lm-eval reads them, every token once", async () => {
+    await using model = await loadModel(tinyModel);
+    const evaluate = (contextSize: number) =>
+      evaluateTasks({ ...common, model, data: { wikitext: file("pages") }, tasks: ["wikitext"], contextSize });
+    const { results, samples } = await evaluate(2048);
+    const theirs = golden.runs["0-shot"]?.requests.filter(({ rolling }) => rolling !== undefined) ?? [];
+    expect(samples.wikitext?.map(({ arguments: [one] }) => one?.[0])).toEqual(theirs.map(({ rolling }) => rolling));
+    for (const [place, { ll = 0 }] of theirs.entries()) {
+      expect(Math.abs(Number(samples.wikitext?.[place]?.resps[0]?.[0]) / ll - 1)).toBeLessThan(0.005);
+    }
+    const { wikitext = {} } = results.results;
+    const expected = golden.runs["0-shot"]?.results.wikitext ?? {};
+    expect(Object.keys(wikitext)).toEqual(expect.arrayContaining(Object.keys(expected)));
+    expect(Number(wikitext["bits_per_byte,none"])).toBeCloseTo(Number(expected["bits_per_byte,none"]), 2);
+    expect(wikitext["word_perplexity_stderr,none"]).toBe("N/A");
+
+    // In windows of 16 tokens each token is scored once, too, with one token before the window at least.
+    const [page] = (await evaluate(16)).samples.wikitext ?? [];
+    const whole = samples.wikitext?.[0]?.bitnet.continuations.flat();
+    expect(page?.bitnet.continuations.flat()).toEqual(whole);
+    expect(page?.bitnet.contexts.every(({ length }) => length >= 1)).toBe(true);
+    expect(page?.bitnet.continuations.slice(0, -1).map(({ length }) => length)).toContain(16);
   });
 });
 
