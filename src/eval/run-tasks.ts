@@ -19,7 +19,7 @@ import { describeRun, type RunCounts, type RunSettings } from "./run-results.js"
 import type { Sample } from "./samples.js";
 import { splitLoader } from "./split.js";
 import type { Task } from "./task.js";
-import { tasksOf } from "./tasks/all.js";
+import { findTask, tasksOf } from "./tasks/all.js";
 import { answerAll } from "./work.js";
 
 export interface Evaluation {
@@ -55,9 +55,14 @@ export async function evaluateTasks(options: EvaluateTasksOptions): Promise<Eval
 }
 
 /** Each task once, in the order in which they were asked for. */
-function listTasks({ tasks, samples }: EvaluateTasksOptions): Task[] {
+function listTasks({ tasks, samples, data = {} }: EvaluateTasksOptions): Task[] {
   const all = tasks.flatMap((task) => (typeof task === "string" ? tasksOf(task) : [task]));
   const unique = [...new Map(all.map((task) => [task.name, task])).values()];
+  for (const name of [...Object.keys(data), ...Object.keys(samples ?? {})]) {
+    if (!unique.some((task) => task.name === name)) {
+      findTask(name); // a slip would be passed over
+    }
+  }
   return samples === undefined ? unique : unique.filter(({ name }) => samples[name] !== undefined);
 }
 

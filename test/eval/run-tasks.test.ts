@@ -94,6 +94,11 @@ describe("documents", () => {
     });
   });
 
+  it("of a task that does not exist are no slip to pass over", async () => {
+    const run = evaluateArc({ data: { arc_challenge: arc, arc_chalenge: arc } });
+    await expect(run).rejects.toMatchObject({ code: "USAGE", hint: "did you mean arc_challenge?" });
+  });
+
   it("that are too long for the context lose their beginning, and are counted", async () => {
     const { results, samples } = await evaluateArc({ shots: 5, contextSize: 64 });
     expect(results.bitnet.truncated.arc_challenge).toBeGreaterThan(0);

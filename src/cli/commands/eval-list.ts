@@ -1,8 +1,10 @@
 // bitnet eval list: the tasks that there are.
 
 import type { Command } from "commander";
+import { isSplitCached } from "../../eval/data/load.js";
 import type { Task, TaskGroup } from "../../eval/task.js";
 import { groups as taskGroups, tasks, tasksOf } from "../../eval/tasks/all.js";
+import { readHubEnvironment } from "../../hub/environment.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { outputRows, withHelp } from "../options.js";
 import { colorsOf, columnsOf, write, writeJson } from "../terminal/output.js";
@@ -27,9 +29,9 @@ Examples:
   $ bitnet eval list
   $ bitnet eval list --all --json`,
     )
-    .action(() => {
+    .action(async () => {
       const { output } = read();
-      const rows = listRows();
+      const rows = await listRows();
       if (output.json) {
         writeJson(rows);
       } else {
@@ -46,14 +48,23 @@ interface TaskLine {
   shots: number;
   licence: string;
   source: string;
+  /** Whether its documents are in the cache of the hub; of a group, whether those of all its tasks are. */
+  cached: boolean;
   /** The group that it belongs to. */
   group?: string;
 }
 
 /** Tasks and groups; members of a group follow it. */
-function listRows(): TaskLine[] {
+async function listRows(): Promise<TaskLine[]> {
+  const environment = await readHubEnvironment();
   const groupOfMember = new Map(taskGroups.flatMap(({ name, members }) => members.map((member) => [member, name])));
-  const lines = [...tasks, ...taskGroups].map((row) => toLine(row, groupOfMember.get(row.name)));
+  const cached = new Set<string>();
+  for (const { name, source, split } of tasks) {
+    if (await isSplitCached(environment, source, split)) {
+      cached.add(name);
+    }
+  }
+  const lines = [...tasks, ...taskGroups].map((row) => toLine(row, groupOfMember.get(row.name), cached));
   const withMembers = (line: TaskLine): TaskLine[] => [
     line,
     ...lines.filter(({ group }) => group === line.name).flatMap(withMembers),
@@ -61,7 +72,7 @@ function listRows(): TaskLine[] {
   return lines.filter(({ group }) => group === undefined).flatMap(withMembers);
 }
 
-function toLine(row: Task | TaskGroup, group: string | undefined): TaskLine {
+function toLine(row: Task | TaskGroup, group: string | undefined, cached: ReadonlySet<string>): TaskLine {
   const members = tasksOf(row.name);
   const unique = (values: string[]) => [...new Set(values)].join(", ");
   return {
@@ -71,6 +82,7 @@ function toLine(row: Task | TaskGroup, group: string | undefined): TaskLine {
     shots: Math.max(...members.map(({ shotCount = 0 }) => shotCount)),
     licence: unique(members.map(({ licence }) => licence)),
     source: "members" in row ? unique(members.map(({ source }) => source.id)) : nameOf(row),
+    cached: members.every(({ name }) => cached.has(name)),
     group,
   };
 }
@@ -86,14 +98,16 @@ function formatRows(lines: readonly TaskLine[]): string {
     { header: "KIND", optional: true },
     { header: "DOCUMENTS", numeric: true },
     { header: "SHOTS", numeric: true, optional: true },
+    { header: "CACHED", optional: true },
     { header: "LICENCE", optional: true },
     { header: "DATA", style: dim, optional: true },
   ];
-  const rows = lines.map(({ name, kind, documents, shots, licence, source }) => [
+  const rows = lines.map(({ name, kind, documents, shots, cached, licence, source }) => [
     name,
     kind,
     String(documents),
     String(shots),
+    cached ? "yes" : "",
     licence,
     source,
   ]);

@@ -7,6 +7,7 @@ import { choiceRules, type EvaluateTasksOptions, type EvaluationProgress } from 
 import type { EvaluationResults } from "../../eval/results.js";
 import { formatResults } from "../../eval/results-table.js";
 import { evaluateTasks } from "../../eval/run-tasks.js";
+import { tasksOf } from "../../eval/tasks/all.js";
 import { bundledModel } from "../../models/bundled.js";
 import { BitnetError } from "../../system/errors.js";
 import { collectData, parseGenKwargs, parseLimit, parseSamples } from "../eval-rows.js";
@@ -177,6 +178,7 @@ async function evaluate({ tasks, prompt, model: given, session, output }: TaskVa
   const { hubModel, hubFile, ...model } = given;
   const say = output.quiet ? () => {} : note;
   const signal = interruptSignal();
+  await asUsage(() => tasks.names?.flatMap(tasksOf)); // before a model is downloaded
   const path = await locateModel(model.path ?? hubModel, { quiet: output.quiet, file: hubFile });
   if (path === undefined) {
     say(bundledModel.note.replace("bitnet run 2b", "bitnet eval tasks -m 2b"));
@@ -219,7 +221,7 @@ async function show(
     const onResults = (results: EvaluationResults) => {
       finished = results;
     };
-    const { path } = await asUsage(() => evaluateTasks({ ...options, onProgress: progress.update, onResults }));
+    const { path } = await evaluateTasks({ ...options, onProgress: progress.update, onResults });
     print();
     if (path !== undefined && !quiet) {
       note(`wrote ${path}`);

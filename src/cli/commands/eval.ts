@@ -11,7 +11,8 @@ export default function configureEval(command: Command): void {
       `
 Examples:
   $ bitnet eval list
-  $ bitnet eval tasks -m model.gguf -t arc_challenge --num-fewshot 25`,
+  $ bitnet eval tasks -m model.gguf -t arc_challenge --num-fewshot 25
+  $ bitnet eval compare results/a/results_1.json results/b/results_2.json`,
     )
     .action((given: string | undefined) => {
       const names = command.commands.map((subcommand) => subcommand.name()).join(", ");
