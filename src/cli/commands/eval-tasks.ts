@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { chooseFormat } from "../../chat/choose-format.js";
 import { loadModel } from "../../engine/model.js";
 import { choiceRules, type EvaluateTasksOptions, type EvaluationProgress } from "../../eval/options.js";
+import { comparePublished, findPublished, type PublishedModel } from "../../eval/published.js";
 import type { EvaluationResults } from "../../eval/results.js";
 import { formatResults } from "../../eval/results-table.js";
 import { evaluateTasks } from "../../eval/run-tasks.js";
@@ -15,8 +16,9 @@ import { asUsage, locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { chatRows, hubRows, modelRows, outputRows, readModel, readSession, sessionRows, withHelp } from "../options.js";
 import { collectNames, integerFrom } from "../parsers.js";
+import { formatPublished } from "../published-table.js";
 import { formatDuration } from "../terminal/bar.js";
-import { interruptSignal, log, note, writeJson, writeText } from "../terminal/output.js";
+import { interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
 import { createProgress } from "../terminal/progress.js";
 
 const groups = {
@@ -119,6 +121,11 @@ const groups = {
       help: "keep the answers and judge none; with --output-path",
       aliases: ["-x", "--predict_only"],
     },
+    compare: {
+      flags: "--compare <what>",
+      help: "show beside it what the makers of the model have published",
+      choices: ["published"],
+    },
     runsUnsafeCode: {
       flags: "--confirm-run-unsafe-code",
       help: "run code that the model writes, in a sandbox",
@@ -183,10 +190,14 @@ async function evaluate({ tasks, prompt, model: given, session, output }: TaskVa
   if (path === undefined) {
     say(bundledModel.note.replace("bitnet run 2b", "bitnet eval tasks -m 2b"));
   }
+  // A word for a model may tell more than its path, or less.
+  const name =
+    [model.path, hubModel, hubFile, path].filter((part) => part !== undefined).join(" ") || "the bundled model";
+  const published = output.compare === undefined ? undefined : await asUsage(() => findPublished(name));
   const { load } = readModel(model);
   const { names = [], ...rest } = tasks;
   const { chatTemplate, chat, ...prompts } = prompt;
-  const { json, quiet, ...outputs } = output;
+  const { json, quiet, compare, ...outputs } = output;
   await using loaded = await loadModel(path ?? bundledModel.path, { ...load, signal });
   const { contextLength } = loaded.info;
   const { contextSize, cacheType } = readSession(
@@ -201,20 +212,25 @@ async function evaluate({ tasks, prompt, model: given, session, output }: TaskVa
     ...{ cacheType, parallel: session.parallel },
     onNote: say,
   };
-  await show(options, { json, quiet });
+  await show(options, { json, quiet, published });
+}
+
+interface Shown {
+  json?: boolean;
+  quiet?: boolean;
+  /** What results are compared with. */
+  published?: PublishedModel;
 }
 
 /** Runs, and prints what is finished, also where the user stops it. */
-async function show(
-  options: EvaluateTasksOptions,
-  { json, quiet }: { json?: boolean; quiet?: boolean },
-): Promise<void> {
-  const progress = showProgress(quiet ?? false);
+async function show(options: EvaluateTasksOptions, shown: Shown): Promise<void> {
+  const { quiet = false } = shown;
+  const progress = showProgress(quiet);
   let finished: EvaluationResults | undefined;
   const print = () => {
     progress.stop();
     if (finished !== undefined) {
-      printResults(finished, json ?? false);
+      printResults(finished, shown);
     }
   };
   try {
@@ -236,12 +252,16 @@ async function show(
   }
 }
 
-function printResults(results: EvaluationResults, json: boolean): void {
+function printResults(results: EvaluationResults, { json, published }: Shown): void {
+  const compared = published === undefined ? undefined : comparePublished(results, published);
   if (json) {
-    writeJson(results);
+    writeJson({ ...results, ...(compared !== undefined && { published: compared }) });
     return;
   }
   writeText(formatResults(results));
+  if (published !== undefined && compared !== undefined) {
+    write(`\n${formatPublished(published, compared)}`);
+  }
   const { truncated, approximate, answers } = results.bitnet;
   for (const [task, count] of Object.entries(truncated)) {
     note(`${task}: ${count} requests did not fit into the context, and lost their beginning`);
