@@ -72,6 +72,9 @@ test("a plan whose grammar is compiled on another thread is the same, and leaves
     expect(again.grammar).toBe(planned.grammar);
     expect([again.messages, again.options, again.kind]).toEqual([planned.messages, planned.options, planned.kind]);
   }
+  const odd = { ...weather, function: { ...weather.function, parameters: { $dynamicRef: "#a" } } };
+  const unused = { messages: [hi], tools: [odd], choice: "none" } as const;
+  expect((await planToolsAsync(formats.generic, model.tokenizer, unused)).kind).toBe("none");
   const wrong = { messages: [hi], tools, choice: { name: "none" } };
   await expect(planToolsAsync(formats.generic, model.tokenizer, wrong)).rejects.toMatchObject({ code: "USAGE" });
 });

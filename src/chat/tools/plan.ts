@@ -1,6 +1,7 @@
 // What a request with tools, or with a schema for its answer, asks of the model: the messages to render, the grammar of
 // the answer, and how to read it.
 
+import { setImmediate } from "node:timers/promises";
 import { readGrammar, readGrammarAsync } from "../../engine/request.js";
 import { Grammar } from "../../grammar/grammar.js";
 import type { JsonSchema } from "../../grammar/schema.js";
@@ -13,7 +14,15 @@ import { beginGeneric, prepareGeneric, writeTurns } from "./generic.js";
 import { findNativeTools, type NativeTools, prepareNative } from "./native.js";
 import { AnswerParser, AnswerReader } from "./parser.js";
 import { type CallSyntax, genericSyntax } from "./syntax.js";
-import { allowTools, type IgnoredParameter, readTools, type Tool, type ToolChoice, toPlain } from "./tool.js";
+import {
+  allowTools,
+  type IgnoredParameter,
+  readTools,
+  type Tool,
+  type ToolChoice,
+  toPlain,
+  writeArguments,
+} from "./tool.js";
 
 export interface ToolRequest {
   messages: readonly FormatMessage[];
@@ -67,8 +76,24 @@ export async function planToolsAsync(
   tokenizer: ChatTokenizer,
   request: ToolRequest,
 ): Promise<ToolPlan> {
-  const { source, ...plan } = layOut(format, tokenizer, request, await readGrammarAsync(request));
+  const grammar = await readGrammarAsync(request);
+  await prepareArguments(request);
+  const { source, ...plan } = layOut(format, tokenizer, request, grammar);
   return source === undefined ? plan : { ...plan, grammar: await Grammar.fromPartsAsync(source) };
+}
+
+const longestTurn = 5; // ms
+
+/** Writes the grammars of arguments, which are kept, with others on the thread in between. */
+async function prepareArguments({ tools = [], choice = "auto", parallel = true }: ToolRequest): Promise<void> {
+  let begun = performance.now();
+  for (const tool of allowTools(readTools(tools), choice, parallel).tools) {
+    writeArguments(tool);
+    if (performance.now() - begun > longestTurn) {
+      await setImmediate();
+      begun = performance.now();
+    }
+  }
 }
 
 /** A plan whose grammar is still to be compiled; undefined: anything may be answered. */

@@ -2,7 +2,7 @@
 // clients: names, sizes and depths are bounded here, once.
 
 import type { IgnoredKeyword } from "../../grammar/error.js";
-import { writeSchema } from "../../grammar/schema.js";
+import { type SchemaGrammar, writeSchema } from "../../grammar/schema.js";
 import { BitnetError } from "../../system/errors.js";
 import type { Plain } from "../template/template.js";
 
@@ -180,6 +180,36 @@ export interface IgnoredParameter extends IgnoredKeyword {
   tool: string;
 }
 
+const mostKept = 512;
+const longestKept = 32 * 1024; // characters of a schema and of its grammar: all kept ones take some 32 MB at most
+
+/** Grammars of arguments that were written last, by their schemas: requests of a client often have the same tools. */
+const written = new Map<string, SchemaGrammar>();
+
+function writeKept(schema: Readonly<Record<string, unknown>>, strict: boolean): SchemaGrammar {
+  const key = `${strict} ${keyOf(schema)}`;
+  const known = written.get(key);
+  const grammar = known ?? writeSchema(schema, { strict });
+  written.delete(key);
+  if (key.length <= longestKept && grammar.text.length <= longestKept) {
+    written.set(key, grammar);
+    const [oldest] = written.keys();
+    if (written.size > mostKept && oldest !== undefined) {
+      written.delete(oldest);
+    }
+  }
+  return grammar;
+}
+
+/** What is no JSON gets a key that is too long to be kept; what is wrong with it is told where it is written. */
+function keyOf(schema: unknown): string {
+  try {
+    return JSON.stringify(schema);
+  } catch {
+    return " ".repeat(longestKept);
+  }
+}
+
 /** The grammar of a tool's arguments. Throws USAGE with the tool's name and the place in its schema. */
 export function writeArguments({ function: { name, parameters, strict = true } }: Tool): {
   text: string;
@@ -191,7 +221,7 @@ export function writeArguments({ function: { name, parameters, strict = true } }
     throw new BitnetError("USAGE", `tool ${name}: parameters, /type: expected "object", got ${shown(schema.type)}`);
   }
   try {
-    const { text, ignored } = writeSchema(schema, { strict });
+    const { text, ignored } = writeKept(schema, strict);
     return { text, ignored: ignored.map((keyword) => ({ tool: name, ...keyword })) };
   } catch (cause) {
     if (!(cause instanceof BitnetError)) {
