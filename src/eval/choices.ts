@@ -5,6 +5,10 @@ import type { Doc } from "./data/types.js";
 import { lengthOf } from "./python-text.js";
 import type { ChoiceTask, MetricValues, SentenceTask } from "./task.js";
 
+/** Whose rules there are: lm-evaluation-harness's, and those of llama.cpp's perplexity tool. */
+export const choiceRules = ["lm-eval", "llama.cpp"] as const;
+export type ChoiceRules = (typeof choiceRules)[number];
+
 /** The metrics of one question. Choices count without the delimiter before them. */
 export function measureChoices(
   task: ChoiceTask | SentenceTask,
@@ -26,6 +30,17 @@ export function measureChoices(
     acc_bytes: () => isRight(choices.map((choice) => Buffer.byteLength(choice))),
   };
   return Object.fromEntries(task.metrics.map(({ name }) => [name, applyRule(task.name, name, rules[name])]));
+}
+
+/** The only metric of llama.cpp's rules: whether the right choice has the largest mean over its tokens. */
+export function measureMeans(
+  task: ChoiceTask | SentenceTask,
+  doc: Doc,
+  logLikelihoods: readonly number[],
+  tokens: readonly number[],
+): MetricValues {
+  const means = logLikelihoods.map((sum, place) => sum / (tokens[place] ?? 1));
+  return { acc: placeOfLargest(means) === task.gold(doc) ? 1 : 0 };
 }
 
 function applyRule(task: string, metric: string, rule: (() => number) | undefined): number {

@@ -2,10 +2,10 @@
 
 import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
-import { measureChoices } from "./choices.js";
+import { type ChoiceRules, measureChoices, measureMeans } from "./choices.js";
 import type { PlannedDoc } from "./plan.js";
 import type { Outcome, Score, Writing } from "./requests.js";
-import { type Sample, toSample } from "./samples.js";
+import { type Asked, type Sample, toSample } from "./samples.js";
 import type { MeasureContext, MetricValues, Task } from "./task.js";
 
 /** One sample for each filter of the task. Without metrics where answers are only kept. */
@@ -13,12 +13,12 @@ export async function measureDoc(
   task: Task,
   planned: PlannedDoc,
   outcomes: readonly Outcome[],
-  context: MeasureContext & { predictOnly: boolean; isChat: boolean },
+  context: MeasureContext & { predictOnly: boolean; isChat: boolean; rules: ChoiceRules },
 ): Promise<Sample[]> {
   const { id, doc, target, asked } = planned;
   const parts = { id, doc, target, asked, outcomes };
   if (task.kind !== "generation") {
-    const metrics = context.predictOnly ? bypass : measureScores(task, planned, outcomes);
+    const metrics = context.predictOnly ? bypass : measureScores(task, planned, outcomes, context.rules);
     return [toSample({ ...parts, filter: "none", metrics })];
   }
   const { text } = asWriting(outcomes[0]);
@@ -37,18 +37,19 @@ const bypass: MetricValues = { [bypassMetric.name]: bypassMetric.value };
 
 function measureScores(
   task: Exclude<Task, { kind: "generation" }>,
-  { doc }: PlannedDoc,
+  { doc, asked }: PlannedDoc,
   outcomes: readonly Outcome[],
+  rules: ChoiceRules,
 ): MetricValues {
   const scores = outcomes.map(asScore);
   switch (task.kind) {
     case "choices":
-    case "sentences":
-      return measureChoices(
-        task,
-        doc,
-        scores.map(({ logLikelihood }) => logLikelihood),
-      );
+    case "sentences": {
+      const sums = scores.map(({ logLikelihood }) => logLikelihood);
+      return rules === "llama.cpp"
+        ? measureMeans(task, doc, sums, asked.map(countScored))
+        : measureChoices(task, doc, sums);
+    }
     case "continuation": {
       const { logLikelihood, isGreedy } = at(scores, 0);
       return task.measure(doc, logLikelihood, isGreedy);
@@ -56,6 +57,11 @@ function measureScores(
     case "rolling":
       return task.measure(doc, at(scores, 0).logLikelihood);
   }
+}
+
+/** Tokens of a continuation. */
+function countScored({ request }: Asked): number {
+  return request.kind === "score" ? request.continuation.length : 0;
 }
 
 export function asScore(outcome: Outcome | undefined): Score {

@@ -6,12 +6,10 @@ import { checkNumber } from "../engine/request.js";
 import type { CacheType } from "../native/addon.js";
 import { BitnetError } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { type ChoiceRules, choiceRules } from "./choices.js";
 import type { WritingOptions } from "./requests.js";
 import type { EvaluationResults } from "./results.js";
 import type { Task } from "./task.js";
-
-export const choiceRules = ["lm-eval", "llama.cpp"] as const;
-export type ChoiceRules = (typeof choiceRules)[number];
 
 export interface EvaluateTasksOptions {
   model: Model;

@@ -1,10 +1,12 @@
 // What a task asks of a model: its documents, their shots, and every request, before anything is computed.
 
 import type { ChatFormat } from "../chat/format.js";
+import type { Tokenizer } from "../engine/tokenizer.js";
 import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 import { locateError } from "./data/origin.js";
 import type { DataSplit, Doc } from "./data/types.js";
+import { askByLlamaRules, checkLlamaRules } from "./llama-rules.js";
 import { delimiterOf, type PromptOptions, writeContexts } from "./prompt.js";
 import { keyOf, type RequestEncoder, type WritingOptions } from "./requests.js";
 import type { Asked, Sample } from "./samples.js";
@@ -25,6 +27,8 @@ export interface PlanOptions extends PromptOptions {
   /** How texts are written, instead of what the task says. */
   writing: Partial<WritingOptions>;
   format?: ChatFormat;
+  /** Whose rules of choices; with llama.cpp's, what tokenizes. */
+  llamaRules?: { tokenizer: Tokenizer; maxLength: number };
 }
 
 export interface PlannedDoc {
@@ -55,6 +59,9 @@ export async function planTask(
   const split = await load(task, task.split);
   const documents = prepareAll(task, split);
   const shots = task.shotCount === 0 || task.kind === "rolling" ? 0 : (options.shots ?? task.shotCount ?? 0);
+  if (options.llamaRules !== undefined) {
+    checkLlamaRules(task, shots, options.format !== undefined);
+  }
   const sampler = new ShotSampler(await loadPool(task, load, shots), task.shots, shots, options.seed);
   const places = choosePlaces(task, documents.length, options);
   const planned = places.map((id) => {
@@ -111,6 +118,10 @@ function planDoc(
 }
 
 function askModel(task: Task, doc: Doc, shots: readonly Doc[], encoder: RequestEncoder, options: PlanOptions): Asked[] {
+  const { llamaRules } = options;
+  if (llamaRules !== undefined && (task.kind === "choices" || task.kind === "sentences")) {
+    return askByLlamaRules(task, doc, llamaRules.tokenizer, llamaRules.maxLength);
+  }
   if (task.kind === "rolling") {
     const text = task.text(doc);
     return [{ request: encoder.rolling(text), arguments: [text] }];

@@ -99,12 +99,23 @@ async function planAll(tasks: readonly Task[], settings: RunSettings): Promise<T
   } = options;
   const load = splitLoader({ data, signal, onNote });
   const encoder = new RequestEncoder(model.tokenizer, maxLength, format !== undefined);
+  const llamaRules = options.rules === "llama.cpp" ? { tokenizer: model.tokenizer, maxLength } : undefined;
   const plans: TaskPlan[] = [];
   for (const [done, task] of tasks.entries()) {
     throwIfAborted(signal);
     const nothing = { tokensDone: 0, tokensTotal: 0, tokensCached: 0 };
     onProgress?.({ step: "loading", task: task.name, done, total: tasks.length, ...nothing });
-    const ofTask = { shots, limit, samples: samples?.[task.name], seed, writing, format, system, multiturn };
+    const ofTask = {
+      llamaRules,
+      shots,
+      limit,
+      samples: samples?.[task.name],
+      seed,
+      writing,
+      format,
+      system,
+      multiturn,
+    };
     plans.push(await planTask(task, load, encoder, ofTask));
   }
   return plans;
@@ -193,8 +204,8 @@ class Run {
 
   async #runTask(plan: TaskPlan, files: ResultFiles | undefined, codeRunner: CodeRunner | undefined): Promise<void> {
     const { options, maxLength, cacheType, format } = this.#settings;
-    const { model, parallel = standardParallel, signal, predictOnly = false } = options;
-    const context = { codeRunner, predictOnly, isChat: format !== undefined, signal };
+    const { model, parallel = standardParallel, signal, predictOnly = false, rules = "lm-eval" } = options;
+    const context = { codeRunner, predictOnly, rules, isChat: format !== undefined, signal };
     const { task } = plan;
     const samples = new Map<PlannedDoc, readonly Sample[]>();
     let cutAnswers = 0;

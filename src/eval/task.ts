@@ -90,8 +90,10 @@ export interface SentenceTask extends TaskRow {
   kind: "sentences";
   /** The beginning of the sentence with each of the options. */
   contexts: (doc: Doc) => readonly string[];
-  /** How the sentence goes on. */
+  /** How the sentence goes on, without white space at both ends. */
   rest: (doc: Doc) => string;
+  /** The same as it stands. */
+  tail: (doc: Doc) => string;
   gold: (doc: Doc) => number;
 }
 

@@ -3,7 +3,8 @@
 import type { Command } from "commander";
 import { chooseFormat } from "../../chat/choose-format.js";
 import { loadModel } from "../../engine/model.js";
-import { choiceRules, type EvaluateTasksOptions, type EvaluationProgress } from "../../eval/options.js";
+import { choiceRules } from "../../eval/choices.js";
+import type { EvaluateTasksOptions, EvaluationProgress } from "../../eval/options.js";
 import { comparePublished, findPublished, type PublishedModel } from "../../eval/published.js";
 import type { EvaluationResults } from "../../eval/results.js";
 import { formatResults } from "../../eval/results-table.js";

@@ -81,6 +81,7 @@ const winogrande: SentenceTask = {
   shots: shotsBesideQuestion,
   contexts: (doc) => ["option1", "option2"].map((option) => cutAtBlank(doc)[0] + textOf(doc, option)),
   rest: (doc) => strip(cutAtBlank(doc)[1]),
+  tail: (doc) => cutAtBlank(doc)[1],
   gold: (doc) => placeOf(["1", "2"], textOf(doc, "answer"), "answer"),
   metrics: acc,
 };
