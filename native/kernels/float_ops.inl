@@ -471,6 +471,25 @@ void relu2_mul(float* gate, const float* up, int64_t n) {
   }
 }
 
+// x / 2 * (1 + tanh(z / 2)) = x / (1 + e^-z), z = 2 sqrt(2 / pi) * (x + 0.044715 x^3). As with
+// silu, below -87 it is 0.
+constexpr float kGeluLinear = 1.59576912160573f, kGeluCubic = 0.0713548162726f;
+
+void gelu_mul(float* gate, const float* up, int64_t n) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    const vf g = load(gate + i);
+    const vf z = g * fma(g * g, set1(kGeluCubic), set1(kGeluLinear));
+    const vf gelu = zero_below(z, set1(-87.0f), g / (set1(1.0f) + exp_vf(set1(0.0f) - z)));
+    store(gate + i, gelu * load(up + i));
+  }
+  for (; i < n; ++i) {
+    const float g = gate[i], z = g * fma1(g * g, kGeluCubic, kGeluLinear);
+    const float gelu = z < -87.0f ? 0.0f : g / (1.0f + exp_one(-z));
+    gate[i] = gelu * up[i];
+  }
+}
+
 void add(float* x, const float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] += y[i];
 }

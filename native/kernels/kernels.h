@@ -227,7 +227,9 @@ struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, float* out, int64_t n);
   void (*silu_mul)(float* gate, const float* up, int64_t n);   // gate = silu(gate) * up
   void (*relu2_mul)(float* gate, const float* up, int64_t n);  // gate = relu(gate)^2 * up
-  void (*add)(float* x, const float* y, int64_t n);            // x += y
+  // gate = gelu(gate) * up, gelu with a hyperbolic tangent in the place of the error function
+  void (*gelu_mul)(float* gate, const float* up, int64_t n);
+  void (*add)(float* x, const float* y, int64_t n);  // x += y
 
   // For measuring: this kernel's own int8 multiply-add on registers alone, again and again. Returns
   // the operations done, a multiply-add counting as two.

@@ -22,6 +22,7 @@ constexpr Kernels kernel_table(const char* name, uint32_t needs) {
   table.rms_norm = rms_norm;
   table.silu_mul = silu_mul;
   table.relu2_mul = relu2_mul;
+  table.gelu_mul = gelu_mul;
   table.add = add;
   table.int8_peak = int8_peak;
   return table;

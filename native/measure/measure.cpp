@@ -257,8 +257,10 @@ ModelCost model_cost(const Model& model, CacheType cache_type) {
       if (w.is_ternary) cost.ternary_operations += 2 * w.rows * w.cols;
     }
   }
-  cost.head_bytes =
-      model.head->is_compact() ? model.head->compact_bytes() : weight_bytes(model.output);
+  if (model.head) {
+    cost.head_bytes =
+        model.head->is_compact() ? model.head->compact_bytes() : weight_bytes(model.output);
+  }
   cost.kv_bytes = KvLayout(c, cache_type).position_bytes();
   cost.batch_tokens = kBatchTokens;
   return cost;

@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,18 @@ struct Misnamed {
 };
 constexpr Misnamed kMisnamed[] = {{"bitnet-b1.58", 32002, "llama", Activation::kSilu}};
 
+// Architectures that look like supported ones.
+struct Unsupported {
+  std::string_view architecture;
+  const char* why;
+};
+constexpr Unsupported kUnsupported[] = {
+    {"gemma-embedding",
+     ": its attention goes both ways, in windows, and dense layers follow its pooling"}};
+
+constexpr const char* kPoolings[] = {"none", "mean", "cls", "last"};
+constexpr uint32_t kRankPooling = 4;  // scores of pairs of texts, which are no embeddings
+
 int64_t bounded(const Gguf& gguf, const std::string& key, int64_t value, int64_t most) {
   if (value < 1 || value > most) {
     refuse(gguf, key + " is " + std::to_string(value) + ", expected 1 to " + std::to_string(most));
@@ -50,10 +63,12 @@ const Family& require_family(const Gguf& gguf, Purpose purpose) {
   const std::string_view name = gguf.require_string("general.architecture");
   const Family* family = find_family(name);
   if (family && (family->runnable || purpose == Purpose::kWrite)) return *family;
+  const char* why = family ? ": its files can be written by convert, but not be run" : "";
+  for (const Unsupported& row : kUnsupported)
+    if (row.architecture == name) why = row.why;
   refuse(gguf,
-         "the architecture " + quoted(name) + " is not supported" +
-             (family ? ": its files can be written by convert, but not be run" : "") +
-             "; supported are " + list_runnable(),
+         "the architecture " + quoted(name) + " is not supported" + why + "; supported are " +
+             list_runnable(),
          ErrorCode::kUnsupported);
 }
 
@@ -155,7 +170,40 @@ float read_rope_scale(const Gguf& gguf, const Keys& keys) {
   return 1.0f / factor;
 }
 
+// Whether the file has a norm that stands before one projection alone.
+bool has_input_norms(const Gguf& gguf, const Family& family) {
+  for (const LayerTensor& tensor : layer_tensors(family)) {
+    if (tensor.kind == &Norms::input &&
+        gguf.find_tensor(std::string("blk.0.") + tensor.name + ".weight"))
+      return true;
+  }
+  return false;
+}
+
+void read_pooling(const Gguf& gguf, const Keys& keys, Purpose purpose, Config& c) {
+  const auto type = static_cast<uint32_t>(keys.u32_or(".pooling_type", 0));
+  if (purpose == Purpose::kRun && type > 0 && (type >= std::size(kPoolings) || !c.family->pooled)) {
+    refuse(
+        gguf,
+        "key " + keys.name(".pooling_type") + " is " + std::to_string(type) +
+            (type == kRankPooling ? ": models that rank texts are not supported"
+             : c.family->pooled   ? ", expected 0 (none), 1 (mean), 2 (cls) or 3 (last)"
+                                  : ", which is not supported: it changes what the model computes"),
+        ErrorCode::kUnsupported);
+  }
+  c.pooling = type < std::size(kPoolings) ? static_cast<Pooling>(type) : Pooling::kNone;
+  c.embeds_only = c.family->pooled && (type > 0 || has_input_norms(gguf, *c.family));
+}
+
 }  // namespace
+
+const char* pooling_name(Pooling pooling) { return kPoolings[static_cast<int>(pooling)]; }
+
+std::optional<Pooling> find_pooling(std::string_view name) {
+  for (size_t i = 0; i < std::size(kPoolings); ++i)
+    if (name == kPoolings[i]) return static_cast<Pooling>(i);
+  return std::nullopt;
+}
 
 Config read_config(const Gguf& gguf, Purpose purpose) {
   Config c{};
@@ -177,6 +225,8 @@ Config read_config(const Gguf& gguf, Purpose purpose) {
   if (!(c.rope_theta > 0) || !std::isfinite(c.rope_theta))
     refuse(gguf, keys.name(".rope.freq_base") + " is not positive");
   c.rope_scale = read_rope_scale(gguf, keys);
+  c.embedding_scale = c.family->scaled_embedding ? std::sqrt(static_cast<float>(c.n_embd)) : 1.0f;
+  read_pooling(gguf, keys, purpose, c);
   return c;
 }
 

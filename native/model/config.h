@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "gguf/gguf.h"
@@ -9,6 +11,11 @@
 #include "tokenizer/tokenizer.h"
 
 namespace bitnet {
+
+// How the hidden states of a text become its embedding.
+enum class Pooling : uint8_t { kNone, kMean, kCls, kLast };  // numbers of ARCH.pooling_type
+const char* pooling_name(Pooling pooling);
+std::optional<Pooling> find_pooling(std::string_view name);
 
 struct Config {
   const Family* family;
@@ -20,7 +27,10 @@ struct Config {
   int64_t n_vocab;              // rows of the embedding, at least the tokens of the vocabulary
   int64_t n_ctx_train;          // tokens
   float rope_theta, rms_eps;
-  float rope_scale;  // positions are multiplied by it ("linear" scaling: 1 / factor)
+  float embedding_scale;  // multiplies the rows of the embedding
+  Pooling pooling;        // kNone where the file says nothing
+  bool embeds_only;       // it was made for embeddings: there is no head
+  float rope_scale;       // positions are multiplied by it ("linear" scaling: 1 / factor)
 };
 
 // What a file is for: to be run, or to be written by a conversion, which knows more families.

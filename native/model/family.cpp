@@ -52,16 +52,17 @@ constexpr Family kFamilies[] = {
      .own_head = true,
      .pooled = true,
      .ternary = false,
-     .runnable = false},
+     .runnable = true},
     {.architecture = "gemma3",
      .activation = Activation::kGeluTanh,
      .norms = {.pre = true, .sub = false, .qk = true, .post = true, .input = true},
+     .scaled_embedding = true,
      .rope_pairs = RopePairs::kHalves,
      .rope_factors = false,
      .own_head = false,
      .pooled = true,
      .ternary = false,
-     .runnable = false},
+     .runnable = true},
 };
 
 constexpr LayerTensor norm(const char* name, Extent cols, bool Norms::*kind,
@@ -74,9 +75,10 @@ constexpr LayerTensor norm(const char* name, Extent cols, bool Norms::*kind,
           .vector = vector};
 }
 
-// Models of these families without such norms exist, so a file may have none.
-constexpr LayerTensor input_norm(const char* name, Extent cols) {
-  LayerTensor out = norm(name, cols, &Norms::input, nullptr);
+// Models of these families without such norms exist, so a file may have none. Those of o and down
+// stand where BitNet's sub norms do.
+constexpr LayerTensor input_norm(const char* name, Extent cols, const float* Layer::*vector) {
+  LayerTensor out = norm(name, cols, &Norms::input, vector);
   out.optional = true;
   return out;
 }
@@ -100,13 +102,13 @@ constexpr LayerTensor kLayerTensors[] = {
     norm("post_ffw_norm", Extent::kHidden, &Norms::post, &Layer::ffn_post_norm),
     norm("attn_q_norm", Extent::kHead, &Norms::qk, &Layer::q_norm),
     norm("attn_k_norm", Extent::kHead, &Norms::qk, &Layer::k_norm),
-    input_norm("attn_q_norm_in", Extent::kHidden),
-    input_norm("attn_k_norm_in", Extent::kHidden),
-    input_norm("attn_v_norm_in", Extent::kHidden),
-    input_norm("attn_output_norm_in", Extent::kQuery),
-    input_norm("ffn_gate_norm_in", Extent::kHidden),
-    input_norm("ffn_up_norm_in", Extent::kHidden),
-    input_norm("ffn_down_norm_in", Extent::kFfn),
+    input_norm("attn_q_norm_in", Extent::kHidden, &Layer::q_input_norm),
+    input_norm("attn_k_norm_in", Extent::kHidden, &Layer::k_input_norm),
+    input_norm("attn_v_norm_in", Extent::kHidden, &Layer::v_input_norm),
+    input_norm("attn_output_norm_in", Extent::kQuery, &Layer::attn_sub_norm),
+    input_norm("ffn_gate_norm_in", Extent::kHidden, &Layer::gate_input_norm),
+    input_norm("ffn_up_norm_in", Extent::kHidden, &Layer::up_input_norm),
+    input_norm("ffn_down_norm_in", Extent::kFfn, &Layer::ffn_sub_norm),
     linear("attn_q", Extent::kQuery, Extent::kHidden, &Layer::q, true),
     linear("attn_k", Extent::kKeyValue, Extent::kHidden, &Layer::k, true),
     linear("attn_v", Extent::kKeyValue, Extent::kHidden, &Layer::v),

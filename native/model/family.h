@@ -24,13 +24,14 @@ struct Norms {
   bool sub;    // before the o and down projections (BitNet)
   bool qk;     // of each query and key
   bool post;   // of what attention and feed-forward give
-  bool input;  // before every projection, as some ternary models have; no pass computes these yet
+  bool input;  // before every projection, all or none of them, as some ternary models have
 };
 
 struct Family {
   const char* architecture;  // general.architecture, and the prefix of its keys
   Activation activation;
   Norms norms;
+  bool scaled_embedding = false;  // rows of the embedding are multiplied by sqrt(n_embd)
   RopePairs rope_pairs;
   bool rope_factors;  // rope_freqs.weight, if there, divides the frequencies (Llama 3.1)
   bool own_head;      // output.weight, if there, is the head; otherwise the embedding is

@@ -39,6 +39,7 @@ constexpr Key kKeys[] = {
     {"rope.scaling.type", Meaning::kRead},
     {"rope.scaling.factor", Meaning::kRead},
     {"rope.scale_linear", Meaning::kRead},
+    {"pooling_type", Meaning::kRead},
 
     {"vocab_size", Meaning::kNothing},  // the rows of the embedding count
     {"tensor_data_layout", Meaning::kNothing},
@@ -48,7 +49,6 @@ constexpr Key kKeys[] = {
     {"rope.scaling.finetuned", Meaning::kNothing},
 
     {"use_parallel_residual", Meaning::kOff},
-    {"pooling_type", Meaning::kOff},
     {"leading_dense_block_count", Meaning::kOff},
     {"nextn_predict_layers", Meaning::kOff},
     {"expert_count", Meaning::kOff},

@@ -30,6 +30,7 @@ class ModelLoader {
  private:
   void load_head(Weights& out) {
     out.token_embd = matrix("token_embd", config_.n_vocab, config_.n_embd);
+    if (config_.embeds_only) return;
     const bool separate = config_.family->own_head && gguf_.find_tensor("output.weight");
     out.output = separate ? matrix("output", config_.n_vocab, config_.n_embd) : out.token_embd;
     // A block-quantized head is read whole for every token, as the ternary weights are; a float

@@ -27,7 +27,9 @@ Model::Model(Gguf source, const LoadOptions& options)
       output_norm(weights_.output_norm),
       layers(weights_.layers),
       rope_freqs(weights_.rope_freqs),
-      head(std::make_unique<Head>(kernels, pool, output, options.head, gguf.map_of(output.data))) {
+      head(config.embeds_only ? nullptr
+                              : std::make_unique<Head>(kernels, pool, output, options.head,
+                                                       gguf.map_of(output.data))) {
   if (options.measure_prefetch && !options.in_place)
     tuning.prefetch_bytes = choose_prefetch(layers, kernels, pool, tuning);
 }
@@ -37,7 +39,9 @@ Model::~Model() {
   for (const GgufTensor& t : gguf.tensors()) gguf.dont_need(t.data, t.n_bytes);
 }
 
-int64_t Model::copied_bytes() const { return store_.copied_bytes() + head->compact_bytes(); }
+int64_t Model::copied_bytes() const {
+  return store_.copied_bytes() + (head ? head->compact_bytes() : 0);
+}
 
 int64_t Model::n_parameters() const {
   int64_t n = 0;

@@ -75,7 +75,7 @@ class Model {
   const float* const output_norm;
   const std::vector<Layer>& layers;
   const std::vector<double>& rope_freqs;
-  const std::unique_ptr<Head> head;  // computes with `output`
+  const std::unique_ptr<Head> head;  // computes with `output`; null if the model only embeds
 };
 
 }  // namespace bitnet

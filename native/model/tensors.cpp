@@ -29,6 +29,7 @@ class TensorCheck {
     if (family.own_head) allow("output.weight", config_.n_vocab, config_.n_embd, Use::kTable);
     if (family.rope_factors) allow("rope_freqs.weight", 1, config_.head_dim / 2, Use::kVector);
     const std::vector<LayerTensor> tensors = layer_tensors(family);
+    find_groups(tensors);
     for (int64_t i = 0; i < config_.n_layers; ++i)
       for (const LayerTensor& tensor : tensors)
         check_layer("blk." + std::to_string(i) + "." + tensor.name, tensor);
@@ -37,11 +38,21 @@ class TensorCheck {
   }
 
  private:
+  // Optional norms of a kind are there in all places or in none.
+  void find_groups(const std::vector<LayerTensor>& tensors) {
+    for (int64_t i = 0; i < config_.n_layers; ++i) {
+      for (const LayerTensor& tensor : tensors) {
+        const std::string name = "blk." + std::to_string(i) + "." + tensor.name + ".weight";
+        if (tensor.optional && tensor.kind && gguf_.find_tensor(name)) group_ = tensor.kind;
+      }
+    }
+  }
+
   void check_layer(const std::string& name, const LayerTensor& tensor) {
     const int64_t rows = extent(config_, tensor.rows), cols = extent(config_, tensor.cols);
     const bool is_linear = tensor.role == TensorRole::kLinear;
     const Use use = is_linear ? Use::kMatrix : Use::kVector;
-    if (tensor.optional) {
+    if (tensor.optional && tensor.kind != group_) {
       allow(name + ".weight", rows, cols, use);
     } else {
       require(name + ".weight", rows, cols, use);
@@ -84,6 +95,7 @@ class TensorCheck {
 
   const Gguf& gguf_;
   const Config& config_;
+  bool Norms::*group_ = nullptr;                // of optional norms that the file has
   std::unordered_set<std::string_view> known_;  // names in the file
 };
 

@@ -42,6 +42,8 @@ Napi::Object model_info(Napi::Env env, const bitnet::Model& m) {
   out.Set("parameterCount", m.n_parameters());
   out.Set("weightType", bitnet::tensor_type_name(m.layers[0].gate.type));
   out.Set("embeddingType", bitnet::tensor_type_name(m.token_embd.type));
+  out.Set("pooling", bitnet::pooling_name(c.pooling));
+  out.Set("embedsOnly", c.embeds_only);
   out.Set("fileSize", m.gguf.file_size());
   out.Set("copiedBytes", m.copied_bytes());
   out.Set("kernel", m.kernels.name);

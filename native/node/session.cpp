@@ -43,6 +43,7 @@ class SessionObject : public Wrapped<SessionObject> {
                           InstanceMethod<&SessionObject::set_waiting>("setWaiting"),
                           InstanceMethod<&SessionObject::truncate>("truncate"),
                           InstanceMethod<&SessionObject::score>("score"),
+                          InstanceMethod<&SessionObject::embed>("embed"),
                           InstanceMethod<&SessionObject::logits>("logits"),
                           InstanceMethod<&SessionObject::save>("save"),
                           InstanceMethod<&SessionObject::restore>("restore"),
@@ -200,6 +201,22 @@ class SessionObject : public Wrapped<SessionObject> {
                      Napi::Object out = scores_of(e, *sequence, n_top);
                      out.Set("reused", done.n_reused);
                      out.Set("evaluated", done.n_evaluated);
+                     return out;
+                   });
+  }
+
+  Napi::Value embed(const Napi::CallbackInfo& info) {
+    Request request;
+    request.tokens = prompt_arg(info, 0);
+    request.pooling = bitnet::find_pooling(string_arg(info, 1, "pooling"));
+    if (!request.pooling)
+      throw to_js(info.Env(), ErrorCode::kUsage, "pooling must be none, mean, cls or last");
+    const auto sequence = parts_.sequence;
+    return promise(info, std::move(request),
+                   [sequence](Napi::Env env, const Event&) -> Napi::Value {
+                     const std::vector<float> vector = std::move(sequence->embedding);
+                     Napi::Float32Array out = Napi::Float32Array::New(env, vector.size());
+                     std::copy(vector.begin(), vector.end(), out.Data());
                      return out;
                    });
   }

@@ -88,9 +88,14 @@ std::shared_ptr<Sequence> Engine::create_sequence(const SequenceOptions& options
 
 namespace {
 
-void check_request(const Sequence& sequence, const Request& request, int64_t n_vocab) {
+void check_request(const Sequence& sequence, const Request& request, const Model& model) {
   const int64_t n = static_cast<int64_t>(request.tokens.size());
-  check_ids(request.tokens, n_vocab);
+  check_ids(request.tokens, model.config.n_vocab);
+  if (!model.head && !request.pooling) {
+    throw Error(ErrorCode::kUnsupported,
+                "the model makes embeddings only: it has no head to predict tokens with");
+  }
+  if (request.pooling && n == 0) throw Error(ErrorCode::kUsage, "the text has no tokens");
   if (!(request.urgency.weight > 0 && request.urgency.weight <= kMaxWeight))
     throw Error(ErrorCode::kUsage, "the weight of a client must be above 0 and at most 1000000");
   if (n > sequence.n_ctx) {
@@ -126,7 +131,7 @@ std::shared_ptr<Operation> Engine::submit(std::shared_ptr<Sequence> sequence, Re
   int64_t n_most = 0;
   try {
     const std::lock_guard<std::mutex> lock(sequence->mutex);
-    check_request(*sequence, request, model_->config.n_vocab);
+    check_request(*sequence, request, *model_);
     if (request.sampling) check_sampling(*request.sampling);
     n_most = positions_of(*sequence, request);
   } catch (...) {
@@ -272,6 +277,7 @@ void Sequence::clear_results() {
   logprobs.clear();
   is_likeliest.clear();
   score_top.clear();
+  embedding.clear();
 }
 
 void Sequence::truncate(int64_t n) {

@@ -27,6 +27,7 @@
 #include "run/engine_stats.h"
 #include "run/forward.h"
 #include "run/kv_pool.h"
+#include "run/pooling.h"
 #include "run/sampler.h"
 #include "run/scheduler.h"
 #include "run/score.h"
@@ -78,6 +79,7 @@ struct Sequence {
   std::vector<double> logprobs;       // of the last operation with score_from
   std::vector<uint8_t> is_likeliest;  // the same: whether the token has the largest logit
   std::vector<std::vector<TokenScore>> score_top;  // the same: the likeliest tokens
+  std::vector<float> embedding;                    // of the last operation with pooling
   std::atomic<bool> busy{false};
   // Busy with something that is no operation, for which it needs so many bytes; with the mutex
   // held.
@@ -99,6 +101,9 @@ struct Request {
   // token is not evaluated, as nothing follows it.
   int64_t score_from = 0;
   int64_t score_top = 0;  // how many of the likeliest tokens of each position are told
+
+  // The embedding of the tokens; their keys and values are gone then.
+  std::optional<Pooling> pooling;
 
   int64_t max_tokens = 0;                  // to sample
   bool stop_at_eog = false;                // an end-of-generation token is the last one
@@ -217,6 +222,7 @@ class Engine {
   void plan_decoding(Batch& batch, std::vector<Operation*>& in_step);
   void plan_prompts(Batch& batch, std::vector<Operation*>& in_step);
   const float* finish_rows(Operation& operation, const Batch& batch, const float* hidden);
+  bool pool_rows(Operation& operation, std::span<const float> hidden);
   void finish_prompt(Operation& operation);
   void compute_logits(Sequence& sequence);
   void score_rows(Operation& operation, const float* hidden, int64_t first, int64_t n);

@@ -18,14 +18,16 @@ int64_t held_bytes(const Sequence& sequence) {
 }
 
 // What a prompt may take from what is known: of the last token, or of the first that is scored, the
-// hidden state is wanted.
+// hidden state is wanted; for an embedding every one may be.
 int64_t most_known(const Request& request) {
-  if (request.anew) return 0;
+  if (request.anew || request.pooling) return 0;
   return request.score_from > 0 ? request.score_from - 1
                                 : static_cast<int64_t>(request.tokens.size()) - 1;
 }
 
-bool takes_own_only(const Request& request) { return request.all_logits || request.anew; }
+bool takes_own_only(const Request& request) {
+  return request.all_logits || request.anew || request.pooling;
+}
 
 }  // namespace
 
@@ -210,6 +212,7 @@ void Engine::begin_prompt(Operation& operation, bool is_first) {
   sequence.clear_results();
   const int64_t n = static_cast<int64_t>(request.tokens.size());
   operation.n_target = request.score_from > 0 ? n - 1 : n;
+  if (request.pooling) operation.pooled.emplace(*request.pooling, n, model_->config.n_embd);
   int64_t n_reused = 0;
   try {
     n_reused = sequence.table.adopt(request.tokens, most_known(request), takes_own_only(request));

@@ -53,6 +53,10 @@ bool Engine::add_rows(Batch& batch, Operation& operation, std::span<const int32_
     const int64_t position = batch.positions[static_cast<size_t>(first + i)];
     const bool is_last =
         operation.phase == Operation::Phase::kDecode || position == operation.n_target - 1;
+    if (operation.pooled) {
+      if (operation.pooled->wants(position)) batch.wanted.push_back(first + i);
+      continue;
+    }
     const bool is_scored = request.score_from > 0 && position >= request.score_from - 1;
     if (is_last || is_scored || request.all_logits) batch.wanted.push_back(first + i);
   }
@@ -177,7 +181,9 @@ const float* Engine::finish_rows(Operation& operation, const Batch& batch, const
     return end;
   }
   const Request& request = operation.request;
-  if (request.score_from > 0) {
+  if (operation.pooled) {
+    if (!pool_rows(operation, {hidden, end})) return end;
+  } else if (request.score_from > 0) {
     score_rows(operation, hidden, std::max(first, request.score_from - 1), n_wanted);
   } else if (request.all_logits) {
     sequence.hidden.insert(sequence.hidden.end(), hidden, end);
@@ -199,6 +205,10 @@ void Engine::finish_prompt(Operation& operation) {
   operation.phase = Operation::Phase::kDecode;
   if (operation.is_resumed) return;  // it goes on as before
   operation.first_token = Clock::now();
+  if (operation.pooled) {
+    operation.sequence->embedding = operation.pooled->take();
+    operation.sequence->table.truncate(0);
+  }
   if (operation.request.all_logits) {
     try {
       compute_logits(*operation.sequence);
@@ -208,6 +218,17 @@ void Engine::finish_prompt(Operation& operation) {
   }
   begin_sampling(operation);
   if (operation.request.max_tokens == 0) finish(operation, Event::Finish::kLength);
+}
+
+// False: there is not enough memory, and the operation has failed.
+bool Engine::pool_rows(Operation& operation, std::span<const float> hidden) {
+  try {
+    operation.pooled->add(hidden);
+  } catch (const std::bad_alloc&) {
+    fail(operation, ErrorCode::kNoMemory, "not enough memory for the hidden states of a text");
+    return false;
+  }
+  return true;
 }
 
 // The scores of the tokens that follow the n positions from `first` on.

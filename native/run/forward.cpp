@@ -4,8 +4,18 @@ namespace bitnet {
 
 Forward::Forward(Model& model) : model_(model), config_(model.config), ops_(model, kBatchTokens) {
   for (const Layer& l : model.layers) {
-    products_.push_back({Products(model, {&l.q, &l.k, &l.v}), Products(model, {&l.o}),
-                         Products(model, {&l.gate, &l.up}), Products(model, {&l.down})});
+    products_.push_back({Products(model, {&l.q, &l.k, &l.v}),
+                         Products(model, {&l.o}),
+                         Products(model, {&l.gate, &l.up}),
+                         Products(model, {&l.down}),
+                         {},
+                         {}});
+    if (!l.q_input_norm) continue;
+    products_.back().q_k_v = {{l.q_input_norm, Products(model, {&l.q})},
+                              {l.k_input_norm, Products(model, {&l.k})},
+                              {l.v_input_norm, Products(model, {&l.v})}};
+    products_.back().gate_and_up = {{l.gate_input_norm, Products(model, {&l.gate})},
+                                    {l.up_input_norm, Products(model, {&l.up})}};
   }
   const Config& c = config_;
   const auto rows = [](int64_t n) {
@@ -19,6 +29,7 @@ Forward::Forward(Model& model) : model_(model), config_(model.config), ops_(mode
   gate_ = rows(c.n_ff);
   up_ = rows(c.n_ff);
   out_ = rows(c.n_embd);
+  if (model.layers[0].q_input_norm) shared_ = rows(c.n_embd);
 }
 
 bool Forward::run(const Batch& batch, std::vector<float>& hidden,
@@ -34,6 +45,22 @@ bool Forward::run(const Batch& batch, std::vector<float>& hidden,
   return true;
 }
 
+// out = matrices times norm(x), or each times its own norm of that.
+void Forward::project(const float* norm, const Products& together,
+                      std::span<const Projection> apart, std::initializer_list<float*> out,
+                      int64_t n) {
+  if (apart.empty()) {
+    ops_.prepare(x_.data(), norm, config_.n_embd, n, together);
+    return ops_.multiply(together, out);
+  }
+  ops_.norm(x_.data(), norm, shared_.data(), config_.n_embd, n);
+  float* const* to = out.begin();
+  for (const Projection& projection : apart) {
+    ops_.prepare(shared_.data(), projection.norm, config_.n_embd, n, projection.product);
+    ops_.multiply(projection.product, {*to++});
+  }
+}
+
 // x += post_norm(o(sub_norm(attention(rope(q_norm(q)), rope(k_norm(k)), v)))), of norm(x).
 void Forward::attention_block(size_t layer, int64_t n) {
   const Config& c = config_;
@@ -41,8 +68,7 @@ void Forward::attention_block(size_t layer, int64_t n) {
   const LayerProducts& w = products_[layer];
   const int64_t index = static_cast<int64_t>(layer);
 
-  ops_.prepare(x_.data(), l.attn_norm, c.n_embd, n, w.qkv);
-  ops_.multiply(w.qkv, {q_.data(), k_.data(), v_.data()});
+  project(l.attn_norm, w.qkv, w.q_k_v, {q_.data(), k_.data(), v_.data()}, n);
   ops_.norm(q_.data(), l.q_norm, c.head_dim, n * c.n_heads);
   ops_.norm(k_.data(), l.k_norm, c.head_dim, n * c.n_kv_heads);
   ops_.rope(q_.data(), c.n_heads, n);
@@ -62,8 +88,7 @@ void Forward::ffn_block(size_t layer, int64_t n) {
   const Layer& l = model_.layers[layer];
   const LayerProducts& w = products_[layer];
 
-  ops_.prepare(x_.data(), l.ffn_norm, c.n_embd, n, w.gate_up);
-  ops_.multiply(w.gate_up, {gate_.data(), up_.data()});
+  project(l.ffn_norm, w.gate_up, w.gate_and_up, {gate_.data(), up_.data()}, n);
   ops_.prepare_activated(gate_.data(), up_.data(), l.ffn_sub_norm, c.n_ff, n, w.down);
   ops_.multiply(w.down, {out_.data()});
   ops_.norm(out_.data(), l.ffn_post_norm, c.n_embd, n);

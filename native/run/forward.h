@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <span>
 #include <vector>
 
 #include "base/aligned.h"
@@ -27,9 +29,17 @@ class Forward {
   void ffn_block(size_t layer, int64_t n);
   void final_norm(const Batch& batch, std::vector<float>& hidden);
 
+  // A matrix with a norm of its input that is its own.
+  struct Projection {
+    const float* norm;
+    Products product;
+  };
   struct LayerProducts {
     Products qkv, o, gate_up, down;
+    std::vector<Projection> q_k_v, gate_and_up;  // empty where one input serves all
   };
+  void project(const float* norm, const Products& together, std::span<const Projection> apart,
+               std::initializer_list<float*> out, int64_t n);
 
   Model& model_;
   const Config& config_;
@@ -37,6 +47,7 @@ class Forward {
   std::vector<LayerProducts> products_;
   // [kBatchTokens, ...]: the residual stream, then what the blocks compute on the way.
   AlignedArray<float> x_, q_, k_, v_, attended_, gate_, up_, out_;
+  AlignedArray<float> shared_;  // what projections with own norms have in common; else empty
 };
 
 }  // namespace bitnet

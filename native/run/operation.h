@@ -40,6 +40,7 @@ struct Operation {
   int64_t n_rows = 0;  // in the step that runs
   const std::chrono::steady_clock::time_point submitted = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point begun = submitted, first_token = submitted;
+  std::optional<PooledStates> pooled;  // of a request with pooling
   std::optional<TokenGrammar> grammar;
   Sample sample{};
   bool needs_all_logits = false;  // to be sampled in this step

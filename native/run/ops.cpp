@@ -69,7 +69,10 @@ void Ops::embed(std::span<const int32_t> tokens, float* x) {
           const uint8_t* row = embd.data + tokens[static_cast<size_t>(t)] * embd.row_bytes;
           if (map && embd.row_bytes <= kMatmulScratch)
             row = map->read(row, n_bytes, scratch(thread));
-          dequantize_row(embd.type, row, x + t * config_.n_embd, config_.n_embd);
+          float* to = x + t * config_.n_embd;
+          dequantize_row(embd.type, row, to, config_.n_embd);
+          if (config_.embedding_scale == 1) continue;
+          for (int64_t i = 0; i < config_.n_embd; ++i) to[i] *= config_.embedding_scale;
         }
       });
 }
@@ -118,7 +121,7 @@ void Ops::prepare(const float* x, const float* weight, int64_t cols, int64_t n,
 
 void Ops::prepare_activated(float* gate, const float* up, const float* weight, int64_t cols,
                             int64_t n, const Products& next) {
-  const auto act = config_.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.relu2_mul;
+  const Activate act = activation();
   prepare_rows(gate, weight, cols, n, next,
                [=](int64_t t) { act(gate + t * cols, up + t * cols, cols); });
 }
@@ -180,16 +183,31 @@ void Ops::multiply(const Products& products, std::initializer_list<float*> out) 
 
 // ---- What goes row by row
 
-void Ops::norm(float* x, const float* weight, int64_t cols, int64_t n) {
-  if (!weight) return;
+void Ops::norm(const float* x, const float* weight, float* out, int64_t cols, int64_t n) {
   pool_.parallel_for(n, kLightRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t)
-      kernels_.rms_norm(x + t * cols, weight, config_.rms_eps, x + t * cols, cols);
+      kernels_.rms_norm(x + t * cols, weight, config_.rms_eps, out + t * cols, cols);
   });
 }
 
+void Ops::norm(float* x, const float* weight, int64_t cols, int64_t n) {
+  if (weight) norm(x, weight, x, cols, n);
+}
+
+Ops::Activate Ops::activation() const {
+  switch (config_.activation) {
+    case Activation::kSilu:
+      return kernels_.silu_mul;
+    case Activation::kRelu2:
+      return kernels_.relu2_mul;
+    case Activation::kGeluTanh:
+      break;
+  }
+  return kernels_.gelu_mul;
+}
+
 void Ops::activate(float* gate, const float* up, int64_t cols, int64_t n) {
-  const auto act = config_.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.relu2_mul;
+  const Activate act = activation();
   pool_.parallel_for(n, kLightRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) act(gate + t * cols, up + t * cols, cols);
   });

@@ -28,7 +28,7 @@ class Ops {
  public:
   Ops(Model& model, int64_t most_rows);
 
-  // x [n, n_embd] = rows of the token embedding.
+  // x [n, n_embd] = rows of the token embedding, scaled where the family wants that.
   void embed(std::span<const int32_t> tokens, float* x);
 
   // The input of products(): x [n, cols] normalized with weight [cols] (null: as it is), in the
@@ -40,7 +40,9 @@ class Ops {
   // out[i] [n, matrices[i]->rows] = the prepared input times each matrix, scaled, with its bias.
   void multiply(const Products& products, std::initializer_list<float*> out);
 
-  // In place: every vector of `cols` in x [n, cols] by itself. Does nothing if weight is null.
+  // out = every vector of `cols` in x [n, cols], normalized by itself.
+  void norm(const float* x, const float* weight, float* out, int64_t cols, int64_t n);
+  // The same in place. Does nothing if weight is null.
   void norm(float* x, const float* weight, int64_t cols, int64_t n);
   void activate(float* gate, const float* up, int64_t cols, int64_t n);  // gate = act(gate) * up
   void add(float* x, const float* y, int64_t cols, int64_t n);           // x += y
@@ -75,6 +77,8 @@ class Ops {
   void fill_queries(const Tile& tile, int64_t layer, const float* q, float* out, Queries& to) const;
   void attend_tile(const Tile& tile, int64_t layer, const float* q, float* out, int thread);
   void merge(const Tile& first, float* out);
+  using Activate = void (*)(float* gate, const float* up, int64_t n);
+  Activate activation() const;
   int64_t group() const { return config_.n_heads / config_.n_kv_heads; }
   uint8_t* scratch(int thread) const;
 

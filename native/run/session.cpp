@@ -88,6 +88,14 @@ std::vector<double> Session::score(std::span<const int32_t> tokens, int64_t from
   return sequence_->logprobs;
 }
 
+std::vector<float> Session::embed(std::span<const int32_t> tokens, Pooling pooling) {
+  Request request;
+  request.tokens.assign(tokens.begin(), tokens.end());
+  request.pooling = pooling;
+  run(std::move(request));
+  return std::move(sequence_->embedding);
+}
+
 void Session::abort() {
   abort_ = true;
   std::lock_guard<std::mutex> lock(mutex_);

@@ -42,6 +42,9 @@ class Session {
   // Natural logarithms of the probabilities of tokens[from ...], each given all before it.
   std::vector<double> score(std::span<const int32_t> tokens, int64_t from);
 
+  // Of all of `tokens`: [n_embd], or [tokens, n_embd] without pooling.
+  std::vector<float> embed(std::span<const int32_t> tokens, Pooling pooling);
+
   void set_sampling(const SamplerParams& params) {
     sequence_->set_sampling(params, engine_->texts());
   }

@@ -38,6 +38,8 @@ export interface LocateOptions {
   modelDir?: string;
   /** A certain file of the repository. */
   file?: string;
+  /** "embed": also a model that writes no text. Default: "run". */
+  use?: "run" | "embed";
 }
 
 /** The GGUF file of the model that `text` names, after its download if it is not there. Without a name undefined. */
@@ -78,7 +80,7 @@ async function fetchModel({ repository, revision, type, file }: HubModel, option
       modelDir: options.modelDir,
       type,
       file,
-      use: "run",
+      use: options.use ?? "run",
       signal: interruptSignal(),
       onStep: (step) => steps.begin(describeStep(step)),
       onNote: (text) => steps.line(text),

@@ -1,9 +1,9 @@
 // Embeddings of texts that come one after the other: a few at a time go to the model.
 
+import type { Pooling } from "../native/addon.js";
 import type { Normalization } from "./vectors.js";
 
-export type Pooling = "none" | "mean" | "cls" | "last";
-export const poolings: readonly Pooling[] = ["none", "mean", "cls", "last"];
+export { type Pooling, poolings } from "../native/addon.js";
 
 export interface EmbedSettings {
   /** Default: the file's own. */

@@ -16,6 +16,7 @@ import {
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { findTarget, writeThenRename } from "../system/files.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { type Embeddings, type EmbedInput, type EmbedOptions, embed } from "./embed.js";
 import {
   type GenerateResult,
   type GenerateTimings,
@@ -234,6 +235,11 @@ export class Model {
   /** A new, empty sequence. What sessions of one model do at the same time is computed together. */
   createSession(options: SessionOptions = {}): Session {
     checkOptionNames("createSession", options, sessionOptions);
+    if (this.info.embedsOnly) {
+      throw new BitnetError("UNSUPPORTED", "this model makes embeddings and predicts no text", {
+        hint: "`bitnet embed` computes its vectors",
+      });
+    }
     const contextSize = options.contextSize ?? Math.min(this.info.contextLength, defaultContextSize);
     checkNumber("contextSize", contextSize, { min: 1, max: maxCount, integer: true });
     const { cacheType = "f16", sharePrompts } = options;
@@ -246,6 +252,16 @@ export class Model {
       this.#native.createSession({ contextSize, cacheType, sharePrompts, salt, client, weight, background }),
     );
     return new Session(native, this.tokenizer);
+  }
+
+  /**
+   * Vectors of texts, or of token ids that are taken as they are. Inputs of any length up to the context; what is in a
+   * vector does not depend on its neighbours. USAGE names the input that is empty or too long. A model that was made to
+   * predict tokens has embeddings, too, which are not good for much.
+   */
+  async embed(inputs: readonly EmbedInput[], options: EmbedOptions = {}): Promise<Embeddings> {
+    checkShare(options);
+    return await embed({ native: this.#native, tokenizer: this.tokenizer }, inputs, options);
   }
 
   /** What the engine has done since the model was loaded, and what it does now. */
@@ -278,7 +294,7 @@ export class Model {
 }
 
 /** USAGE for a wrong salt, client or weight. */
-function checkShare({ salt, client, weight }: SessionOptions): void {
+function checkShare({ salt, client, weight }: Pick<SessionOptions, "salt" | "client" | "weight">): void {
   for (const [name, text] of Object.entries({ salt, client })) {
     if (text !== undefined && (typeof text !== "string" || text.length > maxNameLength)) {
       throw new BitnetError("USAGE", `${name}: expected a text of at most ${maxNameLength} characters`);

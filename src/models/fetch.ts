@@ -21,6 +21,7 @@ import {
   listGgufFiles,
   listPublished,
   listWeights,
+  notForTextError,
   nothingUsableError,
   readDescription,
   whyNotRunnable,
@@ -95,12 +96,12 @@ function requireFile(repository: Repository, file: string): string {
   return file;
 }
 
-/** A model that nothing here can use is refused where it is to be run, and otherwise told of. */
+/** A model that writes no text is refused where it is to be run. */
 function checkUse({ use, wanted: { name }, onNote }: HubTask, reason: string | undefined): void {
   if (reason !== undefined && use === "run") {
-    throw new BitnetError("UNSUPPORTED", `${name.name} cannot be run: ${reason}`);
+    throw notForTextError(name.name, reason);
   }
-  if (reason !== undefined) {
+  if (reason !== undefined && reason !== embeddingReason) {
     onNote(`${name.name}: ${reason}; the file is for other programs`);
   }
 }

@@ -25,8 +25,8 @@ export interface SetupOptions {
   signal?: AbortSignal;
   /** This file of the repository and no other, by its path there: "ggml-model-i2_s.gguf". Then `type` has no meaning. */
   file?: string;
-  /** "run" refuses a model that is not for that before it is downloaded. Default: "keep". */
-  use?: "keep" | "run";
+  /** "run" refuses a model that writes no text before it is downloaded; "embed" takes it. Default: "keep". */
+  use?: "keep" | "run" | "embed";
   /** Called as each step begins. Default: a note. */
   onStep?: (step: SetupStep) => void;
   /** Called with each thing worth a line. */

@@ -27,7 +27,7 @@ import {
   setupOptions,
   startTask,
 } from "./setup-options.js";
-import { embeddingReason } from "./sources.js";
+import { embeddingReason, notForTextError } from "./sources.js";
 
 /** Sets a model up; does nothing if that is done already. */
 export async function setupModel(options: SetupOptions): Promise<SetupResult> {
@@ -41,7 +41,7 @@ export async function setupModel(options: SetupOptions): Promise<SetupResult> {
   const name = readRepositoryName(repository);
   const registered = findRegistered(name.name);
   if (options.use === "run" && registered?.kind === "embedding") {
-    throw new BitnetError("UNSUPPORTED", `${name.name} cannot be run: ${embeddingReason}`);
+    throw notForTextError(name.name, embeddingReason);
   }
   const { cacheDir } = options.hub?.environment ?? (await readHubEnvironment());
   const fileName = file === undefined ? defaultFileName(type) : checkFile(file).replaceAll("/", "--");

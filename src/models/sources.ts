@@ -118,7 +118,13 @@ export function whyNotRunnable(config: ModelConfig): string | undefined {
   return family.runnable ? undefined : `models of the family ${family.architecture} can be converted, but not run yet`;
 }
 
-export const embeddingReason = "it makes embeddings of texts and writes none, and nothing here makes embeddings yet";
+export const embeddingReason = "it makes embeddings of texts and writes none";
+
+/** `name` is to write text and does not. */
+export function notForTextError(name: string, reason: string): BitnetError {
+  const hint = reason === embeddingReason ? "`bitnet embed` computes its vectors" : undefined;
+  return new BitnetError("UNSUPPORTED", `${name} cannot be run: ${reason}`, { hint });
+}
 
 export function nothingUsableError(repository: Repository): BitnetError {
   const where = `${repository.name}@${repository.revision}`;

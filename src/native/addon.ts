@@ -80,6 +80,10 @@ export interface NativeDecoder {
   flush(): string;
 }
 
+/** How the hidden states of a text become its embedding; "none": there is one for each token. */
+export type Pooling = "none" | "mean" | "cls" | "last";
+export const poolings: readonly Pooling[] = ["none", "mean", "cls", "last"];
+
 export interface NativeModelInfo {
   architecture: string;
   name: string | null;
@@ -95,6 +99,8 @@ export interface NativeModelInfo {
   parameterCount: number;
   weightType: string; // of the ternary (or, if none, the linear) matrices: "I2_S"
   embeddingType: string;
+  pooling: Pooling; // how the file wants embeddings made; "none" where it says nothing
+  embedsOnly: boolean; // it was made for embeddings and predicts no tokens
   fileSize: number;
   copiedBytes: number; // memory for weights that could not be used in place
   kernel: string; // "avx2"
@@ -398,6 +404,8 @@ export interface NativeSession {
   truncate(tokens: number): void;
   /** Log-probabilities of tokens[from ...], each given all before it; the logits of a whole prompt never exist. */
   score(tokens: Int32Array, from: number, top: number): Promise<NativeScores>;
+  /** The embedding of the tokens: [embeddingLength], without pooling [tokens, embeddingLength]. The session is empty then. */
+  embed(tokens: Int32Array, pooling: Pooling): Promise<Float32Array>;
   /** float32 [positions, vocabSize] of the last prefill ("all": the evaluated positions only) or token. */
   logits(): Float32Array;
   /**

@@ -124,6 +124,14 @@ struct TinyFile {
         norm(blk + "attn_sub_norm.weight", embd);
         norm(blk + "ffn_sub_norm.weight", ff);
       }
+      if (arch == "qwen3" || arch == "gemma3") {
+        for (const char* name : {"attn_q_norm", "attn_k_norm"})
+          norm(blk + name + ".weight", embd / heads);
+      }
+      if (arch == "gemma3") {
+        for (const char* name : {"post_attention_norm", "post_ffw_norm"})
+          norm(blk + name + ".weight", embd);
+      }
       matrix(blk + "attn_q.weight", embd, embd);
       matrix(blk + "attn_k.weight", embd, kv);
       matrix(blk + "attn_v.weight", embd, kv);

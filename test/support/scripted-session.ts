@@ -76,6 +76,7 @@ export function scriptedSession(tokenizer: Tokenizer, ids: readonly number[], co
       reused: 0,
       evaluated: 0,
     }),
+    embed: async () => Float32Array.of(),
     logits: () => Float32Array.of(),
     save: async () => ({ tokens: 0, bytes: 0 }),
     restore: async () => ({ tokens: 0, bytes: 0 }),

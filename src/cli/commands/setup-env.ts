@@ -81,7 +81,7 @@ export default function configureSetupEnv(command: Command): void {
       `
 Known models (any other ternary model of the hub may be named, too; docs/models.md has the licences):
 ${listKnown().join("\n")}
-* Makes embeddings of texts: such files are for other programs, nothing here runs them.
+* Makes embeddings of texts, with bitnet embed.
 
 Examples:
   $ bitnet pull 2b
@@ -116,7 +116,7 @@ HF_ENDPOINT, HF_HUB_OFFLINE and https_proxy are read as by Python's huggingface_
     });
 }
 
-/** The models that setup_env.py knows, and what nothing here can use. */
+/** The models that setup_env.py knows, and which of them write no text. */
 function listKnown(): string[] {
   const columns: Column[] = [{}, { whole: true }, { optional: true }, { optional: true }];
   const rows = registeredModels.map(({ repo, short, parameters, kind }) => [
@@ -244,13 +244,13 @@ function printResult(result: SetupResult, next: string | undefined, steps: Steps
 /** What to type next, where there is something to run. */
 async function nextCommand(result: SetupResult, { types }: SetupEnvOptions): Promise<string | undefined> {
   const { path, kind } = result;
-  if (kind === "embedding") {
-    return undefined; // it writes no text
-  }
   const { kernelConfig } = types;
   const needsTiles = kernelConfig !== undefined && !saysTiles(path);
   const tiles = needsTiles ? ` --kernel-config ${quoteArgument(kernelConfig)}` : "";
   const name = await shortestName(result);
+  if (kind === "embedding") {
+    return `bitnet embed -m ${quoteArgument(name ?? path)} -p "Once upon a time"`;
+  }
   if (name === undefined) {
     const prompt = kind === "instruct" ? '-p "You are a helpful assistant" -cnv' : '-p "Once upon a time"';
     return `bitnet run -m ${quoteArgument(path)}${tiles} ${prompt}`;

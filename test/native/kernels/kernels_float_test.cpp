@@ -562,6 +562,30 @@ TEST("silu_mul agrees with double precision for every size of gate") {
   }
 }
 
+TEST("gelu_mul agrees with double precision, to the same bits wherever an element stands") {
+  const auto& x = silu_inputs();
+  const auto n = static_cast<int64_t>(x.size());
+  std::vector<float> up(n, 0.75f), first;
+  for (const Kernels* k : runnable_kernels()) {
+    std::vector<float> out = x;
+    k->gelu_mul(out.data(), up.data(), n);
+    for (int64_t i = 0; i < n; ++i) {
+      const double g = x[i], z = 2 * std::sqrt(2 / std::acos(-1.0)) * (g + 0.044715 * g * g * g);
+      const double want = g / (1 + std::exp(-z)) * 0.75;
+      // The exponential makes the rounding of its argument |z| times as large.
+      check_near(std::string(k->name) + " gelu_mul at " + std::to_string(g), out[i], want,
+                 (11 + 4 * std::min(std::fabs(z), 87.0)) * kRounding * std::fabs(want) +
+                     (z < -86 ? 1e-34 : 1e-45));
+      float alone = x[i];
+      k->gelu_mul(&alone, &up[i], 1);
+      CHECK_EQ(float_bits(alone), float_bits(out[i]));
+    }
+    if (!fuses_multiply_add(*k)) continue;
+    if (first.empty()) first = out;
+    check_same_bits(std::string(k->name) + " gelu_mul, instruction sets", out, first);
+  }
+}
+
 // FNV-1a over the bits of the numbers.
 uint64_t digest(const std::vector<float>& x) {
   uint64_t hash = 14695981039346656037u;
