@@ -3,8 +3,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BitnetError } from "../system/errors.js";
-import { readJson, readOptionalJson } from "./checkpoint.js";
+import { readJson } from "./checkpoint.js";
 import { listGraphChanges } from "./graph-keys.js";
+import { readPooling, readPrompts, type TextPrompts } from "./sentence-transformers.js";
 
 export interface ModelConfig {
   path: string;
@@ -29,6 +30,8 @@ export interface ModelConfig {
   quantization?: { linearClass: string; mode: string };
   /** Of a text embedding model, how it pools: 1 mean, 2 first token, 3 last token; undefined for one with a head. */
   pooling?: number;
+  /** Of the same: what may stand before texts. */
+  textPrompts?: TextPrompts;
   bosTokenId?: number;
   eosTokenId?: number;
   padTokenId?: number;
@@ -43,20 +46,9 @@ export async function readModelConfig(directory: string): Promise<ModelConfig> {
     throw new BitnetError("NOT_FOUND", `${path} is missing: expected a directory with a Hugging Face checkpoint`);
   }
   const config = parseModelConfig(await readJson(path), path);
-  return { ...config, pooling: await readPooling(directory, config) };
-}
-
-/** sentence-transformers keeps it beside config.json, and pools by the mean unless it says otherwise. */
-async function readPooling(directory: string, { architectures }: ModelConfig): Promise<number | undefined> {
-  const pooling = await readOptionalJson(join(directory, "1_Pooling", "config.json"));
-  const hasHead = architectures.some((name) => name.endsWith("ForCausalLM"));
-  if (pooling === undefined && hasHead && !existsSync(join(directory, "modules.json"))) {
-    return undefined;
-  }
-  if (pooling?.pooling_mode_lasttoken === true) {
-    return 3;
-  }
-  return pooling?.pooling_mode_cls_token === true ? 2 : 1;
+  const hasHead = config.architectures.some((name) => name.endsWith("ForCausalLM"));
+  const pooling = await readPooling(directory, hasHead);
+  return { ...config, pooling, textPrompts: pooling === undefined ? undefined : await readPrompts(directory) };
 }
 
 export function parseModelConfig(json: Json, path: string): ModelConfig {

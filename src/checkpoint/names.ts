@@ -1,6 +1,7 @@
 // From the names of a Hugging Face checkpoint to those of a GGUF file: which family its class is, what its tensors are
 // called there and how they change. What a family has is the core's table, see gguf/families.ts.
 
+import { defaultPromptKey, promptKey } from "../gguf/embedding.js";
 import { findFamily, isTernaryModel, listFamilies } from "../gguf/families.js";
 import type { MetadataEntry } from "../gguf/gguf.js";
 import type { NativeExtent, NativeFamily } from "../native/addon.js";
@@ -364,7 +365,17 @@ export function listModelMetadata(family: NativeFamily, config: ModelConfig): Me
     [`${a}.attention.value_length`, "u32", ownHeadDim ? config.headDim : undefined],
     ...ropeScaling(a, config),
     [`${a}.pooling_type`, "u32", poolingOf(family, config)],
+    ...listPrompts(family, config),
   ];
+}
+
+function listPrompts(family: NativeFamily, config: ModelConfig): MetadataEntry[] {
+  const { textPrompts } = config;
+  if (textPrompts === undefined || poolingOf(family, config) === undefined) {
+    return [];
+  }
+  const prompts = textPrompts.prompts.map(([name, text]): MetadataEntry => [promptKey + name, "string", text]);
+  return [...prompts, [defaultPromptKey, "string", textPrompts.standard]];
 }
 
 function ropeScaling(architecture: string, config: ModelConfig): MetadataEntry[] {

@@ -1,5 +1,6 @@
 // What `bitnet inspect` shows: a summary, the types, the metadata, and the tensors where they are asked for.
 
+import type { EmbeddingReport } from "../gguf/embedding.js";
 import type { InspectReport } from "../gguf/inspect.js";
 import { formatBytes, oneLine } from "./terminal/format.js";
 import { formatTable } from "./terminal/table.js";
@@ -46,7 +47,7 @@ export function formatInspection(model: string, report: InspectReport, view: Ins
 }
 
 function listSummary(model: string, report: InspectReport): string[][] {
-  const { version, fileSize, split, architecture, parameters, metadata, memory } = report;
+  const { version, fileSize, split, architecture, parameters, metadata, memory, embedding } = report;
   const parts =
     split && (split.part === undefined ? ` in ${split.parts} parts` : `, part ${split.part} of ${split.parts}`);
   const number = (key: string) => {
@@ -64,10 +65,18 @@ function listSummary(model: string, report: InspectReport): string[][] {
     ["context", context === undefined ? undefined : countOf(context, "token")],
     ["vocabulary", typeof tokens === "object" ? countOf(tokens.length, "token") : undefined],
     ["chat template", metadata["tokenizer.chat_template"] === undefined ? "none" : "in the file"],
+    ["embeddings", embedding && `of ${embedding.dimensions} numbers, pooling ${embedding.pooling}`],
+    ["prompts", embedding && listPrompts(embedding)],
     ["memory", memory && `about ${formatBytes(memory.total)} with a context of ${memory.contextSize}`],
     ["", memory && `${formatBytes(memory.weights)} weights, ${formatBytes(memory.kvCache)} keys and values`],
   ];
   return rows.flatMap(([label, text]) => (text === undefined ? [] : [[label, text]]));
+}
+
+/** Their names, the default one marked. */
+function listPrompts({ prompts, defaultPrompt }: EmbeddingReport): string | undefined {
+  const names = Object.keys(prompts).map((name) => oneLine(name === defaultPrompt ? `${name} (default)` : name));
+  return names.length === 0 ? undefined : names.join(", ");
 }
 
 /** Keys as they are, and beside them their values; below those that leave no room for one. */

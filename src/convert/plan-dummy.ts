@@ -70,6 +70,7 @@ export interface DummySize {
   heads: number;
   kvHeads: number;
   headDim?: number;
+  pooling?: number; // of text embeddings: pooling_type
   vocab: number;
   context: number;
   theta: number;
@@ -164,6 +165,7 @@ export const dummySizes: Readonly<Record<string, DummySize>> = {
     architecture: "qwen3",
     kvHeads: 8,
     headDim: 128,
+    pooling: 1,
     vocab: 151936,
     context: 32768,
     theta: 1e6,
@@ -174,6 +176,7 @@ export const dummySizes: Readonly<Record<string, DummySize>> = {
     architecture: "gemma3",
     kvHeads: 1,
     headDim: 256,
+    pooling: 1,
     vocab: 262144,
     context: 32768,
     epsilon: 1e-6,
@@ -276,6 +279,7 @@ async function chooseConfig(options: DummyOptions): Promise<DummyShape> {
     contextLength: s.context,
     normEpsilon: s.epsilon,
     ropeTheta: s.theta,
+    pooling: s.pooling,
     tiedEmbeddings: true,
     graphChanges: [],
   };

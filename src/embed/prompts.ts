@@ -1,10 +1,9 @@
 // What stands before a text that is embedded: instructions that a model was trained with, or any other.
 
-import type { MetadataValue } from "../gguf/gguf.js";
 import { closest } from "../system/closest.js";
 import { BitnetError } from "../system/errors.js";
 
-const keyPrefix = "bitnet.prompt.";
+export { promptsOf } from "../gguf/embedding.js";
 
 export interface PromptChoice {
   /** Of one that the file has. */
@@ -13,17 +12,6 @@ export interface PromptChoice {
   prefix?: string;
   /** What a query is to find, as the models with instructions were taught: documents have none. */
   instruction?: string;
-}
-
-/** The prompts of a file by their names. */
-export function promptsOf(metadata: Readonly<Record<string, MetadataValue>>): Map<string, string> {
-  const prompts = new Map<string, string>();
-  for (const [key, value] of Object.entries(metadata)) {
-    if (key.startsWith(keyPrefix) && typeof value === "string") {
-      prompts.set(key.slice(keyPrefix.length), value);
-    }
-  }
-  return prompts;
 }
 
 /** The text before each input; "" where none is asked for. USAGE for two at once, and for a name that is not there. */

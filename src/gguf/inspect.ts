@@ -2,6 +2,7 @@
 
 import { type CacheType, loadAddon } from "../native/addon.js";
 import { converting } from "../system/errors.js";
+import { type EmbeddingReport, embeddingOf } from "./embedding.js";
 import type { Gguf, MetadataValue, TensorInfo } from "./gguf.js";
 
 export interface InspectReport {
@@ -17,6 +18,8 @@ export interface InspectReport {
   tensors: TensorInfo[];
   types: { type: string; tensors: number; bytes: number }[]; // largest first
   memory?: MemoryEstimate;
+  /** Of a model of text embeddings. */
+  embedding?: EmbeddingReport;
 }
 
 export interface MemoryEstimate {
@@ -48,6 +51,7 @@ export function inspectGguf(gguf: Gguf, options: InspectOptions = {}): InspectRe
     tensors,
     types: countTypes(tensors),
     memory: estimateMemory(gguf, metadata, tensors, options),
+    embedding: embeddingOf(metadata),
   };
 }
 

@@ -4,6 +4,7 @@ import { basename, join } from "node:path";
 import { readJson } from "../checkpoint/checkpoint.js";
 import { type ModelConfig, readModelConfig } from "../checkpoint/config.js";
 import { chooseFamily, saysTernary } from "../checkpoint/names.js";
+import { modulesFile, poolingFile, promptsFile } from "../checkpoint/sentence-transformers.js";
 import { matrixTypes } from "../convert/types.js";
 import type { TensorType } from "../gguf/tensor-types.js";
 import type { Repository } from "../hub/repository.js";
@@ -39,10 +40,10 @@ export function listConvertible(repository: Repository): string[] {
 
 /** What a conversion reads besides the weights. */
 const sidecars =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|modules)\.json$|^(merges\.txt|chat_template\.jinja|tokenizer\.model|1_Pooling\/config\.json)$/;
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|modules|config_sentence_transformers)\.json$|^(merges\.txt|chat_template\.jinja|tokenizer\.model|1_Pooling\/config\.json)$/;
 
 /** What tells which model a checkpoint is. */
-const descriptions = ["config.json", "modules.json", "1_Pooling/config.json"];
+const descriptions = ["config.json", modulesFile, poolingFile, promptsFile];
 
 const weightIndexes = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
 

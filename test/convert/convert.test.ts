@@ -14,12 +14,14 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
+import { readModelConfig } from "../../src/checkpoint/config.js";
 import { convertCheckpoint } from "../../src/convert/convert.js";
 import type { ConvertOptions } from "../../src/convert/options.js";
 import type { ConvertProgress, ConvertReport } from "../../src/convert/plan.js";
 import { generateDummy } from "../../src/convert/plan-dummy.js";
 import { loadModel } from "../../src/engine/model.js";
 import { openGguf } from "../../src/gguf/gguf.js";
+import { inspectGguf } from "../../src/gguf/inspect.js";
 import { BitnetError } from "../../src/system/errors.js";
 import { partialPath } from "../../src/system/files.js";
 import {
@@ -263,11 +265,49 @@ describe("families", () => {
       const source = writeCheckpoint(join(folder, "model"), made);
       mkdirSync(join(source, "1_Pooling"));
       writeFileSync(join(source, "1_Pooling", "config.json"), JSON.stringify({ pooling_mode_lasttoken: true }));
+      const modules = ["Transformer", "Pooling", "Normalize"].map((type) => ({
+        type: `sentence_transformers.models.${type}`,
+      }));
+      writeFileSync(join(source, "modules.json"), JSON.stringify(modules));
+      writeFileSync(
+        join(source, "config_sentence_transformers.json"),
+        JSON.stringify({ prompts: { query: "Query: ", document: "" }, default_prompt_name: "query" }),
+      );
       const { typeHistogram } = await convertTo(join(folder, "out.gguf"), { source });
       expect(typeHistogram).toEqual({ F16: 1, F32: 1 + 2 * 11, I2_S: 14 });
       const metadata = openGguf(join(folder, "out.gguf")).metadata();
       expect(metadata["qwen3.pooling_type"]).toBe(3);
       expect(metadata["qwen3.attention.key_length"]).toBe(shape.headDim);
+      expect(inspectGguf(openGguf(join(folder, "out.gguf"))).embedding).toEqual({
+        pooling: "last",
+        dimensions: shape.hidden,
+        prompts: { query: "Query: ", document: "" },
+        defaultPrompt: "query",
+      });
+    });
+  });
+
+  test.each([
+    [{ pooling_mode: "cls" }, "", 2],
+    [{ pooling_mode_mean_tokens: true, pooling_mode_cls_token: false }, "", 1],
+    [{ pooling_mode: "max" }, "", /pooling by max; mean, cls or lasttoken alone is supported/],
+    [{ pooling_mode_mean_tokens: true, pooling_mode_cls_token: true }, "", /pooling by mean and cls/],
+    [
+      { pooling_mode: "mean" },
+      "sentence_transformers.models.Dense",
+      /a module of type sentence_transformers.models.Dense/,
+    ],
+  ])("a pooling of %j and a module %j: %s", async (pooling, type, expected) => {
+    await withFolder(async (folder) => {
+      const config = { architectures: ["Qwen3Model"], model_type: "qwen3", head_dim: shape.headDim };
+      const source = writeCheckpoint(join(folder, "model"), makeCheckpoint({ config }));
+      mkdirSync(join(source, "1_Pooling"));
+      writeFileSync(join(source, "1_Pooling", "config.json"), JSON.stringify(pooling));
+      writeFileSync(join(source, "modules.json"), JSON.stringify(type === "" ? [] : [{ type }]));
+      const read = readModelConfig(source);
+      await (typeof expected === "number"
+        ? expect(read).resolves.toMatchObject({ pooling: expected })
+        : expect(read).rejects.toMatchObject({ code: "UNSUPPORTED", message: expect.stringMatching(expected) }));
     });
   });
 

@@ -197,6 +197,78 @@ TEST(
   CHECK(same_bits(logits_of(same), logits_of(of("llama"))));
 }
 
+namespace {
+
+// A model with a norm before every projection of its two layers, but for one of them.
+TinyFile with_input_norms(const std::string& arch, const std::string& missing = "") {
+  TinyFile file = of(arch);
+  const struct {
+    const char* name;
+    size_t n;
+  } norms[] = {{"attn_q_norm_in", 128},      {"attn_k_norm_in", 128},   {"attn_v_norm_in", 128},
+               {"attn_output_norm_in", 128}, {"ffn_gate_norm_in", 128}, {"ffn_up_norm_in", 128},
+               {"ffn_down_norm_in", 256}};
+  for (const char* layer : {"blk.0.", "blk.1."}) {
+    for (const auto& [name, n] : norms) {
+      const std::string full = std::string(layer) + name + ".weight";
+      if (full != missing) file.added.push_back({full, TinyFile::kF32, {n}, TinyFile::f32s(n, 1)});
+    }
+  }
+  return file;
+}
+
+std::shared_ptr<Model> load(TinyFile file) {
+  const TemporaryFile written(file.finish());
+  bitnet::LoadOptions options;
+  options.n_threads = 1;
+  return Model::load(written.path.string(), options);
+}
+
+}  // namespace
+
+TEST(
+    "a norm before every projection makes a model of embeddings; one that is missing is a bad "
+    "file") {
+  for (const char* arch : {"qwen3", "gemma3"}) {
+    CHECK(load(of(arch))->head != nullptr);
+    const std::shared_ptr<Model> model = load(with_input_norms(arch));
+    CHECK(model->config.embeds_only && !model->head);
+    CHECK(model->config.pooling == bitnet::Pooling::kNone);
+    for (const char* name : {"blk.0.attn_q_norm_in.weight", "blk.1.ffn_down_norm_in.weight"})
+      CHECK_REFUSED(with_input_norms(arch, name), std::string("tensor ") + name + " is missing");
+  }
+}
+
+TEST("a model of embeddings has vectors and no next token") {
+  TinyFile file = of("qwen3");
+  file.keys = {{"qwen3.pooling_type", 3}};
+  const std::shared_ptr<Model> model = load(file);
+  CHECK(model->config.pooling == bitnet::Pooling::kLast);
+  Session session(model, 16);
+  const std::vector<int32_t> ids = {1, 3, 5};
+  CHECK_EQ(session.embed(ids, bitnet::Pooling::kMean).size(), size_t{128});
+  const std::vector<float> all = session.embed(ids, bitnet::Pooling::kNone);
+  const std::vector<float> last = session.embed(ids, bitnet::Pooling::kLast);
+  CHECK_EQ(all.size(), size_t{3 * 128});
+  CHECK(std::equal(last.begin(), last.end(), all.begin() + 256));
+  try {
+    session.prefill(ids, false);
+    check::fail(__FILE__, __LINE__, "it predicts");
+  } catch (const Error& error) {
+    CHECK(error.code == ErrorCode::kUnsupported);
+  }
+}
+
+TEST("poolings and architectures of other embedding models are refused with the reason") {
+  TinyFile ranks = of("qwen3");
+  ranks.keys = {{"qwen3.pooling_type", 4}};
+  CHECK_REFUSED(ranks, "models that rank texts are not supported", ErrorCode::kUnsupported);
+  TinyFile unknown = of("gemma3");
+  unknown.keys = {{"gemma3.pooling_type", 9}};
+  CHECK_REFUSED(unknown, "expected 0 (none), 1 (mean)", ErrorCode::kUnsupported);
+  CHECK_REFUSED(of("gemma-embedding"), "dense layers follow its pooling", ErrorCode::kUnsupported);
+}
+
 TEST("counts that are arrays of one number for every layer are read, others refused by layer") {
   TinyFile equal;
   equal.lists = {{"bitnet-b1.58.attention.head_count", {2, 2}},
@@ -337,13 +409,11 @@ TEST("counts that are zero, absurd or do not fit together are refused by name") 
 
 TEST("what the graph cannot compute is refused as not supported") {
   TinyFile arch;
-  arch.arch = "gemma3";
-  CHECK_REFUSED(arch, "'gemma3' is not supported", ErrorCode::kUnsupported);
-  CHECK_REFUSED(arch, "written by convert, but not be run", ErrorCode::kUnsupported);
-  CHECK_REFUSED(arch, "supported are bitnet, bitnet-b1.58, bitnet-25 and llama",
-                ErrorCode::kUnsupported);
   arch.arch = "mamba";
-  CHECK_REFUSED(arch, "'mamba' is not supported; supported are", ErrorCode::kUnsupported);
+  CHECK_REFUSED(arch,
+                "'mamba' is not supported; supported are bitnet, bitnet-b1.58, bitnet-25, llama, "
+                "qwen3 and gemma3",
+                ErrorCode::kUnsupported);
   TinyFile value_length;
   value_length.keys = {{"bitnet-b1.58.attention.value_length", 32}};
   CHECK_REFUSED(value_length, "value_length", ErrorCode::kUnsupported);
