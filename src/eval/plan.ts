@@ -58,6 +58,11 @@ export async function planTask(
 ): Promise<TaskPlan> {
   const split = await load(task, task.split);
   const documents = prepareAll(task, split);
+  if (documents.length === 0) {
+    throw new BitnetError("BAD_FILE", `${split.path} has no rows of ${task.name}`, {
+      hint: task.part === undefined ? undefined : `they have ${task.part.value} in the column ${task.part.column}`,
+    });
+  }
   const shots = task.shotCount === 0 || task.kind === "rolling" ? 0 : (options.shots ?? task.shotCount ?? 0);
   if (options.llamaRules !== undefined) {
     checkLlamaRules(task, shots, options.format !== undefined);
