@@ -97,7 +97,25 @@ export {
   type TokenizerOptions,
 } from "./engine/tokenizer.js";
 export type { AppliedTuning } from "./engine/tuning.js";
+export { passAtK } from "./eval/code/pass-at-k.js";
+export { type CodeTest, type JudgedProgram, judgedProgram } from "./eval/code/program.js";
+export {
+  type CodeOutcome,
+  type CodeRunner,
+  type CodeRunnerOptions,
+  openCodeRunner,
+  type RunCodeOptions,
+  type SandboxName,
+} from "./eval/code/runner.js";
 export type { EvaluateTasksOptions, EvaluationProgress } from "./eval/options.js";
+export {
+  comparePublished,
+  findPublished,
+  type PublishedComparison,
+  type PublishedFigure,
+  type PublishedModel,
+  publishedModels,
+} from "./eval/published.js";
 export type { EvaluationResults } from "./eval/results.js";
 export { type Evaluation, evaluateTasks } from "./eval/run-tasks.js";
 export type { Sample as EvaluationSample } from "./eval/samples.js";

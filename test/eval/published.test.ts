@@ -1,6 +1,11 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { comparePublished, findPublished, publishedModels } from "../../src/eval/published.js";
 import { findTask } from "../../src/eval/tasks/all.js";
+import { root, tinyModel } from "../support/fixtures.js";
 
 test("a model is found by its path, its repository or its file", () => {
   expect(findPublished("models/BitNet-b1.58-2B-4T/ggml-model-i2_s.gguf").repo).toBe("microsoft/BitNet-b1.58-2B-4T");
@@ -60,4 +65,40 @@ test("each number stands beside its setting, and what is unknown is said to be",
     setting: "0-shot, chat",
     publishedSetting: "0-shot, plain, metric not told, lm-eval 0.3.0",
   });
+});
+
+test("bitnet eval tasks --compare published shows them, and refuses where there are none", () => {
+  const scratch = mkdtempSync(join(tmpdir(), "bitnet-published-"));
+  const evaluate = (model: string, ...more: string[]) => {
+    const data = `arc_challenge=${join(root, "test", "fixtures", "eval", "tasks", "arc.jsonl")}`;
+    const args = [
+      "eval",
+      "tasks",
+      "-m",
+      model,
+      "-t",
+      "arc_challenge",
+      "--data",
+      data,
+      "--limit",
+      "2",
+      "--compare",
+      "published",
+    ];
+    const env = { ...process.env, XDG_CACHE_HOME: scratch };
+    return spawnSync(process.execPath, [join(root, "bin", "bitnet.js"), ...args, ...more], { env, encoding: "utf8" });
+  };
+  try {
+    const model = join(scratch, "bitnet_b1_58-3B.gguf");
+    symlinkSync(tinyModel, model);
+    const { stdout } = evaluate(model);
+    expect(stdout).toContain("Published of 1bitLLM/bitnet_b1_58-3B (the model's card), in per cent\nTASK ");
+    expect(stdout).toMatch(/^arc_challenge {2}acc .* 28\.00 .* 0-shot, plain, 2 of 10 questions /m);
+    expect(JSON.parse(evaluate(model, "--json").stdout).published).toMatchObject([{ published: 28 }]);
+    const refused = evaluate(tinyModel);
+    expect(refused.status).toBe(2);
+    expect(refused.stderr).toContain("no published results are known of");
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
 });
