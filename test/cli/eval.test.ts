@@ -1,0 +1,73 @@
+// bitnet eval list, tasks and compare as processes.
+
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { root, runBitnet } from "../support/fixtures.js";
+
+const arc = join(root, "test", "fixtures", "eval", "tasks", "arc.jsonl");
+let scratch: string;
+beforeAll(() => {
+  scratch = mkdtempSync(join(tmpdir(), "bitnet-eval-cli-"));
+});
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+const evaluateArc = (...more: string[]) => {
+  const data = ["--data", `arc_easy=${arc}`, "-o", join(scratch, "out"), "--log-samples"];
+  return runBitnet(["eval", "tasks", "-t", "arc_easy", ...data, ...more], {
+    env: { XDG_CACHE_HOME: join(scratch, "cache") },
+  });
+};
+
+describe("bitnet eval", () => {
+  it("without a command names those that there are", async () => {
+    const { status, stderr } = await runBitnet(["eval"]);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(/expected one of .*tasks.*list/) });
+  });
+
+  it("tasks prints lm-eval's table, writes files, and takes from an earlier run what it has answered", async () => {
+    const { status, stdout, stderr } = await evaluateArc();
+    expect(stderr).toContain("wrote ");
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout: `\
+|Tasks   |Version|Filter|n-shot|Metric  |   | Value|   |Stderr|
+|--------|------:|------|-----:|--------|---|-----:|---|-----:|
+|arc_easy|      1|none  |     0|acc     |↑  |0.3000|±  |0.1528|
+|        |       |none  |     0|acc_norm|↑  |0.4000|±  |0.1633|
+`,
+    });
+    const again = JSON.parse((await evaluateArc("--json", "--quiet")).stdout);
+    expect(again.bitnet).toMatchObject({ cached: 39, requests: 39, tokens: { evaluated: 0, reused: 0 } });
+  });
+
+  it("compare tells differences and whether they are more than chance", async () => {
+    const folder = join(scratch, "out", "tiny-bitnet");
+    const [first = ""] = readdirSync(folder).filter((name) => name.startsWith("results_"));
+    const { stdout } = await runBitnet(["eval", "compare", join(folder, first), join(folder, first), "--json"]);
+    expect(JSON.parse(stdout)[0]).toMatchObject({
+      task: "arc_easy",
+      difference: 0,
+      test: "McNemar",
+      documents: 10,
+      p: 1,
+    });
+  });
+
+  it("list has the tasks of a group with --json", async () => {
+    const rows = JSON.parse((await runBitnet(["eval", "list", "--json"])).stdout);
+    expect(rows).toContainEqual(expect.objectContaining({ name: "mmlu", kind: "group", documents: 14042 }));
+    expect(rows).toContainEqual(expect.objectContaining({ name: "mmlu_anatomy", group: "mmlu_stem", documents: 135 }));
+  });
+
+  it.each([
+    [["eval", "tasks"], 2, "expected tasks: -t"],
+    [["eval", "tasks", "-t", "arc_esy"], 2, "did you mean arc_easy?"],
+    [["eval", "tasks", "-t", "arc_easy", "--log-samples"], 2, "--output-path DIR"],
+    [["eval", "tasks", "-t", "arc_easy", "--data", `arc_easy=${arc}`, "--num-fewshot", "11"], 1, "11 shots need 11"],
+  ] as const)("%j says what is wrong", async (args, status, text) => {
+    const result = await runBitnet([...args]);
+    expect(result).toMatchObject({ status, stderr: expect.stringContaining(text) });
+  });
+});
