@@ -24,6 +24,8 @@ export interface AnswerShape {
   before: readonly number[];
   /** Tokens come with probabilities that are wanted. */
   logprobs: boolean;
+  /** The values of tokens have that of the one that ends the answer, too: who reads those of a prompt counts on one more. */
+  listsEnd?: boolean;
 }
 
 export interface AnswerDelta {
@@ -81,7 +83,8 @@ export class AnswerStream {
 
   push(token: Token): AnswerDelta {
     if (this.#tokenizer.isEog(token.id)) {
-      return emptyDelta();
+      const { text } = describeToken(this.#tokenizer, token.id);
+      return this.#shape.listsEnd ? { ...emptyDelta(), logprobs: [this.#describe({ token, text })] } : emptyDelta();
     }
     const text = this.#decoder.push(token.id) + this.#tagOf(token.id);
     return this.#advance(token, text);
@@ -149,7 +152,7 @@ export class AnswerStream {
     };
   }
 
-  #describe({ token, text }: HeldToken): TokenLogprob {
+  #describe({ token, text }: Pick<HeldToken, "token" | "text">): TokenLogprob {
     const { id, logprob = Number.NEGATIVE_INFINITY, top = [], prob, topProbs = [] } = token;
     const describe = <T extends { id: number }>(likely: T) => ({
       ...likely,

@@ -339,6 +339,7 @@ export class TextService {
       ...{ stop, thinking: prepared.thinking, beginsThinking: prepared.beginsThinking, before: prepared.before },
       parser: prepared.createParser?.(),
       logprobs: (sampling.logprobs ?? 0) + (sampling.postSamplingProbs ?? 0) > 0,
+      listsEnd: request.promptLogprobs !== undefined,
     });
     if (run.maxTokens === 0) {
       this.#tellNothing(run, choice);
@@ -463,7 +464,7 @@ export class TextService {
   }
 
   #tell(run: Run, choice: number, delta: ReturnType<AnswerStream["push"]>): void {
-    if (delta.pieces.length + delta.tokens.length > 0) {
+    if (delta.pieces.length + delta.tokens.length + delta.logprobs.length > 0) {
       run.events.push({ kind: "delta", choice, ...delta });
     }
   }

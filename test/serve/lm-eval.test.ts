@@ -128,6 +128,15 @@ async function score(ids: readonly number[], context: number): Promise<{ sum: nu
   };
 }
 
+/** A text at whose end the model ends. */
+async function findEnd(): Promise<string> {
+  const begin = "Once upon a time";
+  const { result } = session.generate(begin, { temperature: 0, maxTokens: 400 });
+  const { text, finishReason } = await result;
+  expect(finishReason).toBe("eog");
+  return begin + text;
+}
+
 /** The harness's tokenizer asks the server. */
 async function tokenize(prompt: string): Promise<number[]> {
   return (await server.ask("/tokenize", { prompt, add_special_tokens: false })).tokens;
@@ -165,6 +174,23 @@ describe("lm-evaluation-harness", () => {
         expect(answer.choices[0].logprobs.token_logprobs[0]).toBeNull();
         expect(readLikelihood(answer.choices[0], length)).toEqual(await score([bos, ...ids], length + 1));
       }
+    }
+  });
+
+  it("gets a value behind the prompt's also where the model ends the text there", async () => {
+    const { bos } = model.tokenizer.info;
+    const context = (await tokenize("Once upon a time")).length;
+    const end = await findEnd();
+    const ids = await tokenize(end);
+    for (const prompt of [end, [[bos, ...ids]]]) {
+      const answer: { choices: [Choice] } = await server.ask("/v1/completions", { ...textBody, prompt });
+      const isText = typeof prompt === "string";
+      expect(answer.choices[0].text).toBe(
+        isText ? prompt : (await server.ask("/detokenize", { tokens: prompt[0] })).prompt,
+      );
+      expect(readLikelihood(answer.choices[0], context + (isText ? 0 : 1))).toEqual(
+        await score([bos, ...ids], context + 1),
+      );
     }
   });
 
