@@ -30,6 +30,7 @@ const notRun: [RegExp, string][] = [
   [/bitnet bench kernels$/, "multiplies the matrices of three large models, for minutes"],
   [/bitnet bench serve/, "loads a server for minutes"],
   [/bitnet serve/, "serves until it is told to end"],
+  [/bitnet eval (tasks|compare)/, "needs data sets of the hub, or results"],
   [/bitnet monitor/, "needs a server"],
   [/bitnet batch .*--(server|redis)/, "needs a server, or Redis"],
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],
