@@ -35,6 +35,7 @@ const notRun: [RegExp, string][] = [
   [/bitnet batch .*--(server|redis)/, "needs a server, or Redis"],
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],
   [/bitnet rm /, "asks on a terminal"],
+  [/bitnet eval tasks/, "reads data sets of the hub"],
 ];
 
 const documents = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)];
