@@ -79,6 +79,7 @@ export {
   type TuningParameters,
 } from "./engine/model.js";
 export {
+  type DistributionOptions,
   type GenerateOptions,
   listSamplingParameters,
   type Prompt,
@@ -87,7 +88,7 @@ export {
   type ScoreOptions,
   type TokenOptions,
 } from "./engine/request.js";
-export type { ScoreResult } from "./engine/score.js";
+export type { LogitBlock, LogitSink, ScoreResult } from "./engine/score.js";
 export {
   type DecodeOptions,
   type EncodeOptions,
@@ -107,7 +108,38 @@ export {
   type RunCodeOptions,
   type SandboxName,
 } from "./eval/code/runner.js";
+export {
+  type ComparedSide,
+  type CompareOptions,
+  type ComparisonResult,
+  compareModels,
+  type SideReport,
+} from "./eval/compare.js";
+export {
+  type BaseModel,
+  type DivergenceOptions,
+  type DivergencePlace,
+  type DivergenceResult,
+  evaluateDivergence,
+} from "./eval/divergence.js";
+export type { DivergenceStatistics, Percentiles } from "./eval/divergence-sums.js";
+export {
+  evaluateLlamaChoices,
+  type LlamaChoiceKind,
+  type LlamaChoiceOptions,
+  type LlamaChoiceResult,
+  type LlamaChoiceTask,
+  readLlamaTasks,
+} from "./eval/llama-choices.js";
 export type { EvaluateTasksOptions, EvaluationProgress } from "./eval/options.js";
+export {
+  type EvaluationSetting,
+  evaluatePerplexity,
+  type PerplexityOptions,
+  type PerplexityProgress,
+  type PerplexityResult,
+  type PerplexityStart,
+} from "./eval/perplexity.js";
 export {
   comparePublished,
   findPublished,
@@ -119,6 +151,7 @@ export {
 export type { EvaluationResults } from "./eval/results.js";
 export { type Evaluation, evaluateTasks } from "./eval/run-tasks.js";
 export type { Sample as EvaluationSample } from "./eval/samples.js";
+export type { Estimate } from "./eval/statistics.js";
 export type { Task as EvaluationTask } from "./eval/task.js";
 export { Gguf, type MetadataValue, openGguf, type TensorInfo } from "./gguf/gguf.js";
 export { type InspectReport, inspectGguf } from "./gguf/inspect.js";

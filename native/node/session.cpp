@@ -18,6 +18,8 @@ namespace {
 using bitnet::Event;
 using bitnet::Request;
 
+constexpr int64_t kMaxLogitRows = 32;  // bounds what a call of logitsOf() takes
+
 class SessionObject : public Wrapped<SessionObject> {
  public:
   static constexpr const char* kName = "Session";
@@ -44,6 +46,8 @@ class SessionObject : public Wrapped<SessionObject> {
                           InstanceMethod<&SessionObject::truncate>("truncate"),
                           InstanceMethod<&SessionObject::score>("score"),
                           InstanceMethod<&SessionObject::embed>("embed"),
+                          InstanceMethod<&SessionObject::keep_hidden>("keepHidden"),
+                          InstanceMethod<&SessionObject::logits_of>("logitsOf"),
                           InstanceMethod<&SessionObject::logits>("logits"),
                           InstanceMethod<&SessionObject::save>("save"),
                           InstanceMethod<&SessionObject::restore>("restore"),
@@ -219,6 +223,46 @@ class SessionObject : public Wrapped<SessionObject> {
                      std::copy(vector.begin(), vector.end(), out.Data());
                      return out;
                    });
+  }
+
+  Napi::Value keep_hidden(const Napi::CallbackInfo& info) {
+    Request request;
+    request.tokens = prompt_arg(info, 0);
+    request.hidden_from =
+        integer_of(info.Env(), info[1], "from", 0, static_cast<double>(request.tokens.size()) - 1);
+    return promise(info, std::move(request), [](Napi::Env env, const Event& done) -> Napi::Value {
+      Napi::Object out = Napi::Object::New(env);
+      out.Set("reused", done.n_reused);
+      out.Set("evaluated", done.n_evaluated);
+      return out;
+    });
+  }
+
+  // Computed on another thread into memory of this side, as JavaScript may take an array away.
+  Napi::Value logits_of(const Napi::CallbackInfo& info) {
+    idle(info.Env());
+    const int64_t first = integer_of(info.Env(), info[0], "the first row", 0, INT32_MAX);
+    const int64_t n = integer_of(info.Env(), info[1], "rows", 1, kMaxLogitRows);
+    const Napi::Value given = info[2];
+    if (!given.IsTypedArray() ||
+        given.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+      throw to_js(info.Env(), ErrorCode::kUsage, "logits go to a Float32Array");
+    auto out = std::make_shared<Napi::ObjectReference>(Napi::Persistent(given.As<Napi::Object>()));
+    auto logits = std::make_shared<std::vector<float>>();
+    return Task::start(
+        info.Env(),
+        [logits, first, n, parts = parts_] {
+          bitnet::Engine& engine = *parts.runtime->engine;
+          logits->resize(static_cast<size_t>(n * engine.model().tokenizer.n_vocab()));
+          engine.logits_of(*parts.sequence, first, n, *logits);
+        },
+        [logits, out](Napi::Env env) -> Napi::Value {
+          auto array = out->Value().As<Napi::Float32Array>();
+          if (array.ElementLength() < logits->size())
+            throw to_js(env, ErrorCode::kUsage, "the array for logits is too small");
+          std::copy(logits->begin(), logits->end(), array.Data());
+          return env.Undefined();
+        });
   }
 
   Napi::Value time_pass(const Napi::CallbackInfo& info) {

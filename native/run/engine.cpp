@@ -113,6 +113,11 @@ void check_request(const Sequence& sequence, const Request& request, const Model
                                        std::to_string(kMaxScoreTop) + ", not " +
                                        std::to_string(request.score_top));
   }
+  if (request.hidden_from && (*request.hidden_from < 0 || *request.hidden_from >= n)) {
+    throw Error(ErrorCode::kUsage, "of " + std::to_string(n) +
+                                       " tokens the hidden states from position " +
+                                       std::to_string(*request.hidden_from) + " cannot be kept");
+  }
   if (n > 0) return;
   if (sequence.pending && sequence.table.size() >= sequence.n_ctx) {
     throw Error(ErrorCode::kUsage,
@@ -190,6 +195,37 @@ void Engine::compute_logits(Sequence& sequence) {
   const size_t n = sequence.hidden.size() / static_cast<size_t>(model_->config.n_embd);
   sequence.logits.resize(n * static_cast<size_t>(model_->config.n_vocab));
   model_->head->all(sequence.hidden.data(), static_cast<int64_t>(n), sequence.logits.data());
+}
+
+void Engine::logits_of(Sequence& sequence, int64_t first, int64_t n, std::span<float> out) {
+  if (sequence.busy.exchange(true))
+    throw Error(ErrorCode::kUsage, "the sequence is busy: one operation at a time");
+  struct Free {
+    Sequence& sequence;
+    ~Free() { sequence.busy = false; }
+  } free{sequence};
+  const int64_t n_embd = model_->config.n_embd, n_tokens = model_->tokenizer.n_vocab();
+  const int64_t n_kept = static_cast<int64_t>(sequence.hidden.size()) / n_embd;
+  if (first < 0 || n < 1 || first > n_kept - n ||
+      static_cast<int64_t>(out.size()) != n * n_tokens) {
+    throw Error(ErrorCode::kUsage, "there are hidden states of " + std::to_string(n_kept) +
+                                       " positions, not " + std::to_string(n) + " from " +
+                                       std::to_string(first) + " on");
+  }
+  const float* hidden = sequence.hidden.data() + first * n_embd;
+  call([&] { compute_logits_of(hidden, n, out); });
+}
+
+// Without the rows of the head that have no token.
+void Engine::compute_logits_of(const float* hidden, int64_t n, std::span<float> out) {
+  const int64_t n_tokens = model_->tokenizer.n_vocab();
+  model_->head->blocks(hidden, n, [&](const LogitBlock& block) {
+    const int64_t rows = std::min(block.end, n_tokens) - block.begin;
+    for (int64_t i = 0; i < block.n && rows > 0; ++i) {
+      const float* logits = block.logits + i * (block.end - block.begin);
+      std::copy(logits, logits + rows, &out[(block.first + i) * n_tokens + block.begin]);
+    }
+  });
 }
 
 void Engine::set_tuning(const Tuning& tuning) {

@@ -101,6 +101,9 @@ struct Request {
   // token is not evaluated, as nothing follows it.
   int64_t score_from = 0;
   int64_t score_top = 0;  // how many of the likeliest tokens of each position are told
+  // Hidden states of the positions from here on are kept, for Engine::logits_of(); nothing else is
+  // computed from them.
+  std::optional<int64_t> hidden_from;
 
   // The embedding of the tokens; their keys and values are gone then.
   std::optional<Pooling> pooling;
@@ -188,6 +191,10 @@ class Engine {
   void call(const std::function<void()>& work);
   // [positions, n_vocab] of the hidden states of a sequence that is not busy. Waits for its turn.
   const std::vector<float>& logits(Sequence& sequence);
+  // out [n, tokens of the vocabulary] = the logits of the hidden states [first, first + n) that an
+  // operation with hidden_from has kept. The sequence is busy meanwhile. Waits for its turn. Throws
+  // kUsage: a sequence that is busy, states that are not there, a wrong size of `out`.
+  void logits_of(Sequence& sequence, int64_t first, int64_t n, std::span<float> out);
   void set_tuning(const Tuning& tuning);  // waits; throws kUsage
 
   EngineStats stats() const;
@@ -225,6 +232,7 @@ class Engine {
   bool pool_rows(Operation& operation, std::span<const float> hidden);
   void finish_prompt(Operation& operation);
   void compute_logits(Sequence& sequence);
+  void compute_logits_of(const float* hidden, int64_t n, std::span<float> out);
   void score_rows(Operation& operation, const float* hidden, int64_t first, int64_t n);
   void begin_sampling(Operation& operation);
   void sample_all(const std::vector<Operation*>& ready);

@@ -17,10 +17,11 @@ int64_t held_bytes(const Sequence& sequence) {
   return sequence.table.n_blocks() * sequence.table.layout().block_bytes();
 }
 
-// What a prompt may take from what is known: of the last token, or of the first that is scored, the
-// hidden state is wanted; for an embedding every one may be.
+// What a prompt may take from what is known: of the last token, or of the first that is scored or
+// kept, the hidden state is wanted; for an embedding every one may be.
 int64_t most_known(const Request& request) {
   if (request.anew || request.pooling) return 0;
+  if (request.hidden_from) return *request.hidden_from;
   return request.score_from > 0 ? request.score_from - 1
                                 : static_cast<int64_t>(request.tokens.size()) - 1;
 }

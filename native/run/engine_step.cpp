@@ -58,7 +58,8 @@ bool Engine::add_rows(Batch& batch, Operation& operation, std::span<const int32_
       continue;
     }
     const bool is_scored = request.score_from > 0 && position >= request.score_from - 1;
-    if (is_last || is_scored || request.all_logits) batch.wanted.push_back(first + i);
+    const bool is_kept = request.hidden_from && position >= *request.hidden_from;
+    if (is_last || is_scored || is_kept || request.all_logits) batch.wanted.push_back(first + i);
   }
   return true;
 }
@@ -185,7 +186,7 @@ const float* Engine::finish_rows(Operation& operation, const Batch& batch, const
     if (!pool_rows(operation, {hidden, end})) return end;
   } else if (request.score_from > 0) {
     score_rows(operation, hidden, std::max(first, request.score_from - 1), n_wanted);
-  } else if (request.all_logits) {
+  } else if (request.all_logits || request.hidden_from) {
     sequence.hidden.insert(sequence.hidden.end(), hidden, end);
   } else {
     sequence.hidden.assign(hidden, end);

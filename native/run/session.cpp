@@ -96,6 +96,25 @@ std::vector<float> Session::embed(std::span<const int32_t> tokens, Pooling pooli
   return std::move(sequence_->embedding);
 }
 
+std::vector<float> Session::distributions(std::span<const int32_t> tokens, int64_t from,
+                                          int64_t rows) {
+  check_not_empty(tokens);
+  const int64_t n = static_cast<int64_t>(tokens.size()) - from;
+  const int64_t width = model().tokenizer.n_vocab();
+  Request request;
+  request.tokens.assign(tokens.begin(), tokens.end() - 1);
+  request.hidden_from = from - 1;
+  run(std::move(request));
+  std::vector<float> out(static_cast<size_t>(n * width));
+  for (int64_t first = 0; first < n; first += rows) {
+    const int64_t count = std::min(rows, n - first);
+    engine_->logits_of(*sequence_, first, count,
+                       std::span(out).subspan(static_cast<size_t>(first * width),
+                                              static_cast<size_t>(count * width)));
+  }
+  return out;
+}
+
 void Session::abort() {
   abort_ = true;
   std::lock_guard<std::mutex> lock(mutex_);

@@ -42,6 +42,9 @@ class Session {
   // Natural logarithms of the probabilities of tokens[from ...], each given all before it.
   std::vector<double> score(std::span<const int32_t> tokens, int64_t from);
 
+  // The same for whole distributions: the logits [n - from, tokens of the vocabulary] of which
+  // tokens[from ...] are one each, computed in blocks of `rows` positions.
+  std::vector<float> distributions(std::span<const int32_t> tokens, int64_t from, int64_t rows);
   // Of all of `tokens`: [n_embd], or [tokens, n_embd] without pooling.
   std::vector<float> embed(std::span<const int32_t> tokens, Pooling pooling);
 

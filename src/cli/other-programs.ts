@@ -25,6 +25,8 @@ const sameCommands: Readonly<Record<string, string>> = {
   quantize: "quantize",
   "llama-quantize": "quantize",
   "llama-tokenize": "tokenize",
+  "test-perplexity": "perplexity",
+  "llama-perplexity": "eval perplexity",
   get: "setup-env",
   install: "setup-env",
   delete: "rm",
@@ -34,8 +36,6 @@ const sameCommands: Readonly<Record<string, string>> = {
 
 const noServer = "a server runs where bitnet serve was started, until it is ended there";
 const noTiles = "no code is generated here: bitnet convert MODEL --outtype tl1 (or tl2) chooses the tile sizes itself";
-const perplexity =
-  "there is no perplexity here; bitnet logits -m MODEL -p TEXT --all --out FILE writes what it is made of";
 const inspect = "bitnet inspect MODEL.gguf shows what a file holds";
 const noEmbeddings = "embeddings cannot be computed here";
 const download = "bitnet pull OWNER/NAME downloads a model; what hf download has fetched is found, too";
@@ -49,9 +49,6 @@ const otherCommands: Readonly<Record<string, string>> = {
   codegen: noTiles,
   "codegen-tl1": noTiles,
   "codegen-tl2": noTiles,
-  perplexity,
-  "llama-perplexity": perplexity,
-  "test-perplexity": perplexity,
   "preprocess-huggingface-bitnet": "no such step is needed: bitnet convert DIR reads the checkpoint itself",
   "quantize-embeddings":
     "bitnet bench -m MODEL --embedding-types all -p 128 -n 0 -o FILE.csv measures; bitnet convert writes one",

@@ -138,6 +138,16 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/eval.js"),
       subcommands: [
         {
+          name: "perplexity",
+          description: "measure how well a model predicts a text, as llama-perplexity does",
+          load: () => import("./commands/eval-perplexity.js"),
+        },
+        {
+          name: "kl",
+          description: "measure how far a model's distributions are from those of another one",
+          load: () => import("./commands/eval-kl.js"),
+        },
+        {
           name: "tasks",
           description: "let a model answer questions, as lm-evaluation-harness does",
           load: () => import("./commands/eval-tasks.js"),
@@ -153,6 +163,16 @@ const commands: Record<string, CommandEntry[]> = {
           load: () => import("./commands/eval-compare.js"),
         },
       ],
+    },
+    {
+      name: "perplexity",
+      description: "measure the perplexity of every data set of a folder, as test_perplexity.py does",
+      load: () => import("./commands/perplexity.js"),
+    },
+    {
+      name: "compare",
+      description: "tell whether a change of a model or of its settings cost quality",
+      load: () => import("./commands/compare.js"),
     },
     {
       name: "tune",
@@ -268,7 +288,7 @@ function resolveCommand(args: readonly string[]): string[] {
     );
   }
   const name = findCommand(first);
-  return name === "quantize" ? ["convert", ...quantizeArguments(rest)] : [name, ...rest];
+  return name === "quantize" ? ["convert", ...quantizeArguments(rest)] : [...name.split(" "), ...rest];
 }
 
 function findCommand(typed: string): string {

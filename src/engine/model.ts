@@ -34,15 +34,17 @@ import {
   checkNumber,
   checkPromptTokens,
   checkTokenOptions,
+  type DistributionOptions,
   type GenerateOptions,
   maxCount,
   type Prompt,
+  planDistributions,
   planGeneration,
   planScore,
   type ScoreOptions,
   type TokenOptions,
 } from "./request.js";
-import { type ScoreResult, toScoreResult } from "./score.js";
+import { type LogitBlock, type LogitSink, readDistributions, type ScoreResult, toScoreResult } from "./score.js";
 import { checkTokens, Tokenizer } from "./tokenizer.js";
 import { type AppliedTuning, applyTuning } from "./tuning.js";
 
@@ -395,6 +397,46 @@ export class Session {
       return toScoreResult(
         await runAbortable(this.#native, options.signal, () => this.#native.score(tokens, from, top)),
       );
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /**
+   * The same for whole distributions: raw logits of every token of the vocabulary, for every place from `from` on, in blocks
+   * of at most 32 places. `sink` is waited for; an error of it ends the work. The logits of a whole prompt never exist.
+   */
+  async distributions(
+    prompt: Prompt,
+    options: DistributionOptions,
+    sink: LogitSink,
+  ): Promise<{ reused: number; evaluated: number }> {
+    const blocks = this.distributionBlocks(prompt, options);
+    for (;;) {
+      const { done, value } = await blocks.next();
+      if (done) {
+        return value;
+      }
+      try {
+        await sink(value);
+      } catch (error) {
+        await blocks.return({ reused: 0, evaluated: 0 });
+        throw error;
+      }
+    }
+  }
+
+  /** The same as a loop, which may be left early. */
+  async *distributionBlocks(
+    prompt: Prompt,
+    options: DistributionOptions = {},
+  ): AsyncGenerator<LogitBlock, { reused: number; evaluated: number }, undefined> {
+    this.#checkOpen();
+    const { tokens, from } = planDistributions(this.tokenizer, this.contextSize, prompt, options);
+    this.#begin();
+    try {
+      const width = this.tokenizer.info.vocabSize;
+      return yield* readDistributions(this.#native, tokens, { from, width, signal: options.signal });
     } finally {
       this.#busy = false;
     }

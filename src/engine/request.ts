@@ -68,6 +68,8 @@ export interface ScoreOptions extends Pick<TokenOptions, "signal" | "addSpecial"
   top?: number;
 }
 
+export type DistributionOptions = Omit<ScoreOptions, "top">;
+
 const scoreOptions: OptionNames<ScoreOptions> = {
   from: true,
   top: true,
@@ -229,10 +231,32 @@ export function planScore(
   options: ScoreOptions,
 ): { tokens: Int32Array; from: number; top: number } {
   checkOptionNames("score", options, scoreOptions);
+  return planScored("score", tokenizer, contextSize, prompt, options);
+}
+
+/** The same for whole distributions. */
+export function planDistributions(
+  tokenizer: Tokenizer,
+  contextSize: number,
+  prompt: Prompt,
+  options: DistributionOptions,
+): { tokens: Int32Array; from: number } {
+  const { top: _, ...names } = scoreOptions;
+  checkOptionNames("distributions", options, names);
+  return planScored("distributions", tokenizer, contextSize, prompt, options);
+}
+
+function planScored(
+  subject: string,
+  tokenizer: Tokenizer,
+  contextSize: number,
+  prompt: Prompt,
+  options: ScoreOptions,
+): { tokens: Int32Array; from: number; top: number } {
   const tokens = checkPromptTokens(encodePrompt(tokenizer, prompt, options), tokenizer.info.vocabSize, contextSize);
   const { from = 1, top = 0 } = options;
   if (tokens.length < 2) {
-    throw new BitnetError("USAGE", "score: expected at least two tokens, as the first follows nothing");
+    throw new BitnetError("USAGE", `${subject}: expected at least two tokens, as the first follows nothing`);
   }
   checkNumber("from", from, { min: 1, max: tokens.length - 1, integer: true });
   checkNumber("top", top, { min: 0, max: maxScoreTop, integer: true });

@@ -406,6 +406,16 @@ export interface NativeSession {
   score(tokens: Int32Array, from: number, top: number): Promise<NativeScores>;
   /** The embedding of the tokens: [embeddingLength], without pooling [tokens, embeddingLength]. The session is empty then. */
   embed(tokens: Int32Array, pooling: Pooling): Promise<Float32Array>;
+  /**
+   * Makes `tokens` the sequence and keeps the hidden states of the positions from `from` on. At least these are evaluated,
+   * whatever is known.
+   */
+  keepHidden(tokens: Int32Array, from: number): Promise<{ reused: number; evaluated: number }>;
+  /**
+   * Logits [rows, tokens of the vocabulary] of those states from the `first` on, at most 32, into `out`, off the main thread.
+   * Rejects USAGE where they are not there any more.
+   */
+  logitsOf(first: number, rows: number, out: Float32Array): Promise<void>;
   /** float32 [positions, vocabSize] of the last prefill ("all": the evaluated positions only) or token. */
   logits(): Float32Array;
   /**

@@ -36,6 +36,8 @@ const notRun: [RegExp, string][] = [
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],
   [/bitnet rm /, "asks on a terminal"],
   [/bitnet eval tasks/, "reads data sets of the hub"],
+  [/--expect 17/, "expects the perplexity of another model"],
+  [/--kernel scalar,avx2/, "names a kernel that other CPUs do not have"],
 ];
 
 const documents = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)];
@@ -210,9 +212,10 @@ describe("every line runs as it is printed", () => {
 /** The files that the pages speak of. */
 function preparePage(place: string): void {
   mkdirSync(join(place, "models"), { recursive: true });
-  for (const name of ["model.gguf", "a.gguf", "b.gguf", "model-f32.gguf"]) {
+  for (const name of ["model.gguf", "a.gguf", "b.gguf", "model-f32.gguf", "f16.gguf", "q6_k.gguf", "q4_0.gguf"]) {
     copyFileSync(tinyModel, join(place, name));
   }
+  copyFileSync(join(root, "test", "fixtures", "eval", "text.txt"), join(place, "text.txt"));
   mkdirSync(join(place, "examples"));
   for (const name of ["examples/batch.jsonl", "requests.jsonl"]) {
     copyFileSync(join(root, "examples", "batch.jsonl"), join(place, name));

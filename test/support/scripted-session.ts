@@ -77,6 +77,8 @@ export function scriptedSession(tokenizer: Tokenizer, ids: readonly number[], co
       evaluated: 0,
     }),
     embed: async () => Float32Array.of(),
+    keepHidden: async () => ({ reused: 0, evaluated: 0 }),
+    logitsOf: async () => {},
     logits: () => Float32Array.of(),
     save: async () => ({ tokens: 0, bytes: 0 }),
     restore: async () => ({ tokens: 0, bytes: 0 }),

@@ -244,6 +244,11 @@ TEST("requests that make no sense are refused, and leave the sequence free") {
     refused(request, "0 to 20");
   }
   request.score_top = 0;
+  for (const int64_t from : {-1, 3, 1000}) {
+    request.hidden_from = from;
+    refused(request, "cannot be kept");
+  }
+  request.hidden_from.reset();
   for (const double weight : {0.0, -1.0, std::nan(""), 1e7}) {
     request.urgency.weight = weight;
     refused(request, "weight");
@@ -315,6 +320,45 @@ TEST("scores are the log-softmax of the logits, whatever is known of the prompt"
     }
     // What was known then is used: all but the token before the first that is scored.
     CHECK_EQ(session.tokens().size(), ids.size() - 1);
+  }
+}
+
+TEST(
+    "distributions are the logits of all tokens bit for bit, whatever is known and in any blocks") {
+  for (const char* path : {"../../models/tiny-bitnet.gguf", "golden/llama-TQ2_0-q6_k.gguf"}) {
+    for (const int threads : {1, 2}) {
+      const auto engine = engine_with(load(path, threads));
+      const Ids ids = ids_of(kQuick ? 20 : 60, 4);
+      const size_t n_vocab = static_cast<size_t>(engine->model().config.n_vocab);
+      const size_t n_tokens = static_cast<size_t>(engine->model().tokenizer.n_vocab());
+      Session plain(engine, {256, CacheType::kF16, false, {}});
+      plain.prefill(ids, true);
+      Session session(engine, {256});
+      for (const size_t from : {size_t{1}, size_t{17}, size_t{2}}) {
+        for (const int64_t rows : {1, 16, 32}) {
+          const std::vector<float> out =
+              session.distributions(ids, static_cast<int64_t>(from), rows);
+          CHECK_EQ(out.size(), (ids.size() - from) * n_tokens);
+          for (size_t t = from; t < ids.size(); ++t) {
+            const float* expected = plain.logits().data() + (t - 1) * n_vocab;
+            CHECK(std::equal(expected, expected + n_tokens, &out[(t - from) * n_tokens]));
+          }
+        }
+      }
+      // Only what was kept can be asked for, and only of a sequence that keeps something.
+      const auto sequence = engine->create_sequence({256});
+      std::vector<float> out(n_tokens);
+      CHECK_THROWS(engine->logits_of(*sequence, 0, 1, out), Error, "hidden states of 0 positions");
+      Mailbox mailbox;
+      Request request;
+      request.tokens = ids;
+      request.hidden_from = static_cast<int64_t>(ids.size()) - 2;
+      mailbox.wait(*engine->submit(sequence, request, mailbox.sink()));
+      engine->logits_of(*sequence, 1, 1, out);
+      CHECK_THROWS(engine->logits_of(*sequence, 1, 2, out), Error, "hidden states of 2 positions");
+      CHECK_THROWS(engine->logits_of(*sequence, -1, 1, out), Error, "hidden states of 2");
+      CHECK(!sequence->busy);
+    }
   }
 }
 
