@@ -4,12 +4,12 @@
 // on the disk within a second; one that was torn by a crash or a full disk is dropped.
 
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, truncate } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Appender } from "../batch/appender.js";
-import { withContext } from "../system/errors.js";
+import { convertingAsync, toBitnetError, withContext } from "../system/errors.js";
 import { cacheFolder } from "../system/folders.js";
+import { readFileLines } from "../system/line-file.js";
 import { withLock } from "../system/lock.js";
 import type { Outcome } from "./requests.js";
 
@@ -69,8 +69,10 @@ export async function withCache<T>(
   const path = join(folder, `${nameOf(settings)}.jsonl`);
   return await withLock(`${path}.lock`, { signal, onWait }, async () => {
     await mkdir(dirname(path), { recursive: true });
-    const { known, length } = await readKnown(path);
-    await truncate(path, length).catch((error) => ignoreMissing(error, path));
+    const { known, end } = await readKnown(path);
+    if (end !== undefined) {
+      await convertingAsync(() => truncate(path, end));
+    }
     const file = await Appender.open(path);
     try {
       return await body(new RunCache(fresh ? undefined : known, file));
@@ -89,27 +91,22 @@ function nameOf({ modelSha256, version, kernel, cacheType, maxLength }: CacheSet
   return createHash("sha256").update([modelSha256, version, kernel, cacheType, maxLength].join("\n")).digest("hex");
 }
 
-/** The answers of whole lines, and where the last whole line ends. */
-async function readKnown(path: string): Promise<{ known: Map<string, Outcome>; length: number }> {
+/** The answers of whole lines, and where those end if something follows: a torn line, or one that is none of ours. */
+async function readKnown(path: string): Promise<{ known: Map<string, Outcome>; end?: number }> {
   const known = new Map<string, Outcome>();
-  let length = 0;
-  let rest = Buffer.alloc(0);
   try {
-    for await (const chunk of createReadStream(path)) {
-      rest = Buffer.concat([rest, chunk as Buffer]);
-      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-        addLine(known, rest.subarray(0, end).toString());
-        length += end + 1;
-        rest = rest.subarray(end + 1);
+    for await (const { bytes, offset, isTooLong, isTorn } of readFileLines(path, maxLineBytes)) {
+      if (isTooLong || isTorn) {
+        return { known, end: offset };
       }
-      if (rest.length > maxLineBytes) {
-        break; // no line of ours: what follows is cut off
-      }
+      addLine(known, bytes.toString());
     }
   } catch (error) {
-    ignoreMissing(error, path);
+    if (toBitnetError(error).code !== "NOT_FOUND") {
+      throw withContext(path, error);
+    }
   }
-  return { known, length };
+  return { known };
 }
 
 /** Lines that are damaged are passed over: their requests are computed again. */
@@ -130,10 +127,4 @@ function isOutcome(value: Record<string, unknown>): value is Record<string, unkn
   const { logLikelihood, isGreedy, text, tokens, isCut } = value;
   const isScore = typeof logLikelihood === "number" && typeof isGreedy === "boolean";
   return isScore || (typeof text === "string" && typeof tokens === "number" && typeof isCut === "boolean");
-}
-
-function ignoreMissing(error: unknown, path: string): void {
-  if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
-    throw withContext(path, error);
-  }
 }

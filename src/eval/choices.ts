@@ -51,7 +51,7 @@ function applyRule(task: string, metric: string, rule: (() => number) | undefine
 }
 
 /** The first of the largest. */
-function placeOfLargest(values: readonly number[]): number {
+export function placeOfLargest(values: readonly number[]): number {
   return values.reduce((best, value, place) => (value > (values[best] ?? Number.NaN) ? place : best), 0);
 }
 

@@ -1,20 +1,17 @@
-// Choices by llama.cpp's rules and in its files: hellaswag, winogrande, multiple-choice. Each option is tokenized whole with
-// the context; what is compared is the mean log-probability of the ids after what all options begin with.
+// Choices by llama.cpp's rules and in its files: hellaswag, winogrande, multiple-choice.
 
 import type { Model, Session } from "../engine/model.js";
 import type { CacheType } from "../native/addon.js";
 import { BitnetError, throwIfAborted } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { placeOfLargest } from "./choices.js";
+import { findScored, type ScoredIds, type WholeOptions } from "./llama-rules.js";
 import { shareError, wilsonInterval } from "./statistics.js";
 
 export const llamaChoiceKinds = ["hellaswag", "winogrande", "multiple-choice"] as const;
 export type LlamaChoiceKind = (typeof llamaChoiceKinds)[number];
 
-export interface LlamaChoiceTask {
-  /** Whole texts, one per option. */
-  texts: string[];
-  /** Texts after whose ids scoring may begin: of winogrande, where the end of the sentence decides. */
-  heads?: string[];
+export interface LlamaChoiceTask extends WholeOptions {
   gold: number;
 }
 
@@ -223,12 +220,11 @@ export async function evaluateLlamaChoices(
   const results: LlamaChoiceResult["tasks"] = [];
   let hits = 0;
   for (const [index, task] of taken.entries()) {
-    const plan = planTask(model, task, { contextSize, number: index + 1 });
     const scores: number[] = [];
-    for (const part of plan) {
+    for (const part of findScored(model.tokenizer, `task ${index + 1}`, task, contextSize)) {
       scores.push(await scorePart(session, part, signal));
     }
-    const chosen = scores.reduce((best, score, i) => (score > (scores[best] ?? Number.NaN) ? i : best), 0);
+    const chosen = placeOfLargest(scores);
     hits += chosen === task.gold ? 1 : 0;
     results.push({ gold: task.gold, chosen, scores });
     onProgress?.({ done: results.length, total: taken.length, accuracy: hits / results.length });
@@ -249,44 +245,11 @@ export async function evaluateLlamaChoices(
   };
 }
 
-interface Part {
-  ids: Int32Array;
-  /** The scored ids are [from, end). */
-  from: number;
-  end: number;
-}
-
-/** Ids after the common prefix that each option must have for the end of the sentence alone to be scored. */
-const leastTrailing = 3;
-
-function planTask(
-  { tokenizer }: Model,
-  { texts, heads }: LlamaChoiceTask,
-  { contextSize, number }: { contextSize: number; number: number },
-): Part[] {
-  const ids = texts.map((text) => tokenizer.encode(text));
-  const longest = Math.max(...ids.map(({ length }) => length));
-  if (longest > contextSize) {
-    throw new BitnetError("USAGE", `task ${number} needs ${longest} tokens, the context has ${contextSize}`, {
-      hint: `-c ${longest} is enough for it`,
-    });
-  }
-  const prefix = commonPrefix(ids);
-  const skipsOption = heads !== undefined && ids.every(({ length }) => length - prefix > leastTrailing);
-  return ids.map((own, i) => {
-    const head = skipsOption ? tokenizer.encode(heads[i] ?? "").length : prefix;
-    const from = Math.max(1, Math.min(head, own.length - 1));
-    const leavesLast = heads !== undefined && own.length - from > 1;
-    return { ids: own, from, end: own.length - (leavesLast ? 1 : 0) };
-  });
-}
-
-function commonPrefix([first = new Int32Array(), ...others]: readonly Int32Array[]): number {
-  const differing = first.findIndex((id, i) => others.some((other) => other[i] !== id));
-  return differing < 0 ? first.length : differing;
-}
-
-async function scorePart(session: Session, { ids, from, end }: Part, signal: AbortSignal | undefined): Promise<number> {
+async function scorePart(
+  session: Session,
+  { ids, from, end }: ScoredIds,
+  signal: AbortSignal | undefined,
+): Promise<number> {
   const { logprobs } = await session.score(ids.subarray(0, end), { from, signal });
   return logprobs.reduce((sum, value) => sum + value, 0) / logprobs.length;
 }

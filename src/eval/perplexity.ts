@@ -1,6 +1,5 @@
 // Perplexity of a text, by llama.cpp's rules: windows of the context's size, each on its own, the later half scored.
 
-import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 import type { Model, Session } from "../engine/model.js";
 import type { CacheType } from "../native/addon.js";
@@ -8,6 +7,7 @@ import { throwIfAborted } from "../system/errors.js";
 import { findTarget, requireSpace, writeThenRename } from "../system/files.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { BaseWriter, baseFileBytes } from "./base-file.js";
+import { hashText } from "./samples.js";
 import { logprobOf, normalizerOf } from "./softmax.js";
 import { Moments } from "./statistics.js";
 import { encodeText, planWindows, type TextPlan, type Window } from "./windows.js";
@@ -236,8 +236,6 @@ export function settingOf(
     threads: model.info.threads,
     cacheType,
     modelFingerprint: model.fingerprint(),
-    textSha256: createHash("sha256")
-      .update(text ?? "")
-      .digest("hex"),
+    textSha256: hashText(text ?? ""),
   };
 }

@@ -3,14 +3,12 @@
 // The first model of a name lies as setup_env.py has it, in NAME/. A model of another owner or revision with the same
 // name gets a folder of its own: OWNER--NAME/, or OWNER--NAME@REVISION/ for another revision than main.
 
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, readdir, rmdir, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { listSnapshot, readRef, repositoryPaths } from "../hub/cache.js";
 import type { Repository, RepositoryName } from "../hub/repository.js";
 import { BitnetError, withContext } from "../system/errors.js";
+import { hashFiles } from "../system/hash-files.js";
 import { withLock } from "../system/lock.js";
 import {
   claimedRepository,
@@ -139,7 +137,7 @@ export async function findPublisher(
   for (const repository of repositories) {
     for (const { path: name, size: bytes, hash } of repository.files) {
       if (bytes === size && hash?.kind === "sha256" && (file === undefined || name === file)) {
-        sha256 ??= (await readLocalDownload(path))?.sha256 ?? (await sha256Of(path, signal));
+        sha256 ??= (await readLocalDownload(path))?.sha256 ?? (await hashFiles([path], signal));
         if (sha256 === hash.hex) {
           return sourceOf(repository, [name]);
         }
@@ -147,12 +145,6 @@ export async function findPublisher(
     }
   }
   return undefined;
-}
-
-async function sha256Of(path: string, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path, { highWaterMark: 2 ** 20 }), hash, { signal });
-  return hash.digest("hex");
 }
 
 export interface SetupLock {
