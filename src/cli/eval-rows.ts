@@ -39,35 +39,47 @@ export function parseSamples(text: string): Record<string, number[]> {
   return value as Record<string, number[]>;
 }
 
-type Setting = (value: unknown) => Partial<WritingOptions>;
+interface Setting {
+  expected: string;
+  accepts: (value: unknown) => boolean;
+  read: (value: unknown) => Partial<WritingOptions>;
+}
 
-const asNumber = (value: unknown): number => {
-  if (typeof value !== "number" || !(value >= 0)) {
-    throw new InvalidArgumentError(`Expected a number from 0, got ${JSON.stringify(value)}.`);
-  }
-  return value;
-};
-const asTexts = (value: unknown): string[] => {
-  const texts: unknown[] = Array.isArray(value) ? value : [value];
-  if (!texts.every((text) => typeof text === "string")) {
-    throw new InvalidArgumentError(`Expected texts in until, got ${JSON.stringify(value)}.`);
-  }
-  return texts;
-};
+const isNumber = (least: number, most: number) => (value: unknown) =>
+  typeof value === "number" && value >= least && value <= most;
+const isCount = (least: number) => (value: unknown) => Number.isSafeInteger(value) && Number(value) >= least;
+const isTexts = (value: unknown) => [value].flat().every((text) => typeof text === "string");
+
+type NumberKey = Exclude<keyof WritingOptions, "stop">;
+const count = (key: NumberKey, least: number): Setting => ({
+  ...{ expected: `an integer from ${least}`, accepts: isCount(least) },
+  read: (value) => ({ [key]: value }),
+});
+const number = (key: NumberKey): Setting => ({
+  ...{ expected: "a number from 0", accepts: isNumber(0, Number.MAX_VALUE) },
+  read: (value) => ({ [key]: value }),
+});
+const share = (key: NumberKey): Setting => ({
+  ...{ expected: "a number from 0 to 1", accepts: isNumber(0, 1) },
+  read: (value) => ({ [key]: value }),
+});
 
 /** lm-eval's names, and what they mean here. */
 const settings: Readonly<Record<string, Setting>> = {
-  max_gen_toks: (value) => ({ maxTokens: asNumber(value) }),
-  max_new_tokens: (value) => ({ maxTokens: asNumber(value) }),
-  max_tokens: (value) => ({ maxTokens: asNumber(value) }),
-  until: (value) => ({ stop: asTexts(value) }),
-  do_sample: (value) => (value === false ? { temperature: 0 } : {}),
-  temperature: (value) => ({ temperature: asNumber(value) }),
-  top_p: (value) => ({ topP: asNumber(value) }),
-  top_k: (value) => ({ topK: asNumber(value) }),
-  min_p: (value) => ({ minP: asNumber(value) }),
-  repetition_penalty: (value) => ({ repeatPenalty: asNumber(value) }),
-  seed: (value) => ({ seed: asNumber(value) }),
+  max_gen_toks: count("maxTokens", 1),
+  max_new_tokens: count("maxTokens", 1),
+  max_tokens: count("maxTokens", 1),
+  until: { expected: "texts", accepts: isTexts, read: (value) => ({ stop: [value].flat() as string[] }) },
+  do_sample: {
+    ...{ expected: "true or false", accepts: (value) => typeof value === "boolean" },
+    read: (value) => (value === false ? { temperature: 0 } : {}),
+  },
+  temperature: number("temperature"),
+  top_p: share("topP"),
+  top_k: count("topK", 0),
+  min_p: share("minP"),
+  repetition_penalty: number("repeatPenalty"),
+  seed: count("seed", 0),
 };
 
 /** temperature=0.7,max_gen_toks=100 as lm-eval takes it, or an object of JSON. */
@@ -110,5 +122,8 @@ function readSetting(name: string, value: unknown): Partial<WritingOptions> {
   if (setting === undefined) {
     throw new InvalidArgumentError(`Expected settings of ${Object.keys(settings).join(", ")}, got ${name}.`);
   }
-  return setting(value);
+  if (!setting.accepts(value)) {
+    throw new InvalidArgumentError(`Expected ${setting.expected} as ${name}, got ${JSON.stringify(value)}.`);
+  }
+  return setting.read(value);
 }

@@ -216,6 +216,15 @@ export function listKernels(): { name: string; supported: boolean }[] {
   return converting(() => loadAddon().kernels());
 }
 
+/** UNSUPPORTED for models that were made for embeddings. */
+export function checkPredicts({ embedsOnly }: Pick<ModelInfo, "embedsOnly">): void {
+  if (embedsOnly) {
+    throw new BitnetError("UNSUPPORTED", "this model makes embeddings and predicts no text", {
+      hint: "`bitnet embed` computes its vectors",
+    });
+  }
+}
+
 export class Model {
   readonly #native: NativeModel;
   readonly info: ModelInfo;
@@ -237,11 +246,7 @@ export class Model {
   /** A new, empty sequence. What sessions of one model do at the same time is computed together. */
   createSession(options: SessionOptions = {}): Session {
     checkOptionNames("createSession", options, sessionOptions);
-    if (this.info.embedsOnly) {
-      throw new BitnetError("UNSUPPORTED", "this model makes embeddings and predicts no text", {
-        hint: "`bitnet embed` computes its vectors",
-      });
-    }
+    checkPredicts(this.info);
     const contextSize = options.contextSize ?? Math.min(this.info.contextLength, defaultContextSize);
     checkNumber("contextSize", contextSize, { min: 1, max: maxCount, integer: true });
     const { cacheType = "f16", sharePrompts } = options;

@@ -91,7 +91,7 @@ export async function evaluateDivergence(
   }
   checkVocabulary(model, base.model);
   const { contextSize = 512, cacheType, parseSpecial } = base;
-  const ids = await encodeText(base.model.tokenizer, base.text, { parseSpecial });
+  const ids = await encodeText(base.model, base.text, { parseSpecial });
   const plan = planWindows(model, ids, { contextSize, chunks: options.chunks });
   await using session = base.model.createSession({ contextSize, cacheType, sharePrompts: false });
   return await new Divergence(model, plan, options).run(new ModelSource(session, options.signal));

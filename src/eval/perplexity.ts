@@ -107,7 +107,7 @@ export async function evaluatePerplexity(
   checkOptionNames("evaluatePerplexity", options, perplexityOptions);
   const { contextSize = 512, chunks, stride = 0, parseSpecial, saveLogits } = options;
   throwIfAborted(options.signal);
-  const ids = await encodeText(model.tokenizer, text, { parseSpecial });
+  const ids = await encodeText(model, text, { parseSpecial });
   const plan = planWindows(model, ids, { contextSize, chunks, stride, savesLogits: saveLogits !== undefined });
   if (saveLogits === undefined) {
     options.onStart?.(startOf(plan));

@@ -8,6 +8,7 @@ import { hashFiles } from "../system/hash-files.js";
 import { packageVersion } from "../system/package.js";
 import { RunCache, withCache } from "./cache.js";
 import { checkDiffer } from "./choices.js";
+import { chooseTasks } from "./choose-tasks.js";
 import { type CodeRunner, openCodeRunner } from "./code/runner.js";
 import { asScore, measureDoc } from "./measure.js";
 import { checkOptions, type EvaluateTasksOptions, type EvaluationProgress } from "./options.js";
@@ -19,7 +20,6 @@ import { describeRun, type RunCounts, type RunSettings } from "./run-results.js"
 import type { Sample } from "./samples.js";
 import { splitLoader } from "./split.js";
 import type { Task } from "./task.js";
-import { findTask, tasksOf } from "./tasks/all.js";
 import { answerAll } from "./work.js";
 
 export interface Evaluation {
@@ -36,7 +36,7 @@ const standardParallel = 4;
 /** Evaluates a model on tasks. Metrics are always over all documents, whichever run has answered them. */
 export async function evaluateTasks(options: EvaluateTasksOptions): Promise<Evaluation> {
   checkOptions(options);
-  const tasks = listTasks(options);
+  const tasks = chooseTasks(options);
   const settings = await readSettings(options);
   const plans = await planAll(tasks, settings);
   const { model, fresh, cacheDir, signal, onNote } = options;
@@ -52,18 +52,6 @@ export async function evaluateTasks(options: EvaluateTasksOptions): Promise<Eval
     { folder: cacheDir, fresh, signal, onWait },
     run,
   );
-}
-
-/** Each task once, in the order in which they were asked for. */
-function listTasks({ tasks, samples, data = {} }: EvaluateTasksOptions): Task[] {
-  const all = tasks.flatMap((task) => (typeof task === "string" ? tasksOf(task) : [task]));
-  const unique = [...new Map(all.map((task) => [task.name, task])).values()];
-  for (const name of [...Object.keys(data), ...Object.keys(samples ?? {})]) {
-    if (!unique.some((task) => task.name === name)) {
-      findTask(name); // a slip would be passed over
-    }
-  }
-  return samples === undefined ? unique : unique.filter(({ name }) => samples[name] !== undefined);
 }
 
 async function readSettings(options: EvaluateTasksOptions): Promise<RunSettings> {

@@ -1,6 +1,6 @@
 // A text cut into windows, of which each is evaluated alone and the later part is scored: llama.cpp's rules.
 
-import type { Model } from "../engine/model.js";
+import { checkPredicts, type Model } from "../engine/model.js";
 import { checkNumber, maxCount } from "../engine/request.js";
 import type { Tokenizer } from "../engine/tokenizer.js";
 import { BitnetError } from "../system/errors.js";
@@ -40,10 +40,11 @@ export interface TextPlan {
  * names are text unless `parseSpecial` is set.
  */
 export async function encodeText(
-  tokenizer: Tokenizer,
+  { info, tokenizer }: Model,
   text: string,
   { parseSpecial = false }: { parseSpecial?: boolean } = {},
 ): Promise<Int32Array> {
+  checkPredicts(info);
   if (tokenizer.info.addEos) {
     throw new BitnetError(
       "UNSUPPORTED",

@@ -1,7 +1,7 @@
 // JSON files that other programs have written: what Python writes and reads is read, the rest is told with its place.
 
 import { readFile, stat } from "node:fs/promises";
-import { BitnetError } from "./errors.js";
+import { BitnetError, withContext } from "./errors.js";
 import { guessEncoding } from "./text-file.js";
 
 /**
@@ -13,7 +13,10 @@ export async function readJsonFile(path: string, maxBytes: number): Promise<unkn
   if (size > maxBytes) {
     throw new BitnetError("BAD_FILE", `${path}: ${size} bytes; at most ${maxBytes} expected`);
   }
-  return parseJson(decodeJson(await readFile(path), path), path);
+  const bytes = await readFile(path).catch((error) => {
+    throw withContext(path, error); // that of a directory does not tell its path
+  });
+  return parseJson(decodeJson(bytes, path), path);
 }
 
 function decodeJson(bytes: Uint8Array, path: string): string {

@@ -42,6 +42,11 @@ describe("bitnet eval", () => {
     expect(again.bitnet).toMatchObject({ cached: 39, requests: 39, tokens: { evaluated: 0, reused: 0 } });
   });
 
+  it("tasks tells which files it has no use for", async () => {
+    const { status, stderr } = await evaluateArc("--limit", "1", "--data", "hellaswag=nowhere.jsonl");
+    expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining("data of hellaswag: not used") });
+  });
+
   it("compare tells differences and whether they are more than chance", async () => {
     const folder = join(scratch, "out", "tiny-bitnet");
     const [first = ""] = readdirSync(folder).filter((name) => name.startsWith("results_"));
@@ -64,6 +69,12 @@ describe("bitnet eval", () => {
   it.each([
     [["eval", "tasks"], 2, "expected tasks: -t"],
     [["eval", "tasks", "-t", "arc_esy"], 2, "did you mean arc_easy?"],
+    [["eval", "tasks", "-t", "arc_easy", "--data", `arc_esy=${arc}`], 2, "did you mean arc_easy?"],
+    [["eval", "tasks", "-t", "arc_easy", "--samples", '{"hellaswag": [0]}'], 2, "there are none of arc_easy"],
+    [["eval", "tasks", "-t", "arc_easy", "--samples", "{}"], 2, "there are none of arc_easy"],
+    [["eval", "tasks", "--gen-kwargs", "max_gen_toks=0.5"], 2, "expected an integer from 1 as max_gen_toks, got 0.5"],
+    [["eval", "tasks", "--gen-kwargs", "do_sample=maybe"], 2, "expected true or false as do_sample"],
+    [["eval", "compare", root, root], 1, "it is a directory"],
     [["eval", "tasks", "-t", "arc_easy", "--log-samples"], 2, "--output-path DIR"],
     [["eval", "tasks", "-t", "arc_easy", "--data", `arc_easy=${arc}`, "--num-fewshot", "11"], 1, "11 shots need 11"],
   ] as const)("%j says what is wrong", async (args, status, text) => {

@@ -151,6 +151,11 @@ describe("perplexity", () => {
   });
 });
 
+test("an embedding model has no perplexity, and that is what is said", async () => {
+  await using model = await loadModel(findFixture("eval", "embed/qwen3-bitnet.gguf") ?? "");
+  await expect(evaluatePerplexity(model, text)).rejects.toThrow("makes embeddings and predicts no text");
+});
+
 describe("distributions", () => {
   const ids = (model: Model) => model.tokenizer.encode(text).subarray(0, 300);
 

@@ -4,12 +4,12 @@ import type { Command } from "commander";
 import { chooseFormat } from "../../chat/choose-format.js";
 import { loadModel } from "../../engine/model.js";
 import { choiceRules } from "../../eval/choices.js";
+import { chooseTasks } from "../../eval/choose-tasks.js";
 import type { EvaluateTasksOptions, EvaluationProgress } from "../../eval/options.js";
 import { comparePublished, findPublished, type PublishedModel } from "../../eval/published.js";
 import type { EvaluationResults } from "../../eval/results.js";
 import { formatResults } from "../../eval/results-table.js";
 import { evaluateTasks } from "../../eval/run-tasks.js";
-import { tasksOf } from "../../eval/tasks/all.js";
 import { bundledModel } from "../../models/bundled.js";
 import { BitnetError } from "../../system/errors.js";
 import { collectData, parseGenKwargs, parseLimit, parseSamples } from "../eval-rows.js";
@@ -186,7 +186,8 @@ async function evaluate({ tasks, prompt, model: given, session, output }: TaskVa
   const { hubModel, hubFile, ...model } = given;
   const say = output.quiet ? () => {} : note;
   const signal = interruptSignal();
-  await asUsage(() => tasks.names?.flatMap(tasksOf)); // before a model is downloaded
+  const { names = [], ...rest } = tasks;
+  await asUsage(() => chooseTasks({ tasks: names, samples: tasks.samples, data: tasks.data })); // before a model is downloaded
   const path = await locateModel(model.path ?? hubModel, { quiet: output.quiet, file: hubFile });
   if (path === undefined) {
     say(bundledModel.note.replace("bitnet run 2b", "bitnet eval tasks -m 2b"));
@@ -196,7 +197,6 @@ async function evaluate({ tasks, prompt, model: given, session, output }: TaskVa
     [model.path, hubModel, hubFile, path].filter((part) => part !== undefined).join(" ") || "the bundled model";
   const published = output.compare === undefined ? undefined : await asUsage(() => findPublished(name));
   const { load } = readModel(model);
-  const { names = [], ...rest } = tasks;
   const { chatTemplate, chat, ...prompts } = prompt;
   const { json, quiet, compare, ...outputs } = output;
   await using loaded = await loadModel(path ?? bundledModel.path, { ...load, signal });
