@@ -153,6 +153,7 @@ export const llamaRefusals: Refusals = {
   "-cl --cache-list": "use bitnet list",
   "--host --port --path --api-key --api-key-file --ssl-key-file --ssl-cert-file --threads-http -to --timeout": noServer,
   "-a --alias --metrics --props --slots --no-slots --slot-save-path --cache-reuse --no-webui": noServer,
-  "--embedding --embeddings --pooling --rerank --reranking --embd-normalize": "embeddings cannot be computed here",
+  "--embedding --embeddings --pooling --embd-normalize --embd-output-format --embd-separator": "use bitnet embed",
+  "--rerank --reranking": "documents cannot be ranked here",
   "--infill --spm-infill": "there is no filling in the middle",
 };

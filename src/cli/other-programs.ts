@@ -21,6 +21,7 @@ const sameCommands: Readonly<Record<string, string>> = {
   "generate-dummy-bitnet-model": "dummy",
   "run-inference-server": "serve",
   "llama-server": "serve",
+  "llama-embedding": "embed",
   server: "serve",
   quantize: "quantize",
   "llama-quantize": "quantize",
@@ -37,7 +38,6 @@ const sameCommands: Readonly<Record<string, string>> = {
 const noServer = "a server runs where bitnet serve was started, until it is ended there";
 const noTiles = "no code is generated here: bitnet convert MODEL --outtype tl1 (or tl2) chooses the tile sizes itself";
 const inspect = "bitnet inspect MODEL.gguf shows what a file holds";
-const noEmbeddings = "embeddings cannot be computed here";
 const download = "bitnet pull OWNER/NAME downloads a model; what hf download has fetched is found, too";
 const noGpu =
   "everything runs on the CPU: bitnet convert DIR makes a model of a checkpoint, bitnet run MODEL -cnv talks";
@@ -61,8 +61,6 @@ const otherCommands: Readonly<Record<string, string>> = {
     "a model in several files is read as it is; bitnet convert MODEL-00001-of-N.gguf makes one of them",
   "llama-gguf": inspect,
   "gguf-dump": inspect,
-  "llama-embedding": noEmbeddings,
-  embed: noEmbeddings,
   generate: noGpu,
   "convert-safetensors": noGpu,
   "convert-checkpoint": noGpu,

@@ -53,6 +53,23 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/tokenize.js"),
     },
     {
+      name: "embed",
+      description: "turn texts into vectors, search them, and tell how good they are",
+      load: () => import("./commands/embed.js"),
+      subcommands: [
+        {
+          name: "search",
+          description: "find the texts of a file of vectors that are nearest to a query",
+          load: () => import("./commands/embed-search.js"),
+        },
+        {
+          name: "sts",
+          description: "tell how well the similarity of sentences goes with what people say of it",
+          load: () => import("./commands/embed-sts.js"),
+        },
+      ],
+    },
+    {
       name: "logits",
       description: "print or save the raw logits of a prompt",
       load: () => import("./commands/logits.js"),

@@ -1,6 +1,7 @@
 // The options of bitnet serve: one row each, in groups that read as the server's options.
 
 import { InvalidArgumentError } from "commander";
+import { poolings } from "../native/addon.js";
 import { findExposure } from "../serve/auth.js";
 import { standardGuards } from "../serve/guard-options.js";
 import type { ReasoningFormat, ServeOptions } from "../serve/options.js";
@@ -18,7 +19,7 @@ const seconds = numberFrom(0, 2 ** 31 / 1000); // what a timer can wait
 
 function parseModel(text: string, earlier?: string): string {
   if (earlier !== undefined) {
-    throw new InvalidArgumentError("A server has one model; a second one, for embeddings, cannot be computed here.");
+    throw new InvalidArgumentError("A server has one model; start another one, on another port, for embeddings.");
   }
   return text;
 }
@@ -94,6 +95,19 @@ const answerRows = {
     standard: standardOptions.maxChoices,
   },
   strictModel: { flags: "--strict-model", help: "refuse requests that name another model" },
+} as const satisfies OptionRows;
+
+const embeddingRows = {
+  embeddings: {
+    flags: "--embeddings",
+    aliases: ["--embedding"],
+    help: "serve only a model that computes embeddings, which does so by itself, too",
+  },
+  pooling: {
+    flags: "--pooling <type>",
+    help: "what of its tokens the vector of a text is: mean, cls (the first), last, or none for all (default: the file's)",
+    choices: poolings,
+  },
 } as const satisfies OptionRows;
 
 const networkRows = {
@@ -290,6 +304,7 @@ export const serveRefusals: Refusals = {
   "-ctkd --cache-type-k-draft -ctvd --cache-type-v-draft": noDraft,
   "-mmu --image-min-tokens --image-max-tokens --media-path -mv --model-vocoder": textOnly,
   "--models-dir --models-preset --models-max --models-autoload": oneModel,
+  "--embd-normalize": "requests have embd_normalize",
   "--reuse-port": "a proxy in front spreads requests over servers",
   "--tools --tools-runtime -ag --agent --mcp-servers-config --mcp-servers-json --ui-mcp-proxy":
     "the server runs no tools: clients do, with what requests call",
@@ -306,6 +321,7 @@ export const serveGroups = () => ({
   }),
   answer: groupOf("Answers", answerRows),
   sampling: samplingGroup(),
+  embeddings: groupOf("Embeddings", embeddingRows),
   network: groupOf("Network", networkRows),
   limits: groupOf("Limits", limitRows),
   presets: groupOf("Presets", presetRows),
@@ -329,7 +345,7 @@ export type ServeValues = GroupValues<ReturnType<typeof serveGroups>>;
 
 /** What the rows mean for the server. */
 export function readServe(values: ServeValues, modelPath: string): ServeOptions {
-  const { model, session, answer, sampling, network, limits, batches, security, monitoring } = values;
+  const { model, session, answer, sampling, embeddings, network, limits, batches, security, monitoring } = values;
   const { path: _path, hubModel: _model, hubFile: _file, aliases, tags, ...load } = model;
   const { samplingSeq, seed, ...parameters } = sampling;
   const { tlsKey, tlsCertificate, ...ports } = network;
@@ -340,6 +356,7 @@ export function readServe(values: ServeValues, modelPath: string): ServeOptions 
     ...given({
       ...session,
       ...answer,
+      ...embeddings,
       ...ports,
       ...times,
       ...security,

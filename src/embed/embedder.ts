@@ -1,9 +1,8 @@
 // Embeddings of texts that come one after the other: a few at a time go to the model.
 
 import type { Pooling } from "../native/addon.js";
+import { BitnetError } from "../system/errors.js";
 import type { Normalization } from "./vectors.js";
-
-export { type Pooling, poolings } from "../native/addon.js";
 
 export interface EmbedSettings {
   /** Default: the file's own. */
@@ -32,6 +31,11 @@ export interface Embedder {
   embed(texts: readonly string[], settings: EmbedSettings): Promise<EmbeddedTexts>;
 }
 
+/** Whether the projections of a file have norms of their own: files of the makers of the ternary embedding models. */
+export function hasInputNorms(tensorNames: Iterable<string>): boolean {
+  return [...tensorNames].some((name) => name.endsWith("_norm_in.weight"));
+}
+
 export interface EmbeddedBatch extends EmbeddedTexts {
   /** Place of its first text among all. */
   first: number;
@@ -52,13 +56,23 @@ export async function* embedTexts(
   const { prefix = "", ...rest } = settings;
   let at = first;
   for await (const batch of inBatches(texts)) {
-    const embedded = await model.embed(
-      batch.map((text) => prefix + text),
-      rest,
-    );
+    const prefixed = batch.map((text) => prefix + text);
+    const embedded = await model.embed(prefixed, rest).catch((error: unknown) => {
+      throw withPlace(error, at);
+    });
     yield { ...embedded, first: at, texts: batch };
     at += batch.length;
   }
+}
+
+/** What is wrong with an input of a batch, as the text that it is of all. */
+function withPlace(error: unknown, first: number): unknown {
+  const match = error instanceof BitnetError ? /^inputs\[(\d+)\] (.*)$/s.exec(error.message) : null;
+  if (!(error instanceof BitnetError) || match === null) {
+    return error;
+  }
+  const { code, hint, cause } = error;
+  return new BitnetError(code, `text ${first + Number(match[1]) + 1} ${match[2]}`, { hint, cause });
 }
 
 async function* inBatches(texts: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string[], void, undefined> {

@@ -111,6 +111,11 @@ export class NpyOutput implements EmbeddingOutput {
 
   /** Vectors first: a text stands for a row that is whole. */
   async add(rows: readonly OutputRow[]): Promise<void> {
+    const { dimensions } = this.#info;
+    const wrong = rows.find(({ vector }) => vector.length !== dimensions);
+    if (wrong !== undefined) {
+      throw new BitnetError("INTERNAL", `a vector has ${wrong.vector.length} dimensions: expected ${dimensions}`);
+    }
     await this.#vectors.add(Buffer.concat(rows.map(({ vector }) => npyBytes(vector))));
     await this.#texts.add(rows.map(({ text }) => `${JSON.stringify(text)}\n`).join(""));
     this.#rows += rows.length;

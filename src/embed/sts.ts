@@ -1,7 +1,8 @@
 // Semantic textual similarity: how well the cosines of pairs of sentences go with what people say of them.
 
+import type { Pooling } from "../native/addon.js";
 import { BitnetError } from "../system/errors.js";
-import { type Embedder, type EmbedSettings, embedTexts, type Pooling } from "./embedder.js";
+import { type Embedder, type EmbedSettings, embedTexts } from "./embedder.js";
 import { choosePrefix } from "./prompts.js";
 import { pearson, spearman } from "./statistics.js";
 import { cosine } from "./vectors.js";

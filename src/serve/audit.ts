@@ -70,5 +70,12 @@ function textOf(piece: AnswerPiece): string {
 }
 
 function inputOf({ prompt }: TextRequest): unknown {
-  return prompt.kind === "chat" ? prompt.messages : prompt.parts;
+  switch (prompt.kind) {
+    case "chat":
+      return prompt.messages;
+    case "text":
+      return prompt.parts;
+    case "embed":
+      return prompt.inputs.map(({ parts }) => parts);
+  }
 }

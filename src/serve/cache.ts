@@ -108,6 +108,9 @@ export const register: Register = (_, context) => {
 
 /** Whether the answer is the same every time; what is drawn anew is kept only if the operator wants that. */
 function isRepeatable(request: TextRequest, options: ServeOptions): boolean {
+  if (request.prompt.kind === "embed") {
+    return false; // vectors are as large as they are quick to compute
+  }
   const { temperature, seed } = { ...options.sampling, ...request.sampling };
   const isSame = temperature === 0 || (seed ?? -1) >= 0 || options.responseCacheAll;
   return isSame && request.generateSeconds === undefined; // how far a time limit lets an answer come is chance

@@ -176,16 +176,30 @@ async function filterInput(
     const { text: passed, blockedBy } = await judge(text);
     if (blockedBy !== undefined) {
       throw new ApiError("invalid_request_error", `the prompt is refused by the content filter (${blockedBy})`, {
-        ...{ code: "content_filter", param: request.prompt.kind === "chat" ? "messages" : "prompt" },
+        ...{ code: "content_filter", param: fieldOf[request.prompt.kind] },
         shouldRetry: false,
       });
     }
     return passed;
   };
   const { prompt } = request;
-  const passed = prompt.kind === "chat" ? await filterChat(prompt, check) : await filterText(prompt, tokenizer, check);
-  return { ...request, prompt: passed };
+  switch (prompt.kind) {
+    case "chat":
+      return { ...request, prompt: await filterChat(prompt, check) };
+    case "text":
+      return { ...request, prompt: { ...prompt, parts: await filterParts(prompt.parts, tokenizer, check) } };
+    case "embed": {
+      const inputs = [];
+      for (const input of prompt.inputs) {
+        inputs.push({ ...input, parts: await filterParts(input.parts, tokenizer, check) });
+      }
+      return { ...request, prompt: { ...prompt, inputs } };
+    }
+  }
 }
+
+/** How errors call what is filtered. */
+const fieldOf = { chat: "messages", text: "prompt", embed: "input" } as const;
 
 type Check = (text: string) => Promise<string>;
 
@@ -202,9 +216,11 @@ async function filterChat(prompt: ChatPrompt, check: Check): Promise<ChatPrompt>
   return { ...prompt, messages };
 }
 
+type Parts = TextPrompt["parts"];
+
 /** Ids are judged by their text, and become text where some of it is taken out. */
-async function filterText(prompt: TextPrompt, tokenizer: Tokenizer, check: Check): Promise<TextPrompt> {
-  const whole = prompt.parts.map((part) => (typeof part === "string" ? part : tokenizer.decode(part))).join("");
+async function filterParts(parts: Parts, tokenizer: Tokenizer, check: Check): Promise<Parts> {
+  const whole = parts.map((part) => (typeof part === "string" ? part : tokenizer.decode(part))).join("");
   const passed = await check(whole);
-  return passed === whole ? prompt : { ...prompt, parts: [passed] };
+  return passed === whole ? parts : [passed];
 }

@@ -7,7 +7,7 @@ import type { Register } from "./context.js";
 import { ApiError, invalid } from "./errors.js";
 import type { ServeOptions } from "./options.js";
 import { type Meter, type RateLimits, RateLog, type RateVerdict } from "./rate-log.js";
-import type { Client, TextEvent, TextRequest } from "./request.js";
+import type { AnsweredPrompt, Client, EmbedPrompt, TextEvent, TextRequest } from "./request.js";
 import { SharedRates } from "./shared-rates.js";
 
 export const register: Register = async (app, context) => {
@@ -111,6 +111,9 @@ function limitChars(
   { maxInputChars, truncateInput }: Pick<ServeOptions, "maxInputChars" | "truncateInput">,
 ): TextRequest {
   const { prompt } = request;
+  if (prompt.kind === "embed") {
+    return maxInputChars === 0 ? request : { ...request, prompt: limitInputs(prompt, maxInputChars) };
+  }
   const length = lengthOf(prompt);
   if (maxInputChars === 0 || length <= maxInputChars) {
     return request;
@@ -124,10 +127,32 @@ function limitChars(
     : { ...request, prompt: { ...prompt, parts: cutParts(prompt.parts, length - maxInputChars) } };
 }
 
-function lengthOf(prompt: TextRequest["prompt"]): number {
+/** Of texts that are embedded each is a prompt; one that is cut loses its end. */
+function limitInputs(prompt: EmbedPrompt, most: number): EmbedPrompt {
+  const inputs = prompt.inputs.map((input) => {
+    const length = lengthOfParts(input.parts);
+    if (length > most && !prompt.truncate) {
+      throw invalid(input.path, `expected at most ${most} characters, got ${length}`);
+    }
+    let room = most;
+    const parts = input.parts.map((part) => {
+      const kept = typeof part === "string" ? part.slice(0, Math.max(0, room)) : part;
+      room -= typeof kept === "string" ? kept.length : 0;
+      return kept;
+    });
+    return { ...input, parts };
+  });
+  return { ...prompt, inputs };
+}
+
+function lengthOf(prompt: AnsweredPrompt): number {
   return prompt.kind === "chat"
     ? prompt.messages.reduce((sum, { content }) => sum + (content?.length ?? 0), 0)
-    : prompt.parts.reduce((sum, part) => sum + (typeof part === "string" ? part.length : 0), 0);
+    : lengthOfParts(prompt.parts);
+}
+
+function lengthOfParts(parts: readonly (string | readonly number[])[]): number {
+  return parts.reduce((sum, part) => sum + (typeof part === "string" ? part.length : 0), 0);
 }
 
 /** The oldest messages go first, but for the system's; of the last one, the beginning. */

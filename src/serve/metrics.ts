@@ -6,6 +6,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { EngineStats } from "../engine/model.js";
 import type { ServerContext } from "./context.js";
 import type { ExchangeRecord, TextRecord, Watcher } from "./records.js";
+import type { TextEvent } from "./request.js";
 
 export interface MetricRow {
   name: string;
@@ -138,6 +139,7 @@ export const metricRows = [
     help: "streams that were given up because nobody read them",
   },
   { name: "bitnet:response_cache_hits_total", type: "counter", help: "answers that were found, not computed" },
+  { name: "bitnet:embeddings_total", type: "counter", help: "texts whose vectors were computed" },
   { name: "bitnet:filtered_total", type: "counter", help: "requests that a rule of the content filter met" },
   { name: "bitnet:loading", type: "gauge", help: "1 while the model is loaded" },
   { name: "bitnet:draining", type: "gauge", help: "1 while the server ends" },
@@ -199,6 +201,12 @@ export class Metrics implements Watcher {
   /** A stream was given up. */
   noteDropped(): void {
     this.#count("bitnet:streams_dropped_total");
+  }
+
+  onEvent(event: TextEvent): void {
+    if (event.kind === "vectors") {
+      this.#count("bitnet:embeddings_total", event.vectors.length);
+    }
   }
 
   onToken(secondsBetween: number): void {

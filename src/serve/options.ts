@@ -2,7 +2,7 @@
 
 import type { LoadOptions } from "../engine/model.js";
 import type { SamplingOptions } from "../engine/request.js";
-import type { CacheType } from "../native/addon.js";
+import type { CacheType, Pooling } from "../native/addon.js";
 import { type GuardOptions, standardGuards, type WatchOptions } from "./guard-options.js";
 import type { TlsFiles } from "./tls.js";
 
@@ -28,6 +28,11 @@ export interface ServeOptions extends GuardOptions, WatchOptions {
   sharePrefixCache: boolean;
   /** Of all keys and values; undefined: what `parallel` contexts and the prompt cache need. */
   kvBytes?: number;
+
+  /** Of a model that computes embeddings: what of its tokens the vector of a text is. Default: the file's. */
+  pooling?: Pooling;
+  /** Refuse to serve a model that computes none. */
+  embeddings: boolean;
 
   /** System message of chats that have none; "" for none. */
   systemPrompt: string;
@@ -92,6 +97,7 @@ export const standardOptions: Omit<ServeOptions, "modelPath"> = {
   contextSize: 2048,
   cacheType: "f16",
   sharePrefixCache: false,
+  embeddings: false,
   systemPrompt: "",
   maxPredict: 4096,
   sampling: {},

@@ -52,6 +52,32 @@ export interface TextPrompt {
   addsSpecial: boolean;
 }
 
+/** Texts or ids of which vectors are wanted. */
+export interface EmbedPrompt {
+  kind: "embed";
+  inputs: readonly EmbedInput[];
+  /** As --embd-normalize. */
+  normalize: number;
+  /** Cut to so many before they are normalized. */
+  dimensions?: number;
+  /** Inputs that do not fit lose their ends; else they are refused. */
+  truncate: boolean;
+  /** Names of control tokens in texts are those tokens. */
+  parseSpecial: boolean;
+  /** The dialect has one vector for each input. */
+  needsOneVector: boolean;
+}
+
+export interface EmbedInput {
+  /** How errors call it: "input[3]". */
+  path: string;
+  /** Texts are tokenized and joined with the ids. */
+  parts: readonly (string | readonly number[])[];
+}
+
+/** What continues. */
+export type AnsweredPrompt = ChatPrompt | TextPrompt;
+
 /** A grammar that a request asks for. */
 export interface GrammarRequest {
   /** As it was asked for: the same source, the same grammar. */
@@ -60,10 +86,10 @@ export interface GrammarRequest {
   compile(): Promise<Grammar>;
 }
 
-export interface TextRequest {
+export interface TextRequest<P extends AnsweredPrompt | EmbedPrompt = AnsweredPrompt | EmbedPrompt> {
   /** For metrics and the audit log: "/v1/chat/completions". */
   route: string;
-  prompt: ChatPrompt | TextPrompt;
+  prompt: P;
   /** How many answers; answer i takes seed + i. */
   n: number;
   /** Absent: to the end of the context. */
@@ -129,6 +155,8 @@ export type TextEvent =
       tokens: readonly number[];
       logprobs: readonly TokenLogprob[];
     }
+  /** Of an EmbedPrompt, in the order of its inputs; with the pooling "none" a vector has those of all tokens. */
+  | { kind: "vectors"; vectors: readonly Float32Array[]; tokens: readonly number[]; dimensions: number }
   | { kind: "finish"; choice: number; finish: AnswerFinish; detail: FinishDetail }
   | { kind: "end"; usage: Usage; timings: Timings };
 

@@ -5,6 +5,7 @@ import { statSync, unlinkSync } from "node:fs";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import { type AddressInfo, connect } from "node:net";
+import { basename } from "node:path";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { chooseFormat } from "../chat/choose-format.js";
 import { loadModel } from "../engine/model.js";
@@ -391,11 +392,25 @@ async function loadServed(options: ServeOptions & { parallel: number }): Promise
   try {
     const format = await chooseFormat(model, options.chatTemplate);
     const served = new ServedModel(model, format, { ...options, promptCacheBytes });
+    if (served.embeddings === undefined) {
+      checkTextOptions(options);
+    }
     await served.warmUp();
     return served;
   } catch (error) {
     model.close();
     throw toBitnetError(error);
+  }
+}
+
+/** Throws UNSUPPORTED for what only a server of embeddings does. */
+function checkTextOptions({ embeddings, pooling, modelPath }: ServeOptions): void {
+  if (embeddings || pooling !== undefined) {
+    const option = embeddings ? "--embeddings" : "--pooling";
+    throw new BitnetError(
+      "UNSUPPORTED",
+      `${basename(modelPath)} computes no embeddings, only texts: ${option} is not for it`,
+    );
   }
 }
 

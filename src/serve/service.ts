@@ -12,14 +12,17 @@ import { Admission, reasonOfAbort, type Ticket } from "./admission.js";
 import { AnswerStream, describeToken } from "./answer-stream.js";
 import { Channel } from "./channel.js";
 import { countDroppable, countToDrop, withoutTurns } from "./context-shift.js";
+import { EmbeddingService } from "./embedding-service.js";
 import { ApiError, contextExceeded, invalid } from "./errors.js";
 import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
 import { baseBytes, kvCacheBytes } from "./plan.js";
 import { type PreparedPrompt, PromptMaker } from "./prompt.js";
 import type {
+  AnsweredPrompt,
   AnswerFinish,
   Client,
+  EmbedPrompt,
   FinishDetail,
   RunContext,
   TextEvent,
@@ -32,9 +35,11 @@ import { type SessionLease, SlotSessions } from "./slots.js";
 
 const maxSeed = Number.MAX_SAFE_INTEGER;
 
+type AnsweredRequest = TextRequest<AnsweredPrompt>;
+
 /** A request on its way. */
 interface Run {
-  request: TextRequest;
+  request: AnsweredRequest;
   context: RunContext;
   ticket: Ticket;
   grammar: Grammar | undefined;
@@ -74,6 +79,8 @@ export class ServedModel {
   readonly format: ChatFormat;
   readonly contextSize: number;
   readonly prompts: PromptMaker;
+  /** Of a model that computes vectors, and no texts. */
+  readonly embeddings: EmbeddingService | undefined;
   /** Of all that decides what is computed: program, model and kernels. */
   readonly fingerprint: string;
   /** It takes that, with all keys and values that may be in use or kept. */
@@ -89,6 +96,9 @@ export class ServedModel {
       ...{ tokenizer: model.tokenizer, format, systemPrompt },
       splitsThinking: reasoningFormat !== "none",
     });
+    this.embeddings = model.info.embedsOnly
+      ? new EmbeddingService(model, { ...options, contextSize: this.contextSize })
+      : undefined;
     this.fingerprint = fingerprintOf(model);
     const inUse = options.kvBytes ?? parallel * kvCacheBytes(model.gguf, this.contextSize, cacheType);
     this.mostBytes = baseBytes(model.gguf) + inUse + promptCacheBytes;
@@ -96,6 +106,10 @@ export class ServedModel {
 
   /** Evaluates and samples a little, so that the first request finds everything in place. */
   async warmUp(): Promise<void> {
+    if (this.embeddings !== undefined) {
+      await this.model.embed(["Hello"]);
+      return;
+    }
     this.model.shareBeginning(this.prompts.commonBeginning());
     await using session = this.model.createSession({ contextSize: Math.min(64, this.contextSize) });
     await session.generateTokens("Hello", { maxTokens: 10, temperature: 0 }).result;
@@ -154,6 +168,11 @@ export class TextService {
     return this.#served.prompts;
   }
 
+  /** Of a model that computes vectors, and no texts. */
+  get embeddings(): EmbeddingService | undefined {
+    return this.#served.embeddings;
+  }
+
   get fingerprint(): string {
     return this.#served.fingerprint;
   }
@@ -209,30 +228,69 @@ export class TextService {
 
   /** Throws an ApiError, before the first event wherever that is possible. Leaving the loop ends the work. */
   async *run(request: TextRequest, context: RunContext): AsyncGenerator<TextEvent, void, undefined> {
-    const ticket = this.admission.enter(context.signal, request.background);
+    if (isOfVectors(request)) {
+      if (this.embeddings === undefined) {
+        throw wrongKind("the model computes no embeddings, only texts");
+      }
+      yield* this.#runAdmitted(request, context, (admitted, ticket) => this.#embed(request, admitted, ticket));
+    } else if (isOfText(request)) {
+      if (this.embeddings !== undefined) {
+        throw wrongKind("the model computes embeddings, no texts: POST /v1/embeddings");
+      }
+      yield* this.#runAdmitted(request, context, (admitted, ticket, wakeMs) =>
+        this.#answer(request, admitted, ticket, wakeMs),
+      );
+    }
+  }
+
+  /** With a ticket, and a signal that fires when the request must end or nobody reads on. */
+  async *#runAdmitted(
+    { background }: TextRequest,
+    context: RunContext,
+    work: (context: RunContext, ticket: Ticket, wakeMs: number) => AsyncIterable<TextEvent>,
+  ): AsyncGenerator<TextEvent, void, undefined> {
+    const ticket = this.admission.enter(context.signal, background);
     const left = new AbortController();
     try {
       const arrivedAt = performance.now();
       using _lease = await this.borrow(ticket.signal);
-      const run = await this.#begin(
-        request,
-        { ...context, signal: AbortSignal.any([ticket.signal, left.signal]) },
-        ticket,
-        performance.now() - arrivedAt,
-      );
-      this.#runChoices(run).then(
-        () => run.events.close(),
-        (error: unknown) => run.events.close({ error: reasonOfAbort(error, ticket.signal) }),
-      );
-      yield* run.events;
+      const admitted = { ...context, signal: AbortSignal.any([ticket.signal, left.signal]) };
+      yield* work(admitted, ticket, performance.now() - arrivedAt);
+    } catch (error) {
+      throw reasonOfAbort(error, ticket.signal);
     } finally {
       left.abort();
       ticket.end();
     }
   }
 
+  /** By the model that is in memory now. */
+  async *#embed(
+    request: TextRequest<EmbedPrompt>,
+    context: RunContext,
+    ticket: Ticket,
+  ): AsyncGenerator<TextEvent, void, undefined> {
+    if (this.embeddings !== undefined) {
+      yield* this.embeddings.run(request, context, () => ticket.start());
+    }
+  }
+
+  async *#answer(
+    request: AnsweredRequest,
+    context: RunContext,
+    ticket: Ticket,
+    wakeMs: number,
+  ): AsyncGenerator<TextEvent, void, undefined> {
+    const run = await this.#begin(request, context, ticket, wakeMs);
+    this.#runChoices(run).then(
+      () => run.events.close(),
+      (error: unknown) => run.events.close({ error }),
+    );
+    yield* run.events;
+  }
+
   /** `wakeMs`: what it has waited for the model already. */
-  async #begin(request: TextRequest, context: RunContext, ticket: Ticket, wakeMs: number): Promise<Run> {
+  async #begin(request: AnsweredRequest, context: RunContext, ticket: Ticket, wakeMs: number): Promise<Run> {
     const grammar = await request.grammar?.compile();
     const { prepared, droppedTurns } = await this.#fit(request, grammar);
     context.notes?.nameIgnored([
@@ -256,7 +314,7 @@ export class TextService {
 
   /** The prompt, made to fit if the server may do that. Throws an ApiError if it does not fit. */
   async #fit(
-    request: TextRequest,
+    request: AnsweredRequest,
     grammar: Grammar | undefined,
   ): Promise<{ prepared: PreparedPrompt; droppedTurns: number }> {
     const { contextShift, truncateInput, maxInputTokens } = this.#options;
@@ -285,7 +343,7 @@ export class TextService {
 
   /** The chat without so many of its oldest turns that a part of the context is free beside what was answered already. */
   #dropTurns(
-    { prompt }: TextRequest,
+    { prompt }: AnsweredRequest,
     grammar: Grammar | undefined,
     answered: number,
   ): { prepared: PreparedPrompt; droppedTurns: number } | undefined {
@@ -500,6 +558,18 @@ export class TextService {
     });
     run.events.push({ kind: "prompt", tokens });
   }
+}
+
+function isOfVectors(request: TextRequest): request is TextRequest<EmbedPrompt> {
+  return request.prompt.kind === "embed";
+}
+
+function isOfText(request: TextRequest): request is AnsweredRequest {
+  return request.prompt.kind !== "embed";
+}
+
+function wrongKind(message: string): ApiError {
+  return new ApiError("not_supported_error", message, { code: "not_supported", shouldRetry: false });
 }
 
 /** Whose prompts it may find: those of the same key, and narrower if the request says so. */

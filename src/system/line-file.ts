@@ -1,6 +1,7 @@
 // Files of lines, read one line at a time whatever their size.
 
 import { createReadStream } from "node:fs";
+import type { Readable } from "node:stream";
 import { toBitnetError } from "./errors.js";
 
 const newline = 0x0a;
@@ -20,8 +21,12 @@ export interface FileLine {
 }
 
 /** Every line of a file, empty ones included. No line of more than `mostBytes` is kept in memory. */
-export async function* readFileLines(path: string, mostBytes: number): AsyncGenerator<FileLine, void, undefined> {
-  const stream = createReadStream(path, { highWaterMark: chunkBytes });
+export function readFileLines(path: string, mostBytes: number): AsyncGenerator<FileLine, void, undefined> {
+  return readStreamLines(createReadStream(path, { highWaterMark: chunkBytes }), mostBytes);
+}
+
+/** The same of a stream, such as the standard input. */
+export async function* readStreamLines(stream: Readable, mostBytes: number): AsyncGenerator<FileLine, void, undefined> {
   const line = new LineMaker(mostBytes);
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {

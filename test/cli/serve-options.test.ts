@@ -98,9 +98,12 @@ describe("variables of llama-server", () => {
     expect(await read([], { LLAMA_ARG_N_GPU_LAYERS: "99", LLAMA_ARG_EMBEDDINGS: "0" })).toMatchObject({
       parallel: undefined,
     });
-    await expect(read([], { LLAMA_ARG_EMBEDDINGS: "1" })).rejects.toMatchObject({
-      message: "LLAMA_ARG_EMBEDDINGS: there is no such option here",
-      hint: expect.stringContaining("embeddings"),
+    expect(await read([], { LLAMA_ARG_EMBEDDINGS: "1", LLAMA_ARG_POOLING: "last" })).toMatchObject({
+      ...{ embeddings: true, pooling: "last" },
+    });
+    await expect(read([], { LLAMA_ARG_RERANKING: "1" })).rejects.toMatchObject({
+      message: "LLAMA_ARG_RERANKING: there is no such option here",
+      hint: expect.stringContaining("ranked"),
     });
     await expect(read([], { LLAMA_ARG_N_PARALLEL: "many" })).rejects.toThrow(
       /^LLAMA_ARG_N_PARALLEL: "many" is invalid for '--parallel <n>'/,
@@ -135,8 +138,8 @@ describe("the command line", () => {
     [["-m", "a", "-hf", "o/n"], /expected one of -m, -hf and an argument/],
     [["--hf-file", "x"], /--hf-file needs -hf/],
     [["--sleep-idle-seconds", "0"], /'--sleep-idle-seconds <s>' argument '0' is invalid/],
-    [["--embeddings"], /there is no --embeddings here.*\n.*embeddings cannot be computed/],
-    [["--pooling", "mean"], /there is no --pooling here.*\n.*embeddings cannot be computed/],
+    [["--pooling", "rank"], /'--pooling <type>' argument 'rank' is invalid: expected one of none, mean, cls, last/],
+    [["--reranking"], /there is no --reranking here.*\n.*documents cannot be ranked/],
     [["--lora", "x"], /there is no --lora here.*\n.*adapters cannot be applied/],
     [["--json-schema", "{}"], /there is no --json-schema here.*\n.*requests have grammar/],
     [["--models-dir", "x"], /there is no --models-dir here.*\n.*one model/],

@@ -115,7 +115,7 @@ describe("the registry", () => {
 test("the documentation lists the registry", () => {
   const docs = readFileSync(join(root, "docs", "models.md"), "utf8");
   for (const { short, repo, family, kind: use, parameters, license } of registeredModels) {
-    const kind = use === "embedding" ? "embedding, for other programs" : use;
+    const kind = use === "embedding" ? "embedding, with `bitnet embed`" : use;
     expect(docs).toContain(`\n| \`${short}\` | ${repo} | ${family} | ${kind} | ${parameters} | ${license} |\n`);
   }
 });

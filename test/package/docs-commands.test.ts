@@ -31,6 +31,7 @@ const notRun: [RegExp, string][] = [
   [/bitnet bench serve/, "loads a server for minutes"],
   [/bitnet serve/, "serves until it is told to end"],
   [/bitnet eval (tasks|compare)/, "needs data sets of the hub, or results"],
+  [/bitnet (embed|setup-env embedding)/, "needs a model of embeddings, which is large"],
   [/bitnet monitor/, "needs a server"],
   [/bitnet batch .*--(server|redis)/, "needs a server, or Redis"],
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],

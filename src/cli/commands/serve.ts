@@ -77,7 +77,8 @@ async function serve(values: ServeValues): Promise<void> {
   }
   const options = readServe(
     values,
-    (await locateModel(path, { quiet, file: path === hubModel ? hubFile : undefined })) ?? bundledModel.path,
+    (await locateModel(path, { quiet, file: path === hubModel ? hubFile : undefined, use: "embed" })) ??
+      bundledModel.path,
   );
   if (path === undefined) {
     options.sampling = { temperature: bundledModel.temperature, ...options.sampling };

@@ -86,7 +86,7 @@ function describeModel(context: ServerContext): object {
   if (state === "loading" || state === "failed") {
     return { ...head, ...names };
   }
-  const { model, contextSize } = context.service;
+  const { model, contextSize, embeddings } = context.service;
   const { info } = model;
   const meta = {
     n_vocab: model.tokenizer.info.vocabSize,
@@ -94,8 +94,10 @@ function describeModel(context: ServerContext): object {
     n_embd: info.embeddingLength,
     n_params: info.parameterCount,
     size: info.fileSize,
+    ...(embeddings === undefined ? {} : { pooling: embeddings.pooling }),
   };
-  return { ...head, ...names, max_model_len: contextSize, meta };
+  const capabilities = [embeddings === undefined ? "completion" : "embedding"];
+  return { ...head, ...names, max_model_len: contextSize, capabilities, meta };
 }
 
 /** 503 unless requests are answered. */

@@ -11,6 +11,7 @@ import {
   type Answer,
   type ChatPrompt,
   collectAnswers,
+  type EmbedPrompt,
   type GrammarRequest,
   type RunContext,
   type TextEvent,
@@ -21,13 +22,15 @@ import {
 } from "../request.js";
 import type { Framing } from "../sse.js";
 import { checkTurns, missing } from "./chat.js";
-import { refuseEmbeddings } from "./embeddings.js";
+import { type Embedded, embed, embedRequest, maxInputs, numbersOf } from "./embeddings.js";
 import { bodyOf, checkModel, contextOf, nameIgnored, sendMessages } from "./exchange.js";
 import { readMaxTokens, readSampling, readStop, readTexts, schemaGrammar } from "./parameters.js";
 
 const maxMessages = 4096;
 const maxTools = 128;
-const maxInputs = 2048;
+const maxDimensions = 65536;
+const euclidean = 2;
+const asTheyAre = -1;
 /** Options about how Ollama runs a model, which is not up to a request here. */
 const runnerOptions = [
   "num_ctx",
@@ -69,17 +72,26 @@ export const register: Register = (app, context) => {
         : completeAnswer(context, call.text, kind, run);
     });
   }
-  for (const url of ["/api/embed", "/api/embeddings"]) {
-    app.post(url, { config }, async (request) => {
-      const body = bodyOf(request);
-      checkModel(context, body.text("model"));
-      const name = body.firstOf(["input", "prompt"]);
-      if (typeof body.value(name) !== "string" && readTexts(body, name, { max: maxInputs }) === undefined) {
-        throw invalid(name, "expected a text or a list of texts, got nothing");
-      }
-      return refuseEmbeddings();
-    });
-  }
+  app.post("/api/embed", { config }, async (request, reply) => {
+    const run = contextOf(request, reply);
+    const body = bodyOf(request);
+    const call = readEmbed(context, body);
+    nameIgnored(reply, body);
+    const { vectors, promptTokens, timings } = call === undefined ? nothing : await embed(context, call, run);
+    return {
+      ...{ model: context.modelId, embeddings: vectors.map(numbersOf) },
+      ...{ total_duration: nanoseconds(timings.queueMs + timings.promptMs), load_duration: 0 },
+      prompt_eval_count: promptTokens,
+    };
+  });
+  app.post("/api/embeddings", { config }, async (request, reply) => {
+    const run = contextOf(request, reply);
+    const body = bodyOf(request);
+    const call = readEmbeddings(context, body);
+    nameIgnored(reply, body);
+    const { vectors } = call === undefined ? nothing : await embed(context, call, run);
+    return { embedding: numbersOf(vectors[0] ?? new Float32Array()) };
+  });
 };
 
 export function errorBody({ message }: ApiError): unknown {
@@ -145,7 +157,7 @@ function showModel(context: ServerContext): object {
       [`${family}.embedding_length`]: info.embeddingLength,
       [`${family}.block_count`]: info.blockCount,
     },
-    capabilities: ["completion", "tools"],
+    capabilities: context.service.embeddings === undefined ? ["completion", "tools"] : ["embedding"],
     modified_at: new Date(context.startedAt * 1000).toISOString(),
   };
 }
@@ -194,6 +206,49 @@ function readAnswerFormat(body: Fields): GrammarRequest | undefined {
     return undefined;
   }
   return schemaGrammar("format", format === "json" ? { type: "object" } : format).grammar;
+}
+
+/** What a request without inputs gets, which asks for the model to be loaded. */
+const nothing: Embedded = {
+  ...{ vectors: [], dimensions: 0, promptTokens: 0 },
+  timings: { queueMs: 0, promptMs: 0, promptTokens: 0, generateMs: 0, generatedTokens: 0 },
+};
+
+/** Texts whose vectors have the length 1; they are cut where they are too long, unless that is forbidden. */
+function readEmbed(context: ServerContext, body: Fields): TextRequest<EmbedPrompt> | undefined {
+  readRunner(context, body);
+  const dimensions = body.integer("dimensions", { min: 0, max: maxDimensions }) ?? 0;
+  const truncate = body.boolean("truncate") ?? true;
+  const value = body.value("input");
+  const texts = typeof value === "string" ? [value] : (readTexts(body, "input", { max: maxInputs }) ?? []);
+  const isList = typeof value !== "string";
+  return texts.length === 0 || value === ""
+    ? undefined
+    : embedRequest("/api/embed", false, {
+        ...{
+          kind: "embed",
+          inputs: texts.map((text, i) => ({ parts: [text], path: isList ? `input[${i}]` : "input" })),
+        },
+        ...{ normalize: euclidean, truncate, parseSpecial: false, needsOneVector: true },
+        ...(dimensions === 0 ? {} : { dimensions }),
+      });
+}
+
+/** The older route: one text, whose vector is as the model gives it. */
+function readEmbeddings(context: ServerContext, body: Fields): TextRequest<EmbedPrompt> | undefined {
+  readRunner(context, body);
+  const prompt = body.text("prompt") ?? "";
+  const inputs = [{ parts: [prompt], path: "prompt" }];
+  const form = { normalize: asTheyAre, truncate: true, parseSpecial: false, needsOneVector: true };
+  return prompt === "" ? undefined : embedRequest("/api/embeddings", false, { kind: "embed", inputs, ...form });
+}
+
+/** What Ollama's requests say of the model and how it is to run. */
+function readRunner(context: ServerContext, body: Fields): void {
+  checkModel(context, body.text("model"));
+  const options = body.object("options") ?? new Fields({}, "options");
+  options.ignore(...runnerOptions, ...otherOptions);
+  body.ignore("keep_alive");
 }
 
 function chatOf(messages: readonly FormatMessage[], tools: readonly Plain[]): ChatPrompt {
@@ -314,9 +369,12 @@ async function completeAnswer(context: ServerContext, text: TextRequest, kind: K
   return { ...head(context), ...kinds[kind].write(answer), ...describeEnd(answer.finish, usage, timings) };
 }
 
+function nanoseconds(ms: number): number {
+  return Math.round(ms * 1e6);
+}
+
 /** Times are in nanoseconds. */
 function describeEnd(finish: Answer["finish"], usage: Usage, timings: Timings): object {
-  const nanoseconds = (ms: number) => Math.round(ms * 1e6);
   return {
     done: true,
     done_reason: finish === "length" ? "length" : "stop",

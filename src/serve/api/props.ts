@@ -20,7 +20,7 @@ export const register: Register = (app, context) => {
 
 function describeServer(context: ServerContext): object {
   const { service, options, modelId } = context;
-  const { model, format, contextSize, admission } = service;
+  const { model, format, contextSize, admission, embeddings } = service;
   const { tokenizer, info } = model;
   const nameOf = (id: number) => (id < 0 ? "" : tokenizer.token(id));
   return {
@@ -34,6 +34,8 @@ function describeServer(context: ServerContext): object {
     bos_token: nameOf(tokenizer.info.bos),
     eos_token: nameOf(tokenizer.info.eos),
     build_info: `bitnet-${packageVersion()}`,
+    embedding: embeddings !== undefined,
+    ...(embeddings === undefined ? {} : { pooling: embeddings.pooling }),
     is_sleeping: service.isSleeping,
     n_ctx: contextSize,
   };

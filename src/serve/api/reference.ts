@@ -148,6 +148,21 @@ const ollamaFormat = field("format", either(text, object), "json, or a schema");
 const think = field("think", either(truth, text), "whether to think, or how much");
 const content = field("content", text, "a text, as llama.cpp's server calls it");
 
+const inputs = either(text, ids, listOf(either(text, ids), 2048));
+
+function embeddingFields(): FieldRow[] {
+  return [
+    field("input", inputs, "texts or token ids, none of them empty; at most 2048"),
+    field("encoding_format", oneOf("float", "base64"), "base64: of float32, little-endian"),
+    field("dimensions", whole(1, 65536), "cut vectors to so many, before they are normalized"),
+    field("truncate", truth, "cut what is too long"),
+    field("embd_normalize", whole(-1, 1000), "-1: not at all, 0: largest is 32760, 2: Euclidean, else p"),
+    field("parse_special", truth, "read names of control tokens as those"),
+    ...running.filter((row) => row.name === "service_tier"),
+    model,
+  ];
+}
+
 /** Called when it is needed: the sampling rows come from the core. */
 export function routeRows(): RouteRow[] {
   const sampling = samplingRows();
@@ -244,14 +259,14 @@ export function routeRows(): RouteRow[] {
       ],
     },
     {
-      ...{ method: "POST", paths: ["/v1/embeddings", "/embedding", "/embeddings"] },
-      help: "501: no model here computes embeddings",
-      fields: [
-        field("input", either(text, ids, listOf(either(text, ids), 2048)), "texts or token ids"),
-        field("encoding_format", oneOf("float", "base64"), "how vectors are written"),
-        field("dimensions", whole(1, 65536), "of the vectors"),
-        ...[field("truncate", truth, "cut what is too long"), model],
-      ],
+      ...{ method: "POST", paths: ["/v1/embeddings"] },
+      help: "Vectors of texts, as OpenAI's interface has them; 501 where the model computes none",
+      fields: embeddingFields(),
+    },
+    {
+      ...{ method: "POST", paths: ["/embedding", "/embeddings"] },
+      help: "The same, as llama.cpp's server has it: a list of vectors for each text",
+      fields: [...embeddingFields(), field("content", inputs, "the same as input")],
     },
     {
       ...{ method: "POST", paths: ["/tokenize"] },
@@ -326,9 +341,18 @@ export function routeRows(): RouteRow[] {
       ],
     },
     {
-      ...{ method: "POST", paths: ["/api/embed", "/api/embeddings"] },
-      help: "501: no model here computes embeddings",
-      fields: [field("input", either(text, listOf(text, 2048)), "texts"), model],
+      ...{ method: "POST", paths: ["/api/embed"] },
+      help: "Vectors of texts, as Ollama has them; 501 where the model computes none",
+      fields: [
+        field("input", either(text, listOf(text, 2048)), "texts"),
+        field("truncate", truth, "cut what is too long; on where nothing is said"),
+        ...[field("dimensions", whole(0, 65536), "of the vectors; 0: all"), model, ollamaOptions],
+      ],
+    },
+    {
+      ...{ method: "POST", paths: ["/api/embeddings"] },
+      help: "The vector of one text, not normalized",
+      fields: [field("prompt", text, "the text"), model, ollamaOptions],
     },
     { method: "POST", paths: ["/api/show"], help: "The model, as Ollama describes one", fields: [model] },
     { method: "GET", paths: ["/api/tags", "/api/ps"], help: "The model, as Ollama lists them" },
