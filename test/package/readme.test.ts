@@ -38,6 +38,17 @@ function words(line: string): string[] {
   });
 }
 
+/** Where the questions of tasks are, which a user's machine gets from the hub. */
+function localQuestions(line: string): string[] {
+  const tasks = / -t (\S+)/.exec(line)?.[1]?.split(",") ?? [];
+  const files: Record<string, string> = { arc_easy: "arc.jsonl", boolq: "boolq.jsonl" };
+  const local = tasks.flatMap((task) => [
+    "--data",
+    `${task}=${join(root, "test/fixtures/eval/tasks", files[task] ?? "")}`,
+  ]);
+  return [...local, "--output-path", join(folder, "results")];
+}
+
 test("the README has commands", () => {
   expect(commands.length).toBeGreaterThanOrEqual(6);
 });
@@ -50,11 +61,12 @@ test.each(commands)("bitnet %s", async (line) => {
     HF_HOME: folder,
     HF_HUB_CACHE: "",
     HF_HUB_OFFLINE: "",
+    XDG_CACHE_HOME: folder,
     no_proxy: "127.0.0.1",
   };
   // A server says that it is ready, and is told to end.
   const isServer = line.startsWith("serve");
-  const more = isServer ? ["--port", "0", "--json"] : folders;
+  const more = isServer ? ["--port", "0", "--json"] : line.startsWith("eval tasks") ? localQuestions(line) : folders;
   const onOutput = isServer ? (kill: (signal: NodeJS.Signals) => void) => kill("SIGTERM") : undefined;
   const { status, stderr } = await runBitnet([...words(line), ...more], { env, onOutput });
   expect({ status, stderr }).toEqual({ status: 0, stderr: expect.not.stringContaining("error:") });
