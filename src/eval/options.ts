@@ -74,6 +74,8 @@ export interface EvaluationProgress {
   tokensTotal: number;
   /** Of them, of requests that an earlier run has answered. */
   tokensCached: number;
+  /** While data of the hub are downloaded. */
+  download?: { doneBytes: number; totalBytes: number };
 }
 
 const optionNames: OptionNames<EvaluateTasksOptions> = {

@@ -3,6 +3,7 @@
 import { basename } from "node:path";
 import { modelFormat } from "../chat/format.js";
 import type { SessionOptions } from "../engine/model.js";
+import type { DownloadProgress } from "../hub/download.js";
 import { throwIfAborted } from "../system/errors.js";
 import { hashFiles } from "../system/hash-files.js";
 import { packageVersion } from "../system/package.js";
@@ -85,14 +86,19 @@ async function planAll(tasks: readonly Task[], settings: RunSettings): Promise<T
     onProgress,
     onNote,
   } = options;
-  const load = splitLoader({ data, signal, onNote });
+  const loading = { step: "loading" as const, task: "", done: 0, total: tasks.length };
+  const tell = (download?: EvaluationProgress["download"]) =>
+    onProgress?.({ ...loading, tokensDone: 0, tokensTotal: 0, tokensCached: 0, download });
+  const onDownload = ({ allDoneBytes, allTotalBytes }: DownloadProgress) =>
+    tell({ doneBytes: allDoneBytes, totalBytes: allTotalBytes });
+  const load = splitLoader({ data, signal, onNote, onDownload });
   const encoder = new RequestEncoder(model.tokenizer, maxLength, format !== undefined);
   const llamaRules = options.rules === "llama.cpp" ? { tokenizer: model.tokenizer, maxLength } : undefined;
   const plans: TaskPlan[] = [];
   for (const [done, task] of tasks.entries()) {
     throwIfAborted(signal);
-    const nothing = { tokensDone: 0, tokensTotal: 0, tokensCached: 0 };
-    onProgress?.({ step: "loading", task: task.name, done, total: tasks.length, ...nothing });
+    Object.assign(loading, { task: task.name, done });
+    tell();
     const ofTask = {
       llamaRules,
       shots,

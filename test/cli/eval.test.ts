@@ -1,10 +1,13 @@
 // bitnet eval list, tasks and compare as processes.
 
+import { execFile, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { root, runBitnet } from "../support/fixtures.js";
+import { renderRows } from "../support/terminal.js";
 
 const arc = join(root, "test", "fixtures", "eval", "tasks", "arc.jsonl");
 let scratch: string;
@@ -80,5 +83,25 @@ describe("bitnet eval", () => {
   ] as const)("%j says what is wrong", async (args, status, text) => {
     const result = await runBitnet([...args]);
     expect(result).toMatchObject({ status, stderr: expect.stringContaining(text) });
+  });
+});
+
+const python = ["python3", "python"].find((name) => spawnSync(name, ["-c", "import pty"]).status === 0);
+
+describe.runIf(python !== undefined)("on a terminal", () => {
+  it("tasks shows how many documents are done where there is least room, and clears it away", async () => {
+    const script = join(root, "test", "support", "play-terminal.py");
+    const command = [process.execPath, join(root, "bin", "bitnet.js"), "eval", "tasks", "-t", "arc_easy"];
+    const { stdout } = await promisify(execFile)(
+      python ?? "python3",
+      [script, "[]", ...command, "--data", `arc_easy=${arc}`, "--limit", "3"],
+      { env: { ...process.env, XDG_CACHE_HOME: join(scratch, "terminal"), TERM: "xterm" } },
+    );
+    const { output, status } = JSON.parse(stdout) as { output: string; status: number };
+    expect({ status, output }).toEqual({
+      status: 0,
+      output: expect.stringMatching(/[0-3] of 3, arc_easy +[█░]+ +\d+%/),
+    });
+    expect(renderRows(output, 80).join("\n")).not.toContain("of 3, arc_easy");
   });
 });

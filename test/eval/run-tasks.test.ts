@@ -3,12 +3,13 @@ import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { loadModel, type Model } from "../../src/engine/model.js";
-import type { EvaluateTasksOptions } from "../../src/eval/options.js";
+import type { EvaluateTasksOptions, EvaluationProgress } from "../../src/eval/options.js";
 import type { EvaluationResults } from "../../src/eval/results.js";
 import { evaluateTasks } from "../../src/eval/run-tasks.js";
 import type { GenerationTask } from "../../src/eval/task.js";
+import { FakeHub } from "../support/fake-hub.js";
 import { root, tinyModel } from "../support/fixtures.js";
 
 const folder = join(root, "test", "fixtures", "eval");
@@ -173,6 +174,24 @@ describe("texts that the model writes", () => {
     const { results } = await evaluateArc({ tasks: [writeTask], data: { made_up: arc }, predictOnly: true });
     expect(results.results.made_up).toMatchObject({ "bypass,whole": 999, "bypass_stderr,whole": "N/A" });
   });
+});
+
+it("tells how far the download of data sets is", async () => {
+  const fake = await FakeHub.start();
+  fake.repositories.set("datasets/allenai/ai2_arc", { files: { "ARC-Challenge/test.jsonl": readFileSync(arc) } });
+  vi.stubEnv("HF_ENDPOINT", fake.url);
+  vi.stubEnv("HF_HOME", join(scratch, "hub"));
+  vi.stubEnv("HF_HUB_OFFLINE", "");
+  const downloads: EvaluationProgress["download"][] = [];
+  try {
+    const { results } = await evaluateArc({ data: {}, limit: 1, onProgress: (one) => downloads.push(one.download) });
+    expect(results["n-samples"].arc_challenge).toEqual({ original: 10, effective: 1 });
+  } finally {
+    vi.unstubAllEnvs();
+    await fake.stop();
+  }
+  const totalBytes = readFileSync(arc).length;
+  expect(downloads).toContainEqual({ doneBytes: totalBytes, totalBytes });
 });
 
 describe("the cache of answers", () => {

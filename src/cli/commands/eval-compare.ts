@@ -47,6 +47,7 @@ function print(comparisons: readonly Comparison[]): void {
     { header: "TEST", style: dim, optional: true },
     { header: "ONLY A", numeric: true, optional: true },
     { header: "ONLY B", numeric: true, optional: true },
+    { header: "DOCUMENTS", numeric: true, optional: true },
   ];
   const rows = comparisons.map((one) => [
     one.task,
@@ -55,17 +56,14 @@ function print(comparisons: readonly Comparison[]): void {
     one.b.toFixed(4),
     (one.difference > 0 ? "+" : "") + one.difference.toFixed(4),
     one.p === undefined ? "" : one.p.toFixed(4),
-    one.test === undefined ? "" : describeTest(one),
+    one.test === undefined ? "" : one.documents === undefined ? `${one.test}, unpaired` : one.test,
     String(one.onlyA ?? ""),
     String(one.onlyB ?? ""),
+    String(one.documents ?? ""),
   ]);
   write(`${formatTable({ columns, rows, width: columnsOf(process.stdout), headerStyle: bold }).join("\n")}\n`);
   const caveats = new Map(comparisons.flatMap(({ task, caveats }) => (caveats.length > 0 ? [[task, caveats]] : [])));
   for (const [task, differences] of caveats) {
     note(`${task} differs in ${differences.join("; ")}`);
   }
-}
-
-function describeTest({ test, documents }: Comparison): string {
-  return documents === undefined ? `${test}, unpaired` : `${test}, ${documents} documents`;
 }

@@ -18,7 +18,7 @@ import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { chatRows, hubRows, modelRows, outputRows, readModel, readSession, sessionRows, withHelp } from "../options.js";
 import { collectNames, integerFrom } from "../parsers.js";
 import { formatPublished } from "../published-table.js";
-import { formatDuration } from "../terminal/bar.js";
+import { formatBytes } from "../terminal/format.js";
 import { interruptSignal, log, note, write, writeJson, writeText } from "../terminal/output.js";
 import { createProgress } from "../terminal/progress.js";
 
@@ -211,7 +211,6 @@ async function evaluate({ tasks, prompt, model: given, session, output }: TaskVa
     chat: chat ? await chooseFormat(loaded, chatTemplate) : false,
     contextSize: contextSize ?? contextLength,
     ...{ cacheType, parallel: session.parallel },
-    onNote: say,
   };
   await show(options, { json, quiet, published });
 }
@@ -238,7 +237,8 @@ async function show(options: EvaluateTasksOptions, shown: Shown): Promise<void> 
     const onResults = (results: EvaluationResults) => {
       finished = results;
     };
-    const { path } = await evaluateTasks({ ...options, onProgress: progress.update, onResults });
+    const { update: onProgress, note: onNote } = progress;
+    const { path } = await evaluateTasks({ ...options, onProgress, onNote, onResults });
     print();
     if (path !== undefined && !quiet) {
       note(`wrote ${path}`);
@@ -280,25 +280,33 @@ function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-function showProgress(isQuiet: boolean): { update(progress: EvaluationProgress): void; stop(): void } {
+interface EvaluationDisplay {
+  update(progress: EvaluationProgress): void;
+  note(text: string): void;
+  stop(): void;
+}
+
+function showProgress(isQuiet: boolean): EvaluationDisplay {
   if (isQuiet) {
-    return { update: () => {}, stop: () => {} };
+    return { update: () => {}, note: () => {}, stop: () => {} };
   }
   const bar = createProgress("evaluating", "steps");
-  let startedAt: number | undefined;
+  let isAnswering = false;
   return {
-    update: ({ step, task, done, total, tokensDone, tokensTotal, tokensCached }) => {
+    update: ({ step, task, done, total, tokensDone, tokensTotal, tokensCached, download }) => {
       if (step === "loading") {
-        bar.update(done, total, { name: `reading ${task}` });
+        const name = download === undefined ? `reading ${task}` : `${formatBytes(download.doneBytes)} of ${task}`;
+        bar.update(done, total, { name });
         return;
       }
-      startedAt ??= performance.now();
-      const fresh = tokensDone - tokensCached;
-      const rate = fresh / ((performance.now() - startedAt) / 1000);
-      const left = fresh > 0 ? (tokensTotal - tokensDone) / rate : undefined;
-      const eta = left === undefined ? [] : [`ETA ${formatDuration(left)}`];
-      bar.update(done, total, { name: [task, `${done} of ${total} documents`, ...eta].join(", ") });
+      if (!isAnswering) {
+        isAnswering = true;
+        bar.stop(); // the time left is that of the answers
+      }
+      // What stands first is seen on a narrow terminal, too.
+      bar.update(tokensDone, tokensTotal, { name: `${done} of ${total}, ${task}`, start: tokensCached });
     },
+    note: (text) => bar.note(text),
     stop: () => bar.stop(),
   };
 }
