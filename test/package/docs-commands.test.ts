@@ -36,7 +36,6 @@ const notRun: [RegExp, string][] = [
   [/bitnet batch .*--(server|redis)/, "needs a server, or Redis"],
   [/bitnet tune(?!.*--reset)/, "measures for minutes"],
   [/bitnet rm /, "asks on a terminal"],
-  [/bitnet eval tasks/, "reads data sets of the hub"],
   [/--expect 17/, "expects the perplexity of another model"],
   [/--kernel scalar,avx2/, "names a kernel that other CPUs do not have"],
 ];
