@@ -1,6 +1,7 @@
 // The model that a command line names: a file, or one of the hub, which is downloaded when it is first used.
 
 import { statSync } from "node:fs";
+import type { Command } from "commander";
 import type { ResolvedModel, ResolveOptions } from "../models/resolve.js";
 import type { SetupPlan } from "../models/setup-options.js";
 import { BitnetError } from "../system/errors.js";
@@ -13,6 +14,14 @@ import { createSteps } from "./terminal/steps.js";
 /** The help of an argument or option that takes any of this. */
 export const modelHelp =
   "a GGUF file, a name that bitnet list shows, a known model (2b), or owner/name[:type] of the hub";
+
+/** The model that is an argument or the value of -m; both are a wrong command line. */
+export function chooseModel(command: Command, named: string | undefined, path: string | undefined): string | undefined {
+  if (named !== undefined && path !== undefined) {
+    command.error("expected one of -m and a model as an argument, not both", { exitCode: 2 });
+  }
+  return named ?? path;
+}
 
 /** resolveModel, where a malformed name is a wrong command line. */
 export async function resolveArgument(text: string, options: ResolveOptions = {}): Promise<ResolvedModel> {

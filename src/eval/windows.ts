@@ -66,10 +66,11 @@ export function planWindows(
   const { contextSize, chunks = Number.POSITIVE_INFINITY, stride = 0 } = options;
   checkWindowOptions(info.contextLength, options);
   if (ids.length < 2 * contextSize) {
+    const most = Math.floor(ids.length / 2);
     throw new BitnetError(
       "USAGE",
       `the text has ${ids.length} tokens, but a context of ${contextSize} needs at least ${2 * contextSize}`,
-      { hint: `take a longer text, or a context of at most ${Math.floor(ids.length / 2)} tokens` },
+      { hint: `take a longer text${most < leastContext ? "" : `, or a context of at most ${most} tokens`}` },
     );
   }
   const windows = stride > 0 ? cutStrided(ids, contextSize, stride) : cutPlain(tokenizer, ids, contextSize);
@@ -81,8 +82,11 @@ export function planWindows(
   return { ids, windows: taken, scored: first.ids.length - first.from, windowSize: first.ids.length };
 }
 
+/** In a shorter window no token is scored. */
+const leastContext = 3;
+
 function checkWindowOptions(trained: number, { contextSize, stride = 0, savesLogits }: WindowOptions): void {
-  checkNumber("contextSize", contextSize, { min: 3, max: maxCount, integer: true });
+  checkNumber("contextSize", contextSize, { min: leastContext, max: maxCount, integer: true });
   checkNumber("stride", stride, { min: 0, max: contextSize - 1, integer: true });
   const size = contextSize + Math.floor(stride / 2);
   if (size > trained) {

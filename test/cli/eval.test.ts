@@ -45,6 +45,13 @@ describe("bitnet eval", () => {
     expect(again.bitnet).toMatchObject({ cached: 39, requests: 39, tokens: { evaluated: 0, reused: 0 } });
   });
 
+  it("tasks has nothing on stderr with --quiet, whatever there is to say of the answers", async () => {
+    const data = ["--data", `gsm8k=${arc.replace("arc", "gsm8k")}`, "--num-fewshot", "0", "--limit", "1"];
+    const args = ["eval", "tasks", "-t", "gsm8k", ...data, "--gen-kwargs", "max_gen_toks=4", "--quiet"];
+    const { status, stderr } = await runBitnet(args, { env: { XDG_CACHE_HOME: join(scratch, "cache") } });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  });
+
   it("tasks tells which files it has no use for", async () => {
     const { status, stderr } = await evaluateArc("--limit", "1", "--data", "hellaswag=nowhere.jsonl");
     expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining("data of hellaswag: not used") });

@@ -118,6 +118,7 @@ describe("perplexity", () => {
         message: expect.stringContaining("needs at least 258"),
       });
     }
+    await expect(evaluatePerplexity(model, "")).rejects.toMatchObject({ hint: "take a longer text" });
   });
 
   test("reads names of control tokens as text unless told otherwise", async () => {

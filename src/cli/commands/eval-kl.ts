@@ -5,7 +5,7 @@ import { loadModel } from "../../engine/model.js";
 import { type DivergenceOptions, type DivergenceResult, evaluateDivergence } from "../../eval/divergence.js";
 import { readTextFile } from "../../system/text-file.js";
 import { formatDivergence, showDivergence, warningsOf } from "../divergence-report.js";
-import { locateModel, modelHelp } from "../model-argument.js";
+import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { outputRows, readModel } from "../options.js";
 import { integerFrom } from "../parsers.js";
@@ -52,9 +52,7 @@ Examples:
     .action(async (named: string | undefined) => {
       const options = read();
       const { base } = options;
-      if (named !== undefined && options.model.path !== undefined) {
-        command.error("expected one of -m and a model as an argument, not both", { exitCode: 2 });
-      }
+      const model = chooseModel(command, named, options.model.path);
       if ((base.file === undefined) === (base.model === undefined)) {
         command.error("expected one of --base FILE and --base-model MODEL", { exitCode: 2 });
       }
@@ -66,7 +64,7 @@ Examples:
         command.error(what, { exitCode: 2 });
       }
       const { quiet } = options.output;
-      const path = await locateModel(named ?? options.model.path, { quiet });
+      const path = await locateModel(model, { quiet });
       const baseModel = await locateModel(base.model, { quiet });
       await printDivergence({ ...options, base: { ...base, model: baseModel }, model: { ...options.model, path } });
     });

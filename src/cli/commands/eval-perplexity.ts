@@ -16,7 +16,7 @@ import { BitnetError, convertingAsync } from "../../system/errors.js";
 import { readTextFile } from "../../system/text-file.js";
 import { formatDivergence, showDivergence, warningsOf } from "../divergence-report.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
-import { locateModel, modelHelp } from "../model-argument.js";
+import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { outputRows, readModel } from "../options.js";
 import { integerFrom, numberFrom } from "../parsers.js";
@@ -101,9 +101,7 @@ Examples:
     )
     .action(async (named: string | undefined) => {
       const options = read();
-      if (named !== undefined && options.model.path !== undefined) {
-        command.error("expected one of -m and a model as an argument, not both", { exitCode: 2 });
-      }
+      const model = chooseModel(command, named, options.model.path);
       const fault = findFault(options);
       if (fault !== undefined) {
         command.error(fault, { exitCode: 2 });
@@ -111,7 +109,7 @@ Examples:
       if (!options.output.quiet) {
         noteIgnored(llamaGroup, options.ignored, note);
       }
-      const path = await locateModel(named ?? options.model.path, { quiet: options.output.quiet });
+      const path = await locateModel(model, { quiet: options.output.quiet });
       await evaluate({ ...options, model: { ...options.model, path } });
     });
 }

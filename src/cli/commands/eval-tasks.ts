@@ -253,7 +253,7 @@ async function show(options: EvaluateTasksOptions, shown: Shown): Promise<void> 
   }
 }
 
-function printResults(results: EvaluationResults, { json, published }: Shown): void {
+function printResults(results: EvaluationResults, { json, quiet, published }: Shown): void {
   const compared = published === undefined ? undefined : comparePublished(results, published);
   if (json) {
     writeJson({ ...results, ...(compared !== undefined && { published: compared }) });
@@ -263,7 +263,12 @@ function printResults(results: EvaluationResults, { json, published }: Shown): v
   if (published !== undefined && compared !== undefined) {
     write(`\n${formatPublished(published, compared)}`);
   }
-  const { truncated, approximate, answers } = results.bitnet;
+  if (!quiet) {
+    noteCaveats(results);
+  }
+}
+
+function noteCaveats({ bitnet: { truncated, approximate, answers } }: EvaluationResults): void {
   for (const [task, count] of Object.entries(truncated)) {
     note(`${task}: ${count} requests did not fit into the context, and lost their beginning`);
   }

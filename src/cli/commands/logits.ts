@@ -6,7 +6,7 @@ import { loadModel, type Session } from "../../engine/model.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
 import { withContext } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
-import { locateModel, modelHelp } from "../model-argument.js";
+import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { modelRows, outputRows, readModel, withHelp } from "../options.js";
 import { integerFrom, parseIds } from "../parsers.js";
@@ -59,14 +59,12 @@ Examples:
     )
     .action(async (named: string | undefined) => {
       const options = read();
-      if (named !== undefined && options.model.path !== undefined) {
-        command.error("expected one of -m and a model as an argument, not both", { exitCode: 2 });
-      }
+      const model = chooseModel(command, named, options.model.path);
       const { ids, prompt } = options.prompt;
       if ((ids === undefined) === (prompt === undefined)) {
         command.error("expected one of --ids and --prompt", { exitCode: 2 });
       }
-      const path = await locateModel(named ?? options.model.path);
+      const path = await locateModel(model);
       await printLogits({ ...options, model: { ...options.model, path } });
     });
 }

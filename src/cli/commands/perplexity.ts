@@ -11,7 +11,7 @@ import { BitnetError, convertingAsync, toBitnetError } from "../../system/errors
 import { writeOutput } from "../../system/files.js";
 import { readTextFile } from "../../system/text-file.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
-import { locateModel, modelHelp } from "../model-argument.js";
+import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { outputRows, readModel } from "../options.js";
 import { colorsOf, columnsOf, interruptSignal, logLine, note, write, writeJson } from "../terminal/output.js";
@@ -85,13 +85,11 @@ Examples:
     )
     .action(async (named: string | undefined) => {
       const options = read();
-      if (named !== undefined && options.model.path !== undefined) {
-        command.error("expected one of -m and a model as an argument, not both", { exitCode: 2 });
-      }
+      const model = chooseModel(command, named, options.model.path);
       if (!options.output.quiet) {
         noteIgnored(groups.ignored, options.ignored, note);
       }
-      const path = await locateModel(named ?? options.model.path, { quiet: options.output.quiet });
+      const path = await locateModel(model, { quiet: options.output.quiet });
       await measureFolder({ ...options, model: { ...options.model, path } });
     });
 }

@@ -11,7 +11,7 @@ import { BitnetError, reasonOf } from "../../system/errors.js";
 import { findTarget, replaceFile } from "../../system/files.js";
 import { shortenHome } from "../../system/folders.js";
 import { wrapText } from "../help.js";
-import { locateModel, modelHelp } from "../model-argument.js";
+import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, refuseOptions } from "../option-rows.js";
 import { modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
@@ -79,10 +79,8 @@ Examples:
     )
     .action(async (named: string | undefined) => {
       const options = read();
-      if (named !== undefined && options.model.path !== undefined) {
-        command.error("expected one of -m and a model as an argument, not both", { exitCode: 2 });
-      }
-      await (options.output.reset ? reset(options) : run(options, named));
+      const model = chooseModel(command, named, options.model.path);
+      await (options.output.reset ? reset(options) : run(options, model));
     });
 }
 
@@ -109,7 +107,7 @@ async function reset(options: TuneOptions): Promise<void> {
   }
 }
 
-async function run(options: TuneOptions, named: string | undefined): Promise<void> {
+async function run(options: TuneOptions, chosen: string | undefined): Promise<void> {
   const { dryRun } = options.output;
   const file = dryRun ? undefined : fileOf(options);
   if (file === undefined && !dryRun) {
@@ -124,8 +122,8 @@ async function run(options: TuneOptions, named: string | undefined): Promise<voi
   if (file !== undefined) {
     await checkTarget(file);
   }
-  const { path, threads } = options.model;
-  const model = await locateModel(named ?? path);
+  const { threads } = options.model;
+  const model = await locateModel(chosen);
   const { quick = false, prompt, generate, repetitions = quick ? 3 : 5 } = options.tests;
   const steps = await createSteps(options.output);
   const report = await measure({ model, threads, quick, prompt, generate, repetitions }, steps);
