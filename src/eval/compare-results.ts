@@ -3,10 +3,11 @@
 // Where both have the samples of a task, the same documents are compared with one another: McNemar's exact test where every
 // value is right or wrong, else a paired t-test. Without samples the difference is told against both standard errors.
 
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { BitnetError } from "../system/errors.js";
 import { readJsonFile } from "../system/json.js";
+import { readFileLines } from "../system/line-file.js";
 import { mcNemar, normalTest, type PairedTest, pairedT } from "./paired-tests.js";
 
 export interface Comparison {
@@ -89,11 +90,34 @@ async function readSamples(path: string, task: string): Promise<SampleLine[] | u
   if (!names.includes(name)) {
     return undefined;
   }
-  const lines = (await readFile(join(dirname(path), name), "utf8")).split("\n").filter((line) => line !== "");
+  return await readSampleLines(join(dirname(path), name));
+}
+
+const maxLineBytes = 2 ** 26;
+
+/** Of each line what is compared: those of long prompts are larger together than a text can be. */
+async function readSampleLines(path: string): Promise<SampleLine[]> {
+  const samples: SampleLine[] = [];
+  for await (const { bytes, number, isTooLong } of readFileLines(path, maxLineBytes)) {
+    if (bytes.length > 0) {
+      const sample = isTooLong ? undefined : parseObject(bytes.toString());
+      if (sample === undefined) {
+        throw new BitnetError("BAD_FILE", `${path}, line ${number}: expected a JSON object`);
+      }
+      const isKept = ([key, value]: [string, unknown]) =>
+        key === "filter" || key === "doc_hash" || typeof value === "number";
+      samples.push(Object.fromEntries(Object.entries(sample).filter(isKept)));
+    }
+  }
+  return samples;
+}
+
+function parseObject(text: string): object | undefined {
   try {
-    return lines.map((line) => Object(JSON.parse(line)) as SampleLine);
-  } catch (cause) {
-    throw new BitnetError("BAD_FILE", `${join(dirname(path), name)}: expected a JSON object in each line`, { cause });
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -146,11 +170,19 @@ function testErrors(a: ResultsFile, b: ResultsFile, task: string, metric: string
 
 function listCaveats(a: ResultsFile, b: ResultsFile, task: string): string[] {
   const differ = (what: string, first: unknown, second: unknown) =>
-    first === second ? [] : [`${what}: ${String(first)} and ${String(second)}`];
+    first === second ? [] : [`${what}: ${String(first ?? notTold)} and ${String(second ?? notTold)}`];
   return [
     ...differ("shots", a.shots[task], b.shots[task]),
-    ...differ("versions", String(a.versions[task]), String(b.versions[task])),
+    ...differ("versions", versionOf(a, task), versionOf(b, task)),
     ...differ("rules", a.rules ?? "lm-eval", b.rules ?? "lm-eval"),
     ...differ("documents", a.results[task]?.sample_len, b.results[task]?.sample_len),
   ];
+}
+
+const notTold = "not told";
+
+/** Numbers of one file may be texts of another. */
+function versionOf({ versions }: ResultsFile, task: string): string | undefined {
+  const version = versions[task];
+  return version === undefined ? undefined : String(version);
 }

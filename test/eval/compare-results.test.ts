@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -65,6 +65,18 @@ describe("two files of results", () => {
     const [comparison] = await compareResults(a, b);
     expect(comparison).toMatchObject({ test: "normal", caveats: ["shots: 0 and 5"] });
     expect(comparison?.p).toBeCloseTo(0.000407, 5);
+  });
+
+  it("say what one of them does not tell, and in which line samples are damaged", async () => {
+    const a = writeResults("e", [1, 0], { "n-shot": {}, versions: { arc: 1 } });
+    const b = writeResults("f", [1, 1], { versions: { arc: "1" } });
+    const [comparison] = await compareResults(a, b);
+    expect(comparison?.caveats).toEqual(["shots: not told and 0"]);
+    appendFileSync(join(scratch, "f", "samples_arc_1.jsonl"), '{"doc_id": 2, "acc"');
+    await expect(compareResults(a, b)).rejects.toMatchObject({
+      code: "BAD_FILE",
+      message: expect.stringContaining("samples_arc_1.jsonl, line 3"),
+    });
   });
 
   it("must be results, and have something in common", async () => {
