@@ -5,7 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Appender } from "../batch/appender.js";
 import { withContext } from "../system/errors.js";
-import { replaceFile } from "../system/files.js";
+import { replaceFile, writeThenRename } from "../system/files.js";
 import type { CodeSample } from "./code/program.js";
 import { type EvaluationResults, sanitizeName } from "./results.js";
 import { type Sample, toLine } from "./samples.js";
@@ -62,7 +62,7 @@ export class ResultFiles {
   async endTask(task: string, samples: readonly Sample[]): Promise<void> {
     await this.close();
     if (this.#keepsSamples) {
-      await replaceFile(this.samplesPath(task), samples.map(toLine).join(""));
+      await writeSamples(this.samplesPath(task), samples);
     }
   }
 
@@ -75,4 +75,18 @@ export class ResultFiles {
     this.#open = undefined;
     await file?.close();
   }
+}
+
+/** Line by line: those of long prompts are larger together than a text can be. */
+async function writeSamples(path: string, samples: readonly Sample[]): Promise<void> {
+  await writeThenRename(path, async (partial) => {
+    const file = await Appender.open(partial, true);
+    try {
+      for (const sample of samples) {
+        await file.add(toLine(sample));
+      }
+    } finally {
+      await file.close();
+    }
+  });
 }
