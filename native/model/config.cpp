@@ -59,16 +59,15 @@ void require_model(const Gguf& gguf) {
          ErrorCode::kUnsupported);
 }
 
-const Family& require_family(const Gguf& gguf, Purpose purpose) {
+const Family& require_family(const Gguf& gguf) {
   const std::string_view name = gguf.require_string("general.architecture");
-  const Family* family = find_family(name);
-  if (family && (family->runnable || purpose == Purpose::kWrite)) return *family;
-  const char* why = family ? ": its files can be written by convert, but not be run" : "";
+  if (const Family* family = find_family(name)) return *family;
+  const char* why = "";
   for (const Unsupported& row : kUnsupported)
     if (row.architecture == name) why = row.why;
   refuse(gguf,
          "the architecture " + quoted(name) + " is not supported" + why + "; supported are " +
-             list_runnable(),
+             list_architectures(),
          ErrorCode::kUnsupported);
 }
 
@@ -207,11 +206,11 @@ std::optional<Pooling> find_pooling(std::string_view name) {
 
 Config read_config(const Gguf& gguf, Purpose purpose) {
   Config c{};
-  c.family = &require_family(gguf, purpose);
+  c.family = &require_family(gguf);
   require_model(gguf);
   c.activation = c.family->activation;
   c.rope_neox = c.family->rope_pairs == RopePairs::kHalves;
-  check_keys(gguf, *c.family, purpose);
+  check_keys(gguf, *c.family);
   const Keys keys(gguf, c.family->architecture);
   c.n_layers = keys.count(".block_count", kMaxLayers);
   c.n_embd = keys.count(".embedding_length", kMaxWidth);

@@ -33,7 +33,8 @@ struct Config {
   float rope_scale;       // positions are multiplied by it ("linear" scaling: 1 / factor)
 };
 
-// What a file is for: to be run, or to be written by a conversion, which knows more families.
+// What a file is for: to be run, or to be written by a conversion, which keeps a pooling that is
+// unknown here.
 enum class Purpose : uint8_t { kRun, kWrite };
 
 // All but n_vocab, which stays 0, from the metadata alone. Throws kUnsupported (architecture, RoPE

@@ -15,8 +15,7 @@ constexpr Family kFamilies[] = {
      .rope_factors = false,
      .own_head = false,
      .pooled = false,
-     .ternary = true,
-     .runnable = true},
+     .ternary = true},
     {.architecture = "bitnet-b1.58",
      .activation = Activation::kRelu2,
      .norms = kBitnetNorms,
@@ -24,8 +23,7 @@ constexpr Family kFamilies[] = {
      .rope_factors = false,
      .own_head = false,
      .pooled = false,
-     .ternary = true,
-     .runnable = true},
+     .ternary = true},
     {.architecture = "bitnet-25",
      .activation = Activation::kRelu2,
      .norms = kBitnetNorms,
@@ -33,8 +31,7 @@ constexpr Family kFamilies[] = {
      .rope_factors = false,
      .own_head = false,
      .pooled = false,
-     .ternary = true,
-     .runnable = true},
+     .ternary = true},
     {.architecture = "llama",
      .activation = Activation::kSilu,
      .norms = kPlainNorms,
@@ -42,8 +39,7 @@ constexpr Family kFamilies[] = {
      .rope_factors = true,
      .own_head = true,
      .pooled = false,
-     .ternary = false,
-     .runnable = true},
+     .ternary = false},
     {.architecture = "qwen3",
      .activation = Activation::kSilu,
      .norms = {.pre = true, .sub = false, .qk = true, .post = false, .input = true},
@@ -51,8 +47,7 @@ constexpr Family kFamilies[] = {
      .rope_factors = false,
      .own_head = true,
      .pooled = true,
-     .ternary = false,
-     .runnable = true},
+     .ternary = false},
     {.architecture = "gemma3",
      .activation = Activation::kGeluTanh,
      .norms = {.pre = true, .sub = false, .qk = true, .post = true, .input = true},
@@ -61,8 +56,7 @@ constexpr Family kFamilies[] = {
      .rope_factors = false,
      .own_head = false,
      .pooled = true,
-     .ternary = false,
-     .runnable = true},
+     .ternary = false},
 };
 
 constexpr LayerTensor norm(const char* name, Extent cols, bool Norms::*kind,
@@ -128,10 +122,9 @@ const Family* find_family(std::string_view architecture) {
   return nullptr;
 }
 
-std::string list_runnable() {
+std::string list_architectures() {
   std::vector<std::string> names;
-  for (const Family& family : kFamilies)
-    if (family.runnable) names.push_back(family.architecture);
+  for (const Family& family : kFamilies) names.push_back(family.architecture);
   std::string text = names.front();
   for (size_t i = 1; i < names.size(); ++i) {
     text += i + 1 < names.size() ? ", " : " and ";

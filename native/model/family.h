@@ -37,7 +37,6 @@ struct Family {
   bool own_head;      // output.weight, if there, is the head; otherwise the embedding is
   bool pooled;        // may be a text embedding model: ARCH.pooling_type, no head
   bool ternary;       // by definition; of other families only some models are
-  bool runnable;      // false: such files can be written but not run yet
 };
 
 // How many rows or columns a tensor has; extent() of config.h says the number.
@@ -69,8 +68,8 @@ struct LayerTensor {
 std::span<const Family> families();
 // nullptr if no row has this name.
 const Family* find_family(std::string_view architecture);
-// The architectures that can be run, as text: "a, b and c".
-std::string list_runnable();
+// The architectures as text: "a, b and c".
+std::string list_architectures();
 // The tensors of a layer, in the order in which files are written.
 std::vector<LayerTensor> layer_tensors(const Family& family);
 

@@ -86,14 +86,13 @@ bool is_off(const Key& key, const GgufValue& value) {
 
 }  // namespace
 
-void check_keys(const Gguf& gguf, const Family& family, Purpose purpose) {
+void check_keys(const Gguf& gguf, const Family& family) {
   const std::string prefix = std::string(family.architecture) + ".";
-  const bool any_value = purpose == Purpose::kWrite && !family.runnable;
   for (const auto& [name, value] : gguf.metadata()) {
     const bool is_foreign = name.starts_with(kRotatedWeights);
     if ((!is_foreign && !name.starts_with(prefix)) || is_tiles_key(name)) continue;
     const Key* key = is_foreign ? nullptr : find_key(name.substr(prefix.size()));
-    if (key && (any_value || key->meaning != Meaning::kOff || is_off(*key, value))) continue;
+    if (key && (key->meaning != Meaning::kOff || is_off(*key, value))) continue;
     refuse(gguf,
            "key " + printable(name) +
                (key ? " has a value that is not supported: it changes what the model computes"

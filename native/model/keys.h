@@ -10,6 +10,6 @@ namespace bitnet {
 // Refuses a file that holds a key of this family which is unknown, or known with a value that the
 // passes do not compute. What is only written may be of a family whose passes are still to come,
 // so its known keys may have any value. Throws kUnsupported, naming the key.
-void check_keys(const Gguf& gguf, const Family& family, Purpose purpose);
+void check_keys(const Gguf& gguf, const Family& family);
 
 }  // namespace bitnet

@@ -25,7 +25,6 @@ Napi::Object family_object(Napi::Env env, const bitnet::Family& family) {
   out.Set("ownHead", family.own_head);
   out.Set("pooled", family.pooled);
   out.Set("ternary", family.ternary);
-  out.Set("runnable", family.runnable);
   Napi::Array tensors = Napi::Array::New(env);
   for (const bitnet::LayerTensor& tensor : bitnet::layer_tensors(family))
     tensors.Set(tensors.Length(), layer_tensor(env, tensor));

@@ -92,7 +92,7 @@ export function chooseFamily(config: ModelConfig): NativeFamily {
   }
   const [change] = config.graphChanges;
   // Files of text embeddings are written as their makers write them, without what their windows would say.
-  if (family.runnable && poolingOf(family, config) === undefined && change !== undefined) {
+  if (poolingOf(family, config) === undefined && change !== undefined) {
     throw new BitnetError(
       "UNSUPPORTED",
       `${config.path}: ${change}, which ${family.architecture} models here do not have`,

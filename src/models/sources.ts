@@ -112,11 +112,7 @@ export async function readDescription(folder: string, name: string, isTernary: b
 
 /** Why a model of this kind cannot be run here; undefined: it can. */
 export function whyNotRunnable(config: ModelConfig): string | undefined {
-  const family = chooseFamily(config);
-  if (family.pooled && config.pooling !== undefined) {
-    return embeddingReason;
-  }
-  return family.runnable ? undefined : `models of the family ${family.architecture} can be converted, but not run yet`;
+  return chooseFamily(config).pooled && config.pooling !== undefined ? embeddingReason : undefined;
 }
 
 export const embeddingReason = "it makes embeddings of texts and writes none";

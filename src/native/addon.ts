@@ -457,7 +457,6 @@ export interface NativeFamily {
   ownHead: boolean; // a model may have an output tensor of its own
   pooled: boolean; // a model may be one of text embeddings
   ternary: boolean; // every model is
-  runnable: boolean; // false: such files can be written but not run yet
   tensors: NativeLayerTensor[]; // in the order in which files are written
 }
 

@@ -45,17 +45,13 @@ describe("the model families", () => {
       return [...names.matchAll(/`([^`]+)`/g)].map(([, name]) => ({ name, activation, subNorms }));
     });
     const spelled = { silu: "SiLU", relu2: "squared ReLU", gelu_tanh: "GELU" };
-    const runnable = listFamilies().filter((family) => family.runnable);
     expect(rows.filter(({ name }) => name !== "general.architecture")).toEqual(
-      runnable.map(({ architecture, activation, tensors }) => ({
+      listFamilies().map(({ architecture, activation, tensors }) => ({
         name: architecture,
         activation: spelled[activation],
         subNorms: tensors.some(({ norm }) => norm === "sub") ? "yes" : "no",
       })),
     );
-    for (const { architecture } of listFamilies()) {
-      expect(section).toContain(`\`${architecture}\``);
-    }
   });
 
   test.each([
