@@ -65,9 +65,6 @@ export interface DivergenceResult extends Omit<EvaluationSetting, "textSha256">,
   floored: number;
   top: DivergencePlace[];
   seconds: number;
-  /** Seconds that the base and the model took of it. A file takes none. */
-  baseSeconds: number;
-  modelSeconds: number;
 }
 
 /**
@@ -276,9 +273,6 @@ class Divergence {
   readonly #sums = new DivergenceSums();
   #top: TopPlace[] = [];
   #floored = 0;
-  #baseMs = 0;
-  /** What comparing took, which is neither the base's nor the model's time. */
-  #comparingMs = 0;
 
   constructor(model: Model, plan: TextPlan, options: DivergenceOptions) {
     this.#model = model;
@@ -300,7 +294,6 @@ class Divergence {
         statistics: this.#sums.statistics({ percentiles: false }),
       });
     }
-    const seconds = (performance.now() - started) / 1000;
     const setting = { contextSize: windowSize, stride: 0, cacheType, plan: this.#plan };
     const { textSha256: _, ...known } = settingOf(this.#model, undefined, setting);
     return {
@@ -309,9 +302,7 @@ class Divergence {
       isBaseExact: base.isExact,
       floored: this.#floored,
       top: this.#top.map((entry) => this.#describe(entry)),
-      seconds,
-      baseSeconds: this.#baseMs / 1000,
-      modelSeconds: seconds - (this.#baseMs + this.#comparingMs) / 1000,
+      seconds: (performance.now() - started) / 1000,
     };
   }
 
@@ -320,16 +311,12 @@ class Divergence {
     base.begin(window, chunk);
     try {
       await session.distributions(ids, { from, signal: this.#options.signal }, async (block) => {
-        const started = performance.now();
         const read = await base.block(block.first, block.rows);
-        const compared = performance.now();
-        this.#baseMs += compared - started;
         for (let i = 0; i < block.rows; i++) {
           const place = block.first + i;
           const logits = block.logits.subarray(i * block.width, (i + 1) * block.width);
           this.#addPlace(await read(i, text[place] ?? -1), logits, { chunk, place, target: text[place] ?? -1 });
         }
-        this.#comparingMs += performance.now() - compared;
       });
     } finally {
       await base.end();

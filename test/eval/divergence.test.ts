@@ -233,14 +233,26 @@ describe("a comparison", () => {
   test("of a model with itself answers that nothing changed, and of two cache types how much", async () => {
     const side = { label: "a", path: tinyModel };
     const options = { contextSize: 128, chunks: 12 };
-    const same = await compareModels(side, { ...side, label: "b" }, text, options);
+    const same = await compareModels(side, side, text, options);
     expect(same).toMatchObject({ verdict: "same", sentence: expect.stringContaining("to the last bit") });
+    expect(same.after).toMatchObject({ label: "a", perplexity: same.before.perplexity });
     const other = await compareModels(side, { label: "q8", path: tinyModel, cacheType: "q8" }, text, options);
     expect(other.after.cacheType).toBe("q8");
     expect(other.after.cacheBytes).toBeLessThan(other.before.cacheBytes);
     expect(other.divergence.divergence.value).toBeGreaterThan(0);
     expect(other.running.after).toHaveLength(12);
     expect(other.sentence).toMatch(/KL divergence .* same likeliest token/);
+  });
+
+  test("measures the speed of both in turns, after each has run once", async () => {
+    const { inTurns } = await import("../../src/eval/compare.js");
+    const order: string[] = [];
+    const measure = (side: string) => async () => order.push(side);
+    expect(await inTurns(measure("before"), measure("after"))).toEqual([
+      [3, 6],
+      [4, 5],
+    ]);
+    expect(order).toEqual(["before", "after", "before", "after", "after", "before"]);
   });
 
   test("tells a real loss from one that the text cannot show", async () => {
