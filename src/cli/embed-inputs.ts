@@ -66,7 +66,11 @@ async function* readFileTexts(
 
 function openStream(file: string, signal: AbortSignal): Readable {
   if (file !== "-") {
-    return createReadStream(file);
+    const stream = createReadStream(file);
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      error.path ??= file; // reading a directory names no path
+    });
+    return stream;
   }
   checkStdin();
   return addAbortSignal(signal, process.stdin);

@@ -1,7 +1,7 @@
 // Text files of people: prompts, templates, chats. They come from all kinds of editors.
 
 import { createReadStream } from "node:fs";
-import { BitnetError } from "./errors.js";
+import { BitnetError, withContext } from "./errors.js";
 
 const maxFileSize = 64 << 20; // bytes; far above any context
 
@@ -13,12 +13,16 @@ export async function readTextFile(path: string): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   // Read on to the end: pipes and files that grow have no size.
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxFileSize) {
-      throw new BitnetError("BAD_FILE", `${path} is too large for a text: more than ${maxFileSize} bytes`);
+  try {
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > maxFileSize) {
+        throw new BitnetError("BAD_FILE", `${path} is too large for a text: more than ${maxFileSize} bytes`);
+      }
+      chunks.push(chunk);
     }
-    chunks.push(chunk);
+  } catch (error) {
+    throw error instanceof BitnetError ? error : withContext(path, error); // reading a directory names no path
   }
   return decodeText(Buffer.concat(chunks), path);
 }

@@ -115,7 +115,7 @@ test("--json has the model, the pooling and vectors of the pooling that was aske
 });
 
 test("a run that was killed is gone on with, to the bytes of one that was not; search finds the texts", async () => {
-  const lines = Array.from({ length: 4000 }, (_, i) => `the mill and the water number ${i}`);
+  const lines = Array.from({ length: 1500 }, (_, i) => `the mill and the water number ${i}`);
   writeFileSync(at("many.txt"), `${lines.join("\n")}\n`);
   const args = ["-f", at("many.txt"), "--quantize", "int8", "-o"];
   const child = spawn(process.execPath, [
@@ -135,7 +135,7 @@ test("a run that was killed is gone on with, to the bytes of one that was not; s
     expect(readFileSync(at(`killed.${name}`)).equals(readFileSync(at(`whole.${name}`))), name).toBe(true);
   }
   await using file = await NpyFile.open(at("whole.npy"));
-  expect(file.shape).toMatchObject({ type: "int8", rows: 4000 });
+  expect(file.shape).toMatchObject({ type: "int8", rows: 1500 });
   const query = "the mill and the water number 1234";
   const { stdout } = await runBitnet(["embed", "search", "--index", at("whole.npy"), "-p", query, "--top", "2"]);
   const [{ hits }] = JSON.parse(stdout).queries;
@@ -183,7 +183,14 @@ test("what cannot be done is told with the next step", async () => {
     [["embed", "-m", model, "-p", `ok\\n${"mill ".repeat(3000)}`], 1, /text 2 has \d+ tokens, more than the context/],
     [["embed", "search", "-p", "a"], 2, /expected --index FILE and a query/],
     [["embed", "search", "-m", model, "--index", at("none.npy"), "-p", "a"], 1, /none.npy: no such file/],
-    [["run", "-m", model, "-p", "a"], 1, /embed/],
+    [["embed", "-m", model, "-f", folder], 1, /bitnet-embed-command-\w+: it is a directory/],
+    [["eval", "perplexity", "-f", folder], 1, /bitnet-embed-command-\w+: it is a directory/],
+    [["run", "-m", model, "-p", "a"], 1, /hint: `bitnet embed`/],
+    [
+      ["eval", "tasks", "-m", model, "-t", "arc_easy"],
+      1,
+      /^error: this model makes embeddings.*\nhint: `bitnet embed`/,
+    ],
   ];
   const results = await Promise.all(cases.map(([args]) => runBitnet(args)));
   for (const [i, [args, status, message]] of cases.entries()) {

@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import { chooseFormat } from "../../chat/choose-format.js";
-import { loadModel } from "../../engine/model.js";
+import { checkPredicts, loadModel } from "../../engine/model.js";
 import { choiceRules } from "../../eval/choices.js";
 import { chooseTasks } from "../../eval/choose-tasks.js";
 import type { EvaluateTasksOptions, EvaluationProgress } from "../../eval/options.js";
@@ -200,6 +200,7 @@ async function evaluate({ tasks, prompt, model: given, session, output }: TaskVa
   const { chatTemplate, chat, ...prompts } = prompt;
   const { json, quiet, compare, ...outputs } = output;
   await using loaded = await loadModel(path ?? bundledModel.path, { ...load, signal });
+  checkPredicts(loaded.info); // before data sets are downloaded
   const { contextLength } = loaded.info;
   const { contextSize, cacheType } = readSession(
     { ...session, contextSize: session.contextSize ?? 0 },
