@@ -4,6 +4,7 @@
 import { basename } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { runAbortable } from "../engine/generate.js";
+import { checkPredicts } from "../engine/model.js";
 import { type AppliedTuning, applyTuning } from "../engine/tuning.js";
 import {
   type CacheType,
@@ -142,6 +143,7 @@ async function benchModel(
   const { options, applied } = await applyTuning({ ...load, threads, kernel });
   const model = await convertingAsync(() => loadAddon().loadModel(path, options));
   try {
+    checkPredicts(model.info);
     const limits = plan.roofline ? await limitsFor(model.info.kernel, threads, report, progress) : undefined;
     const results: BenchResult[] = [];
     for (const shape of plan.passes) {

@@ -3,6 +3,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { generateDummy } from "../convert/plan-dummy.js";
+import { checkPredicts } from "../engine/model.js";
 import { chooseKernel, supportedKernels, type TuningEntry } from "../engine/tuning.js";
 import { loadAddon, type NativeModel, type NativeSession, type NativeTuning } from "../native/addon.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
@@ -229,6 +230,7 @@ class SettingsBench {
     const { prompt, generate, signal } = this.#plan;
     const model = await loadAddon().loadModel(this.#path, { kernel, threads });
     try {
+      checkPredicts(model.info);
       const session = model.createSession({
         contextSize: Math.max(prompt, generate, ...fewTokens) + 3,
         sharePrompts: false,

@@ -186,6 +186,7 @@ test("what cannot be done is told with the next step", async () => {
     [["embed", "-m", model, "-f", folder], 1, /bitnet-embed-command-\w+: it is a directory/],
     [["eval", "perplexity", "-f", folder], 1, /bitnet-embed-command-\w+: it is a directory/],
     [["run", "-m", model, "-p", "a"], 1, /hint: `bitnet embed`/],
+    [["bench", "-m", model], 1, /^error: this model makes embeddings.*\nhint: `bitnet embed`/],
     [
       ["eval", "tasks", "-m", model, "-t", "arc_easy"],
       1,

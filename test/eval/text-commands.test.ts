@@ -178,6 +178,8 @@ describe("bitnet compare", () => {
     expect(stdout).toMatch(
       /^\| perplexity +\| +4\.\d+ \+\/- 0\.\d+ \| +4\.\d+ \+\/- 0\.\d+ \| +\d\.\d+ \+\/- 0\.\d+ % \|$/m,
     );
+    const labels = [...stdout.matchAll(/^\| ([^|]+?) +\|/gm)].map(([, label = ""]) => label.length);
+    expect(Math.max(...labels)).toBeLessThanOrEqual(18); // whole beside three columns of numbers at 80 columns
     expect(stdout).toMatch(/^Did this change cost quality\?\nYes: perplexity rises by \+1\.\d % \+\/- 0\.\d+ %/m);
     expect(readFileSync(plot, "utf8")).toMatch(/^<svg[\s\S]*<\/svg>\n$/);
   });

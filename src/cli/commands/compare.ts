@@ -186,7 +186,7 @@ function formatComparison({ before, after, divergence, sentence }: ComparisonRes
   const rows = [
     ["perplexity", ...[before, after].map(({ perplexity }) => formatEstimate(perplexity, 4)), percentOf(divergence)],
     ["KL divergence", "", formatEstimate(divergence.divergence, 6), ""],
-    ["same likeliest token", "", formatEstimate(percents(divergence.sameTop), 2, " %"), ""],
+    ["same top token", "", formatEstimate(percents(divergence.sameTop), 2, " %"), ""],
     changeRow(
       "prompt tokens/s",
       before,
