@@ -42,7 +42,7 @@ function median(numbers) {
 }
 
 const threads = values.threads === undefined ? {} : { threads: Number(values.threads) };
-await using model = await loadModel(path, threads);
+const model = await loadModel(path, threads);
 const lengths = values.tokens.split(",").map(Number);
 const total = Number(values.texts) * Math.min(...lengths);
 const results = [];
@@ -86,3 +86,4 @@ if (values.json) {
     );
   }
 }
+model.close();
