@@ -60,7 +60,7 @@ const metricPackages = [
 /** What is sent by what the server sets up itself, if the program was not started with something that does (node --import). */
 async function startExport(api: Api, context: ServerContext): Promise<() => Promise<void>> {
   const stops = [
-    await withPackages(context, "spans", tracePackages, ([node, base, exporter, resources]) => {
+    await withPackages<TracePackages>(context, "spans", tracePackages, ([node, base, exporter, resources]) => {
       const provider = new node.NodeTracerProvider({
         resource: describeSelf(resources),
         spanProcessors: [new base.BatchSpanProcessor(new exporter.OTLPTraceExporter())],
@@ -68,7 +68,7 @@ async function startExport(api: Api, context: ServerContext): Promise<() => Prom
       provider.register();
       return provider;
     }),
-    await withPackages(context, "measurements", metricPackages, ([sdk, exporter, resources]) => {
+    await withPackages<MetricPackages>(context, "measurements", metricPackages, ([sdk, exporter, resources]) => {
       const reader = new sdk.PeriodicExportingMetricReader({ exporter: new exporter.OTLPMetricExporter() });
       const provider = new sdk.MeterProvider({ resource: describeSelf(resources), readers: [reader] });
       api.metrics.setGlobalMeterProvider(provider);
@@ -80,17 +80,50 @@ async function startExport(api: Api, context: ServerContext): Promise<() => Prom
   };
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: packages that may not be there have no types here
-type Package = any;
+// What is used of packages that need not be installed, so that their own types are not there.
 
-async function withPackages(
+interface Provider {
+  shutdown(): Promise<void>;
+}
+
+interface Resource {
+  merge(other: Resource): Resource;
+}
+
+interface Resources {
+  resourceFromAttributes(attributes: Record<string, string>): Resource;
+  detectResources(options: { detectors: unknown[] }): Resource;
+  defaultResource(): Resource;
+  envDetector: unknown;
+}
+
+type MeterProvider = Provider & Parameters<Api["metrics"]["setGlobalMeterProvider"]>[0];
+
+/** In the order of `tracePackages` and `metricPackages`. */
+type TracePackages = [
+  node: { NodeTracerProvider: new (options: object) => Provider & { register(): void } },
+  base: { BatchSpanProcessor: new (exporter: object) => object },
+  exporter: { OTLPTraceExporter: new () => object },
+  resources: Resources,
+];
+type MetricPackages = [
+  sdk: {
+    PeriodicExportingMetricReader: new (options: object) => object;
+    MeterProvider: new (options: object) => MeterProvider;
+  },
+  exporter: { OTLPMetricExporter: new () => object },
+  resources: Resources,
+];
+
+async function withPackages<Packages>(
   context: ServerContext,
   what: string,
   names: readonly string[],
-  create: (packages: Package[]) => { shutdown(): Promise<void> },
+  create: (packages: Packages) => Provider,
 ): Promise<() => Promise<void>> {
   try {
-    const provider = create(await Promise.all(names.map((name) => import(name))));
+    const packages: unknown = await Promise.all(names.map((name) => import(name)));
+    const provider = create(packages as Packages);
     // A collector that is away must not keep the server from ending.
     return () => provider.shutdown().catch((error: unknown) => tellLost(context, what, error));
   } catch {
@@ -105,7 +138,7 @@ function tellLost(context: ServerContext, what: string, error: unknown): void {
 }
 
 /** OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win. */
-function describeSelf(resources: Package): Package {
+function describeSelf(resources: Resources): Resource {
   const own = resources.resourceFromAttributes({ "service.name": scope, "service.version": packageVersion() });
   const named = resources.detectResources({ detectors: [resources.envDetector] });
   return resources.defaultResource().merge(own).merge(named);
