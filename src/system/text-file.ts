@@ -1,7 +1,7 @@
 // Text files of people: prompts, templates, chats. They come from all kinds of editors.
 
 import { createReadStream } from "node:fs";
-import { BitnetError, withContext } from "./errors.js";
+import { BitnetError } from "./errors.js";
 
 const maxFileSize = 64 << 20; // bytes; far above any context
 
@@ -22,7 +22,7 @@ export async function readTextFile(path: string): Promise<string> {
       chunks.push(chunk);
     }
   } catch (error) {
-    throw error instanceof BitnetError ? error : withContext(path, error); // reading a directory names no path
+    throw error instanceof BitnetError ? error : Object.assign(error as Error, { path }); // EISDIR comes without one
   }
   return decodeText(Buffer.concat(chunks), path);
 }

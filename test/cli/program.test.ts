@@ -16,6 +16,8 @@ describe("names of commands", () => {
     ["run_inference.py -p x", "run -p x"],
     ["run-inference", "run"],
     ["llama-cli -p x", "run -p x"],
+    ["llama-perplexity -f x", "eval perplexity -f x"],
+    ["utils/test_perplexity.py -m x", "perplexity -m x"],
     ["setup_env.py -md x", "setup-env -md x"],
     ["utils/e2e_benchmark.py -m x", "bench -m x"],
     ["llama-bench", "bench"],
@@ -50,7 +52,6 @@ describe("names of commands", () => {
   test.each([
     ["ps", /there is no command 'ps' here/, /bitnet serve/],
     ["stop", /no command/, /bitnet serve/],
-    ["perplexity", /no command/, /bitnet logits/],
     ["codegen-tl2", /no command/, /bitnet convert/],
     ["huggingface-cli", /no command/, /bitnet pull/],
     ["generate.py", /no command/, /CPU/],

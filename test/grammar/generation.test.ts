@@ -85,7 +85,7 @@ describe("a generation", () => {
 
   test.each([
     [{ grammar: "root ::= [" }, /grammar, line 1/],
-    [{ schema: { unevaluatedItems: false } }, /\/unevaluatedItems/],
+    [{ schema: { format: "regex" } }, /\/format/],
     [{ grammar: 'root ::= "a"', schema: {} }, /one of them/],
   ])("with %j is refused", async (options, problem) => {
     await using session = model.createSession();
