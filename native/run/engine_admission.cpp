@@ -86,7 +86,8 @@ void Engine::admit() {
 // Whether there is a place and memory, at the expense of work in the background if the operation is
 // urgent: what began last gives way first, and nothing does so in vain.
 bool Engine::make_place(const Operation& operation) {
-  const auto& [parallel, kv_bytes] = std::pair(options_.parallel, options_.kv_bytes);
+  const auto parallel = options_.parallel;
+  const auto kv_bytes = options_.kv_bytes;
   if (parallel == 0 && kv_bytes == 0) return true;
   std::vector<Operation*> running, lesser;
   for (const auto& other : operations_) {

@@ -53,7 +53,10 @@ const groups = {
   choices: groupOf("Choices by llama.cpp's rules", {
     hellaswag: { flags: "--hellaswag", help: "-f has tasks of HellaSwag: context, number, four endings, a line each" },
     hellaswagLimit: taskLimit("hellaswag"),
-    winogrande: { flags: "--winogrande", help: "-f has tasks of WinoGrande: lines of index, sentence, option1, option2, answer" },
+    winogrande: {
+      flags: "--winogrande",
+      help: "-f has tasks of WinoGrande: lines of index, sentence, option1, option2, answer",
+    },
     winograndeLimit: taskLimit("winogrande"),
     multipleChoice: { flags: "--multiple-choice", help: "-bf has tasks in llama.cpp's binary format" },
     multipleChoiceLimit: taskLimit("multiple-choice"),

@@ -128,7 +128,11 @@ interface DataSet {
 }
 
 async function findSets(folder: string): Promise<DataSet[]> {
-  const names = await convertingAsync(() => readdir(folder));
+  const names = await readdir(folder).catch((error: unknown) => {
+    const { code, message } = toBitnetError(error);
+    const hint = `data sets are files ${join(folder, "NAME", "test.txt")}; -d names another folder, bitnet eval perplexity -f a text`;
+    throw new BitnetError(code, message, { hint, cause: error });
+  });
   const files = names.sort().map((name) => ({ name, file: join(folder, name, "test.txt") }));
   const found: DataSet[] = [];
   for (const set of files) {
