@@ -16,11 +16,11 @@ import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { scanCache } from "../../src/hub/cache.js";
 import { type DownloadOptions, type DownloadProgress, downloadFiles } from "../../src/hub/download.js";
-import { type Hub, type HubOptions, openHub } from "../../src/hub/http.js";
+import type { Hub } from "../../src/hub/http.js";
 import { openRepository, parseRepositoryName, type Repository } from "../../src/hub/repository.js";
 import { type HubRetry, readRateLimit, readRetryAfter } from "../../src/hub/retry.js";
 import type { BitnetError } from "../../src/system/errors.js";
-import { FakeHub, type Fault, gitHash, sha256 } from "../support/fake-hub.js";
+import { FakeHub, type FakeHubOptions, type Fault, gitHash, openFakeHub, sha256 } from "../support/fake-hub.js";
 
 const large = randomBytes(3_000_000);
 const small = Buffer.from('{"hidden_size": 256}\n');
@@ -41,15 +41,8 @@ afterEach(async () => {
   rmSync(cacheDir, { recursive: true, force: true });
 });
 
-function hubWith(options: HubOptions & { token?: string; offline?: boolean } = {}): Promise<Hub> {
-  const access = options.token === undefined ? {} : { token: options.token, tokenSource: "HF_TOKEN" };
-  return openHub({
-    environment: { endpoint: fake.url, cacheDir, offline: options.offline ?? false, ...access },
-    retry: { baseDelayMs: 1, maxDelayMs: 4, stallMs: 2000, ...options.retry },
-    onNote: (text) => notes.push(text),
-    ...(options.fetch && { fetch: options.fetch }),
-    ...(options.onRetry && { onRetry: options.onRetry }),
-  });
+function hubWith(options: FakeHubOptions = {}): Promise<Hub> {
+  return openFakeHub(fake, { cacheDir, notes }, options);
 }
 
 async function download(options: Partial<DownloadOptions> = {}, hubOptions = {}, name = "test/model"): Promise<string> {

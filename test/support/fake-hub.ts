@@ -9,6 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
+import { type Hub, type HubOptions, openHub } from "../../src/hub/http.js";
 
 export interface FakeFile {
   content: Buffer;
@@ -356,6 +357,23 @@ function fileOf(repository: FakeRepository | undefined, path: string): FakeFile 
 
 function isLfs(file: FakeFile): boolean {
   return file.lfs ?? file.content.length >= 1_000_000;
+}
+
+export type FakeHubOptions = HubOptions & { token?: string; offline?: boolean };
+
+/** The library's view of a fake hub: a cache of its own, waits of milliseconds, and what is noted in `notes`. */
+export function openFakeHub(
+  fake: FakeHub,
+  { cacheDir, notes }: { cacheDir: string; notes: string[] },
+  { token, offline = false, retry, ...options }: FakeHubOptions = {},
+): Promise<Hub> {
+  const access = token === undefined ? {} : { token, tokenSource: "HF_TOKEN" };
+  return openHub({
+    environment: { endpoint: fake.url, cacheDir, offline, ...access },
+    retry: { baseDelayMs: 1, maxDelayMs: 4, stallMs: 2000, ...retry },
+    onNote: (text) => notes.push(text),
+    ...options,
+  });
 }
 
 export function sha256(content: Buffer): string {

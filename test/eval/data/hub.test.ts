@@ -8,8 +8,8 @@ import { isSplitCached, type LoadSplitOptions, loadSplit } from "../../../src/ev
 import { scanCache } from "../../../src/hub/cache.js";
 import type { DatasetSource } from "../../../src/hub/dataset.js";
 import type { DownloadProgress } from "../../../src/hub/download.js";
-import { type Hub, type HubOptions, openHub } from "../../../src/hub/http.js";
-import { FakeHub } from "../../support/fake-hub.js";
+import type { Hub } from "../../../src/hub/http.js";
+import { FakeHub, type FakeHubOptions, openFakeHub } from "../../support/fake-hub.js";
 import { root } from "../../support/fixtures.js";
 
 const parquet = readFileSync(join(root, "test", "fixtures", "eval", "data", "many.parquet")); // 2500 rows
@@ -32,13 +32,8 @@ afterEach(async () => {
   rmSync(cacheDir, { recursive: true, force: true });
 });
 
-function hubWith(options: HubOptions & { token?: string; offline?: boolean } = {}): Promise<Hub> {
-  const access = options.token === undefined ? {} : { token: options.token, tokenSource: "HF_TOKEN" };
-  return openHub({
-    environment: { endpoint: fake.url, cacheDir, offline: options.offline ?? false, ...access },
-    retry: { attempts: 3, baseDelayMs: 1, maxDelayMs: 4, stallMs: 2000 },
-    onNote: (text) => notes.push(text),
-  });
+function hubWith(options: FakeHubOptions = {}): Promise<Hub> {
+  return openFakeHub(fake, { cacheDir, notes }, { retry: { attempts: 3 }, ...options });
 }
 
 async function load(source: DatasetSource, split: string, options: LoadSplitOptions = {}) {
