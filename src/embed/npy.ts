@@ -87,7 +87,12 @@ export class NpyFile {
       }
       done += bytesRead;
     }
-    return Array.from({ length: count }, (_, i) => viewRow(type, block, i * columns, columns));
+    const rows = Array.from({ length: count }, (_, i) => viewRow(type, block, i * columns, columns));
+    const broken = rows.findIndex((row) => !isFinite(row));
+    if (broken >= 0) {
+      throw bad(this.path, `row ${first + broken} has a value that is not finite`);
+    }
+    return rows;
   }
 
   /** The same of a file of floats; BAD_FILE for codes. */
@@ -108,6 +113,15 @@ export class NpyFile {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** One addition for each value: a store may have hundreds of millions. */
+function isFinite(row: NpyRow): boolean {
+  let zeros = 0;
+  for (const value of row) {
+    zeros += value * 0; // NaN for infinities, too
+  }
+  return zeros === 0;
 }
 
 /** Of a block that has its memory for itself. */

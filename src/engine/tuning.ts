@@ -1,13 +1,13 @@
 // What `bitnet tune` found for this machine: the file it is kept in, and what of it applies to a model. A missing or
 // damaged file never stops a model from loading.
 
-import { mkdir, open, stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { debuglog } from "node:util";
 import { loadAddon, type NativeLoadOptions, type NativeTuning } from "../native/addon.js";
 import { machineKey } from "../native/machine.js";
 import { BitnetError, reasonOf } from "../system/errors.js";
-import { replaceFile } from "../system/files.js";
+import { makeFolder, replaceFile } from "../system/files.js";
 import { cacheFolder, stateFolder } from "../system/folders.js";
 import { withLock } from "../system/lock.js";
 
@@ -139,7 +139,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 async function writeTuningFile(path: string, entries: Record<string, unknown>): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await replaceFile(path, `${JSON.stringify({ format: formatName, entries } satisfies TuningFile, null, 2)}\n`);
 }
 

@@ -4,10 +4,11 @@
 // on the disk within a second; one that was torn by a crash or a full disk is dropped.
 
 import { createHash } from "node:crypto";
-import { mkdir, truncate } from "node:fs/promises";
+import { truncate } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Appender } from "../batch/appender.js";
 import { convertingAsync, toBitnetError, withContext } from "../system/errors.js";
+import { makeFolder } from "../system/files.js";
 import { cacheFolder } from "../system/folders.js";
 import { readFileLines } from "../system/line-file.js";
 import { withLock } from "../system/lock.js";
@@ -68,7 +69,7 @@ export async function withCache<T>(
   }
   const path = join(folder, `${nameOf(settings)}.jsonl`);
   return await withLock(`${path}.lock`, { signal, onWait }, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     const { known, end } = await readKnown(path);
     if (end !== undefined) {
       await convertingAsync(() => truncate(path, end));

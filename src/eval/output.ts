@@ -1,11 +1,10 @@
 // Files of results: samples as documents finish, in the order of the documents once a task is done, and results after
 // every task.
 
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Appender } from "../batch/appender.js";
 import { withContext } from "../system/errors.js";
-import { replaceFile, writeThenRename } from "../system/files.js";
+import { makeFolder, replaceFile, writeThenRename } from "../system/files.js";
 import type { CodeSample } from "./code/program.js";
 import { type EvaluationResults, sanitizeName } from "./results.js";
 import { type Sample, toLine } from "./samples.js";
@@ -26,7 +25,7 @@ export class ResultFiles {
   static async create(path: string, modelName: string, began: Date, keepsSamples: boolean): Promise<ResultFiles> {
     const folder = join(path, sanitizeName(modelName));
     try {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
     } catch (error) {
       throw withContext(`results cannot be written to ${path}`, error);
     }

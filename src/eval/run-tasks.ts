@@ -92,6 +92,9 @@ async function planAll(tasks: readonly Task[], settings: RunSettings): Promise<T
   const onDownload = ({ allDoneBytes, allTotalBytes }: DownloadProgress) =>
     tell({ doneBytes: allDoneBytes, totalBytes: allTotalBytes });
   const load = splitLoader({ data, signal, onNote, onDownload });
+  if (options.writing !== undefined && tasks.every(({ kind }) => kind !== "generation")) {
+    onNote?.("gen-kwargs: not used, no task of this run has answers that are written");
+  }
   const encoder = new RequestEncoder(model.tokenizer, maxLength, format !== undefined);
   const llamaRules = options.rules === "llama.cpp" ? { tokenizer: model.tokenizer, maxLength } : undefined;
   const plans: TaskPlan[] = [];

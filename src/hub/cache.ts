@@ -9,12 +9,12 @@
 //
 // Those of data sets are called datasets--owner--name.
 
-import { copyFile, link, lstat, mkdir, readdir, readFile, realpath, rm, stat, symlink } from "node:fs/promises";
+import { copyFile, link, lstat, readdir, readFile, realpath, rm, stat, symlink } from "node:fs/promises";
 import { devNull } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
 import { at } from "../system/at.js";
 import { BitnetError, toBitnetError, withContext } from "../system/errors.js";
-import { replaceFile, writeThenRename } from "../system/files.js";
+import { makeFolder, replaceFile, writeThenRename } from "../system/files.js";
 
 export interface RepositoryPaths {
   folder: string;
@@ -92,7 +92,7 @@ export async function linkSnapshot(
   blob: string,
 ): Promise<string> {
   const place = snapshotPath(paths, commit, path);
-  await mkdir(dirname(place), { recursive: true });
+  await makeFolder(dirname(place));
   const target = relative(dirname(place), blob);
   await writeThenRename(place, (made) =>
     symlink(target, made).catch(() => link(blob, made).catch(() => copyFile(blob, made))),
@@ -110,7 +110,7 @@ export async function writeRef(paths: RepositoryPaths, revision: string, commit:
     return;
   }
   const place = join(paths.folder, "refs", ...revision.split("/"));
-  await mkdir(dirname(place), { recursive: true });
+  await makeFolder(dirname(place));
   await replaceFile(place, commit);
 }
 

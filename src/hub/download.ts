@@ -1,9 +1,10 @@
 // Downloads files of a repository into the cache: several at a time, each resumed where it stopped, checked before it
 // gets its name, and never twice at the same time by processes that share the cache.
 
-import { mkdir, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { abortedError, BitnetError } from "../system/errors.js";
+import { makeFolder } from "../system/files.js";
 import { withLock } from "../system/lock.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { JoinedSignal } from "../system/signals.js";
@@ -59,7 +60,7 @@ async function fetchAll(
   files: readonly RepositoryFile[],
   options: DownloadOptions,
 ): Promise<void> {
-  await mkdir(repository.paths.blobs, { recursive: true });
+  await makeFolder(repository.paths.blobs);
   await checkDiskSpace(hub, repository, files);
   const stopped = new AbortController();
   using joined = new JoinedSignal(options.signal, stopped.signal);

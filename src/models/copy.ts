@@ -1,11 +1,11 @@
 // A new name for a model in the folder of models.
 
-import { constants, copyFile, link, mkdir, realpath, stat } from "node:fs/promises";
+import { constants, copyFile, link, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openGguf } from "../gguf/gguf.js";
 import { at } from "../system/at.js";
 import { BitnetError, withContext } from "../system/errors.js";
-import { writeThenRename } from "../system/files.js";
+import { makeFolder, writeThenRename } from "../system/files.js";
 import { modelsFolder } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { weightTypeOf } from "./check.js";
@@ -41,7 +41,7 @@ export async function copyModel(source: string, name: string, options: CopyModel
     throw new BitnetError("USAGE", `there is a model ${name}:${type} already`, { hint: `bitnet rm ${name}:${type}` });
   }
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     let shared = true;
     for (const [i, part] of gguf.paths.entries()) {
       const file = await realpath(part);

@@ -1,6 +1,6 @@
 // Brings what a model is made of from the hub, after what would make it useless has been looked for.
 
-import { constants, copyFile, link, mkdir, realpath } from "node:fs/promises";
+import { constants, copyFile, link, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { forecastCheckpoint, forecastGguf } from "../convert/forecast.js";
 import type { Gguf } from "../gguf/gguf.js";
@@ -9,7 +9,7 @@ import type { Hub } from "../hub/http.js";
 import { openRemoteGguf } from "../hub/remote-gguf.js";
 import { listParts, openRepository, type Repository, type RepositoryName } from "../hub/repository.js";
 import { BitnetError, toBitnetError, withContext } from "../system/errors.js";
-import { writeThenRename } from "../system/files.js";
+import { makeFolder, writeThenRename } from "../system/files.js";
 import { describe, findMismatch, openChecked } from "./check.js";
 import { isSameDisk, requireRoom } from "./place.js";
 import { type Provenance, sourceOf } from "./provenance.js";
@@ -143,7 +143,7 @@ async function announce(
 /** Gives a file of the cache a second name, or copies it to another disk. */
 async function placeFile(cached: string, path: string): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     const blob = await realpath(cached);
     await writeThenRename(path, (partial) =>
       link(blob, partial).catch(() => copyFile(blob, partial, constants.COPYFILE_FICLONE)),

@@ -3,11 +3,12 @@
 // The first model of a name lies as setup_env.py has it, in NAME/. A model of another owner or revision with the same
 // name gets a folder of its own: OWNER--NAME/, or OWNER--NAME@REVISION/ for another revision than main.
 
-import { mkdir, mkdtemp, readdir, rmdir, stat, statfs } from "node:fs/promises";
+import { mkdtemp, readdir, rmdir, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { listSnapshot, readRef, repositoryPaths } from "../hub/cache.js";
 import type { Repository, RepositoryName } from "../hub/repository.js";
 import { BitnetError, withContext } from "../system/errors.js";
+import { makeFolder } from "../system/files.js";
 import { hashFiles } from "../system/hash-files.js";
 import { withLock } from "../system/lock.js";
 import {
@@ -173,7 +174,7 @@ export async function withSetupLock<T>(
 /** Makes the folder if there is none. Returns the first one that had to be made. */
 async function makeWritable(modelDir: string): Promise<string | undefined> {
   try {
-    const made = await mkdir(modelDir, { recursive: true });
+    const made = await makeFolder(modelDir);
     await rmdir(await mkdtemp(join(modelDir, ".bitnet-"))); // what access() says is not what holds on every file system
     return made;
   } catch (error) {

@@ -1,7 +1,7 @@
 // From the name of a model to a GGUF file that is ready to run: a published one if there is one of the wanted type, else
 // the checkpoint, downloaded and converted. What setup_env.py does.
 
-import { mkdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { convertCheckpoint } from "../convert/convert.js";
 import { defaultFileName } from "../convert/options.js";
@@ -13,6 +13,7 @@ import { openHub } from "../hub/http.js";
 import { findRegistered, type RegisteredModel, registeredModels } from "../hub/registry.js";
 import { openRepository, type Repository, readRepositoryName } from "../hub/repository.js";
 import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
+import { makeFolder } from "../system/files.js";
 import { modelsFolder, modelsFolders } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { describe, openChecked, openWhole } from "./check.js";
@@ -270,7 +271,7 @@ export async function placeConversion(repository: string, outtype: string): Prom
   const { cacheDir } = await readHubEnvironment();
   const place = await findPlace(modelsFolder(), { name, fileName: defaultFileName(outtype), cacheDir });
   const path = place.kind === "unknown" ? place.other : place.path;
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   return path;
 }
 
@@ -281,7 +282,7 @@ interface ConvertSource {
 
 async function convert(task: SetupTask, source: string, outfile: string, from: ConvertSource): Promise<ConvertReport> {
   task.onStep({ kind: "convert", what: `${from.opened?.name ?? source} to ${task.type}` });
-  await mkdir(dirname(outfile), { recursive: true });
+  await makeFolder(dirname(outfile));
   const report = await convertCheckpoint({
     source,
     outfile,

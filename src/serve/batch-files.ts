@@ -2,21 +2,13 @@
 // file is only ever text in its description.
 
 import { createHash, randomBytes } from "node:crypto";
-import {
-  createReadStream,
-  createWriteStream,
-  mkdirSync,
-  type ReadStream,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from "node:fs";
+import { createReadStream, createWriteStream, type ReadStream, readdirSync, readFileSync, rmSync } from "node:fs";
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { toBitnetError, withContext } from "../system/errors.js";
-import { replaceFile } from "../system/files.js";
+import { makeFolderSync, replaceFile } from "../system/files.js";
 import { ApiError } from "./errors.js";
 import type { Client } from "./request.js";
 
@@ -63,7 +55,7 @@ export function toDiskError(error: unknown): unknown {
 
 /** Descriptions of a folder, each a JSON file of its own. What cannot be read was never finished. */
 export function readDescriptions<T>(folder: string, onEntry: (name: string, value: T) => void): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolderSync(folder, 0o700);
   for (const name of readdirSync(folder).filter((each) => each.endsWith(".json"))) {
     try {
       onEntry(name, JSON.parse(readFileSync(join(folder, name), "utf8")) as T);

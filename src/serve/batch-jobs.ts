@@ -1,6 +1,5 @@
 // Batches of clients, run one line at a time beside other requests, and gone on with after a restart.
 
-import { mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -10,7 +9,7 @@ import type { BatchUrl, LineFault } from "../batch/request.js";
 import { type BatchProgress, type BatchSummary, runBatch } from "../batch/run.js";
 import { type BatchCall, type BatchReply, type BatchTarget, retryAfter, sendTarget } from "../batch/target.js";
 import { reasonOf, toBitnetError, withContext } from "../system/errors.js";
-import { replaceFile } from "../system/files.js";
+import { makeFolderSync, replaceFile } from "../system/files.js";
 import { JoinedSignal } from "../system/signals.js";
 import { type FileStore, newId, nowSeconds, readDescriptions, toDiskError } from "./batch-files.js";
 import type { ServerContext } from "./context.js";
@@ -93,7 +92,7 @@ export class BatchJobs {
     this.#files = files;
     this.#folder = folder;
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolderSync(folder, 0o700);
       readDescriptions<Entry>(folder, (name, entry) => {
         if (idPattern.test(entry.batch.id) && name === `${entry.batch.id}.json`) {
           this.#entries.set(entry.batch.id, entry);

@@ -2,7 +2,7 @@
 // process or in others, never mix: each writes a file of its own beside it, the last one that ends wins.
 
 import { createHash } from "node:crypto";
-import { readlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readlinkSync, statSync } from "node:fs";
 import { lstat, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
@@ -16,6 +16,36 @@ export async function findTarget(path: string): Promise<string> {
     throw new BitnetError("USAGE", info.isDirectory() ? "it is a directory" : "it is not a regular file");
   }
   return target;
+}
+
+/**
+ * Makes a folder and those above it, if they are not there; returns the first that was made. Node's own recursive calls never end
+ * where the system says of every folder that the one above it is missing, as below /proc (tried with Node 20).
+ */
+export function makeFolderSync(path: string, mode?: number): string | undefined {
+  const whole = resolve(path);
+  const missing: string[] = [];
+  for (let folder = whole; !existsSync(folder) && dirname(folder) !== folder; folder = dirname(folder)) {
+    missing.unshift(folder);
+  }
+  for (const folder of missing) {
+    try {
+      mkdirSync(folder, { mode });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
+        throw error; // else another process was quicker
+      }
+    }
+  }
+  if (!statSync(whole).isDirectory()) {
+    throw new BitnetError("USAGE", `${path} is not a folder`);
+  }
+  return missing[0];
+}
+
+/** The same, as a promise: a few calls of the system that take no time worth a thread. */
+export async function makeFolder(path: string, mode?: number): Promise<string | undefined> {
+  return makeFolderSync(path, mode);
 }
 
 /** Where process ids mean the same processes: the host and, on Linux, the namespace of processes. */

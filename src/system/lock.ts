@@ -2,11 +2,11 @@
 // (killed, power cut) is taken over.
 
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { throwIfAborted } from "./errors.js";
-import { isAlive, processSpace } from "./files.js";
+import { throwIfAborted, withContext } from "./errors.js";
+import { isAlive, makeFolder, processSpace } from "./files.js";
 
 const refreshMs = 10_000;
 const staleMs = 120_000; // far more than a busy machine or a network file system delays a refresh
@@ -40,8 +40,7 @@ export async function withLock<T>(path: string, options: LockOptions, body: () =
 }
 
 async function runLocked<T>(path: string, holder: Holder, options: LockOptions, body: () => Promise<T>): Promise<T> {
-  await mkdir(dirname(path), { recursive: true });
-  for (let waits = 0; !(await tryLock(path, holder)); waits++) {
+  for (let waits = 0; !(await tryOrExplain(path, holder)); waits++) {
     throwIfAborted(options.signal);
     if (waits === 0) {
       options.onWait?.();
@@ -60,6 +59,16 @@ async function runLocked<T>(path: string, holder: Holder, options: LockOptions, 
     if ((await readHolder(path))?.id === holder.id) {
       await rm(path, { force: true });
     }
+  }
+}
+
+/** What goes wrong is told of the folder: nobody asked for a lock. */
+async function tryOrExplain(path: string, holder: Holder): Promise<boolean> {
+  try {
+    await makeFolder(dirname(path));
+    return await tryLock(path, holder);
+  } catch (error) {
+    throw withContext(`${dirname(path)} cannot be written to`, error);
   }
 }
 

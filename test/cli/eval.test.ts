@@ -57,6 +57,11 @@ describe("bitnet eval", () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining("data of hellaswag: not used") });
   });
 
+  it("tasks says that settings of writing are for tasks whose answers are written", async () => {
+    const { status, stderr } = await evaluateArc("--limit", "1", "--gen-kwargs", "temperature=0");
+    expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining("gen-kwargs: not used") });
+  });
+
   it("compare tells differences and whether they are more than chance", async () => {
     const folder = join(scratch, "out", "tiny-bitnet");
     const [first = ""] = readdirSync(folder).filter((name) => name.startsWith("results_"));
@@ -86,7 +91,7 @@ describe("bitnet eval", () => {
     [["eval", "tasks", "--gen-kwargs", "do_sample=maybe"], 2, "expected true or false as do_sample"],
     [["eval", "compare", root, root], 1, "it is a directory"],
     [["eval", "tasks", "-t", "arc_easy", "--log-samples"], 2, "--output-path DIR"],
-    [["eval", "tasks", "-t", "arc_easy", "--data", `arc_easy=${arc}`, "--num-fewshot", "11"], 1, "11 shots need 11"],
+    [["eval", "tasks", "-t", "arc_easy", "--data", `arc_easy=${arc}`, "--num-fewshot", "11"], 2, "11 shots need 11"],
   ] as const)("%j says what is wrong", async (args, status, text) => {
     const result = await runBitnet([...args]);
     expect(result).toMatchObject({ status, stderr: expect.stringContaining(text) });

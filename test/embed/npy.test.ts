@@ -141,3 +141,12 @@ test("a query of another length than the file's vectors is refused", async () =>
   await using codes = await NpyFile.open(fileOfVectors(quantizeEmbeddings(vectors, "int4").vectors, "uint8"));
   await expect(searchVectors(codes, new Float32Array(500), { top: 1 })).rejects.toThrow(/no code of 500 dimensions/);
 });
+
+test("vectors with values that are not finite are refused by their row", async () => {
+  const broken = [Float32Array.of(1, 2), Float32Array.of(3, Number.NaN), Float32Array.of(Number.POSITIVE_INFINITY, 4)];
+  await using file = await NpyFile.open(fileOfVectors(broken, "float32"));
+  await expect(searchVectors(file, Float32Array.of(1, 1), { top: 1 })).rejects.toMatchObject({
+    code: "BAD_FILE",
+    message: expect.stringContaining("row 1 has a value that is not finite"),
+  });
+});

@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { toBitnetError } from "../../src/system/errors.js";
-import { partialPath, replaceFile, writeOutput, writeThenRename } from "../../src/system/files.js";
+import { makeFolder, partialPath, replaceFile, writeOutput, writeThenRename } from "../../src/system/files.js";
 import { runBitnet, tinyModel } from "../support/fixtures.js";
 
 let folder: string;
@@ -52,6 +52,26 @@ describe("replaceFile", () => {
 
   test("never takes the place of a directory", async () => {
     await expect(replaceFile(folder, "x")).rejects.toThrow("it is a directory");
+  });
+});
+
+describe("makeFolder", () => {
+  test("makes what is missing, tells the first of it, and takes what is there", async () => {
+    const path = join(folder, "one", "two", "three");
+    expect(await makeFolder(path)).toBe(join(folder, "one"));
+    expect(await makeFolder(path)).toBeUndefined();
+    expect(statSync(path).isDirectory()).toBe(true);
+  });
+
+  test("does not take a file for a folder", async () => {
+    const path = join(folder, "file");
+    writeFileSync(path, "");
+    await expect(makeFolder(path)).rejects.toThrow("is not a folder");
+    await expect(makeFolder(join(path, "below"))).rejects.toThrow("ENOTDIR");
+  });
+
+  test.runIf(process.platform === "linux")("ends where the system makes no folders", async () => {
+    await expect(makeFolder("/proc/none/below")).rejects.toThrow("ENOENT");
   });
 });
 

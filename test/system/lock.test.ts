@@ -102,3 +102,9 @@ test("waiting ends with an abort and leaves the lock to its holder", async () =>
   expect(readFileSync(lock, "utf8")).toContain("another");
   expect(readdirSync(join(folder, "locks"))).toEqual(["blob.lock"]);
 });
+
+test("a lock that cannot be made is told of its folder", async () => {
+  const file = join(folder, "a file");
+  writeFileSync(file, "");
+  await expect(withLock(join(file, "x.lock"), {}, async () => {})).rejects.toThrow(`${file} cannot be written to`);
+});

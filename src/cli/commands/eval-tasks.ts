@@ -239,7 +239,7 @@ async function show(options: EvaluateTasksOptions, shown: Shown): Promise<void> 
       finished = results;
     };
     const { update: onProgress, note: onNote } = progress;
-    const { path } = await evaluateTasks({ ...options, onProgress, onNote, onResults });
+    const { path } = await asUsage(() => evaluateTasks({ ...options, onProgress, onNote, onResults }));
     print();
     if (path !== undefined && !quiet) {
       note(`wrote ${path}`);

@@ -1,6 +1,6 @@
 // bitnet perplexity: the perplexity of every data set of a folder, the twin of test_perplexity.py.
 
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Command } from "commander";
 import { type Twin, writeEmbeddingTwin } from "../../bench/twins.js";
@@ -8,7 +8,7 @@ import { embeddingTypes } from "../../convert/types.js";
 import { loadModel } from "../../engine/model.js";
 import { evaluatePerplexity } from "../../eval/perplexity.js";
 import { BitnetError, convertingAsync, toBitnetError } from "../../system/errors.js";
-import { writeOutput } from "../../system/files.js";
+import { makeFolder, writeOutput } from "../../system/files.js";
 import { readTextFile } from "../../system/text-file.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
 import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
@@ -98,7 +98,7 @@ async function measureFolder(options: PerplexityValues): Promise<void> {
   const { data, output } = options;
   const signal = interruptSignal();
   const sets = await findSets(data.folder);
-  await convertingAsync(() => mkdir(output.outputDir, { recursive: true }));
+  await convertingAsync(() => makeFolder(output.outputDir));
   const results: SetResult[] = [];
   const csv = output.csvOutput ?? join(output.outputDir, `perplexity_${timeStamp()}.csv`);
   try {

@@ -1,6 +1,6 @@
 // bitnet setup-env: download a model and make it ready to run, the twin of setup_env.py.
 
-import { appendFileSync, mkdirSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { embeddingTypes, matrixTypes, namesOf } from "../../convert/types.js";
@@ -15,6 +15,7 @@ import { setupModel } from "../../models/setup.js";
 import type { SetupOptions, SetupResult } from "../../models/setup-options.js";
 import { closest } from "../../system/closest.js";
 import { BitnetError, toBitnetError } from "../../system/errors.js";
+import { makeFolderSync } from "../../system/files.js";
 import { shortenHome } from "../../system/folders.js";
 import { helpWidth, wrapCommand } from "../help.js";
 import { asUsage } from "../model-argument.js";
@@ -289,7 +290,7 @@ function openLogs(folder: string | undefined): Logs {
   if (folder === undefined) {
     return { begin() {}, write() {} };
   }
-  mkdirSync(folder, { recursive: true });
+  makeFolderSync(folder);
   let file = join(folder, "setup.log");
   const started = new Set<string>();
   return {

@@ -1,8 +1,8 @@
 // The messages that were typed in conversations, kept for the arrow keys of the next one.
 
-import { appendFile, type FileHandle, mkdir, open } from "node:fs/promises";
+import { appendFile, type FileHandle, open } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { replaceFile } from "../../system/files.js";
+import { makeFolder, replaceFile } from "../../system/files.js";
 import { stateFolder } from "../../system/folders.js";
 import { withLock } from "../../system/lock.js";
 import { withoutControls } from "./format.js";
@@ -31,7 +31,7 @@ export class HistoryFile {
 
   /** The newest messages, newest first; creates the file if there is none. */
   async load(): Promise<string[]> {
-    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(this.path), 0o700);
     const { lines, isWhole } = await this.#read();
     if (lines.length > 2 * maxHistory || !isWhole) {
       await this.#alone(() => this.#shorten());
