@@ -24,12 +24,13 @@ export interface RedisOptions {
   onTrouble?: (message: string) => void;
 }
 
+/** @internal */
 export interface RedisPackages {
   bullmq: typeof import("bullmq");
   ioredis: Pick<typeof import("ioredis"), "Redis">;
 }
 
-/** Throws UNSUPPORTED with what to install. */
+/** @internal Throws UNSUPPORTED with what to install. */
 export async function loadRedisPackages(): Promise<RedisPackages> {
   try {
     const [bullmq, ioredis] = await Promise.all([import("bullmq"), import("ioredis")]);
@@ -46,13 +47,13 @@ const connectTimeout = 5000; // ms
 const firstRetryWait = 50; // ms
 const mostRetryWait = 2000;
 
-/** Connections that end together; what BullMQ is given it does not close. */
+/** @internal Connections that end together; what BullMQ is given it does not close. */
 export interface RedisConnections {
   connect(): Redis;
   disconnect(): void;
 }
 
-/** Once it is known that there is a Redis. Throws USAGE or NETWORK. */
+/** @internal Once it is known that there is a Redis. Throws USAGE or NETWORK. */
 export async function openRedis({ ioredis }: RedisPackages, options: RedisOptions): Promise<RedisConnections> {
   const { url, onTrouble = () => {} } = options;
   if (!isRedisAddress(url)) {

@@ -1,6 +1,7 @@
 // What the routes of a server share.
 
 import type { FastifyInstance } from "fastify";
+import type { ApiError } from "./errors.js";
 import type { InsideReply, InsideRequest } from "./inside.js";
 import type { Log } from "./log.js";
 import type { ServeOptions } from "./options.js";
@@ -55,5 +56,9 @@ declare module "fastify" {
     /** Who asks, once that is known. */
     client: Client | undefined;
     notes: RunNotes | undefined;
+  }
+  interface FastifyContextConfig {
+    /** How this route's dialect writes an error. */
+    errorBody?: (error: ApiError) => unknown;
   }
 }

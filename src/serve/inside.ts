@@ -33,6 +33,7 @@ const standardClient: Client = { id: "inside", salt: "", weight: 1, scopes: new 
 /** A header that tells whose request it is; nobody outside can know its value, which is used once. */
 const tokenHeader = "x-bitnet-inside";
 
+/** @internal */
 export class Inside {
   readonly #app: FastifyInstance;
   readonly #prefix: string;

@@ -91,7 +91,8 @@ export interface Server {
   /** Where it listens: "http://127.0.0.1:8080", or paths of sockets. */
   readonly urls: readonly string[];
   /** Resolves when the model is loaded and warmed up; rejects if it cannot be. */
-  readonly ready: Promise<TextService>;
+  readonly ready: Promise<void>;
+  /** @internal What the routes share. */
   readonly context: ServerContext;
   /** Reads keys and rules anew and reopens logs. What cannot be read stays as it was, and the log tells. */
   reload(): Promise<void>;
@@ -129,7 +130,7 @@ class ModelServer implements Server {
   readonly #listeners: ReturnType<typeof createHttpServer>[] = [];
   readonly context: Context;
   urls: readonly string[] = [];
-  ready: Promise<TextService> = Promise.reject(new BitnetError("INTERNAL", "the server does not listen yet"));
+  ready: Promise<void> = Promise.reject(new BitnetError("INTERNAL", "the server does not listen yet"));
   #closing: Promise<void> | undefined;
 
   constructor(options: ServeOptions, hooks: ServerHooks) {
@@ -228,7 +229,7 @@ class ModelServer implements Server {
     return `${tls === undefined ? "http" : "https"}://${name}:${portOf(listener)}`;
   }
 
-  async #load(): Promise<TextService> {
+  async #load(): Promise<void> {
     try {
       const service = await loadService(this.context.options, this.context.log);
       if (this.#closing !== undefined) {
@@ -236,7 +237,6 @@ class ModelServer implements Server {
         throw new BitnetError("ABORTED", "the server ended before the model was loaded");
       }
       this.context.begin(service);
-      return service;
     } catch (error) {
       this.context.fail(error);
       throw error;
@@ -432,11 +432,4 @@ function chooseParallel({ modelPath, contextSize, cacheType }: ServeOptions): nu
   }
   const free = Math.max(0, availableMemory() - memory.weights);
   return Math.max(1, Math.min(mostParallel, Math.floor(free / 2 / memory.kvCache)));
-}
-
-declare module "fastify" {
-  interface FastifyContextConfig {
-    /** How this route's dialect writes an error. */
-    errorBody?: (error: ApiError) => unknown;
-  }
 }

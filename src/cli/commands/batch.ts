@@ -261,10 +261,10 @@ async function ownTarget({ where, model, session, output }: BatchValues, { say, 
     },
   });
   try {
-    const { admission } = await server.ready;
+    await server.ready;
     return sendTarget({
       send: (call) => server.handle(call),
-      parallel: admission.limits.parallel,
+      parallel: server.context.service.admission.limits.parallel,
       model: server.context.modelId,
       tries: where.tries,
       close: () => server.close(),
