@@ -1,4 +1,4 @@
-// The files of deploy/: they can be read, say the same as each other, and name only what the program has.
+// The files of deploy/ for systemd and Kubernetes: they can be read, say the same as each other, and name only what the program has.
 
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -6,119 +6,13 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, r
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { standardOptions } from "../../src/serve/options.js";
+import { at, deploy, read, texts, valueAfter } from "../support/deploy.js";
 import { FakeHub } from "../support/fake-hub.js";
 import { root, tinyModel } from "../support/fixtures.js";
 import { readYaml, type Yaml } from "../support/read-yaml.js";
 
-const deploy = join(root, "deploy");
 const folder = mkdtempSync(join(tmpdir(), "bitnet-deploy-"));
 afterAll(() => rmSync(folder, { recursive: true }));
-
-function read(...path: string[]): string {
-  return readFileSync(join(deploy, ...path), "utf8");
-}
-
-/** What stands at a path of keys and numbers; throws where nothing does. */
-function at(value: Yaml | undefined, ...path: (string | number)[]): Yaml {
-  const found = path.reduce<Yaml | undefined>(
-    (inner, key) => (inner as Record<string | number, Yaml> | null | undefined)?.[key],
-    value,
-  );
-  if (found === undefined) {
-    throw new Error(`nothing at ${path.join(".")} of ${JSON.stringify(value).slice(0, 300)}`);
-  }
-  return found;
-}
-
-function texts(value: Yaml): string[] {
-  return (value as Yaml[]).map(String);
-}
-
-/** What `list` has after `option`. */
-function valueAfter(list: readonly string[], option: string): string {
-  expect(list).toContain(option);
-  return list[list.indexOf(option) + 1] ?? "";
-}
-
-/** Without comments, as Dockerfiles continue lines. */
-const dockerfile = read("docker", "Dockerfile")
-  .replace(/^#.*\n/gm, "")
-  .replaceAll("\\\n", " ");
-
-function instruction(name: string): string {
-  return (
-    dockerfile
-      .split("\n")
-      .findLast((line) => line.startsWith(`${name} `))
-      ?.slice(name.length + 1) ?? ""
-  );
-}
-
-describe("the image", () => {
-  test("has two stages, runs as nobody in particular, and asks /livez for its health", () => {
-    expect(dockerfile.match(/^FROM node:20-slim/gm)).toHaveLength(2);
-    expect(instruction("USER")).toBe("10001:10001");
-    expect(instruction("VOLUME")).toBe("/models");
-    expect(dockerfile).toMatch(/^HEALTHCHECK .*127\.0\.0\.1:8080\/livez/m);
-    expect(instruction("ENTRYPOINT")).toBe('["bitnet"]');
-  });
-
-  test("takes what a build makes, by the names that a build gives it", () => {
-    const copied = [...dockerfile.matchAll(/^COPY --from=build \/src\/(\S+)/gm)].map(([, path = ""]) => path);
-    expect(copied).toContain("build/Release/bitnet.node");
-    const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-    const ignored = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
-    for (const path of copied.filter((name) => !["node_modules", "package.json"].includes(name))) {
-      const [top = ""] = path.split("/");
-      expect([...files, "build"]).toContain(top);
-      expect(readdirSync(root)).toContain(top);
-    }
-    // What the first stage copies from a clone is the source, and never a key.
-    expect(ignored).toEqual(expect.arrayContaining(["dist", "node_modules", "build*", "**/keys.txt"]));
-    for (const needed of ["native", "src", "scripts", "cmake", "models", "docs", "package.json", "CMakeLists.txt"]) {
-      expect(ignored).not.toContain(needed);
-    }
-  });
-
-  test("has the packages that its commands need, and no model but the bundled one", () => {
-    const { version } = JSON.parse(readFileSync(join(root, "node_modules", "ioredis", "package.json"), "utf8"));
-    const pruned = dockerfile.indexOf("npm prune --omit=dev");
-    const added = dockerfile.indexOf("npm install --no-save --save-prod --omit=dev --ignore-scripts");
-    expect([pruned > 0, added > pruned]).toEqual([true, true]);
-    expect(dockerfile.slice(added)).toMatch(/ bullmq@6 ioredis@5/);
-    expect(version).toMatch(/^5\./);
-    const ignored = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
-    expect(ignored).toEqual(expect.arrayContaining(["models/*", "!models/tiny-bitnet.gguf"]));
-  });
-
-  test("says which ports its server has", () => {
-    const command = JSON.parse(instruction("CMD")) as string[];
-    expect(instruction("EXPOSE").split(" ")).toContain(valueAfter(command, "--port"));
-  });
-});
-
-test("compose runs the server behind nginx, with Redis", () => {
-  const [compose] = readYaml(read("docker", "compose.yaml"));
-  expect(Object.keys(at(compose, "services") as object)).toEqual(["server", "nginx", "redis"]);
-  const command = texts(at(compose, "services", "server", "command"));
-  expect(valueAfter(command, "--redis")).toBe("redis://redis:6379");
-  const secret = valueAfter(command, "--api-key-file").replace("/run/secrets/", "");
-  expect(Object.keys(at(compose, "secrets") as object)).toEqual([secret]);
-  expect(Number.parseInt(String(at(compose, "services", "server", "stop_grace_period")), 10)).toBeGreaterThan(
-    standardOptions.drainTimeout,
-  );
-  for (const path of [String(at(compose, "services", "server", "build", "dockerfile")), "deploy/nginx/bitnet.conf"]) {
-    expect(() => readFileSync(join(root, path))).not.toThrow();
-  }
-  // nginx shares the server's network, so its upstream is the server's own port.
-  expect(at(compose, "services", "nginx", "network_mode")).toBe("service:server");
-  // Who shares a network cannot publish ports: Docker refuses that.
-  expect(Object.keys(at(compose, "services", "nginx") as object)).not.toContain("ports");
-  expect(texts(at(compose, "services", "server", "ports"))).toEqual(["127.0.0.1:8000:80"]);
-  expect(read("nginx", "bitnet.conf")).toMatch(/^ {2}listen 80;/m);
-  expect(read("nginx", "bitnet.conf")).toContain(`server 127.0.0.1:${valueAfter(command, "--port")} `);
-});
 
 test("the unit of systemd waits longer than the server drains", () => {
   const unit = read("systemd", "bitnet.service");

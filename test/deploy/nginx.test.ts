@@ -1,8 +1,9 @@
-// deploy/nginx/bitnet.conf in an nginx that runs, between a client and a server of the test on Unix sockets.
+// The configurations of nginx, on a machine and in a container, in an nginx that runs, between a client and a server of the
+// test on Unix sockets.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import {
   type ClientRequest,
   createServer,
@@ -20,17 +21,24 @@ import { startTestServer, type TestServer } from "../support/serve.js";
 const nginx = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"].find(existsSync);
 type Serve = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** One that runs with the file, in front of the socket `upstream`. */
+const files = ["nginx/bitnet.conf", "docker/nginx.conf"] as const;
+
+/** One that runs with one of the files, in front of the socket `upstream`. */
 class Nginx implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "nginx-")); // short: paths of sockets have 107 bytes at most
   readonly socket = join(this.folder, "front");
   #process?: ChildProcess;
 
-  static async start(upstream: string): Promise<Nginx> {
+  static async start(file: (typeof files)[number], upstream: string): Promise<Nginx> {
     const proxy = new Nginx();
     const { folder } = proxy;
     const main = join(folder, "nginx.conf");
-    writeFileSync(main, proxy.#configure(readFileSync(join(root, "deploy", "nginx", "bitnet.conf"), "utf8"), upstream));
+    cpSync(join(root, "deploy", "nginx", "snippets"), join(folder, "snippets"), { recursive: true });
+    const text = readFileSync(join(root, "deploy", file), "utf8");
+    const ours = file === "nginx/bitnet.conf" ? proxy.#include(text, upstream) : proxy.#move(text, upstream);
+    expect(ours).toContain(`listen unix:${proxy.socket};`);
+    expect(ours).toContain(`server unix:${upstream} `);
+    writeFileSync(main, `daemon off;\nmaster_process off;\n${ours}`);
     const args = ["-p", folder, "-c", main, "-e", join(folder, "error.log")];
     const { status, stderr } = spawnSync(nginx ?? "", ["-t", ...args], { encoding: "utf8" });
     expect({ status, stderr }).toEqual({ status: 0, stderr: expect.not.stringContaining("[warn]") });
@@ -53,24 +61,30 @@ class Nginx implements AsyncDisposable {
   }
 
   /** The file within the least that nginx needs around it, with the sockets of the test. */
-  #configure(text: string, upstream: string): string {
+  #include(text: string, upstream: string): string {
     const ours = text
       .replace("listen 80;", `listen unix:${this.socket};`)
       .replace("127.0.0.1:8080", `unix:${upstream}`);
-    expect(ours).toContain(this.socket);
-    expect(ours).toContain(upstream);
     const folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
       (name) => `${name}_temp_path ${join(this.folder, name)};`,
     );
-    return `daemon off;
-master_process off;
-pid ${join(this.folder, "pid")};
+    return `pid ${join(this.folder, "pid")};
 events {}
 http {
   access_log off;
   ${folders.join("\n  ")}
 ${ours}}
 `;
+  }
+
+  /** A whole configuration, with the sockets and the folder of the test; older ones cannot follow names that change. */
+  #move(text: string, upstream: string): string {
+    return text
+      .replaceAll("/tmp/", `${this.folder}/`)
+      .replace("listen 8080;", `listen unix:${this.socket};`)
+      .replace("server server:8080 max_fails=0 resolve;", `server unix:${upstream} max_fails=0;`)
+      .replace("/dev/stdout", join(this.folder, "access.log"))
+      .replace("error_log stderr;\n", "");
   }
 
   async #isOpen(): Promise<boolean> {
@@ -106,7 +120,7 @@ async function textOf(answer: IncomingMessage): Promise<string> {
   return text;
 }
 
-describe.skipIf(nginx === undefined)("nginx with deploy/nginx/bitnet.conf", () => {
+describe.skipIf(nginx === undefined).each(files)("nginx with deploy/%s", (file) => {
   const folder = mkdtempSync(join(tmpdir(), "nginx-back-"));
   let serve: Serve = (_, response) => void response.end();
   let server: Server;
@@ -118,7 +132,7 @@ describe.skipIf(nginx === undefined)("nginx with deploy/nginx/bitnet.conf", () =
     server.on("connection", () => connections++);
     server.listen(join(folder, "back"));
     await once(server, "listening");
-    proxy = await Nginx.start(join(folder, "back"));
+    proxy = await Nginx.start(file, join(folder, "back"));
   });
 
   afterAll(async () => {
@@ -149,7 +163,9 @@ describe.skipIf(nginx === undefined)("nginx with deploy/nginx/bitnet.conf", () =
     }
     expect(pieces).toEqual(Array.from({ length: 10 }, (_, i) => `data: ${i}\n\n`));
     // Chunks of HTTP/1.1 would pass with buffers, too; but then nginx would keep for a slow reader what the server bounds.
-    expect(readFileSync(join(root, "deploy", "nginx", "bitnet.conf"), "utf8")).toContain("proxy_buffering off;");
+    expect(readFileSync(join(root, "deploy", "nginx", "snippets", "bitnet.conf"), "utf8")).toContain(
+      "proxy_buffering off;",
+    );
   });
 
   test.each(["before the first event", "between events"])("tells the server when a client leaves %s", async (when) => {
@@ -238,7 +254,7 @@ describe.skipIf(nginx === undefined)("bitnet serve behind it", () => {
   beforeAll(async () => {
     const socket = join(folder, "back.sock");
     server = await startTestServer({ hosts: [socket], parallel: 1, trustProxy: 1 });
-    proxy = await Nginx.start(socket);
+    proxy = await Nginx.start("nginx/bitnet.conf", socket);
   });
 
   afterAll(async () => {
