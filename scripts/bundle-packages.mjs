@@ -118,14 +118,15 @@ function fileListPlugin(files) {
   };
 }
 
-/** The files of a package, and of those that it needs, which `import` of it loads. */
-export async function filesOfPackage(root, specifier) {
+/** The files of packages that a script, or `import` of a package, loads. */
+export async function filesLoadedBy(root, entry) {
   const files = new Set();
   const bundle = await rolldown({
     cwd: root,
-    input: specifier,
+    input: entry,
     platform: "node",
     treeshake: false,
+    external: /\.css$/,
     plugins: [fileListPlugin(files)],
   });
   await bundle.generate({ format: "esm" });

@@ -7,7 +7,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, posix, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { bundlePackages, fileOf, filesOfPackage, importsOf, packageFolder } from "./bundle-packages.mjs";
+import { bundlePackages, fileOf, filesLoadedBy, importsOf, packageFolder } from "./bundle-packages.mjs";
 import { platforms } from "./platforms.mjs";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
@@ -45,6 +45,22 @@ function write(path, text) {
 
 /** The scripts that tsc wrote, each as it is but for the names of packages that are bundled. */
 async function stageScripts() {
+  const { scripts, files, folders } = await bundleScripts();
+  for (const { path, text, imports } of scripts) {
+    write(path, withBundled(path, text, imports));
+  }
+  for (const path of commonJsEntries()) {
+    cpSync(join(root, path), join(staged, path));
+  }
+  for (const { name, text } of files) {
+    refuseUnknown(name, text);
+    write(`${bundledFolder}/${name}`, text);
+  }
+  return folders;
+}
+
+/** The program's own scripts, the bundles that they need, and the folders of the packages that are in these. */
+export async function bundleScripts() {
   const scripts = readdirSync(join(root, "src"), { recursive: true })
     .map((path) => path.replaceAll(sep, "/"))
     .filter((path) => /\.ts$/.test(path) && !path.startsWith("ui/"))
@@ -54,23 +70,11 @@ async function stageScripts() {
   const wanted = new Map();
   for (const { name, names } of scripts.flatMap(({ imports }) => imports)) {
     if (isBundled(name)) {
-      const all = wanted.get(name) ?? new Set();
-      wanted.set(name, all);
-      names.map((one) => all.add(one));
+      wanted.set(name, new Set([...(wanted.get(name) ?? []), ...names]));
     }
   }
-  for (const { path, text, imports } of scripts) {
-    write(path, withBundled(path, text, imports));
-  }
-  for (const path of commonJsEntries()) {
-    cpSync(join(root, path), join(staged, path));
-  }
-  const { files, folders } = await bundlePackages(root, wanted, (id) => isKept(id) || isOptional(packageOf(id)));
-  for (const { name, text } of files) {
-    refuseUnknown(name, text);
-    write(`${bundledFolder}/${name}`, text);
-  }
-  return folders;
+  const isExternal = (id) => isKept(id) || isOptional(packageOf(id));
+  return { scripts, ...(await bundlePackages(root, wanted, isExternal)) };
 }
 
 function withoutMap(text) {
@@ -135,7 +139,7 @@ function stageDeclarations() {
 async function stagePruned() {
   const folders = new Set();
   for (const name of prunedPackages) {
-    for (const file of await filesOfPackage(root, name)) {
+    for (const file of await filesLoadedBy(root, name)) {
       folders.add(packageFolder(file));
       cpSync(file, join(staged, relative(root, file)));
     }
