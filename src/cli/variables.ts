@@ -22,7 +22,7 @@ export const variables: readonly VariableReference[] = [
   { names: ["XDG_DATA_HOME"], help: "folder of models; default: ~/.local/share" },
   {
     names: ["XDG_CACHE_HOME"],
-    help: "folder of the hub's cache, and of a native part that build-native could not put into the package; default: ~/.cache",
+    help: "folder of the hub's cache, and of what build-native builds; default: ~/.cache",
   },
   {
     names: ["XDG_STATE_HOME"],

@@ -1,12 +1,7 @@
-// Finds and loads the native addon; the types of its whole surface. Everything here is thin: the library's faces
-// (model.ts, gguf.ts, tokenizer.ts) are what callers use.
+// The native addon, and the types of its whole surface. Everything here is thin: the library's faces (model.ts, gguf.ts,
+// tokenizer.ts) are what callers use.
 
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { BitnetError } from "../system/errors.js";
-import { cacheFolder } from "../system/folders.js";
-import { packageRoot, packageVersion } from "../system/package.js";
+import { type AddonOrigin, loadFirst } from "./locate.js";
 
 export interface NativeTensorInfo {
   name: string;
@@ -570,63 +565,22 @@ export interface NativeAddon {
 
 // Errors thrown or rejected by the addon are Error objects with a string `code` of errors.ts.
 
-const require = createRequire(import.meta.url);
-let addon: NativeAddon | undefined;
+let loaded: { origin: AddonOrigin; addon: NativeAddon } | undefined;
 
-/**
- * The addon, loaded at the first call: a prebuilt one if the package has one for this platform, else one that was built
- * here, in the package or, where that belongs to somebody else, in the user's cache.
- */
+function openAddon(): { origin: AddonOrigin; addon: NativeAddon } {
+  if (loaded === undefined) {
+    const { origin, exports } = loadFirst();
+    loaded = { origin, addon: exports as NativeAddon };
+  }
+  return loaded;
+}
+
+/** The addon, loaded at the first call. Throws what is wrong with the installation, and what to do. */
 export function loadAddon(): NativeAddon {
-  addon ??= requireAddon(addonPlaces());
-  return addon;
+  return openAddon().addon;
 }
 
-/** The file that loadAddon() takes; undefined if there is none. */
-export function addonPath(): string | undefined {
-  return addonPlaces().find((candidate) => existsSync(candidate));
-}
-
-function addonPlaces(): string[] {
-  return [
-    join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`, addonName),
-    ...buildFolders().map((folder) => join(folder, "Release", addonName)),
-  ];
-}
-
-/** Where `bitnet build-native` may put what it builds, in the order in which they are looked in. */
-export function buildFolders(): string[] {
-  const platform = `${packageVersion()}-${process.platform}-${process.arch}`;
-  const cache = cacheFolder();
-  return [join(packageRoot, "build"), ...(cache === undefined ? [] : [join(cache, "native", platform)])];
-}
-
-export const addonName = "bitnet.node";
-
-function requireAddon(candidates: string[]): NativeAddon {
-  const path = candidates.find((candidate) => existsSync(candidate));
-  const hint = `build it, which needs a C++ compiler and CMake: ${buildCommand()}`;
-  if (path === undefined) {
-    throw new BitnetError("INTERNAL", `the native part is not built (looked for ${candidates.join(" and ")})`, {
-      hint,
-    });
-  }
-  try {
-    return require(path) as NativeAddon;
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new BitnetError("INTERNAL", `cannot load the native addon ${path}: ${reason}`, { hint, cause });
-  }
-}
-
-/** As it must be typed: a program of a project's own packages is not in PATH. */
-function buildCommand(): string {
-  const manager = /^\w+/.exec(process.env.npm_config_user_agent ?? "")?.[0] ?? "";
-  const runner = new Map([
-    ["npm", "npx "],
-    ["pnpm", "pnpm exec "],
-    ["yarn", "yarn "],
-    ["bun", "bunx "],
-  ]).get(manager);
-  return `${runner ?? ""}bitnet build-native`;
+/** Where the addon that loadAddon() gives comes from; throws as it does. */
+export function addonOrigin(): AddonOrigin {
+  return openAddon().origin;
 }

@@ -1,12 +1,14 @@
-// What a new user meets when something needed for the native part is missing.
+// Building the native part: in a clone where something is missing, and for a package by `bitnet build-native`.
 
 import { spawnSync } from "node:child_process";
 import {
-  copyFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   symlinkSync,
   utimesSync,
@@ -14,36 +16,73 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { addonOrigin } from "../../src/native/addon.js";
+import { platformName } from "../../src/native/platform.js";
+import { packageVersion } from "../../src/system/package.js";
 import { root, tinyModel } from "../support/fixtures.js";
 
-let copy: string; // a package without its addon
+const version = packageVersion();
+const name = `@bitnet-cli/${platformName()}`;
+const addon = addonOrigin().path;
+
+let copy: string; // a clone, or a package, without its addon
 let tools: string; // the only folder in PATH
 
-beforeEach(() => {
-  copy = mkdtempSync(join(tmpdir(), "bitnet-install-"));
+beforeAll(() => {
+  copy = realpathSync(mkdtempSync(join(tmpdir(), "bitnet-install-")));
   tools = join(copy, "tools");
-  mkdirSync(tools);
-  for (const part of ["bin", "dist", "scripts", "package.json", "CMakeLists.txt"]) {
+  for (const part of ["bin", "dist", "scripts", "CMakeLists.txt"]) {
     cpSync(join(root, part), join(copy, part), { recursive: true });
   }
-  mkdirSync(join(copy, "native"));
-  writeFileSync(join(copy, "native", "addon.cpp"), "");
   symlinkSync(join(root, "node_modules"), join(copy, "node_modules"), "junction");
 });
-afterEach(() => {
-  rmSync(copy, { recursive: true });
+afterAll(() => rmSync(copy, { recursive: true }));
+
+beforeEach(() => {
+  for (const made of ["tools", "build", "cache", "native", "npm.cjs", "npm.txt"]) {
+    rmSync(join(copy, made), { recursive: true, force: true });
+  }
+  for (const part of ["package.json", "tsconfig.json"]) {
+    cpSync(join(root, part), join(copy, part));
+  }
+  mkdirSync(tools);
+  mkdirSync(join(copy, "native"));
+  writeFileSync(join(copy, "native", "addon.cpp"), "");
 });
 
 function run(script: string, ...args: string[]) {
-  const env = { PATH: tools, npm_lifecycle_event: "install" };
+  const env = { PATH: tools, HOME: copy, XDG_CACHE_HOME: join(copy, "cache"), npm_lifecycle_event: "prepare" };
   return spawnSync(process.execPath, [join(copy, script), ...args], { encoding: "utf8", env });
 }
 
 /** A program that answers --version. */
-function addTool(name: string, version: string): void {
-  writeFileSync(join(tools, name), `#!/bin/sh\necho "${version}"\n`, { mode: 0o755 });
+function addTool(tool: string, text: string): void {
+  writeFileSync(join(tools, tool), `#!/bin/sh\necho "${text}"\n`, { mode: 0o755 });
 }
+
+function addAllTools(): void {
+  addTool("cmake", "cmake version 3.25.1");
+  addTool("g++", "g++ 12");
+  addTool("make", "GNU Make 4.3");
+}
+
+/** An npm that does what `body` says, with the words of its command line. FOLDER is where it installs. */
+function addNpm(body: string): void {
+  const script = `const folder = process.argv[process.argv.indexOf("--prefix") + 1];
+    const fs = require("node:fs");
+    const write = (path, text) => {
+      fs.mkdirSync(require("node:path").dirname(folder + "/node_modules/" + path), { recursive: true });
+      fs.writeFileSync(folder + "/node_modules/" + path, text);
+    };
+    ${body}`;
+  writeFileSync(join(copy, "npm.cjs"), script);
+  const file = `#!/bin/sh\nexec "${process.execPath}" "${join(copy, "npm.cjs")}" "$@"\n`;
+  writeFileSync(join(tools, "npm"), file, { mode: 0o755 });
+}
+
+const notFound =
+  'console.error("npm error code E404\\nnpm error 404 Not Found - GET\\nnpm error A complete log"); process.exit(1);';
 
 const cases: [string, string[][], string][] = [
   ["cmake", [], "cmake was not found"],
@@ -59,80 +98,146 @@ const cases: [string, string[][], string][] = [
   ],
 ];
 
-test.skipIf(process.platform === "win32").each(cases)(
-  "without %s the installation says what to install",
-  (_, present, problem) => {
-    for (const [name = "", version = ""] of present) {
-      addTool(name, version);
+describe.skipIf(process.platform === "win32")("npm ci in a clone", () => {
+  test.each(cases)("without %s and without npm says what to install", (_, present, problem) => {
+    for (const [tool = "", text = ""] of present) {
+      addTool(tool, text);
     }
     const { status, stderr } = run("scripts/build-native.mjs");
     expect(status).toBe(1);
-    expect(stderr).toContain(`error: cannot build the native part of bitnet: ${problem}\n`);
+    const instead = "and no package of it can be taken instead: npm was not found";
+    expect(stderr).toContain(`error: cannot build the native part of bitnet: ${problem}, ${instead}\n`);
     expect(stderr).toContain("apt-get install -y g++ make cmake");
     expect(stderr).toContain("xcode-select --install && brew install cmake");
     expect(stderr).toContain("Visual Studio Build Tools");
-    expect(stderr).toMatch(/\nThen run: the same installation again\n$/); // npm deletes what failed
-  },
-);
-
-test("an addon newer than its sources is not built again, and needs no tools", () => {
-  const addon = join(copy, "build", "Release", "bitnet.node");
-  mkdirSync(join(copy, "build", "Release"), { recursive: true });
-  writeFileSync(addon, "");
-  const later = new Date(Date.now() + 60_000);
-  utimesSync(addon, later, later);
-  expect(run("scripts/build-native.mjs")).toMatchObject({ status: 0, stdout: "", stderr: "" });
-  utimesSync(join(copy, "native", "addon.cpp"), later, new Date(Date.now() + 120_000));
-  expect(run("scripts/build-native.mjs").status).toBe(1);
-});
-
-test("a prebuilt addon for this platform is enough", () => {
-  const folder = join(copy, "prebuilds", `${process.platform}-${process.arch}`);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "bitnet.node"), "");
-  expect(run("scripts/build-native.mjs")).toMatchObject({ status: 0, stderr: "" });
-});
-
-test.each([
-  ["", "bitnet build-native"],
-  ["npm/12.2.2 node/v20.20.0 linux x64 workspaces/false", "npx bitnet build-native"],
-  ["pnpm/12.21.0 npm/? node/v20.20.0 linux x64", "pnpm exec bitnet build-native"],
-])("without the addon a command names the one that builds it, as %j runs it", (agent, command) => {
-  const env = { PATH: tools, HOME: copy, npm_config_user_agent: agent };
-  const args = [join(copy, "bin/bitnet.js"), "tokenize", "-m", tinyModel, "text"];
-  const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", env });
-  expect(status).toBe(1);
-  expect(stderr).toMatch(
-    /^error: the native part is not built .*\nhint: build it, which needs a C\+\+ compiler and CMake: /,
-  );
-  expect(stderr.endsWith(` ${command}\n`)).toBe(true);
-});
-
-test("build-native without a compiler says what to install, and then to run it again", () => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(copy, "bin/bitnet.js"), "build-native"], {
-    encoding: "utf8",
-    env: { PATH: tools, HOME: copy },
+    expect(stderr).toMatch(/\nThen run: the same installation again\n$/);
+    expect(existsSync(join(copy, "build", "package"))).toBe(false);
   });
-  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
-  expect(stderr).toContain("error: cannot build the native part of bitnet: cmake was not found\n");
-  expect(stderr).toContain("\nThen run: bitnet build-native\n");
+
+  test("where nothing is published says what npm said", () => {
+    addNpm(notFound);
+    expect(run("scripts/build-native.mjs").stderr).toMatch(
+      /^error: .*: cmake was not found, and no package of it can be taken instead: 404 Not Found - GET\n/,
+    );
+  });
+
+  const packed = (more: string) => `
+    require("node:fs").writeFileSync(${"process.env.HOME"} + "/npm.txt", process.argv.slice(2).join(" "));
+    const { sources } = { sources: require("node:child_process").execFileSync(process.execPath, ["scripts/native-sources.mjs"], { cwd: process.env.HOME, encoding: "utf8" }).trim() };
+    write("${name}/package.json", JSON.stringify({ version: "${version}", bitnet: { sources } }));
+    write("${name}/bitnet.node", fs.readFileSync(${JSON.stringify(addon)}));
+    ${more}`;
+
+  test("without a compiler takes the package of this platform and of the same sources", () => {
+    addNpm(packed(""));
+    const { status, stderr } = run("scripts/build-native.mjs");
+    const told = `bitnet: cmake was not found; the native part is taken from ${name}@${version}\n`;
+    expect({ status, stderr }).toEqual({ status: 0, stderr: told });
+    expect(readFileSync(join(copy, "npm.txt"), "utf8")).toContain("--ignore-scripts");
+    expect(readdirSync(join(copy, "build"))).toEqual(["Release"]);
+    expect(run("bin/bitnet.js", "tokenize", "-m", tinyModel, "text")).toMatchObject({ status: 0, stderr: "" });
+    expect(run("scripts/build-native.mjs")).toMatchObject({ status: 0, stderr: "" }); // there is nothing left to do
+  });
+
+  test.each([
+    [
+      "of other sources",
+      `write("${name}/package.json", '{ "version": "${version}" }');`,
+      "was built from other sources",
+    ],
+    ["that is damaged", `write("${name}/bitnet.node", "nothing");`, "the addon fails its self-test: Error: "],
+  ])("does not take a package %s", (_, fault, problem) => {
+    addNpm(packed(fault));
+    const { status, stderr } = run("scripts/build-native.mjs");
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining(problem) });
+    expect(readdirSync(join(copy, "build"))).toEqual([]);
+  });
+
+  test("does nothing where the addon is newer than its sources, and needs no tools", () => {
+    const built = join(copy, "build", "Release", "bitnet.node");
+    mkdirSync(join(copy, "build", "Release"), { recursive: true });
+    writeFileSync(built, "");
+    const later = new Date(Date.now() + 60_000);
+    utimesSync(built, later, later);
+    expect(run("scripts/build-native.mjs")).toMatchObject({ status: 0, stdout: "", stderr: "" });
+    utimesSync(join(copy, "native", "addon.cpp"), later, new Date(Date.now() + 120_000));
+    expect(run("scripts/build-native.mjs").status).toBe(1);
+  });
 });
 
-test("an addon in the user's cache is found", () => {
-  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
-  const folder = join(copy, "cache/bitnet/native", `${version}-${process.platform}-${process.arch}`, "Release");
-  mkdirSync(folder, { recursive: true });
-  copyFileSync(join(root, "build/Release/bitnet.node"), join(folder, "bitnet.node"));
-  cpSync(join(root, "models"), join(copy, "models"), { recursive: true });
-  const env = { PATH: tools, HOME: copy, XDG_CACHE_HOME: join(copy, "cache") };
-  const args = [join(copy, "bin/bitnet.js"), "run", "-p", "Once", "-n", "2", "--quiet"];
-  expect(spawnSync(process.execPath, args, { encoding: "utf8", env })).toMatchObject({ status: 0, stderr: "" });
-});
-
-test("an addon that cannot be loaded says so", () => {
-  mkdirSync(join(copy, "build", "Release"), { recursive: true });
-  writeFileSync(join(copy, "build", "Release", "bitnet.node"), "not a library");
+test("a clone without its addon names the command that builds it", () => {
   const { status, stderr } = run("bin/bitnet.js", "tokenize", "-m", tinyModel, "text");
-  expect(status).toBe(1);
-  expect(stderr).toMatch(/^error: cannot load the native addon .*\nhint: build it, /);
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringMatching(
+      /^error: the native part is not built .*\nhint: build it, which needs a C\+\+ compiler and CMake: npm run build:native\n$/,
+    ),
+  });
+});
+
+describe.skipIf(process.platform === "win32")("bitnet build-native, for a package", () => {
+  beforeEach(() => {
+    rmSync(join(copy, "tsconfig.json"));
+    const manifest = {
+      version,
+      type: "module",
+      bitnet: { sources: "5".repeat(64), tools: { "cmake-js": "8.0.0", "node-addon-api": "8.9.2" } },
+    };
+    writeFileSync(join(copy, "package.json"), JSON.stringify(manifest));
+  });
+
+  /** A cmake-js that copies `made`. */
+  const withCmakeJs = (made: string) => `write("cmake-js/bin/cmake-js", \`
+    const out = process.argv[process.argv.indexOf("--out") + 1] + "/Release";
+    require("node:fs").mkdirSync(out, { recursive: true });
+    require("node:fs").copyFileSync(${JSON.stringify(made)}, out + "/bitnet.node");\`);`;
+  const folder = () => join(copy, "cache/bitnet/native", `${version}-${"5".repeat(16)}-${platformName()}`);
+  const kept = () => readdirSync(join(copy, "cache/bitnet/native")).sort();
+
+  test("builds with tools of its own, tries what it made and keeps it in the cache", () => {
+    addAllTools();
+    addNpm(withCmakeJs(addon));
+    const path = join(folder(), "bitnet.node");
+    expect(run("bin/bitnet.js", "build-native")).toMatchObject({ status: 0, stdout: `${path}\n` });
+    expect(kept()).toEqual([
+      `${version}-${"5".repeat(16)}-${platformName()}`,
+      "tools-cmake-js@8.0.0-node-addon-api@8.9.2",
+    ]);
+    expect(run("bin/bitnet.js", "tokenize", "-m", tinyModel, "text")).toMatchObject({ status: 0, stderr: "" });
+    const again = run("bin/bitnet.js", "build-native");
+    expect(again).toMatchObject({ status: 0, stdout: "", stderr: expect.stringContaining("can be loaded") });
+  });
+
+  test("keeps nothing that fails its self-test", () => {
+    addAllTools();
+    addNpm(withCmakeJs(tinyModel));
+    const { status, stdout, stderr } = run("bin/bitnet.js", "build-native");
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr).toContain("error: cannot build the native part of bitnet: the addon fails its self-test: Error: ");
+    expect(kept()).toEqual(["tools-cmake-js@8.0.0-node-addon-api@8.9.2"]);
+  });
+
+  test("says what npm said where its tools cannot be had", () => {
+    addAllTools();
+    addNpm(notFound);
+    const { status, stderr } = run("bin/bitnet.js", "build-native");
+    expect(status).toBe(1);
+    expect(stderr).toContain("cannot get cmake-js@8.0.0 and node-addon-api@8.9.2: 404 Not Found - GET\n");
+    expect(kept()).toEqual([]);
+  });
+
+  test("without a compiler says what to install, and then to run it again", () => {
+    const { status, stdout, stderr } = run("bin/bitnet.js", "build-native");
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr).toContain("error: cannot build the native part of bitnet: cmake was not found\n");
+    expect(stderr).toContain("\nThen run: bitnet build-native\n");
+  });
+
+  test("says where it cannot write", () => {
+    addAllTools();
+    writeFileSync(join(copy, "cache"), "a file in the way");
+    const { status, stderr } = run("bin/bitnet.js", "build-native");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/error: cannot build the native part of bitnet: .*(ENOTDIR|EEXIST).*cache/);
+  });
 });

@@ -1,13 +1,13 @@
-// bitnet build-native: builds the addon of an installed package, for package managers that run no install scripts.
+// bitnet build-native: builds the addon here, for platforms that have no package of it and for systems that cannot load it.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, constants, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
-import { addonName, buildFolders, loadAddon } from "../../native/addon.js";
+import { loadAddon } from "../../native/addon.js";
+import { cloneAddon, localAddon } from "../../native/locate.js";
 import { BitnetError, throwIfAborted } from "../../system/errors.js";
-import { packageRoot } from "../../system/package.js";
+import { isClone, packageRoot } from "../../system/package.js";
 import { withoutControls } from "../terminal/format.js";
 import { interruptSignal, note, write } from "../terminal/output.js";
 import { createSteps } from "../terminal/steps.js";
@@ -17,8 +17,8 @@ export default function configureBuildNative(command: Command): void {
     .addHelpText(
       "after",
       `
-It needs g++ 12 or clang 14, or newer, and CMake 3.18 or newer, and takes about a minute. What it builds goes into the
-package, or into the user's cache if the package belongs to somebody else.`,
+It needs g++ 12 or clang 14, or newer, and CMake 3.18 or newer, and takes about a minute. For a package, npm gets what
+it builds with (cmake-js and node-addon-api) into the user's cache, where what it builds is kept, too.`,
     )
     .option("--force", "build it even if there is one that can be loaded")
     .action(buildNative);
@@ -38,14 +38,18 @@ async function buildNative({ force = false }: { force?: boolean }): Promise<void
     note("the native part is there and can be loaded; --force builds it again");
     return;
   }
-  const folder = await findWritable(buildFolders());
-  await rm(join(folder, "Release", addonName), { force: true }); // a damaged one would seem up to date
+  const path = isClone() ? cloneAddon : localAddon();
+  if (path === undefined) {
+    throw new BitnetError("NOT_FOUND", "this user has no home folder to keep the native part in", {
+      hint: "set XDG_CACHE_HOME to a folder that can be written to",
+    });
+  }
   const steps = await createSteps();
   steps.begin({
     doing: "Building the native part (about a minute)",
     done: "Built the native part",
   });
-  const { status, log } = await runBuild(folder);
+  const { status, log } = await runBuild(isClone() ? ["--force"] : ["--into", dirname(path)]);
   if (status !== 0) {
     steps.fail();
     throwIfAborted(interruptSignal());
@@ -53,16 +57,16 @@ async function buildNative({ force = false }: { force?: boolean }): Promise<void
     throw new BitnetError("INTERNAL", "the native part was not built; the reason is above");
   }
   steps.succeed();
-  write(`${join(folder, "Release", addonName)}\n`);
+  write(`${path}\n`);
 }
 
 const longestLog = 2 ** 20; // characters; its end tells what failed
 
 /** What compilers say is shown only where they fail. */
-async function runBuild(folder: string): Promise<{ status: number | null; log: string }> {
+async function runBuild(args: string[]): Promise<{ status: number | null; log: string }> {
   const script = join(packageRoot, "scripts", "build-native.mjs");
-  const child = spawn(process.execPath, [script, "--out", folder], { stdio: ["ignore", "pipe", "pipe"] });
-  interruptSignal(); // Ctrl-C reaches the compilers, too; what they leave is built on by the next run
+  const child = spawn(process.execPath, [script, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  interruptSignal(); // Ctrl-C reaches the compilers, too; the script removes what they leave
   let log = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => {
@@ -71,13 +75,4 @@ async function runBuild(folder: string): Promise<{ status: number | null; log: s
   }
   const [status] = (await once(child, "close")) as [number | null];
   return { status, log };
-}
-
-async function findWritable([inPackage = "", ...others]: string[]): Promise<string> {
-  const [inCache = inPackage] = others;
-  const isWritable = await access(dirname(inPackage), constants.W_OK).then(
-    () => true,
-    () => false,
-  );
-  return isWritable ? inPackage : inCache;
 }

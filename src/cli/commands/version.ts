@@ -3,7 +3,7 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { applyTuning, findTuningFile } from "../../engine/tuning.js";
-import { addonPath, loadAddon } from "../../native/addon.js";
+import { addonOrigin, loadAddon } from "../../native/addon.js";
 import { describeMachine } from "../../native/machine.js";
 import { toBitnetError } from "../../system/errors.js";
 import { cacheFolder, configFolder, modelsFolders, stateFolder } from "../../system/folders.js";
@@ -52,7 +52,7 @@ async function describeNative(): Promise<Record<string, unknown>> {
       cores,
       processors,
       memoryBytes,
-      addon: addonPath(),
+      addon: addonOrigin().path,
       build,
       compiler,
     };
