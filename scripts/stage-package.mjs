@@ -8,6 +8,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { dirname, join, posix, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bundlePackages, fileOf, filesLoadedBy, importsOf, packageFolder } from "./bundle-packages.mjs";
+import { nativeFacts } from "./native-sources.mjs";
 import { platforms } from "./platforms.mjs";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
@@ -165,9 +166,10 @@ function addNeeded(folders) {
 }
 
 function stagedManifest() {
-  const { scripts: _, devDependencies: __, files: ___, binary: ____, dependencies, ...rest } = manifest;
+  const { scripts: _, devDependencies: __, files: ___, dependencies, ...rest } = manifest; // cmake-js reads `binary`
   return {
     ...rest,
+    bitnet: nativeFacts(root),
     dependencies: Object.fromEntries(keptPackages.map((name) => [name, dependencies[name]])),
     bundleDependencies: prunedPackages,
     optionalDependencies: Object.fromEntries(platforms.map(({ name }) => [`@bitnet-cli/${name}`, manifest.version])),
