@@ -24,6 +24,7 @@ const TYPESCRIPT = {
     ["cli/commands"],
     ["cli"],
     ["cli/terminal", "index.ts"],
+    ["doctor"],
     ["serve/server.ts"],
     ["serve/api"],
     ["serve", "bench", "eval", "embed", "train", "models", "ui"],

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -101,6 +102,8 @@ void FileMap::dont_need(const uint8_t* begin, uint64_t n_bytes) const {
 
 const uint8_t* FileMap::read(const uint8_t* begin, uint64_t, uint8_t*) const { return begin; }
 
+std::optional<uint64_t> FileMap::resident_bytes() const { return std::nullopt; }
+
 #else
 
 FileMap::FileMap(const std::string& path) {
@@ -150,6 +153,19 @@ const uint8_t* FileMap::read(const uint8_t* begin, uint64_t n_bytes, uint8_t* bu
   const auto offset = static_cast<off_t>(begin - data_);
   const ssize_t n = ::pread(fd_, buffer, static_cast<size_t>(n_bytes), offset);
   return n == static_cast<ssize_t>(n_bytes) ? buffer : begin;
+}
+
+std::optional<uint64_t> FileMap::resident_bytes() const {
+  const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+#if defined(__APPLE__)
+  std::vector<char> pages((size_ + page - 1) / page);
+#else
+  std::vector<unsigned char> pages((size_ + page - 1) / page);
+#endif
+  if (::mincore(const_cast<uint8_t*>(data_), static_cast<size_t>(size_), pages.data()) != 0)
+    return std::nullopt;
+  const auto n = std::count_if(pages.begin(), pages.end(), [](auto bits) { return bits & 1; });
+  return std::min(size_, static_cast<uint64_t>(n) * page);
 }
 
 void FileMap::will_need(const uint8_t* begin, uint64_t n_bytes) const {

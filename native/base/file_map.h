@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -25,6 +26,11 @@ class FileMap {
   // dropped; the content stays readable). Only hints: never fail.
   void will_need(const uint8_t* begin, uint64_t n_bytes) const;
   void dont_need(const uint8_t* begin, uint64_t n_bytes) const;
+
+  // Bytes of the file that lie in memory, in whole pages, whoever has read them; nullopt if the OS
+  // does not tell. Linux tells it of files that this user owns or may write to; all other files it
+  // calls wholly there.
+  std::optional<uint64_t> resident_bytes() const;
 
   // Some bytes of the mapping read into `buffer` [n_bytes], so that no page of it becomes part of
   // the process: touching one maps its neighbours too, 64 KiB at a time, and scattered rows soon

@@ -404,6 +404,16 @@ uint64_t Gguf::file_size() const {
   return size;
 }
 
+std::optional<uint64_t> Gguf::resident_bytes() const {
+  uint64_t sum = 0;
+  for (const File& file : files_) {
+    const auto bytes = file.map ? file.map->resident_bytes() : std::nullopt;
+    if (!bytes) return std::nullopt;
+    sum += *bytes;
+  }
+  return sum;
+}
+
 const FileMap* Gguf::map_of(const uint8_t* data) const {
   for (const File& file : files_) {
     const uint8_t* begin = file.bytes.data();

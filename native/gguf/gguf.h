@@ -99,6 +99,9 @@ class Gguf {
     if (const FileMap* map = map_of(begin)) map->dont_need(begin, n_bytes);
   }
 
+  // FileMap::resident_bytes() of all parts together.
+  std::optional<uint64_t> resident_bytes() const;
+
   // In file order.
   const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }

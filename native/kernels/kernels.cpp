@@ -2,8 +2,10 @@
 // -m flags.
 #include "kernels/kernels.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <mutex>
 #include <set>
 
@@ -111,12 +113,14 @@ class SelfTest {
   }
 
   bool passes(const Kernels& kernels) {
+    return std::all_of(std::begin(kWeightLayouts), std::end(kWeightLayouts),
+                       [&](const auto& entry) { return passes(kernels, entry.layout); });
+  }
+
+  bool passes(const Kernels& kernels, WeightLayout layout) {
     for (int n_tokens : {1, 3, kTokens}) {
-      const std::vector<float> want = run(kScalar, WeightLayout::kI2S, n_tokens);
-      for (WeightLayout layout : {WeightLayout::kI2S, WeightLayout::kTrits, WeightLayout::kPairs,
-                                  WeightLayout::kTriples}) {
-        if (run(kernels, layout, n_tokens) != want) return false;
-      }
+      if (run(kernels, layout, n_tokens) != run(kScalar, WeightLayout::kI2S, n_tokens))
+        return false;
     }
     return true;
   }
@@ -186,6 +190,23 @@ uint32_t cpu_features() {
   return features;
 }
 
+std::span<const CpuFeatureName> cpu_feature_names() {
+#if defined(__x86_64__) || defined(_M_X64)
+  static constexpr CpuFeatureName kNames[] = {{kCpuAvx2, "AVX2 with FMA and F16C"},
+                                              {kCpuAvxVnni, "AVX-VNNI"},
+                                              {kCpuAvx512, "AVX-512 (F, BW, DQ, VL)"},
+                                              {kCpuAvx512Vnni, "AVX-512 VNNI"},
+                                              {kCpuAmx, "AMX INT8"}};
+  return kNames;
+#elif defined(__aarch64__)
+  static constexpr CpuFeatureName kNames[] = {
+      {kCpuNeon, "NEON"}, {kCpuDotprod, "dot products"}, {kCpuI8mm, "I8MM"}};
+  return kNames;
+#else
+  return {};
+#endif
+}
+
 const std::vector<const Kernels*>& all_kernels() {
   static const std::vector<const Kernels*> list = {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -205,6 +226,10 @@ const std::vector<const Kernels*>& all_kernels() {
 }
 
 bool supported(const Kernels& kernels) { return (cpu_features() & kernels.needs) == kernels.needs; }
+
+bool passes_self_test(const Kernels& kernels, WeightLayout layout) {
+  return SelfTest().passes(kernels, layout);
+}
 
 const Kernels& select_kernels(const std::string& name) {
   const char* forced = std::getenv("BITNET_KERNEL");

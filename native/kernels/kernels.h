@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,12 @@ enum CpuFeature : uint32_t {
   kCpuAmx = 1u << 7,  // int8 tiles, granted by the OS
 };
 uint32_t cpu_features();
+// Those that kernels of this architecture need, as people know them.
+struct CpuFeatureName {
+  CpuFeature feature;
+  const char* name;  // "AVX-512 VNNI"
+};
+std::span<const CpuFeatureName> cpu_feature_names();
 
 // Rows of int8 activations are padded with zeros to a multiple of this many columns.
 constexpr int64_t kActivationPad = 256;
@@ -254,6 +261,8 @@ inline auto matmul_of(const Kernels& kernels, WeightLayout layout) {
 // Every kernel of this build, best first; scalar last.
 const std::vector<const Kernels*>& all_kernels();
 bool supported(const Kernels& kernels);
+// Whether a small product in this layout has the bits that scalar gives. The kernels are supported.
+bool passes_self_test(const Kernels& kernels, WeightLayout layout);
 // The named kernel; empty: BITNET_KERNEL, else the best that this CPU supports. Self-tested against
 // scalar the first time. Throws kUsage for a name that does not exist or that this CPU cannot run,
 // kInternal if the self-test fails.

@@ -4,7 +4,9 @@
 #include <string>
 #include <utility>
 
+#include "base/threads.h"
 #include "formats/format.h"
+#include "gguf/statistics.h"
 #include "model/check.h"
 #include "node/object.h"
 #include "node/support.h"
@@ -73,7 +75,9 @@ class GgufObject : public Wrapped<GgufObject> {
                           InstanceMethod<&GgufObject::metadata_keys>("metadataKeys"),
                           InstanceMethod<&GgufObject::metadata_array>("metadataArray"),
                           InstanceMethod<&GgufObject::tensors>("tensors"),
-                          InstanceMethod<&GgufObject::check_model>("checkModel")});
+                          InstanceMethod<&GgufObject::check_model>("checkModel"),
+                          InstanceMethod<&GgufObject::examine_tensor>("examineTensor"),
+                          InstanceMethod<&GgufObject::resident_bytes>("residentBytes")});
   }
 
  private:
@@ -142,6 +146,45 @@ class GgufObject : public Wrapped<GgufObject> {
     const std::string pre = optional_string(options_arg(info, 0), "tokenizerPre");
     guarded(info.Env(), [&] { bitnet::check_model(*gguf_, {pre}); });
     return info.Env().Undefined();
+  }
+
+  Napi::Value examine_tensor(const Napi::CallbackInfo& info) {
+    const auto last = static_cast<double>(gguf_->tensors().size()) - 1;
+    const int64_t index = integer_of(info.Env(), info[0], "the place of a tensor", 0, last);
+    auto found = std::make_shared<bitnet::TensorStatistics>();
+    return Task::start(
+        info.Env(),
+        [gguf = gguf_, index, found] {
+          bitnet::ThreadPool pool(bitnet::physical_cores());
+          *found = bitnet::examine_tensor(*gguf, gguf->tensors()[static_cast<size_t>(index)], pool);
+        },
+        [found](Napi::Env env) -> Napi::Value { return statistics_of(env, *found); });
+  }
+
+  static Napi::Value statistics_of(Napi::Env env, const bitnet::TensorStatistics& found) {
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("readable", found.readable);
+    out.Set("ternary", found.ternary);
+    out.Set("badRows", found.n_bad_rows);
+    out.Set("constantRows", found.n_constant_rows);
+    if (found.ternary) {
+      out.Set("minus", found.n_negative);
+      out.Set("zero", found.n_zero);
+      out.Set("plus", found.n_positive);
+      out.Set("leastScale", found.least_scale);
+      out.Set("mostScale", found.most_scale);
+    } else {
+      out.Set("least", found.least);
+      out.Set("most", found.most);
+      out.Set("rms", found.rms);
+    }
+    return out;
+  }
+
+  Napi::Value resident_bytes(const Napi::CallbackInfo& info) {
+    const auto resident = gguf_->resident_bytes();
+    return resident ? Napi::Number::New(info.Env(), static_cast<double>(*resident))
+                    : info.Env().Undefined();
   }
 
   std::shared_ptr<const bitnet::Gguf> gguf_;

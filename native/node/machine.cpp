@@ -1,7 +1,11 @@
 #include "node/machine.h"
 
+#include <string>
+
+#include "base/cpu_id.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
+#include "node/support.h"
 
 namespace addon {
 namespace {
@@ -12,8 +16,44 @@ Napi::Value list_kernels(const Napi::CallbackInfo& info) {
     Napi::Object entry = Napi::Object::New(info.Env());
     entry.Set("name", k->name);
     entry.Set("supported", bitnet::supported(*k));
+    Napi::Array lacks = Napi::Array::New(info.Env());
+    for (const bitnet::CpuFeatureName& name : bitnet::cpu_feature_names()) {
+      if (k->needs & ~bitnet::cpu_features() & name.feature) lacks.Set(lacks.Length(), name.name);
+    }
+    entry.Set("lacks", lacks);
     out.Set(out.Length(), entry);
   }
+  return out;
+}
+
+// The layouts in which a supported kernel gives other bits than scalar.
+Napi::Value test_kernel(const Napi::CallbackInfo& info) {
+  const std::string name = string_arg(info, 0, "the kernel");
+  Napi::Array wrong = Napi::Array::New(info.Env());
+  for (const bitnet::Kernels* k : bitnet::all_kernels()) {
+    if (name != k->name || !bitnet::supported(*k)) continue;
+    for (const bitnet::WeightLayoutName& entry : bitnet::kWeightLayouts) {
+      if (!bitnet::passes_self_test(*k, entry.layout)) wrong.Set(wrong.Length(), entry.name);
+    }
+    return wrong;
+  }
+  throw to_js(info.Env(), ErrorCode::kUsage, "this CPU cannot run a kernel named '" + name + "'");
+}
+
+Napi::Value describe_cpu(const Napi::CallbackInfo& info) {
+  const bitnet::CpuId id = bitnet::cpu_id();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("vendor", js_string(info.Env(), id.vendor));
+  out.Set("brand", js_string(info.Env(), id.brand));
+  out.Set("hypervisor", js_string(info.Env(), id.hypervisor));
+  Napi::Array features = Napi::Array::New(info.Env());
+  for (const bitnet::CpuFeatureName& name : bitnet::cpu_feature_names()) {
+    Napi::Object feature = Napi::Object::New(info.Env());
+    feature.Set("name", name.name);
+    feature.Set("present", (bitnet::cpu_features() & name.feature) != 0);
+    features.Set(features.Length(), feature);
+  }
+  out.Set("features", features);
   return out;
 }
 
@@ -44,6 +84,8 @@ Napi::Value build_info(const Napi::CallbackInfo& info) {
 
 void define_machine(Napi::Env env, Napi::Object exports) {
   exports.Set("kernels", Napi::Function::New<list_kernels>(env));
+  exports.Set("testKernel", Napi::Function::New<test_kernel>(env));
+  exports.Set("describeCpu", Napi::Function::New<describe_cpu>(env));
   exports.Set("buildInfo", Napi::Function::New<build_info>(env));
   exports.Set("physicalCores", Napi::Function::New<physical_cores>(env));
 }

@@ -5,7 +5,7 @@
 
 namespace addon {
 
-// Adds kernels and physicalCores to the addon.
+// Adds kernels, testKernel, describeCpu, buildInfo and physicalCores to the addon.
 void define_machine(Napi::Env env, Napi::Object exports);
 
 }  // namespace addon

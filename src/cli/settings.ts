@@ -30,7 +30,7 @@ export async function applySettings(
   env: Variables = process.env,
 ): Promise<void> {
   checkRefused(command, env);
-  const path = findFile(command, env);
+  const path = findSettingsFile(command, env);
   const text = path === undefined ? undefined : await readSettingsFile(path);
   try {
     const file = text === undefined ? undefined : await readSettings(text, command, loadProgram);
@@ -171,7 +171,8 @@ function readTruth(value: Json): boolean | undefined {
 }
 
 /** The file of --config or BITNET_CONFIG, which must be there, or the user's own, which may. */
-function findFile(command: Command, env: Variables): string | undefined {
+/** The file of options that is read: --config, BITNET_CONFIG, or the user's own. */
+export function findSettingsFile(command: Command, env: Variables = process.env): string | undefined {
   const typed: unknown = command.getOptionValue("config");
   const named = typeof typed === "string" ? typed : env.BITNET_CONFIG;
   if (named) {

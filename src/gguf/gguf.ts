@@ -6,13 +6,15 @@ import {
   type NativeMetadataEntry,
   type NativeMetadataValue,
   type NativeTensorInfo,
+  type NativeTensorStatistics,
 } from "../native/addon.js";
-import { converting } from "../system/errors.js";
+import { converting, convertingAsync } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 
 export type MetadataValue = NativeMetadataValue;
 export type MetadataEntry = NativeMetadataEntry;
 export type TensorInfo = NativeTensorInfo;
+export type TensorStatistics = NativeTensorStatistics;
 
 export interface CheckModelOptions {
   /** Pre-tokenizer to use instead of the one that the file names. */
@@ -61,6 +63,16 @@ export class Gguf {
 
   tensors(): TensorInfo[] {
     return this.#native.tensors();
+  }
+
+  /** What the weights of the tensor at this place of tensors() are like. Reads all of it. */
+  async examineTensor(index: number): Promise<TensorStatistics> {
+    return await convertingAsync(() => this.#native.examineTensor(index));
+  }
+
+  /** Bytes of the file that lie in memory; undefined where the system does not tell. */
+  residentBytes(): number | undefined {
+    return this.#native.residentBytes();
   }
 
   /**

@@ -12,6 +12,15 @@ export interface NativeTensorInfo {
   part?: number; // of a model in several files: the one that it lies in, from 1
 }
 
+/**
+ * `badRows`: with an impossible code, or a scale or value that is not finite; they do not count elsewhere. `constantRows`:
+ * of -1 or of +1 alone, of floats: of 0 alone.
+ */
+export type NativeTensorStatistics = { readable: boolean; badRows: number; constantRows: number } & (
+  | { ternary: true; minus: number; zero: number; plus: number; leastScale: number; mostScale: number }
+  | { ternary: false; least: number; most: number; rms: number }
+);
+
 /** What is known of a tensor type, in the order in which lists show them. */
 export interface NativeTensorType {
   name: string; // "I2_S"
@@ -39,6 +48,10 @@ export interface NativeGguf {
   /** Elements [start, start + count) of an array value, clamped to its length. */
   metadataArray(key: string, start: number, count: number): (string | number | bigint | boolean)[];
   tensors(): NativeTensorInfo[];
+  /** What the weights of the tensor at this place in tensors() are like; reads all of it, on other threads. */
+  examineTensor(index: number): Promise<NativeTensorStatistics>;
+  /** Bytes of the file that lie in memory; undefined where the OS does not tell. Linux calls files of others wholly there. */
+  residentBytes(): number | undefined;
   /** Throws what loading it would, weights aside; a family that is only written and a vocabulary alone are right. */
   checkModel(options: { tokenizerPre?: string }): void;
 }
@@ -528,6 +541,14 @@ export interface NativeGrammar {
   matches(text: string): boolean;
 }
 
+/** What the processor says of itself; texts are empty where it says nothing, as on ARM. */
+export interface NativeCpu {
+  vendor: string;
+  brand: string;
+  hypervisor: string; // "KVMKVMKVM"
+  features: { name: string; present: boolean }[]; // that kernels make use of
+}
+
 export interface NativeAddon {
   /** llama.cpp's syntax. Throws USAGE with line and column. */
   compileGrammar(gbnf: string, maxBytes?: number): NativeGrammar; // by default at most 256 KiB
@@ -547,8 +568,11 @@ export interface NativeAddon {
   openGguf(path: string, options?: { alone?: boolean }): NativeGguf; // alone: not the other parts of its model
   openTokenizer(path: string, options: { tokenizerPre?: string }): NativeTokenizer;
   families(): NativeFamily[];
-  /** Kernel names this build has, best first, and whether this CPU can run each. */
-  kernels(): { name: string; supported: boolean }[];
+  /** Kernels this build has, best first, and the features that this CPU or its operating system lacks for each. */
+  kernels(): { name: string; supported: boolean; lacks: string[] }[];
+  /** The layouts in which a supported kernel gives other bits than scalar: none, if all is right. */
+  testKernel(name: string): WeightLayout[];
+  describeCpu(): NativeCpu;
   /** What the addon was built with: "GCC 12.2.0", "Release". */
   buildInfo(): { compiler: string; build: string };
   /** Cores this process may use, without hyper-threads. */

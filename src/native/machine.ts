@@ -52,7 +52,8 @@ export function availableMemory(): number {
   return available?.() ?? freemem();
 }
 
-function cpuName(): string {
+/** As the operating system calls it. */
+export function cpuName(): string {
   const name = cpus()[0]?.model.trim() || "unknown";
   if (name !== "unknown" || process.platform !== "linux") {
     return name;

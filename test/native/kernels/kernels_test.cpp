@@ -458,3 +458,30 @@ TEST("a kernel that does not exist or that this CPU cannot run is a usage error"
 
 }  // namespace
 }  // namespace bitnet
+
+TEST("every kernel that this CPU can run passes its test in every layout") {
+  for (const bitnet::Kernels* kernels : bitnet::all_kernels()) {
+    if (!bitnet::supported(*kernels)) continue;
+    for (const auto& entry : bitnet::kWeightLayouts)
+      CHECK(bitnet::passes_self_test(*kernels, entry.layout));
+  }
+}
+
+TEST("a kernel that computes something else fails its test in that layout alone") {
+  bitnet::Kernels wrong = *bitnet::all_kernels().back();
+  wrong.trit_matmul = [](const bitnet::TernaryMatrix&, const bitnet::QuantizedBatch& x, float* out,
+                         int64_t out_stride, int64_t begin, int64_t end, uint8_t*) {
+    for (int64_t t = 0; t < x.n_tokens; ++t)
+      for (int64_t r = begin; r < end; ++r) out[t * out_stride + r] = 1;
+  };
+  CHECK(bitnet::passes_self_test(wrong, bitnet::WeightLayout::kI2S));
+  CHECK(!bitnet::passes_self_test(wrong, bitnet::WeightLayout::kTrits));
+}
+
+TEST("the features that a kernel needs have names") {
+  for (const bitnet::Kernels* kernels : bitnet::all_kernels()) {
+    uint32_t named = 0;
+    for (const auto& entry : bitnet::cpu_feature_names()) named |= entry.feature;
+    CHECK_EQ(kernels->needs & ~named, 0u);
+  }
+}

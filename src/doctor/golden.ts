@@ -1,0 +1,54 @@
+// The record of what the bundled model must compute (models/README.md says where it comes from).
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { BitnetError, withContext } from "../system/errors.js";
+import { packageRoot } from "../system/package.js";
+
+export interface Golden {
+  /** SHA-256 of the model's file. */
+  sha256: string;
+  prompt: string;
+  ids: number[];
+  /** After the prompt. */
+  logits: Float32Array;
+  /** The likeliest tokens, one after the other, and their text. */
+  greedy: number[];
+  text: string;
+}
+
+export const goldenPath = join(packageRoot, "models", "tiny-bitnet.golden.json");
+
+/** How far logits may be from the record, relative RMS: a mistake gives 0.5 and more, roundings less than 0.001. */
+export const mostDifference = 0.01;
+
+export async function readGolden(path = goldenPath): Promise<Golden> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw withContext(path, error);
+  });
+  try {
+    const { model, logits, ...record } = JSON.parse(text) as Omit<Golden, "sha256" | "logits"> & {
+      model: { sha256: string };
+      logits: string;
+    };
+    const bytes = Buffer.from(logits, "base64");
+    const values = Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
+    return { ...record, sha256: model.sha256, logits: values };
+  } catch (cause) {
+    throw new BitnetError("BAD_FILE", `${path} is damaged`, { hint: "install the package again", cause });
+  }
+}
+
+/** RMS of the difference over that of what is expected; NaN where either has one. */
+export function differenceOf(actual: Float32Array, expected: Float32Array): number {
+  if (actual.length !== expected.length) {
+    return Number.POSITIVE_INFINITY;
+  }
+  let difference = 0;
+  let size = 0;
+  for (const [i, value] of expected.entries()) {
+    difference += ((actual[i] ?? Number.NaN) - value) ** 2;
+    size += value ** 2;
+  }
+  return Math.sqrt(difference / size);
+}
