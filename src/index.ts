@@ -42,7 +42,7 @@ export type { ConvertOptions, I2sLayout } from "./convert/options.js";
 export type { ConvertedTensor, ConvertProgress, ConvertReport } from "./convert/plan.js";
 export { type DummyOptions, dummySizes, generateDummy } from "./convert/plan-dummy.js";
 export type { Advice, Finding, Status as FindingStatus } from "./doctor/check.js";
-export { type Diagnosis, type DiagnoseOptions, diagnose } from "./doctor/diagnose.js";
+export { type DiagnoseOptions, type Diagnosis, diagnose } from "./doctor/diagnose.js";
 export { NpyFile, type NpyShape } from "./embed/npy.js";
 export {
   type EmbeddingRanges,

@@ -7,15 +7,7 @@ import { type Row, rowsOf } from "./doctor-rows.js";
 import { oneLine } from "./terminal/format.js";
 
 /** Values of these say nothing of anybody. */
-const openVariables = new Set([
-  "BITNET_KERNEL",
-  "BITNET_LAYOUT",
-  "BITNET_THREADS",
-  "NO_COLOR",
-  "FORCE_COLOR",
-  "TERM",
-  "HF_HUB_OFFLINE",
-]);
+const openVariables = new Set(["BITNET_KERNEL", "BITNET_LAYOUT", "NO_COLOR", "FORCE_COLOR", "TERM", "HF_HUB_OFFLINE"]);
 
 export function formatReport(diagnosis: Diagnosis, secrets = findSecrets()): string {
   const sections = (Object.keys(checks) as CheckId[]).flatMap((id) => formatSection(id, diagnosis));
@@ -95,15 +87,16 @@ export function findSecrets(env: Variables = process.env): Secrets {
       add(value, "(secret)");
     }
   }
-  add(env.USER, "USER");
-  add(env.LOGNAME, "USER");
-  add(env.USERNAME, "USER");
+  for (const name of ["USER", "LOGNAME", "USERNAME"]) {
+    add(env[name], "USER");
+  }
   add(tryName(), "USER");
   const host = hostname();
   add(host, "HOST");
   add(host.split(".")[0], "HOST");
-  add(env.HOSTNAME, "HOST");
-  add(env.COMPUTERNAME, "HOST");
+  for (const name of ["HOSTNAME", "COMPUTERNAME"]) {
+    add(env[name], "HOST");
+  }
   names.sort((a, b) => b.text.length - a.text.length);
   return { home: env.HOME || homeFolder(), names };
 }

@@ -111,7 +111,7 @@ type Surroundings = Pick<ProgramFacts, "container" | "hypervisor" | "wsl" | "tra
 export function describeSurroundings({ native, files, env }: Context): Surroundings {
   const cpu = native instanceof Error ? undefined : native.describeCpu();
   const version = files.read("/proc/version") ?? "";
-  const isWsl = /microsoft/i.test(version) || env.WSL_DISTRO_NAME !== undefined;
+  const isWsl = /microsoft/i.test(version);
   return {
     container: findContainer(files, env),
     hypervisor: nameHypervisor(cpu?.hypervisor ?? "") ?? findHypervisor(files),
@@ -121,7 +121,7 @@ export function describeSurroundings({ native, files, env }: Context): Surroundi
 }
 
 function findContainer(files: SystemFiles, env: Context["env"]): string | null {
-  if (env.KUBERNETES_SERVICE_HOST !== undefined) {
+  if (files.exists("/var/run/secrets/kubernetes.io")) {
     return "Kubernetes";
   }
   if (files.exists("/.dockerenv")) {
