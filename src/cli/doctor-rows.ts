@@ -40,7 +40,7 @@ const origins = {
 
 function describeProgram(facts: Facts<"program">): Row[] {
   const { bitnet, node, platform, libc, addon, system, kernel, container, hypervisor, wsl, translator } = facts;
-  const built = addon === null ? "it does not load" : `${origins[addon.origin]} (${addon.compiler}, ${addon.build})`;
+  const built = addon === null ? "it does not load" : `${origins[addon.kind]} (${addon.compiler}, ${addon.build})`;
   const around = [
     container === null ? "" : `in a container (${container})`,
     hypervisor === null ? "" : `in a virtual machine (${hypervisor})`,
@@ -50,7 +50,7 @@ function describeProgram(facts: Facts<"program">): Row[] {
   return [
     ["bitnet", bitnet],
     ["native part", built],
-    ...(addon?.path ? [["", shortenHome(addon.path)] as Row] : []),
+    ...(addon !== null ? [["", shortenHome(addon.path)] as Row] : []),
     ["Node", `${node}, ${platform}${libc === null ? "" : `, ${libc}`}`],
     ["system", `${system}, kernel ${kernel}`],
     ...(around.length === 0 ? [] : [["runs", around.join(", ")] as Row]),

@@ -1,14 +1,12 @@
 // Which program this is, what it runs on, and what stands between it and the processor.
 
-import { existsSync } from "node:fs";
 import { release, type as systemType } from "node:os";
-import { join } from "node:path";
-import { addonPath } from "../native/addon.js";
+import { addonOrigin } from "../native/addon.js";
+import type { AddonOrigin } from "../native/locate.js";
+import { glibcVersion, usesMusl } from "../native/platform.js";
 import { packageRoot, packageVersion } from "../system/package.js";
 import { type Advice, adviceOf, type Context, type Finding, findingOf } from "./check.js";
 import type { SystemFiles } from "./system-files.js";
-
-export type AddonOrigin = "clone" | "package" | "local";
 
 export interface ProgramFacts {
   bitnet: string;
@@ -20,7 +18,7 @@ export interface ProgramFacts {
   system: string;
   kernel: string;
   /** The native part; null if it does not load. */
-  addon: { path: string | null; origin: AddonOrigin; compiler: string; build: string } | null;
+  addon: (AddonOrigin & { compiler: string; build: string }) | null;
   packageFolder: string;
   container: string | null;
   /** What the machine is a guest of. */
@@ -42,7 +40,7 @@ export function checkProgram(context: Context): Finding<ProgramFacts> {
     libc: platform === "linux" ? findLibc() : null,
     system: nameSystem(files),
     kernel: release(),
-    addon: isThere ? { path: addonPath() ?? null, origin: originOf(addonPath()), ...native.buildInfo() } : null,
+    addon: isThere ? { ...addonOrigin(), ...native.buildInfo() } : null,
     packageFolder: packageRoot,
     ...describeSurroundings(context),
   };
@@ -65,34 +63,10 @@ export function checkProgram(context: Context): Finding<ProgramFacts> {
   return findingOf(facts, advice);
 }
 
-/** Built in a clone, brought by a package, or built on this machine for this user. */
-function originOf(path: string | undefined): AddonOrigin {
-  if (path === undefined || !path.startsWith(join(packageRoot, "build"))) {
-    return path?.startsWith(join(packageRoot, "prebuilds")) ? "package" : "local";
-  }
-  return existsSync(join(packageRoot, "tsconfig.json")) ? "clone" : "local"; // which is not in the package
-}
-
-interface Report {
-  header: { glibcVersionRuntime?: string };
-  sharedObjects?: string[];
-}
-
 /** What Node is linked to: "glibc 2.36", "musl". */
 function findLibc(): string | null {
-  const { report } = process;
-  if (report === undefined) {
-    return null;
-  }
-  const withNetwork = report as { excludeNetwork?: boolean }; // looks up names of hosts otherwise
-  const before = withNetwork.excludeNetwork;
-  withNetwork.excludeNetwork = true;
-  const { header, sharedObjects = [] } = report.getReport() as unknown as Report;
-  withNetwork.excludeNetwork = before;
-  if (header.glibcVersionRuntime !== undefined) {
-    return `glibc ${header.glibcVersionRuntime}`;
-  }
-  return sharedObjects.some((path) => /libc\.musl-|ld-musl-/.test(path)) ? "musl" : null;
+  const version = glibcVersion();
+  return usesMusl() ? "musl" : version === undefined ? null : `glibc ${version}`;
 }
 
 function nameSystem(files: SystemFiles): string {

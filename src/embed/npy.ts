@@ -88,7 +88,7 @@ export class NpyFile {
       done += bytesRead;
     }
     const rows = Array.from({ length: count }, (_, i) => viewRow(type, block, i * columns, columns));
-    const broken = rows.findIndex((row) => !isFinite(row));
+    const broken = rows.findIndex((row) => !isFiniteRow(row));
     if (broken >= 0) {
       throw bad(this.path, `row ${first + broken} has a value that is not finite`);
     }
@@ -116,7 +116,7 @@ export class NpyFile {
 }
 
 /** One addition for each value: a store may have hundreds of millions. */
-function isFinite(row: NpyRow): boolean {
+function isFiniteRow(row: NpyRow): boolean {
   let zeros = 0;
   for (const value of row) {
     zeros += value * 0; // NaN for infinities, too
