@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
+import type { BitnetError } from "../../src/system/errors.js";
 import { type Example, parseExample } from "../../src/train/example.js";
 import { type DataSource, parseSource, type ReadOptions, readExamples, startTally } from "../../src/train/sources.js";
+import { createRandom } from "../support/random.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-train-data-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -95,6 +97,30 @@ describe("examples from files", () => {
     ["long.json", `[{"text":"${"a".repeat(17 * 2 ** 20)}"}]`, "item 1: longer than 16 MiB"],
   ])("are refused with one clear error: %s", async (name, content, message) => {
     await expect(read(file(name, content))).rejects.toThrow(message);
+  });
+
+  it("of any bytes are examples, or one error that is not of this program", async () => {
+    const next = createRandom(5);
+    const chat = {
+      messages: [
+        { role: "user", content: 'a\\u00e9 "b"' },
+        { role: "assistant", content: "c" },
+      ],
+    };
+    const objects = [chat, { text: "x" }, { input: "y", output: "z" }, { prompt: [], completion: [] }];
+    const texts = [objects.map((value) => JSON.stringify(value)).join("\n"), JSON.stringify(objects, null, 1)];
+    for (let round = 0; round < 300; round++) {
+      const bytes = Buffer.from(texts[round % 2] ?? "");
+      for (let flips = 1 + Math.floor(next() * 4); flips > 0; flips--) {
+        bytes[Math.floor(next() * bytes.length)] = Math.floor(next() * 256);
+      }
+      const path = file("fuzzed.json", next() < 0.1 ? bytes.subarray(0, Math.floor(next() * bytes.length)) : bytes);
+      const error = await read(path).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      expect(error === undefined ? "BAD_FILE" : (error as BitnetError).code).toBe("BAD_FILE");
+    }
   });
 
   it("are told apart from what is no file", async () => {
