@@ -121,10 +121,12 @@ function build(out, modules) {
 /** Loads the addon in a process of its own, which a damaged one may end, and has it multiply with every kernel. */
 function selfTest(addon) {
   const script = fileURLToPath(new URL("test-addon.mjs", import.meta.url));
-  const { status, signal, stderr } = spawnSync(process.execPath, [script, addon], { encoding: "utf8" });
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [script, addon], { encoding: "utf8" });
   if (status !== 0) {
-    const reason = /^\w*Error: .*$/m.exec(stderr)?.[0] ?? `its process ended with ${signal ?? `status ${status}`}`;
-    throw new Problem(`the addon fails its self-test: ${reason}`);
+    const said = /^ {2}"error": (".*")$/m.exec(stdout)?.[1] ?? /^\w*Error: .*$/m.exec(stderr)?.[0];
+    throw new Problem(
+      `the addon fails its self-test: ${said ?? `its process ended with ${signal ?? `status ${status}`}`}`,
+    );
   }
 }
 

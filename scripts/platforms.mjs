@@ -1,78 +1,37 @@
 // The platforms that the native part is built for, one package each: build-packages.mjs builds them, the published package
 // lists them as optional dependencies.
 
+const llvm = ["libcxx/LICENSE.TXT", "libcxxabi/LICENSE.TXT", "libunwind/LICENSE.TXT"];
+const glibc = { os: "linux", libc: "glibc", system: "Linux", linked: llvm, glibc: "2.17" };
+const musl = { os: "linux", libc: "musl", system: "Linux", linked: [...llvm, "libc/musl/COPYRIGHT"] };
+const darwin = { os: "darwin", system: "Darwin", linked: llvm };
+const windows = { os: "win32", system: "Windows", linked: [...llvm, "libc/mingw/COPYING"] };
+
+/** `instructions`: what must be among those of an addon, or a set of kernels is missing. */
+const x64 = {
+  cpu: "x64",
+  instructions: {
+    AVX2: /vpmaddubsw\s.*%ymm/,
+    "AVX-VNNI": /\{vex\}\s+vpdpbusd\s.*%ymm/,
+    "AVX-512 VNNI": /vpdpbusd\s.*%zmm/,
+    AMX: /tdpb[us][us]d\s/,
+  },
+};
+const arm64 = { cpu: "arm64", instructions: { "dot products": /\s[us]dot\s/, i8mm: /\s(us?|s)mmla\s/ } };
+
 /**
- * name: as src/native/platform.ts calls this system. os, cpu, libc: fields of package.json, by which package managers
- * choose. target: of `zig c++`. system, processor: as CMake calls them.
+ * name: as src/native/platform.ts calls the system. os, cpu, libc: fields of package.json, by which package managers
+ * choose. target: of `zig c++`; glibc: the newest version of it that is needed, of 2012 and older than any system on which
+ * a Node of today starts. system, processor: as CMake calls them. linked: licences in zig's folder `lib` of what is linked
+ * in. instructions: what `check` of build-packages.mjs looks for.
  */
 export const platforms = [
-  // glibc 2.17 is of 2012, older than any on which a Node of today starts.
-  {
-    name: "linux-x64",
-    os: "linux",
-    cpu: "x64",
-    libc: "glibc",
-    target: "x86_64-linux-gnu.2.17",
-    system: "Linux",
-    processor: "x86_64",
-  },
-  {
-    name: "linux-arm64",
-    os: "linux",
-    cpu: "arm64",
-    libc: "glibc",
-    target: "aarch64-linux-gnu.2.17",
-    system: "Linux",
-    processor: "aarch64",
-  },
-  {
-    name: "linuxmusl-x64",
-    os: "linux",
-    cpu: "x64",
-    libc: "musl",
-    target: "x86_64-linux-musl",
-    system: "Linux",
-    processor: "x86_64",
-  },
-  {
-    name: "linuxmusl-arm64",
-    os: "linux",
-    cpu: "arm64",
-    libc: "musl",
-    target: "aarch64-linux-musl",
-    system: "Linux",
-    processor: "aarch64",
-  },
-  {
-    name: "darwin-x64",
-    os: "darwin",
-    cpu: "x64",
-    target: "x86_64-macos",
-    system: "Darwin",
-    processor: "x86_64",
-  },
-  {
-    name: "darwin-arm64",
-    os: "darwin",
-    cpu: "arm64",
-    target: "aarch64-macos",
-    system: "Darwin",
-    processor: "arm64",
-  },
-  {
-    name: "win32-x64",
-    os: "win32",
-    cpu: "x64",
-    target: "x86_64-windows-gnu",
-    system: "Windows",
-    processor: "AMD64",
-  },
-  {
-    name: "win32-arm64",
-    os: "win32",
-    cpu: "arm64",
-    target: "aarch64-windows-gnu",
-    system: "Windows",
-    processor: "ARM64",
-  },
+  { name: "linux-x64", target: "x86_64-linux-gnu.2.17", processor: "x86_64", ...glibc, ...x64 },
+  { name: "linux-arm64", target: "aarch64-linux-gnu.2.17", processor: "aarch64", ...glibc, ...arm64 },
+  { name: "linuxmusl-x64", target: "x86_64-linux-musl", processor: "x86_64", ...musl, ...x64 },
+  { name: "linuxmusl-arm64", target: "aarch64-linux-musl", processor: "aarch64", ...musl, ...arm64 },
+  { name: "darwin-x64", target: "x86_64-macos", processor: "x86_64", ...darwin, ...x64 },
+  { name: "darwin-arm64", target: "aarch64-macos", processor: "arm64", ...darwin, ...arm64 },
+  { name: "win32-x64", target: "x86_64-windows-gnu", processor: "AMD64", ...windows, ...x64 },
+  { name: "win32-arm64", target: "aarch64-windows-gnu", processor: "ARM64", ...windows, ...arm64 },
 ];
