@@ -41,6 +41,10 @@ inline float sum_halves(vf v) {
 
 #include "kernels/float_ops.inl"
 
+constexpr int kGemmRows = 4, kGemmVectors = 4;
+inline vf sqrt_vf(vf x) { return vsqrtq_f32(x); }
+#include "kernels/gemm.inl"
+
 using vi = int32x4_t;
 constexpr int kByteVector = 16, kCodeBias = 0;
 constexpr int kCoarseRows = 2, kCoarseTokens = 4, kQuadRows = 1, kQuadTokens = 4;

@@ -45,6 +45,10 @@ inline float sum_halves(vf v) {
 
 #include "kernels/float_ops.inl"
 
+constexpr int kGemmRows = 12, kGemmVectors = 2;
+inline vf sqrt_vf(vf x) { return _mm512_sqrt_ps(x); }
+#include "kernels/gemm.inl"
+
 using vi = __m512i;
 constexpr int kByteVector = 32, kCodeBias = 128;
 constexpr int kCoarseRows = 2, kCoarseTokens = 4, kQuadRows = 2, kQuadTokens = 4;

@@ -169,6 +169,26 @@ struct CoarseRow {
   float scale, error, norm;
 };
 
+// ---- Training: products of floats.
+// So many elements of the summed dimension are added up from zero with one fused operation each, in
+// ascending order, before the sum is added to the result.
+constexpr int64_t kGemmDepth = 256;
+constexpr int64_t kGemmScratch = 1024 * kGemmDepth;  // floats
+// A matrix that is multiplied: element (row, col) at data[row * row_step + col * col_step]; one of
+// the steps is 1.
+struct GemmFactor {
+  const float* data;
+  int64_t row_step, col_step;
+};
+
+// A step of AdamW: g is multiplied by gradient_scale; m = beta1 m + (1 - beta1) g, v = beta2 v + (1
+// - beta2) g^2; w = decay w - lr m m_correction / (sqrt(v v_correction) + epsilon).
+struct AdamStep {
+  float gradient_scale, beta1, beta2, epsilon, lr;
+  float decay;                       // 1 - lr * weight decay
+  float m_correction, v_correction;  // 1 / (1 - beta^t)
+};
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", ...: also the value of BITNET_KERNEL
   uint32_t needs;    // CpuFeature bits
@@ -237,6 +257,18 @@ struct Kernels {
   // gate = gelu(gate) * up, gelu with a hyperbolic tangent in the place of the error function
   void (*gelu_mul)(float* gate, const float* up, int64_t n);
   void (*add)(float* x, const float* y, int64_t n);  // x += y
+
+  // c [m, n] += A [m, k] B [k, n], in the order of sums of kGemmDepth. Rows of c are c_stride
+  // apart. scratch: kGemmScratch floats, aligned to 64, private to the calling thread.
+  void (*gemm)(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n, int64_t k, float* c,
+               int64_t c_stride, float* scratch);
+  // c [m, end - begin] += A [m, w.rows] W, columns [begin, end) of the weights, which are I2_S;
+  // begin is a multiple of 128. What transposes a product in forward: gradients of its input.
+  void (*ternary_gemm_t)(const GemmFactor& a, const TernaryMatrix& w, int64_t m, int64_t begin,
+                         int64_t end, float* c, int64_t c_stride, float* scratch);
+  void (*exp_shifted)(const float* x, float shift, float* out, int64_t n);  // e^(x - shift)
+  // One step of AdamW on n elements: values, moments and gradient.
+  void (*adamw)(const AdamStep& step, float* w, float* m, float* v, const float* g, int64_t n);
 
   // For measuring: this kernel's own int8 multiply-add on registers alone, again and again. Returns
   // the operations done, a multiply-add counting as two.

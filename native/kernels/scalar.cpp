@@ -42,6 +42,10 @@ inline float sum_halves(vf v) { return v; }
 
 #include "kernels/float_ops.inl"
 
+constexpr int kGemmRows = 4, kGemmVectors = 4;
+inline vf sqrt_vf(vf x) { return __builtin_sqrtf(x); }
+#include "kernels/gemm.inl"
+
 using vi = int32_t;
 constexpr int kByteVector = 16, kCodeBias = 0;
 constexpr int kCoarseRows = 1, kCoarseTokens = 1, kQuadRows = 1, kQuadTokens = 1;

@@ -24,6 +24,10 @@ constexpr Kernels kernel_table(const char* name, uint32_t needs) {
   table.relu2_mul = relu2_mul;
   table.gelu_mul = gelu_mul;
   table.add = add;
+  table.gemm = gemm_floats;
+  table.ternary_gemm_t = ternary_gemm_t;
+  table.exp_shifted = exp_shifted;
+  table.adamw = adamw;
   table.int8_peak = int8_peak;
   return table;
 }

@@ -49,6 +49,10 @@ inline float sum_halves(vf v) {
 
 #include "kernels/float_ops.inl"
 
+constexpr int kGemmRows = 4, kGemmVectors = 3;
+inline vf sqrt_vf(vf x) { return _mm256_sqrt_ps(x); }
+#include "kernels/gemm.inl"
+
 using vi = __m256i;
 constexpr int kByteVector = 32, kCodeBias = 128;
 constexpr int kPairRows = 2, kPairTokens = 2;
