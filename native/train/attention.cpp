@@ -1,0 +1,207 @@
+#include "train/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace bitnet {
+
+namespace {
+
+// Query rows [first, first + n) of a document that begins at token `begin` of the row, and a head.
+struct Block {
+  int64_t begin, first, n, head;
+  int64_t n_keys() const { return first + n; }  // of the last row; all begin with the document
+};
+
+// One thread's view of the operands of a head.
+class AttentionHead {
+ public:
+  AttentionHead(const Compute& compute, const AttentionShape& shape, const float* q, const float* k,
+                const float* v, int thread)
+      : kernels_(compute.kernels),
+        shape_(shape),
+        q_(q),
+        k_(k),
+        v_(v),
+        scratch_(compute.gemm_scratch(thread)) {}
+
+  GemmFactor queries(const Block& b) const {
+    return {q_ + (b.begin + b.first) * shape_.query_cols() + b.head * shape_.head_dim,
+            shape_.query_cols(), 1};
+  }
+  GemmFactor keys(const Block& b) const { return of_kv(k_, b); }
+  GemmFactor values(const Block& b) const { return of_kv(v_, b); }
+
+  // p [n, n_keys] = the softmax of the block's scores, 0 for keys that a row does not see.
+  void probabilities(const Block& b, float* p) const {
+    const int64_t n_keys = b.n_keys();
+    std::fill_n(p, b.n * n_keys, 0.0f);
+    multiply(queries(b), flip(keys(b)), b.n, n_keys, shape_.head_dim, p, n_keys);
+    for (int64_t i = 0; i < b.n; ++i) softmax(p + i * n_keys, b.first + i + 1, n_keys);
+  }
+
+  void multiply(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n, int64_t k, float* c,
+                int64_t c_stride) const {
+    kernels_.gemm(a, b, m, n, k, c, c_stride, scratch_);
+  }
+  static GemmFactor flip(const GemmFactor& f) { return {f.data, f.col_step, f.row_step}; }
+
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)); }
+
+ private:
+  GemmFactor of_kv(const float* data, const Block& b) const {
+    const int64_t group = shape_.n_heads / shape_.n_kv_heads;
+    return {data + b.begin * shape_.key_cols() + b.head / group * shape_.head_dim,
+            shape_.key_cols(), 1};
+  }
+
+  void softmax(float* row, int64_t seen, int64_t n_keys) const {
+    const float factor = scale();
+    for (int64_t j = 0; j < seen; ++j) row[j] *= factor;
+    kernels_.exp_shifted(row, *std::max_element(row, row + seen), row, seen);
+    double sum = 0;
+    for (int64_t j = 0; j < seen; ++j) sum += static_cast<double>(row[j]);
+    const float inverse = static_cast<float>(1.0 / sum);
+    for (int64_t j = 0; j < seen; ++j) row[j] *= inverse;
+    std::fill(row + seen, row + n_keys, 0.0f);
+  }
+
+  const Kernels& kernels_;
+  const AttentionShape& shape_;
+  const float *q_, *k_, *v_;
+  float* scratch_;
+};
+
+// f(block) for the blocks of a document [begin, end) and a head.
+template <class Body>
+void for_blocks(int64_t begin, int64_t end, int64_t head, Body&& body) {
+  for (int64_t first = 0; first < end - begin; first += kQueryBlock)
+    body(Block{begin, first, std::min(kQueryBlock, end - begin - first), head});
+}
+
+std::vector<Block> list_blocks(std::span<const int64_t> ends, int64_t n_heads) {
+  std::vector<Block> out;
+  int64_t begin = 0;
+  for (const int64_t end : ends) {
+    for (int64_t head = 0; head < n_heads; ++head)
+      for_blocks(begin, end, head, [&](const Block& b) { out.push_back(b); });
+    begin = end;
+  }
+  return out;
+}
+
+// The scores' gradient from dp [n, n_keys], that by the probabilities, in its place.
+void softmax_backward(const Block& b, const float* p, float factor, float* dp) {
+  const int64_t n_keys = b.n_keys();
+  for (int64_t i = 0; i < b.n; ++i, p += n_keys, dp += n_keys) {
+    const int64_t seen = b.first + i + 1;
+    double dot = 0;
+    for (int64_t j = 0; j < seen; ++j)
+      dot += static_cast<double>(p[j]) * static_cast<double>(dp[j]);
+    const float mean = static_cast<float>(dot);
+    for (int64_t j = 0; j < seen; ++j) dp[j] = p[j] * (dp[j] - mean) * factor;
+    std::fill(dp + seen, dp + n_keys, 0.0f);
+  }
+}
+
+// A block's part of the gradients: dq of its rows, and what it adds to those of its keys and
+// values.
+void block_backward(const AttentionHead& head, const AttentionShape& shape, const Block& b,
+                    const float* dy, const AttentionGradients& out, float* p, float* dp) {
+  const int64_t cols = shape.query_cols(), d = shape.head_dim, n_keys = b.n_keys();
+  const int64_t row = b.begin + b.first, offset = b.head * d;
+  const GemmFactor by_result{dy + row * cols + offset, cols, 1};
+  float* head_dv = out.head_dv + b.begin * cols + offset;
+  float* head_dk = out.head_dk + b.begin * cols + offset;
+  head.probabilities(b, p);
+  head.multiply({p, 1, n_keys}, by_result, n_keys, d, b.n, head_dv, cols);
+  std::fill_n(dp, b.n * n_keys, 0.0f);
+  head.multiply(by_result, AttentionHead::flip(head.values(b)), b.n, n_keys, d, dp, n_keys);
+  softmax_backward(b, p, head.scale(), dp);
+  head.multiply({dp, n_keys, 1}, head.keys(b), b.n, d, n_keys, out.dq + row * cols + offset, cols);
+  head.multiply({dp, 1, n_keys}, head.queries(b), n_keys, d, b.n, head_dk, cols);
+}
+
+// out [n, key_cols] = the sums over the query heads that share each key head, in their order.
+void sum_groups(Compute& compute, const AttentionShape& shape, int64_t n, const float* by_head,
+                float* out) {
+  const int64_t group = shape.n_heads / shape.n_kv_heads, d = shape.head_dim;
+  compute.each(n * shape.n_kv_heads, 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* from = by_head + i * group * d;
+      float* to = out + i * d;
+      std::copy(from, from + d, to);
+      for (int64_t g = 1; g < group; ++g)
+        for (int64_t j = 0; j < d; ++j) to[j] += from[g * d + j];
+    }
+  });
+}
+
+}  // namespace
+
+void rope(Compute& compute, const AttentionShape& shape, std::span<const int64_t> ends,
+          bool backward, int64_t n_heads, float* x) {
+  const int64_t half = shape.head_dim / 2, width = n_heads * shape.head_dim;
+  const int64_t step = shape.halves ? 1 : 2, other = shape.halves ? half : 1;
+  compute.each(ends.back(), kLightRows, [&](int64_t first, int64_t last, int) {
+    for (int64_t t = first; t < last; ++t) {
+      const auto document = std::upper_bound(ends.begin(), ends.end(), t);
+      const int64_t begin = document == ends.begin() ? 0 : *(document - 1);
+      const double position = static_cast<double>(t - begin);
+      for (int64_t i = 0; i < half; ++i) {
+        const double angle = position * shape.rope_freqs[i];
+        const float cos = static_cast<float>(std::cos(angle));
+        const float sin = static_cast<float>(backward ? -std::sin(angle) : std::sin(angle));
+        for (float* head = x + t * width; head < x + (t + 1) * width; head += shape.head_dim) {
+          float *a = head + i * step, *b = a + other;
+          const float re = *a, im = *b;
+          *a = re * cos - im * sin;
+          *b = re * sin + im * cos;
+        }
+      }
+    }
+  });
+}
+
+void attention_forward(Compute& compute, const AttentionShape& shape, std::span<const int64_t> ends,
+                       const float* q, const float* k, const float* v, float* out) {
+  const std::vector<Block> blocks = list_blocks(ends, shape.n_heads);
+  const int64_t cols = shape.query_cols(), d = shape.head_dim;
+  std::fill_n(out, ends.back() * cols, 0.0f);
+  compute.each(static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end, int thread) {
+    const AttentionHead head(compute, shape, q, k, v, thread);
+    float* p = compute.attention_scratch(thread);
+    for (int64_t i = begin; i < end; ++i) {
+      const Block& b = blocks[static_cast<size_t>(i)];
+      head.probabilities(b, p);
+      head.multiply({p, b.n_keys(), 1}, head.values(b), b.n, d, b.n_keys(),
+                    out + (b.begin + b.first) * cols + b.head * d, cols);
+    }
+  });
+}
+
+void attention_backward(Compute& compute, const AttentionShape& shape,
+                        std::span<const int64_t> ends, const float* q, const float* k,
+                        const float* v, const float* dy, const AttentionGradients& out) {
+  const int64_t n = ends.back(), n_documents = static_cast<int64_t>(ends.size());
+  for (float* zero : {out.dq, out.head_dk, out.head_dv})
+    std::fill_n(zero, n * shape.query_cols(), 0.0f);
+  compute.each(n_documents * shape.n_heads, 1, [&](int64_t first, int64_t last, int thread) {
+    const AttentionHead head(compute, shape, q, k, v, thread);
+    float* p = compute.attention_scratch(thread);
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t document = i / shape.n_heads;
+      const int64_t begin = document == 0 ? 0 : ends[static_cast<size_t>(document - 1)];
+      const int64_t end = ends[static_cast<size_t>(document)];
+      for_blocks(begin, end, i % shape.n_heads, [&](const Block& b) {
+        block_backward(head, shape, b, dy, out, p, p + kQueryBlock * b.n_keys());
+      });
+    }
+  });
+  sum_groups(compute, shape, n, out.head_dk, out.dk);
+  sum_groups(compute, shape, n, out.head_dv, out.dv);
+}
+
+}  // namespace bitnet

@@ -1,0 +1,116 @@
+#include "train/loss.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/float_range.h"
+#include "run/portable_math.h"
+
+namespace bitnet {
+
+namespace {
+
+// Rows of the head that are read at a time: whole sums of kGemmDepth, so that how they are read
+// changes nothing.
+constexpr int64_t kHeadBlock = 4 * kGemmDepth;
+constexpr int64_t kLargeVocabulary = 1 << 16;
+
+// The positions of a chunk: gradients of the head are summed in chunks, so it must follow from the
+// model alone.
+constexpr int64_t chunk_of(int64_t n_vocab) {
+  return n_vocab >= kLargeVocabulary ? 128 : kGemmDepth;
+}
+
+double sum_in_order(const float* x, int64_t n) {
+  constexpr int kLanes = 8;
+  double lanes[kLanes] = {}, sum = 0;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int j = 0; j < kLanes; ++j) lanes[j] += static_cast<double>(x[i + j]);
+  for (; i < n; ++i) lanes[0] += static_cast<double>(x[i]);
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+// The loss of a position; its logits become their gradient times weight.
+float cross_entropy(const Kernels& kernels, float* z, int64_t n, int32_t target, float weight) {
+  if (!all_finite(z, n)) {
+    std::fill_n(z, n, std::numeric_limits<float>::quiet_NaN());
+    return std::numeric_limits<float>::quiet_NaN();
+  }
+  const float most = *std::max_element(z, z + n), of_target = z[target];
+  kernels.exp_shifted(z, most, z, n);
+  const double sum = sum_in_order(z, n);
+  const float factor = static_cast<float>(static_cast<double>(weight) / sum);
+  for (int64_t i = 0; i < n; ++i) z[i] *= factor;
+  z[target] -= weight;
+  return static_cast<float>(portable_log(sum) +
+                            (static_cast<double>(most) - static_cast<double>(of_target)));
+}
+
+}  // namespace
+
+LossHead::LossHead(Compute& compute, const EmbeddingRows& head)
+    : compute_(compute), head_(head), chunk_(chunk_of(head.rows)) {
+  logits_ = AlignedArray<float>(static_cast<size_t>(chunk_ * head.rows));
+  if (!head.floats())
+    rows_ = AlignedArray<float>(static_cast<size_t>(std::min(kHeadBlock, head.rows) * head.cols));
+}
+
+int64_t LossHead::logits_bytes(int64_t n_vocab) { return chunk_of(n_vocab) * n_vocab * 4; }
+
+int64_t LossHead::rows_bytes(int64_t n_vocab, int64_t cols, bool in_floats) {
+  return in_floats ? 0 : std::min(kHeadBlock, n_vocab) * cols * 4;
+}
+
+template <class Use>
+void LossHead::for_rows(Use&& use) {
+  if (const float* all = head_.floats()) return use(all, int64_t{0}, head_.rows);
+  for (int64_t first = 0; first < head_.rows; first += kHeadBlock) {
+    const int64_t n = std::min(kHeadBlock, head_.rows - first);
+    compute_.each(n, kLightRows, [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; ++r) head_.read(first + r, rows_.data() + r * head_.cols);
+    });
+    use(rows_.data(), first, n);
+  }
+}
+
+void LossHead::logits(const float* hidden, int64_t n, float* out) {
+  std::fill_n(out, n * head_.rows, 0.0f);
+  for_rows([&](const float* rows, int64_t first, int64_t n_rows) {
+    compute_.multiply(plain(hidden, head_.cols), transposed(rows, head_.cols), n, n_rows,
+                      head_.cols, out + first, head_.rows);
+  });
+}
+
+// From the gradients by the logits.
+void LossHead::backward(const float* hidden, int64_t n, float* d_hidden) {
+  std::fill_n(d_hidden, n * head_.cols, 0.0f);
+  for_rows([&](const float* rows, int64_t first, int64_t n_rows) {
+    compute_.multiply(plain(logits_.data() + first, head_.rows), plain(rows, head_.cols), n,
+                      head_.cols, n_rows, d_hidden, head_.cols);
+  });
+  if (!head_.parameter) return;
+  compute_.multiply(transposed(logits_.data(), head_.rows), plain(hidden, head_.cols), head_.rows,
+                    head_.cols, n, head_.parameter->gradient.data(), head_.cols);
+}
+
+void LossHead::run(const float* hidden, std::span<const int32_t> targets, float weight,
+                   float* losses, float* d_hidden) {
+  const auto n_targets = static_cast<int64_t>(targets.size());
+  for (int64_t first = 0; first < n_targets; first += chunk_) {
+    const int64_t n = std::min(chunk_, n_targets - first), offset = first * head_.cols;
+    logits(hidden + offset, n, logits_.data());
+    compute_.each(n, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        losses[first + i] =
+            cross_entropy(compute_.kernels, logits_.data() + i * head_.rows, head_.rows,
+                          targets[static_cast<size_t>(first + i)], weight);
+      }
+    });
+    if (d_hidden) backward(hidden + offset, n, d_hidden + offset);
+  }
+}
+
+}  // namespace bitnet
