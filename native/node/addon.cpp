@@ -17,6 +17,7 @@
 #include "node/sampling.h"
 #include "node/session.h"
 #include "node/tokenizer.h"
+#include "node/train.h"
 
 namespace {
 
@@ -42,6 +43,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   addon::define_sampling(env, exports);
   addon::define_session(env);
   addon::define_tokenizer(env, exports);
+  addon::define_train(env, exports);
   return exports;
 }
 

@@ -185,6 +185,8 @@ std::vector<bitnet::TlConfig> read_tl_configs(const std::string& path) {
   return bitnet::parse_tl_config(text, path);
 }
 
+}  // namespace
+
 bitnet::ConvertRequest request_of(const Napi::Object& js) {
   bitnet::ConvertRequest out;
   for_each_element(js.Get("metadata"), "metadata",
@@ -197,6 +199,8 @@ bitnet::ConvertRequest request_of(const Napi::Object& js) {
     throw to_js(js.Env(), ErrorCode::kUsage, "threads must be at most 1024");
   return out;
 }
+
+namespace {
 
 Napi::Value result_object(Napi::Env env, const bitnet::ConvertResult& result) {
   Napi::Object out = Napi::Object::New(env);

@@ -165,6 +165,45 @@ const layerNames: Record<string, string> = {
   "mlp.down_proj.norm": "ffn_down_norm_in",
 };
 
+// Of several names for the same tensor, those that are not written any more.
+const olderNames = new Set([
+  "self_attn.inner_attn_ln",
+  "attention.attn_sub_norm",
+  "mlp.ffn_layernorm",
+  "feed_forward.ffn_sub_norm",
+]);
+const checkpointNames = new Map(
+  Object.entries(layerNames)
+    .filter(([name]) => !olderNames.has(name))
+    .map(([name, ggufName]) => [ggufName, name]),
+);
+
+const checkpointTops = new Map([
+  ["token_embd.weight", "model.embed_tokens.weight"],
+  ["output_norm.weight", "model.norm.weight"],
+  ["output.weight", "lm_head.weight"],
+]);
+const checkpointSuffixes = new Map([
+  ["weight", "weight"],
+  ["lora_a", "lora_A"],
+  ["lora_b", "lora_B"],
+]);
+
+/**
+ * The name in checkpoints of a tensor of a BitNet or Llama model, "blk.0.attn_q.weight", or of a matrix of an adapter,
+ * "blk.0.attn_q.lora_a". Throws INTERNAL for any other name.
+ */
+export function checkpointNameOf(ggufName: string): string {
+  const [, layer, key = "", suffix = ""] = /^blk\.(\d+)\.(\w+)\.(\w+)$/.exec(ggufName) ?? [];
+  const [name, end] = [checkpointNames.get(key), checkpointSuffixes.get(suffix)];
+  const inLayer = name === undefined || end === undefined ? undefined : `model.layers.${layer}.${name}.${end}`;
+  const found = checkpointTops.get(ggufName) ?? inLayer;
+  if (found === undefined) {
+    throw new BitnetError("INTERNAL", `no tensor of a checkpoint is ${ggufName}`);
+  }
+  return found;
+}
+
 // Buffers that some exports contain; they follow from config.json.
 const dropped = /\.(attention\.masked_bias|attention\.bias|rotary_emb\.inv_freq)$/;
 

@@ -536,6 +536,92 @@ export interface NativeConversion {
   abort(): void; // run() rejects with ABORTED
 }
 
+/** Bytes that a training holds, by what they are for. */
+export interface NativeMemoryPlan {
+  weights: number; // frozen, and the ternary weights of a master
+  master: number; // trained parameters
+  gradients: number;
+  optimizer: number; // the two moments
+  activations: number; // kept for the backward pass, of maxLength tokens
+  scratch: number; // of the passes and of all threads
+  logits: number; // of a chunk of positions
+  total: number;
+}
+
+export interface NativeTrainOptions {
+  mode: "lora" | "full";
+  adapter?: {
+    rank: number;
+    alpha: number;
+    rslora: boolean;
+    dropout: number;
+    matrices: Int32Array; // numbers of those of a layer: q, k, v, o, gate, up, down
+    layers?: Int32Array; // [layers]: 1 where there is an adapter; undefined: everywhere
+  };
+  seed: number;
+  maxLength: number;
+  checkpointing?: boolean;
+  threads?: number;
+  kernel?: string;
+}
+
+export interface NativeTrainRow {
+  ids: Int32Array;
+  labels: Int32Array;
+  documents: Int32Array;
+}
+
+export interface NativeLossSum {
+  lossSum: number;
+  labels: number;
+  tokens: number;
+}
+
+/** A model in training; src/train/core.ts says what each does. Tensors are named as in GGUF files. */
+export interface NativeTraining {
+  readonly info: {
+    architecture: string;
+    layers: number;
+    embeddingLength: number;
+    feedForwardLength: number;
+    headCount: number;
+    headCountKv: number;
+    headDim: number;
+    vocabSize: number;
+    contextLength: number;
+    trainedParameters: number;
+    totalParameters: number;
+    kernel: string;
+    threads: number;
+    memory: NativeMemoryPlan;
+  };
+  readonly parameters: readonly { name: string; rows: number; cols: number; decays: boolean }[];
+  backward(rows: readonly NativeTrainRow[], options: { labels: number; step: number }): Promise<NativeLossSum>;
+  step(options: {
+    lr: number;
+    weightDecay: number;
+    beta1: number;
+    beta2: number;
+    epsilon: number;
+    clip: number;
+  }): Promise<NativeLossSum & { gradNorm: number; skipped?: { reason: string; tensor?: string } }>;
+  evaluate(rows: readonly NativeTrainRow[]): Promise<NativeLossSum>;
+  logits(row: NativeTrainRow): Promise<Float32Array>;
+  read(name: string, part: "value" | "gradient" | "m" | "v"): Float32Array;
+  write(name: string, values: Float32Array, part: "value" | "gradient" | "m" | "v"): void;
+  steps(): number; // of the optimizer
+  setSteps(n: number): void;
+  abort(): void; // the pass that runs rejects with ABORTED
+  close(): void; // idempotent
+}
+
+/** What a model is made of: keys and tensors with their sources, as a conversion takes them. */
+export interface NativeModelSource {
+  metadata: readonly NativeMetadataEntry[];
+  tensors: readonly NativeConvertTensor[];
+  kernelConfig?: string; // of sources of type TL1 or TL2
+}
+
 /** A grammar made ready to be matched; for any number of generations. */
 export interface NativeGrammar {
   matches(text: string): boolean;
@@ -561,6 +647,9 @@ export interface NativeAddon {
     kernelConfig?: string;
   }): NativeConversion;
   loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
+  /** Reads the weights. Throws UNSUPPORTED, BAD_FILE, USAGE, NO_MEMORY. */
+  openTraining(source: NativeModelSource, options: NativeTrainOptions): Promise<NativeTraining>;
+  planTraining(source: NativeModelSource, options: NativeTrainOptions): NativeMemoryPlan; // allocates nothing
   /** Bytes of keys and values of a full context, as the engine keeps them. */
   kvBytes(shape: NativeKvShape): number;
   tensorTypes(): NativeTensorType[];
