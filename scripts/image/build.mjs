@@ -220,6 +220,10 @@ function build(name) {
   const root = join(out, name);
   const isStage = stages.some((stage) => stage.name === plan.from);
   const parent = isStage ? build(plan.from) : { root: baseOf(plan.from), config: emptyConfig() };
+  if (plan.instructions.length === 0) {
+    built.set(name, parent);
+    return parent; // another name for it
+  }
   rmSync(root, { recursive: true, force: true });
   spawnSync("cp", ["-a", "--reflink=auto", parent.root, root], { stdio: "inherit" });
   const stage = { root, config: structuredClone(parent.config), args: {} };
