@@ -42,11 +42,12 @@ function formatAdvice({ status, what, next }: Advice, room: number, colors: Chal
   );
 }
 
-function formatVerdict({ problems, warnings, notes }: Diagnosis, room: number, colors: ChalkInstance): string[] {
+function formatVerdict(diagnosis: Diagnosis, room: number, colors: ChalkInstance): string[] {
+  const { problems, warnings, notes } = diagnosis;
   const found = [...problems, ...warnings];
   if (found.length === 0) {
     const more = notes.length === 0 ? "" : ` (${notes.length} ${notes.length === 1 ? "note" : "notes"} above)`;
-    return [`${colors.green("all right")}${more}`];
+    return [`${colors.green("all right")}${diagnosis.quick ? ", as far as --quick looks" : ""}${more}`];
   }
   const count = [countOf(problems.length, "problem"), countOf(warnings.length, "warning")].filter(
     (text) => text !== "",

@@ -114,11 +114,11 @@ function describeKernels({ kernels, kernel, chosenBy }: ProcessorFacts): Row[] {
   ];
 }
 
-/** "avx2 (no AVX2 with FMA and F16C)"; kernels that lack the same are named together. */
+/** "avx2 (no AVX2 with FMA and F16C)", by the first feature that is missing; the others are in the data. */
 function groupMissing(missing: readonly KernelFacts[]): string {
   const groups = new Map<string, string[]>();
   for (const { name, lacks } of missing) {
-    const why = lacks.join(", ");
+    const why = lacks[0] ?? "";
     groups.set(why, [...(groups.get(why) ?? []), name]);
   }
   return [...groups].map(([why, names]) => `${names.join(", ")} (no ${why})`).join("; ");
@@ -304,7 +304,7 @@ function describeWeights({
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   const what =
     badRows > 0
-      ? `${badRows} rows hold what no weight is`
+      ? `${badRows} ${badRows === 1 ? "row holds" : "rows hold"} what no weight is`
       : unlikely.length > 0
         ? "unlike those of a model"
         : "all of them possible";

@@ -29,6 +29,8 @@ export interface ModelFacts {
   weights: WeightFacts | null;
   /** How likely the model finds plain English. null: not computed. */
   english: EnglishFacts | null;
+  /** Why it does not load; null: it does, or was not tried. */
+  loadProblem: Advice | null;
 }
 
 export interface HashFacts {
@@ -151,8 +153,19 @@ async function describe(gguf: Gguf, context: Context): Promise<ModelFacts> {
     source: provenance?.repository ?? (gguf.path === bundledModel.path ? "this package" : null),
     hash: await compareHash(gguf, expected, context),
     weights: quick ? null : await examine(gguf, signal, onStep),
-    english: quick ? null : await scoreEnglish(gguf.path, context),
+    ...(quick ? { english: null, loadProblem: null } : await tryEnglish(gguf.path, context)),
   };
+}
+
+type Computed = Pick<ModelFacts, "english" | "loadProblem">;
+
+async function tryEnglish(path: string, context: Context): Promise<Computed> {
+  try {
+    return { english: await scoreEnglish(path, context), loadProblem: null };
+  } catch (error) {
+    throwIfAborted(context.signal);
+    return { english: null, loadProblem: adviceOf(withHint(error)) };
+  }
 }
 
 interface ExpectedHash {
@@ -214,14 +227,14 @@ async function examine(gguf: Gguf, signal: AbortSignal | undefined, onStep: Cont
     const found = await gguf.examineTensor(index);
     sums.unread += found.readable ? 0 : 1;
     sums.badRows += found.badRows;
-    sums.constantRows += found.ternary ? found.constantRows : 0;
+    sums.constantRows += found.ternary && (shape[0] ?? 0) >= leastColumns ? found.constantRows : 0;
     if (found.ternary) {
       sums.minus += found.minus;
       sums.zero += found.zero;
       sums.plus += found.plus;
     }
     const rows = shape.slice(1).reduce((product, n) => product * n, 1);
-    const why = whyUnlikely(found, rows);
+    const why = whyUnlikely(found, rows, shape[0] ?? 0);
     if (why !== undefined && unlikely.length < mostNamed) {
       unlikely.push({ tensor: name, why });
     }
@@ -232,23 +245,24 @@ async function examine(gguf: Gguf, signal: AbortSignal | undefined, onStep: Cont
 }
 
 const mostNamed = 5;
+const leastColumns = 64; // fewer are equal by chance
 const leastWeights = 4096; // fewer say nothing of shares
 
 /** Bounds that no trained or random ternary model comes near; what breaks them is damage or a file of something else. */
-export function whyUnlikely(found: TensorStatistics, rows: number): string | undefined {
+export function whyUnlikely(found: TensorStatistics, rows: number, cols: number): string | undefined {
   if (!found.readable) {
     return undefined;
   }
   if (found.badRows > 0) {
-    return `${found.badRows} of ${rows} rows hold values that no weight has`;
+    return `${found.badRows} of ${rows} rows ${found.badRows === 1 ? "holds" : "hold"} values that no weight has`;
   }
   if (!found.ternary) {
     return whyUnlikelyFloats(found, rows);
   }
   const { minus, zero, plus, constantRows, leastScale, mostScale } = found;
   const all = minus + zero + plus;
-  if (constantRows > 0) {
-    return `${constantRows} of ${rows} rows are one value throughout, as where a file was never written`;
+  if (constantRows > 0 && cols >= leastColumns) {
+    return `${constantRows} of ${rows} rows ${constantRows === 1 ? "is" : "are"} -1 or +1 throughout, as where a file was never written`;
   }
   if (all >= leastWeights && Math.abs(minus - plus) > 0.2 * all) {
     return `${percent(minus / all)} of the weights are -1 and ${percent(plus / all)} are +1`;
@@ -291,16 +305,16 @@ async function scoreEnglish(path: string, { threads, signal, onStep }: Context):
   return { nats, chanceNats: Math.log(model.info.vocabSize) };
 }
 
-function adviseModel({ hash, weights, english: found, path }: ModelFacts): Advice[] {
-  const advice: Advice[] = [];
+function adviseModel({ hash, weights, english: found, path, loadProblem }: ModelFacts): Advice[] {
+  const advice: Advice[] = loadProblem === null ? [] : [loadProblem];
   const again = "get it again: bitnet rm, then bitnet pull";
   if (hash.result === "other") {
     const what = `${path} is damaged or was changed: its SHA-256 is not the one that ${hash.from} has`;
     advice.push({ status: "problem", what, next: again });
   }
-  if (weights !== null && weights.badRows > 0) {
+  if (loadProblem === null && weights !== null && weights.badRows + weights.constantRows > 0) {
     advice.push({ status: "problem", what: describeUnlikely("damaged weights", weights), next: again });
-  } else if (weights !== null && weights.unlikely.length > 0) {
+  } else if (loadProblem === null && weights !== null && weights.unlikely.length > 0) {
     advice.push({ status: "warning", what: describeUnlikely("unlikely weights", weights), next: again });
   }
   if (found !== null && !(found.nats <= 0.9 * found.chanceNats)) {
@@ -309,7 +323,8 @@ function adviseModel({ hash, weights, english: found, path }: ModelFacts): Advic
       : "what the model computes is not finite";
     advice.push({ status: Number.isFinite(found.nats) ? "warning" : "problem", what, next: again });
   }
-  if (hash.result === "unknown") {
+  const isSound = advice.length === 0;
+  if (hash.result === "unknown" && isSound) {
     const what =
       "no SHA-256 of this file is written down: a weight that was changed to another possible one is not seen";
     advice.push({ status: "note", what });

@@ -168,7 +168,7 @@ function adviseForced({ kernels, kernel, chosenBy }: ProcessorFacts): Advice[] {
     : [];
 }
 
-/** What the slowest kernel costs was measured with the 2B model: 20 to 30 times fewer tokens a second than avx2. */
+/** What it costs was measured: a product of 2560 x 2560 on a Zen 5 took 15.2 ms by scalar and 0.40 ms by avx2. */
 function adviseVectors({ kernels }: ProcessorFacts, { hypervisor, translator }: Surroundings): Advice[] {
   const usable = kernels.filter(({ supported }) => supported);
   const simplest = kernels.find(({ name }) => name === "avx2");
@@ -181,7 +181,7 @@ function adviseVectors({ kernels }: ProcessorFacts, { hypervisor, translator }: 
       : hypervisor === null
         ? "another machine: Intel since 2013 and AMD since 2015 have it"
         : "let the virtual machine see the whole processor: -cpu host of QEMU, CPU type host of Proxmox";
-  const what = `there is no ${simplest.lacks.join(", ")}: only the scalar kernel runs, many times slower`;
+  const what = `there is no ${simplest.lacks.join(", ")}: only the scalar kernel runs, tens of times slower`;
   return [{ status: "warning", what, next }];
 }
 

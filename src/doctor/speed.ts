@@ -5,7 +5,7 @@ import { type Bound, type Limits, limitOf, listWork, measureLimits, type PassSha
 import { checkPredicts } from "../engine/model.js";
 import { applyTuning } from "../engine/tuning.js";
 import type { NativeAddon, NativeModel } from "../native/addon.js";
-import { convertingAsync, throwIfAborted } from "../system/errors.js";
+import { convertingAsync, throwIfAborted, toBitnetError } from "../system/errors.js";
 import { type Advice, adviceOf, type Context, type Finding, findingOf } from "./check.js";
 import { type LoadFacts, watchLoad } from "./load.js";
 
@@ -50,7 +50,9 @@ export async function checkSpeed(context: Context): Promise<Finding<SpeedFacts>>
     return findingOf(facts, adviseSpeed(facts));
   } catch (error) {
     throwIfAborted(signal);
-    return findingOf<SpeedFacts>(null, [adviceOf(error, "warning", "the speed was not measured")]);
+    const { code } = toBitnetError(error);
+    const isTold = code === "BAD_FILE" || code === "UNSUPPORTED" || code === "NOT_FOUND"; // by the check of the model
+    return findingOf<SpeedFacts>(null, isTold ? [] : [adviceOf(error, "warning", "the speed was not measured")]);
   }
 }
 
