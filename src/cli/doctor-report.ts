@@ -1,5 +1,6 @@
 // What `bitnet doctor --report` prints: Markdown for a report about a fault, without what is nobody's business.
 
+import { isIPv6 } from "node:net";
 import { hostname, userInfo } from "node:os";
 import { type CheckId, checks, type Diagnosis } from "../doctor/diagnose.js";
 import { homeFolder, type Variables } from "../system/folders.js";
@@ -122,7 +123,7 @@ export function withoutSecrets(text: string, { home, names }: Secrets): string {
     .replace(/\bhf_[A-Za-z0-9]{6,}/g, "(secret)")
     .replace(/\b[\w.+-]+@[\w-]+\.[\w.-]+\b/g, "(mail)")
     .replace(/(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]\d)/g, "(address)")
-    .replace(/(?<![\w:])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4})+(?![\w:])/gi, "(address)")
+    .replace(/(?<![\w:.])[0-9a-f:.]*:[0-9a-f:.]+(?![\w:])/gi, (found) => (isIPv6(found) ? "(address)" : found))
     .replace(/((?:^|[\s(,=])(?:\/home|\/Users|[A-Z]:\\+Users)[\\/]+)[^\\/\s,;)]+/g, "$1USER");
   return names.reduce((safe, { text: name, instead }) => replaceAll(safe, name, instead, "(?![A-Za-z0-9])"), out);
 }

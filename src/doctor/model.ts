@@ -321,7 +321,8 @@ function adviseModel({ hash, weights, english: found, path, loadProblem }: Model
     const what = Number.isFinite(found.nats)
       ? "the model finds plain English hardly likelier than chance: weights that are random, damaged or read wrongly"
       : "what the model computes is not finite";
-    advice.push({ status: Number.isFinite(found.nats) ? "warning" : "problem", what, next: again });
+    const next = `right for a model of bitnet dummy; else ${again}`;
+    advice.push({ status: Number.isFinite(found.nats) ? "warning" : "problem", what, next });
   }
   const isSound = advice.length === 0;
   if (hash.result === "unknown" && isSound) {
