@@ -4,6 +4,7 @@
 // What of the repository's package.json changes: the platform packages are optional dependencies, other people's packages
 // but for `keptPackages` are bundled, and there is nothing to run at an installation.
 
+import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, posix, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,29 +15,29 @@ import { platforms } from "./platforms.mjs";
 export const root = fileURLToPath(new URL("..", import.meta.url));
 export const staged = join(root, "build-packages", "bitnet-cli");
 
-/** Dependencies of the published package; the rest is bundled. */
+/** Dependencies of the published package, which lie in its node_modules; the rest becomes scripts of its own. */
 export const keptPackages = ["@huggingface/hub", "chalk", "cli-progress", "commander", "ora"];
-/** Of these, what lies in the package itself, without the nine tenths that Node does not load. */
+/** Of these, what is there only as far as Node loads it: a tenth of 7 MB. */
 const prunedPackages = ["@huggingface/hub"];
 const bundledFolder = "dist/bundled";
 
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-const copied = [...manifest.files.filter((path) => !path.startsWith("dist")), "LICENSE"];
+/** Of a clone alone is what it built. */
+const copied = [...manifest.files.filter((path) => !/^(dist|build)/.test(path)), "LICENSE"];
 const isOptional = (name) => manifest.peerDependenciesMeta?.[name]?.optional === true;
 
-/** Stages the package; returns the folders of the packages that are bundled and of those that lie in it. */
+/** Writes the folder. */
 export async function stagePackage() {
   rmSync(staged, { recursive: true, force: true });
   for (const path of copied) {
     cpSync(join(root, path), join(staged, path), { recursive: true });
   }
   cpSync(join(root, "dist", "ui"), join(staged, "dist", "ui"), { recursive: true });
-  const bundled = await stageScripts();
+  await stageScripts();
   stageDeclarations();
-  const pruned = await stagePruned();
+  await stageKept();
   write("README.md", withAddresses(readFileSync(join(root, "README.md"), "utf8")));
   write("package.json", `${JSON.stringify(stagedManifest(), null, 2)}\n`);
-  return { bundled, pruned };
 }
 
 function write(path, text) {
@@ -46,7 +47,7 @@ function write(path, text) {
 
 /** The scripts that tsc wrote, each as it is but for the names of packages that are bundled. */
 async function stageScripts() {
-  const { scripts, files, folders } = await bundleScripts();
+  const { scripts, files } = await bundleScripts();
   for (const { path, text, imports } of scripts) {
     write(path, withBundled(path, text, imports));
   }
@@ -57,7 +58,6 @@ async function stageScripts() {
     refuseUnknown(name, text);
     write(`${bundledFolder}/${name}`, text);
   }
-  return folders;
 }
 
 /** The program's own scripts, the bundles that they need, and the folders of the packages that are in these. */
@@ -136,33 +136,45 @@ function stageDeclarations() {
   }
 }
 
-/** Packages that the package brings along: of each its description, its licence and the files that Node loads. */
-async function stagePruned() {
-  const folders = new Set();
-  for (const name of prunedPackages) {
-    for (const file of await filesLoadedBy(root, name)) {
-      folders.add(packageFolder(file));
-      cpSync(file, join(staged, relative(root, file)));
+/** The kept packages and all that they depend on; of the pruned ones description, licence and what Node loads. */
+async function stageKept() {
+  const pruned = new Set();
+  for (const file of (await Promise.all(prunedPackages.map((name) => filesLoadedBy(root, name)))).flat()) {
+    pruned.add(packageFolder(file));
+    cpSync(file, join(staged, relative(root, file)));
+  }
+  const folders = neededFolders(keptPackages.map((name) => join(root, "node_modules", name)));
+  const typesOnly = neededFolders(prunedPackages.map((name) => join(root, "node_modules", name)));
+  for (const folder of folders) {
+    const isPruned = pruned.has(folder) || typesOnly.includes(folder);
+    for (const name of readdirSync(folder).filter((entry) => entry !== "node_modules")) {
+      if (!isPruned || /^(package\.json$|licen[cs]e)/i.test(name)) {
+        cpSync(join(folder, name), join(staged, relative(root, folder), name), { recursive: true });
+      }
     }
   }
-  addNeeded(folders);
+}
+
+/** These packages and everything that they depend on, found as Node finds it. */
+function neededFolders(start) {
+  const folders = new Set(start);
   for (const folder of folders) {
-    for (const name of readdirSync(folder).filter((entry) => /^(package\.json$|licen[cs]e)/i.test(entry))) {
-      cpSync(join(folder, name), join(staged, relative(root, folder), name));
+    const { dependencies = {} } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    for (const name of Object.keys(dependencies)) {
+      folders.add(folderOf(name, folder));
     }
   }
   return [...folders];
 }
 
-/** What they depend on and only have types of: a package manager would fetch it if it were not there. */
-function addNeeded(folders) {
-  for (const folder of folders) {
-    const { dependencies = {} } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-    for (const name of Object.keys(dependencies)) {
-      const nested = join(folder, "node_modules", name);
-      folders.add(existsSync(nested) ? nested : join(root, "node_modules", name));
+function folderOf(name, from) {
+  for (let place = from; `${place}/`.length >= root.length; place = dirname(place)) {
+    const folder = join(place, "node_modules", name);
+    if (existsSync(folder)) {
+      return folder;
     }
   }
+  throw new Error(`${name}, which ${relative(root, from)} needs, is not installed`);
 }
 
 function stagedManifest() {
@@ -171,7 +183,7 @@ function stagedManifest() {
     ...rest,
     bitnet: nativeFacts(root),
     dependencies: Object.fromEntries(keptPackages.map((name) => [name, dependencies[name]])),
-    bundleDependencies: prunedPackages,
+    bundleDependencies: keptPackages,
     optionalDependencies: Object.fromEntries(platforms.map(({ name }) => [`@bitnet-cli/${name}`, manifest.version])),
   };
 }
@@ -182,7 +194,18 @@ function withAddresses(text) {
   return text.replaceAll(/\]\((?!https?:|#)([^)]+)\)/g, `](${page}/blob/v${manifest.version}/$1)`);
 }
 
+/** build-packages/bitnet-cli-VERSION.tgz */
+function pack() {
+  const isWindows = process.platform === "win32"; // where npm is a batch file
+  const args = ["pack", "--silent", "--ignore-scripts", "--pack-destination", dirname(staged)];
+  const { status, stderr } = spawnSync("npm", args, { cwd: staged, encoding: "utf8", shell: isWindows });
+  if (status !== 0) {
+    throw new Error(`npm pack ended with ${status}: ${stderr}`);
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await stagePackage();
-  console.error(`staged ${relative(root, staged)}`);
+  pack();
+  console.error(`wrote ${relative(root, staged)} and its package, bitnet-cli-${manifest.version}.tgz`);
 }
