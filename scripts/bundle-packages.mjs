@@ -48,9 +48,10 @@ function importedNames(clause) {
 
 /**
  * Bundles packages: one script for each specifier of `wanted` (a map of it to the names that are imported), and what
- * these share. Returns the files {name, text} and the folders of the packages that are in them.
+ * these share. Returns the files {name, text} and the folders of the packages that are in them. They stand alone: what a
+ * package requires is in them, too, or this fails.
  */
-export async function bundlePackages(root, wanted, external) {
+export async function bundlePackages(root, wanted) {
   const entries = new Map();
   for (const [specifier, names] of wanted) {
     entries.set(fileOf(specifier), { specifier, names: await exportsOf(specifier, names) });
@@ -60,8 +61,12 @@ export async function bundlePackages(root, wanted, external) {
     cwd: root,
     input: Object.fromEntries([...entries.keys()].map((file) => [file, join(root, `${file}.mjs`)])),
     platform: "node",
-    external,
     plugins: [entryPlugin(root, entries), fileListPlugin(files)],
+    onLog(_, { code, message }) {
+      if (code === "UNRESOLVED_IMPORT") {
+        throw new Error(message);
+      }
+    },
   });
   const { output } = await bundle.generate({
     format: "esm",

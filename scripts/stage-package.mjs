@@ -13,7 +13,7 @@ import { nativeFacts } from "./native-sources.mjs";
 import { platforms } from "./platforms.mjs";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
-export const staged = join(root, "build-packages", "bitnet-cli");
+const usualFolder = join(root, "build-packages", "bitnet-cli");
 
 /** Dependencies of the published package, which lie in its node_modules; the rest becomes scripts of its own. */
 export const keptPackages = ["@huggingface/hub", "chalk", "cli-progress", "commander", "ora"];
@@ -26,37 +26,36 @@ const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const copied = [...manifest.files.filter((path) => !/^(dist|build)/.test(path)), "LICENSE"];
 const isOptional = (name) => manifest.peerDependenciesMeta?.[name]?.optional === true;
 
-/** Writes the folder. */
-export async function stagePackage() {
+/** Writes the package to a folder, which is made anew. */
+export async function stagePackage(staged = usualFolder) {
   rmSync(staged, { recursive: true, force: true });
   for (const path of copied) {
     cpSync(join(root, path), join(staged, path), { recursive: true });
   }
   cpSync(join(root, "dist", "ui"), join(staged, "dist", "ui"), { recursive: true });
-  await stageScripts();
-  stageDeclarations();
-  await stageKept();
-  write("README.md", withAddresses(readFileSync(join(root, "README.md"), "utf8")));
-  write("package.json", `${JSON.stringify(stagedManifest(), null, 2)}\n`);
+  await stageScripts(staged);
+  stageDeclarations(staged);
+  await stageKept(staged);
+  write(staged, "README.md", withAddresses(readFileSync(join(root, "README.md"), "utf8")));
+  write(staged, "package.json", `${JSON.stringify(stagedManifest(), null, 2)}\n`);
 }
 
-function write(path, text) {
+function write(staged, path, text) {
   mkdirSync(dirname(join(staged, path)), { recursive: true });
   writeFileSync(join(staged, path), text);
 }
 
 /** The scripts that tsc wrote, each as it is but for the names of packages that are bundled. */
-async function stageScripts() {
+async function stageScripts(staged) {
   const { scripts, files } = await bundleScripts();
   for (const { path, text, imports } of scripts) {
-    write(path, withBundled(path, text, imports));
+    write(staged, path, withBundled(path, text, imports));
   }
   for (const path of commonJsEntries()) {
     cpSync(join(root, path), join(staged, path));
   }
   for (const { name, text } of files) {
-    refuseUnknown(name, text);
-    write(`${bundledFolder}/${name}`, text);
+    write(staged, `${bundledFolder}/${name}`, text);
   }
 }
 
@@ -74,8 +73,7 @@ export async function bundleScripts() {
       wanted.set(name, new Set([...(wanted.get(name) ?? []), ...names]));
     }
   }
-  const isExternal = (id) => isKept(id) || isOptional(packageOf(id));
-  return { scripts, ...(await bundlePackages(root, wanted, isExternal)) };
+  return { scripts, ...(await bundlePackages(root, wanted)) };
 }
 
 function withoutMap(text) {
@@ -98,16 +96,6 @@ function withBundled(path, text, imports) {
   return result;
 }
 
-/** A bundle stands alone: what it would look for in node_modules is not there. */
-function refuseUnknown(file, text) {
-  const unknown = importsOf(file, text).filter(({ name }) => isBundled(name));
-  if (unknown.length > 0) {
-    throw new Error(
-      `${bundledFolder}/${file} imports ${unknown.map(({ name }) => name).join(", ")}, which is not bundled`,
-    );
-  }
-}
-
 function commonJsEntries() {
   return Object.values(manifest.exports)
     .flatMap((target) => (target.require === undefined ? [] : Object.values(target.require)))
@@ -115,14 +103,14 @@ function commonJsEntries() {
 }
 
 /** The declarations that the entries lead to. */
-function stageDeclarations() {
+function stageDeclarations(staged) {
   const left = Object.values(manifest.exports)
     .map((target) => target.import?.types?.replace(/^\.\//, ""))
     .filter((path) => path !== undefined);
   const seen = new Set(left);
   for (let path = left.pop(); path !== undefined; path = left.pop()) {
     const text = withoutMap(readFileSync(join(root, path), "utf8"));
-    write(path, text);
+    write(staged, path, text);
     for (const { name } of importsOf(path, text)) {
       if (isBundled(name)) {
         throw new Error(`${path} is a part of the library's types and imports ${name}, which is bundled`);
@@ -137,7 +125,7 @@ function stageDeclarations() {
 }
 
 /** The kept packages and all that they depend on; of the pruned ones description, licence and what Node loads. */
-async function stageKept() {
+async function stageKept(staged) {
   const pruned = new Set();
   for (const file of (await Promise.all(prunedPackages.map((name) => filesLoadedBy(root, name)))).flat()) {
     pruned.add(packageFolder(file));
@@ -197,8 +185,8 @@ function withAddresses(text) {
 /** build-packages/bitnet-cli-VERSION.tgz */
 function pack() {
   const isWindows = process.platform === "win32"; // where npm is a batch file
-  const args = ["pack", "--silent", "--ignore-scripts", "--pack-destination", dirname(staged)];
-  const { status, stderr } = spawnSync("npm", args, { cwd: staged, encoding: "utf8", shell: isWindows });
+  const args = ["pack", "--silent", "--ignore-scripts", "--pack-destination", dirname(usualFolder)];
+  const { status, stderr } = spawnSync("npm", args, { cwd: usualFolder, encoding: "utf8", shell: isWindows });
   if (status !== 0) {
     throw new Error(`npm pack ended with ${status}: ${stderr}`);
   }
@@ -207,5 +195,5 @@ function pack() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await stagePackage();
   pack();
-  console.error(`wrote ${relative(root, staged)} and its package, bitnet-cli-${manifest.version}.tgz`);
+  console.error(`wrote ${relative(root, usualFolder)} and its package, bitnet-cli-${manifest.version}.tgz`);
 }

@@ -193,6 +193,7 @@ function makeSetting(registry, { name, node, tools = [], folder = "project" }) {
   for (const tool of tools) {
     addTool(path, tool);
   }
+  writeFileSync(join(home, ".npmrc"), `registry=${registry.url}\n`); // pnpm and Deno read no variable of npm
   const env = {
     ...{ HOME: home, PATH: path, TMPDIR: home, LANG: "C.UTF-8", CI: "1", NO_COLOR: "1", DO_NOT_TRACK: "1" },
     ...{

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { BitnetError } from "../system/errors.js";
 import { cacheFolder } from "../system/folders.js";
-import { installCommand, packageRoot, packageVersion, readManifest } from "../system/package.js";
+import { installCommand, ownManifest, packageRoot, packageVersion, readManifest } from "../system/package.js";
 import { damaged, explainRefusal, nothingFound, unreadable } from "./failures.js";
 import { platformName } from "./platform.js";
 
@@ -26,7 +26,7 @@ export const cloneAddon = join(packageRoot, "build", "Release", addonName);
 
 /** What `bitnet build-native` makes of the sources of this package; undefined for a user without a cache. */
 export function localAddon(): string | undefined {
-  const { version, bitnet } = readManifest(packageRoot);
+  const { version, bitnet } = ownManifest();
   const cache = cacheFolder();
   const sources = bitnet?.sources?.slice(0, 16) ?? "unnamed";
   return cache && join(cache, "native", `${version}-${sources}-${platformName()}`, addonName);
@@ -65,7 +65,7 @@ const packageOf = (platform: string) => `@bitnet-cli/${platform}`;
 
 function findPackage(): AddonOrigin | undefined {
   const name = packageOf(platformName());
-  const { version, bitnet } = readManifest(packageRoot);
+  const { version, bitnet } = ownManifest();
   const folder = packageFolder(name);
   if (folder === undefined) {
     return undefined;

@@ -3,11 +3,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { BitnetError } from "./errors.js";
 
 export const packageRoot = fileURLToPath(new URL("../..", import.meta.url));
 
 /** What is read of package.json, of this package and of those of its native part. */
 export interface Manifest {
+  name?: string;
   version: string;
   optionalDependencies?: Readonly<Record<string, string>>;
   /** `sources`: SHA-256 of the native sources; `bytes`: size of the addon, in the packages that have one. */
@@ -19,8 +21,27 @@ export function readManifest(folder: string): Manifest {
   return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
 }
 
+const packageName = "bitnet-cli";
+
+/** That of this package. Throws UNSUPPORTED where this file is in somebody's bundle: what it looks for is not beside it. */
+export function ownManifest(): Manifest {
+  let problem: string;
+  try {
+    const manifest = readManifest(packageRoot);
+    if (manifest.name === packageName) {
+      return manifest;
+    }
+    problem = `the package.json that it finds is of ${manifest.name ?? "another package"}`;
+  } catch (error) {
+    problem = `it cannot read its package.json: ${(error as Error).message}`;
+  }
+  throw new BitnetError("UNSUPPORTED", `${packageName} does not run as a part of a bundle; ${problem}`, {
+    hint: `leave it out: external: ["${packageName}"]`,
+  });
+}
+
 export function packageVersion(): string {
-  return readManifest(packageRoot).version;
+  return ownManifest().version;
 }
 
 /** A clone of the repository has what a package leaves out. */
