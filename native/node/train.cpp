@@ -10,6 +10,7 @@
 #include "node/convert.h"
 #include "node/object.h"
 #include "node/support.h"
+#include "node/thread_task.h"
 #include "train/training.h"
 
 namespace addon {
@@ -166,9 +167,6 @@ class TrainingObject : public Wrapped<TrainingObject> {
     object.Set("info", info_object(env, *shared->training));
     object.Set("parameters", parameter_list(env, *shared->training));
     shared_ = std::move(shared);
-    env_ = env;
-    // Node waits for running work at its end: it shall not take long.
-    napi_add_env_cleanup_hook(env, at_end, this);
   }
 
   static void define(Napi::Env env) {
@@ -178,6 +176,7 @@ class TrainingObject : public Wrapped<TrainingObject> {
                           InstanceMethod<&TrainingObject::logits>("logits"),
                           InstanceMethod<&TrainingObject::read>("read"),
                           InstanceMethod<&TrainingObject::write>("write"),
+                          InstanceMethod<&TrainingObject::matrices>("matrices"),
                           InstanceMethod<&TrainingObject::steps>("steps"),
                           InstanceMethod<&TrainingObject::set_steps>("setSteps"),
                           InstanceMethod<&TrainingObject::abort>("abort"),
@@ -185,15 +184,12 @@ class TrainingObject : public Wrapped<TrainingObject> {
   }
 
  private:
-  static void at_end(void* self) {
-    const auto& shared = static_cast<TrainingObject*>(self)->shared_;
-    if (shared) shared->stop = true;
-  }
+  // Of the environment, which waits for a pass that runs.
+  static void at_end(void* shared) { static_cast<Shared*>(shared)->stop = true; }
 
   // A pass that runs keeps the training until it ends.
   void let_go() {
     if (!shared_) return;
-    napi_remove_env_cleanup_hook(env_, at_end, this);
     shared_->stop = true;
     shared_.reset();
   }
@@ -214,10 +210,16 @@ class TrainingObject : public Wrapped<TrainingObject> {
     const auto value = std::make_shared<Value>();
     *is_running_ = true;
     shared->stop = false;
-    return Task::start(
+    const Napi::Promise promise = ThreadTask::start(
         env, [=] { *value = work(*shared); },
         [=](Napi::Env e) -> Napi::Value { return result(e, *value); },
-        [is_running = is_running_] { *is_running = false; });
+        [env, shared, is_running = is_running_] {
+          napi_remove_env_cleanup_hook(env, at_end, shared.get());
+          *is_running = false;
+        });
+    // Hooks run in the reverse order: this one before the task is waited for.
+    napi_add_env_cleanup_hook(env, at_end, shared.get());
+    return promise;
   }
 
   static Napi::Value sum_object(Napi::Env env, const bitnet::LossSum& sum) {
@@ -307,6 +309,29 @@ class TrainingObject : public Wrapped<TrainingObject> {
     });
   }
 
+  Napi::Value matrices(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    Training& training = *idle(env)->training;
+    training.ternarize();
+    Napi::Array out = Napi::Array::New(env);
+    int64_t layer = 0;
+    for (const bitnet::TrainLayer& of_layer : training.model().layers) {
+      for (int i = 0; i < bitnet::kLayerMatrices; ++i) {
+        const bitnet::TrainLinear& w = of_layer.linear[i];
+        const bitnet::WeightCounts counts = training.model().count(w);
+        Napi::Object entry = Napi::Object::New(env);
+        entry.Set("name", bitnet::layer_prefix(layer) + bitnet::kMatrixNames[i] + ".weight");
+        entry.Set("scale", w.weights.scale);
+        entry.Set("minus", counts.minus);
+        entry.Set("zero", counts.zero);
+        entry.Set("plus", counts.plus);
+        out.Set(out.Length(), entry);
+      }
+      ++layer;
+    }
+    return out;
+  }
+
   Napi::Value steps(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(),
                              static_cast<double>(idle(info.Env())->training->n_steps()));
@@ -330,7 +355,6 @@ class TrainingObject : public Wrapped<TrainingObject> {
   }
 
   std::shared_ptr<Shared> shared_;
-  Napi::Env env_{nullptr};
   const std::shared_ptr<bool> is_running_ = std::make_shared<bool>(false);
 };
 
@@ -340,7 +364,7 @@ Napi::Value open_training(const Napi::CallbackInfo& info) {
   return guarded(env, [&] {
     auto request = std::make_shared<bitnet::ConvertRequest>(request_of(options_arg(info, 0)));
     const auto shared = std::make_shared<Shared>();
-    return Task::start(
+    return ThreadTask::start(
         env,
         [request, shared, options = options_of(options_arg(info, 1))] {
           shared->training = Training::open(std::move(*request), options);

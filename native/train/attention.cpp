@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "train/sums.h"
+
 namespace bitnet {
 
 namespace {
@@ -60,10 +62,8 @@ class AttentionHead {
   void softmax(float* row, int64_t seen, int64_t n_keys) const {
     const float factor = scale();
     for (int64_t j = 0; j < seen; ++j) row[j] *= factor;
-    kernels_.exp_shifted(row, *std::max_element(row, row + seen), row, seen);
-    double sum = 0;
-    for (int64_t j = 0; j < seen; ++j) sum += static_cast<double>(row[j]);
-    const float inverse = static_cast<float>(1.0 / sum);
+    kernels_.exp_shifted(row, largest_of(row, seen), row, seen);
+    const float inverse = static_cast<float>(1.0 / sum_of(row, seen));
     for (int64_t j = 0; j < seen; ++j) row[j] *= inverse;
     std::fill(row + seen, row + n_keys, 0.0f);
   }
@@ -97,10 +97,7 @@ void softmax_backward(const Block& b, const float* p, float factor, float* dp) {
   const int64_t n_keys = b.n_keys();
   for (int64_t i = 0; i < b.n; ++i, p += n_keys, dp += n_keys) {
     const int64_t seen = b.first + i + 1;
-    double dot = 0;
-    for (int64_t j = 0; j < seen; ++j)
-      dot += static_cast<double>(p[j]) * static_cast<double>(dp[j]);
-    const float mean = static_cast<float>(dot);
+    const float mean = static_cast<float>(dot_of(p, dp, seen));
     for (int64_t j = 0; j < seen; ++j) dp[j] = p[j] * (dp[j] - mean) * factor;
     std::fill(dp + seen, dp + n_keys, 0.0f);
   }
@@ -141,6 +138,18 @@ void sum_groups(Compute& compute, const AttentionShape& shape, int64_t n, const 
 
 }  // namespace
 
+RopeTable::RopeTable(std::span<const double> freqs, int64_t longest)
+    : half_(static_cast<int64_t>(freqs.size())), values_(static_cast<size_t>(2 * longest * half_)) {
+  for (int64_t position = 0; position < longest; ++position) {
+    for (int64_t i = 0; i < half_; ++i) {
+      const double angle = static_cast<double>(position) * freqs[static_cast<size_t>(i)];
+      float* at = values_.data() + 2 * (position * half_ + i);
+      at[0] = static_cast<float>(std::cos(angle));
+      at[1] = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
 void rope(Compute& compute, const AttentionShape& shape, std::span<const int64_t> ends,
           bool backward, int64_t n_heads, float* x) {
   const int64_t half = shape.head_dim / 2, width = n_heads * shape.head_dim;
@@ -148,12 +157,10 @@ void rope(Compute& compute, const AttentionShape& shape, std::span<const int64_t
   compute.each(ends.back(), kLightRows, [&](int64_t first, int64_t last, int) {
     for (int64_t t = first; t < last; ++t) {
       const auto document = std::upper_bound(ends.begin(), ends.end(), t);
-      const int64_t begin = document == ends.begin() ? 0 : *(document - 1);
-      const double position = static_cast<double>(t - begin);
+      const int64_t position = document == ends.begin() ? t : t - *(document - 1);
       for (int64_t i = 0; i < half; ++i) {
-        const double angle = position * shape.rope_freqs[i];
-        const float cos = static_cast<float>(std::cos(angle));
-        const float sin = static_cast<float>(backward ? -std::sin(angle) : std::sin(angle));
+        const float cos = shape.rope->cos(position, i);
+        const float sin = backward ? -shape.rope->sin(position, i) : shape.rope->sin(position, i);
         for (float* head = x + t * width; head < x + (t + 1) * width; head += shape.head_dim) {
           float *a = head + i * step, *b = a + other;
           const float re = *a, im = *b;

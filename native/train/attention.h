@@ -10,10 +10,26 @@
 
 namespace bitnet {
 
+// Cosines and sines of the angles of RoPE.
+class RopeTable {
+ public:
+  // freqs: [head_dim / 2] radians per position; longest: positions.
+  RopeTable(std::span<const double> freqs, int64_t longest);
+  float cos(int64_t position, int64_t i) const { return *at(position, i); }
+  float sin(int64_t position, int64_t i) const { return at(position, i)[1]; }
+
+ private:
+  const float* at(int64_t position, int64_t i) const {
+    return values_.data() + 2 * (position * half_ + i);
+  }
+  int64_t half_;
+  AlignedArray<float> values_;  // [longest, half, 2]
+};
+
 struct AttentionShape {
   int64_t n_heads, n_kv_heads, head_dim;
-  bool halves;               // RoPE turns (i, i + head_dim / 2) of a head, else (2i, 2i + 1)
-  const double* rope_freqs;  // [head_dim / 2] radians per position
+  bool halves;            // RoPE turns (i, i + head_dim / 2) of a head, else (2i, 2i + 1)
+  const RopeTable* rope;  // up to the longest document
 
   int64_t query_cols() const { return n_heads * head_dim; }
   int64_t key_cols() const { return n_kv_heads * head_dim; }

@@ -10,8 +10,8 @@ namespace bitnet {
 
 namespace {
 
-constexpr int64_t kTokens = 256;     // that share a reading of the weights
-constexpr int64_t kWeightRows = 64;  // per chunk of work
+constexpr int64_t kTokens = 256;                      // that share a reading of the weights
+constexpr int64_t kWeightRows = Tuning{}.batch_rows;  // per chunk of work
 
 // to = x with dropout, or x += it: element (t, c) is kept by a number of its own.
 template <class Use>

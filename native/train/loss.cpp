@@ -6,6 +6,7 @@
 
 #include "base/float_range.h"
 #include "run/portable_math.h"
+#include "train/sums.h"
 
 namespace bitnet {
 
@@ -22,26 +23,15 @@ constexpr int64_t chunk_of(int64_t n_vocab) {
   return n_vocab >= kLargeVocabulary ? 128 : kGemmDepth;
 }
 
-double sum_in_order(const float* x, int64_t n) {
-  constexpr int kLanes = 8;
-  double lanes[kLanes] = {}, sum = 0;
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int j = 0; j < kLanes; ++j) lanes[j] += static_cast<double>(x[i + j]);
-  for (; i < n; ++i) lanes[0] += static_cast<double>(x[i]);
-  for (const double lane : lanes) sum += lane;
-  return sum;
-}
-
 // The loss of a position; its logits become their gradient times weight.
 float cross_entropy(const Kernels& kernels, float* z, int64_t n, int32_t target, float weight) {
   if (!all_finite(z, n)) {
     std::fill_n(z, n, std::numeric_limits<float>::quiet_NaN());
     return std::numeric_limits<float>::quiet_NaN();
   }
-  const float most = *std::max_element(z, z + n), of_target = z[target];
+  const float most = largest_of(z, n), of_target = z[target];
   kernels.exp_shifted(z, most, z, n);
-  const double sum = sum_in_order(z, n);
+  const double sum = sum_of(z, n);
   const float factor = static_cast<float>(static_cast<double>(weight) / sum);
   for (int64_t i = 0; i < n; ++i) z[i] *= factor;
   z[target] -= weight;

@@ -292,10 +292,45 @@ class ModelReader {
 TrainModel::TrainModel(TrainSource& source, const TrainOptions& options, Compute& compute)
     : config(source.config()), compute_(compute), is_changed_(options.mode == TrainMode::kFull) {
   const std::vector<float> factors = source.rope_factors();
-  rope_freqs = rope_frequencies(config, factors.empty() ? nullptr : factors.data());
-  attention = {config.n_heads, config.n_kv_heads, config.head_dim, config.rope_neox,
-               rope_freqs.data()};
+  rope_ = std::make_unique<RopeTable>(
+      rope_frequencies(config, factors.empty() ? nullptr : factors.data()), options.max_length);
+  attention = {config.n_heads, config.n_kv_heads, config.head_dim, config.rope_neox, rope_.get()};
   ModelReader(*this, source, options).read();
+}
+
+namespace {
+
+// [byte] -> how many of its four codes are 0, 1 and 2, in fields of 21 bits: enough for the codes
+// of a row.
+struct CountsOfByte {
+  uint64_t of[256] = {};
+  constexpr CountsOfByte() {
+    for (int byte = 0; byte < 256; ++byte)
+      for (int shift = 0; shift < 8; shift += 2)
+        if (const int code = byte >> shift & 3; code < 3) of[byte] += uint64_t{1} << 21 * code;
+  }
+};
+constexpr CountsOfByte kCountsOfByte;
+
+}  // namespace
+
+WeightCounts TrainModel::count(const TrainLinear& w) const {
+  std::vector<uint64_t> rows(static_cast<size_t>(w.rows));
+  const int64_t row_bytes = w.weights.row_bytes;
+  compute_.each(w.rows, kLightRows, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t i = 0; i < row_bytes; ++i)
+        rows[static_cast<size_t>(r)] += kCountsOfByte.of[w.weights.data[r * row_bytes + i]];
+  });
+  constexpr uint64_t kField = (uint64_t{1} << 21) - 1;
+  WeightCounts out;
+  for (const uint64_t row : rows) {
+    out.minus += static_cast<int64_t>(row & kField);
+    out.zero += static_cast<int64_t>(row >> 21 & kField);
+    out.plus += static_cast<int64_t>(row >> 42 & kField);
+  }
+  out.zero -= w.rows * (4 * row_bytes - w.cols);  // the padding of rows
+  return out;
 }
 
 int64_t TrainModel::n_trained() const {

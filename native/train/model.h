@@ -58,6 +58,11 @@ struct TrainLayer {
   TrainLinear linear[kLayerMatrices];
 };
 
+// How many weights of a matrix are -1, 0 and 1.
+struct WeightCounts {
+  int64_t minus = 0, zero = 0, plus = 0;
+};
+
 class TrainModel {
  public:
   // Reads the weights. Throws kUnsupported (no master for kFull, weights that are not ternary),
@@ -68,6 +73,8 @@ class TrainModel {
   // Makes the ternary weights of a master anew, if its values have changed.
   void ternarize();
   void set_changed() { is_changed_ = true; }
+  // Of the weights as they were ternarized last.
+  WeightCounts count(const TrainLinear& w) const;
 
   const Config config;
   Parameters parameters;
@@ -75,8 +82,7 @@ class TrainModel {
   EmbeddingRows embedding;
   EmbeddingRows own_head;  // empty if the embedding is the head
   NormWeight output_norm;
-  std::vector<double> rope_freqs;
-  AttentionShape attention;  // refers to rope_freqs
+  AttentionShape attention{};  // refers to rope_
 
   int64_t n_trained() const;  // elements
   int64_t n_total() const;    // of the model and its adapters
@@ -87,6 +93,7 @@ class TrainModel {
   void ternarize(TrainLinear& w);
 
   Compute& compute_;
+  std::unique_ptr<RopeTable> rope_;
   bool is_changed_ = false;
 };
 

@@ -1,32 +1,20 @@
 #include "train/norm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
+
+#include "train/sums.h"
 
 namespace bitnet {
 
 namespace {
 
-constexpr int kLanes = 8;             // partial sums of a row, that compilers make vectors of them
 constexpr int64_t kColumnGrain = 64;  // of weights, per chunk
-
-// f(i) for i < n, summed in f64 in a fixed order.
-template <class Term>
-double sum_terms(int64_t n, Term&& term) {
-  double lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int j = 0; j < kLanes; ++j) lanes[j] += term(i + j);
-  for (; i < n; ++i) lanes[0] += term(i);
-  double sum = 0;
-  for (const double lane : lanes) sum += lane;
-  return sum;
-}
 
 // 1 / sqrt(mean(x^2) + eps)
 double inverse_rms(const float* x, float eps, int64_t cols) {
-  const double squares = sum_terms(
-      cols, [x](int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
+  const double squares = dot_of(x, x, cols);
   return 1.0 / std::sqrt(squares / static_cast<double>(cols) + static_cast<double>(eps));
 }
 

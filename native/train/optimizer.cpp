@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "run/portable_math.h"
+#include "train/sums.h"
 
 namespace bitnet {
 
@@ -11,18 +12,6 @@ namespace {
 
 constexpr int64_t kChunk = 1 << 15;  // elements; sums of squares are added chunk by chunk
 constexpr double kNormFloor = 1e-6;  // as in PyTorch's clip_grad_norm_
-
-double squares(const float* x, int64_t n) {
-  constexpr int kLanes = 8;
-  double lanes[kLanes] = {}, sum = 0;
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int j = 0; j < kLanes; ++j)
-      lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
-  for (; i < n; ++i) lanes[0] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  for (const double lane : lanes) sum += lane;
-  return sum;
-}
 
 // body(begin, end) of chunks that begin at multiples of kChunk.
 template <class Body>
@@ -41,7 +30,7 @@ double gradient_norm(Compute& compute, const Parameters& parameters, const Param
     const float* g = parameter->gradient.data();
     std::vector<double> sums(static_cast<size_t>((parameter->size() + kChunk - 1) / kChunk));
     for_chunks(compute, parameter->size(), [&](int64_t begin, int64_t end) {
-      sums[static_cast<size_t>(begin / kChunk)] = squares(g + begin, end - begin);
+      sums[static_cast<size_t>(begin / kChunk)] = dot_of(g + begin, g + begin, end - begin);
     });
     double sum = 0;
     for (const double part : sums) sum += part;

@@ -81,7 +81,7 @@ class Planner {
     const int64_t widest = std::max(wide_cols(), c_.n_embd);
     const int64_t kept = options_.checkpointing ? 1 : n_layers;
     out_.activations = n * kFloat * (kept * kept_floats() + n_layers * c_.n_embd);
-    int64_t floats = 5 * c_.n_embd + 4 * wide_cols() + 2 * key_cols();
+    int64_t floats = 5 * c_.n_embd + 4 * wide_cols() + 2 * key_cols() + c_.head_dim;
     if (is_full_ || options_.adapter.dropout > 0) floats += widest;
     if (!is_full_) floats += options_.adapter.rank;
     out_.scratch = n * kFloat * floats + LinearInput::bytes(kernels_, n, widest) +

@@ -56,6 +56,9 @@ class Training {
   void read(const Parameter& parameter, ParameterPart part, float* out) const;
   void write(const Parameter& parameter, ParameterPart part, const float* values);
 
+  // Makes the ternary weights of a master anew, if a step has changed it.
+  void ternarize() { model_->ternarize(); }
+
   int64_t n_steps() const { return n_steps_; }  // that were taken
   void set_steps(int64_t n) { n_steps_ = n; }
 

@@ -577,6 +577,15 @@ export interface NativeLossSum {
   tokens: number;
 }
 
+/** The ternary weights of a matrix, as they are now. */
+export interface NativeTernaryCounts {
+  name: string;
+  scale: number; // what +1 stands for; of a matrix whose rows have scales of their own that of the first
+  minus: number; // weights of -1; likewise the next two
+  zero: number;
+  plus: number;
+}
+
 /** A model in training; src/train/core.ts says what each does. Tensors are named as in GGUF files. */
 export interface NativeTraining {
   readonly info: {
@@ -609,6 +618,7 @@ export interface NativeTraining {
   logits(row: NativeTrainRow): Promise<Float32Array>;
   read(name: string, part: "value" | "gradient" | "m" | "v"): Float32Array;
   write(name: string, values: Float32Array, part: "value" | "gradient" | "m" | "v"): void;
+  matrices(): NativeTernaryCounts[]; // of all layers
   steps(): number; // of the optimizer
   setSteps(n: number): void;
   abort(): void; // the pass that runs rejects with ABORTED

@@ -6,7 +6,13 @@
 // q_proj and k_proj are in Hugging Face's order, whatever the order of the base. Values are f32, row-major.
 
 import { checkpointNameOf } from "../checkpoint/names.js";
-import { loadAddon, type NativeMemoryPlan, type NativeTraining, type NativeTrainOptions } from "../native/addon.js";
+import {
+  loadAddon,
+  type NativeMemoryPlan,
+  type NativeTernaryCounts,
+  type NativeTraining,
+  type NativeTrainOptions,
+} from "../native/addon.js";
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { planSource, type TrainableSource } from "./core-source.js";
@@ -275,6 +281,14 @@ export class Trainable {
 
   write(name: string, values: Float32Array, part: ParameterPart = "value"): void {
     converting(() => this.#native.write(this.#nameOf(name), values, part));
+  }
+
+  /** The ternary weights of every matrix, as a pass would use them now. */
+  matrices(): NativeTernaryCounts[] {
+    return converting(() => this.#native.matrices()).map((matrix) => ({
+      ...matrix,
+      name: checkpointNameOf(matrix.name),
+    }));
   }
 
   /** Frees the memory once nothing runs, and ends what runs (ABORTED); idempotent. */

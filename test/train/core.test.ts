@@ -23,6 +23,7 @@ interface Golden {
   lr: number[];
   qat: { loss: number[]; grad_norm: number[] };
   lora: { loss: number[]; grad_norm: number[] };
+  ternary: Record<string, { scale: number; sum: number; zeros: number }>;
 }
 
 const families = ["bitnet", "llama"] as const;
@@ -116,6 +117,21 @@ describe.each(families)("%s", (family) => {
     const q = trainable.parameters.find(({ name }) => name === "model.layers.0.self_attn.q_proj.lora_B");
     expect(q).toMatchObject({ decays: true, shape: [trainable.info.embeddingLength, family === "bitnet" ? 8 : 4] });
     trainable.close();
+  });
+
+  test("its matrices have the golden scales and counts", async () => {
+    for (const mode of ["full", "lora"] as const) {
+      const trainable = await openTrainable({ checkpoint: pathOf(family) }, optionsOf(family, mode));
+      const { ternary } = goldenOf(family);
+      expect(trainable.matrices().map(({ name }) => name)).toEqual(Object.keys(ternary));
+      for (const { name, scale, minus, zero, plus } of trainable.matrices()) {
+        expect({ scale, sum: plus - minus, zeros: zero }).toEqual({
+          ...ternary[name],
+          scale: Math.fround(ternary[name]?.scale ?? 0),
+        });
+      }
+      trainable.close();
+    }
   });
 
   test("beside a GGUF file the losses are those beside its checkpoint, and so are the adapter's values", async () => {

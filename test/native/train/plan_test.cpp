@@ -3,30 +3,37 @@
 #include <cstdlib>
 #include <new>
 
-#include "golden_training.h"
+#include "check.h"
+#include "kernel_fixture.h"
+#include "random_model.h"
+#include "train/training.h"
 
 namespace {
 
 std::atomic<int64_t> held{0}, most{0};
-constexpr size_t kHeader = 64;
+// Of a block on a cache line, as AlignedArray wants it: where it begins and how long it is.
+struct alignas(64) Header {
+  void* memory;
+  size_t size;
+};
 
-// With the size in front; as AlignedArray asks for it.
 void* counted(size_t n) {
-  void* p = std::aligned_alloc(kHeader, (n + 2 * kHeader - 1) / kHeader * kHeader);
-  if (!p) throw std::bad_alloc();
-  *static_cast<size_t*>(p) = n;
+  void* memory = std::malloc(n + 2 * sizeof(Header));
+  if (!memory) throw std::bad_alloc();
+  const uintptr_t place = (reinterpret_cast<uintptr_t>(memory) + sizeof(Header) - 1) / 64 * 64;
+  Header* header = new (reinterpret_cast<void*>(place)) Header{memory, n};
   const int64_t now = held += static_cast<int64_t>(n);
   int64_t before = most;
   while (now > before && !most.compare_exchange_weak(before, now)) {
   }
-  return static_cast<char*>(p) + kHeader;
+  return header + 1;
 }
 
 void forget(void* p) noexcept {
   if (!p) return;
-  void* block = static_cast<char*>(p) - kHeader;
-  held -= static_cast<int64_t>(*static_cast<size_t*>(block));
-  std::free(block);
+  const Header* header = static_cast<Header*>(p) - 1;
+  held -= static_cast<int64_t>(header->size);
+  std::free(header->memory);
 }
 
 }  // namespace
@@ -43,66 +50,14 @@ void operator delete[](void* p, size_t) noexcept { forget(p); }
 
 namespace {
 
-// Of random weights.
 bitnet::ConvertRequest request_of(int64_t n_vocab, bool is_ternary) {
-  constexpr int64_t kEmbd = 128, kFf = 384, kLayers = 3;
-  bitnet::ConvertRequest out;
-  out.file.string("general.architecture", "bitnet-b1.58");
-  const auto key = [&](const char* name, int64_t value) {
-    out.file.u32(std::string("bitnet-b1.58.") + name, static_cast<uint32_t>(value));
-  };
-  key("block_count", kLayers);
-  key("embedding_length", kEmbd);
-  key("feed_forward_length", kFf);
-  key("attention.head_count", 4);
-  key("attention.head_count_kv", 2);
-  key("context_length", 512);
-  const auto add = [&](const std::string& name, std::vector<int64_t> ne, bool is_matrix) {
-    bitnet::ConvertJob job;
-    job.name = name + ".weight";
-    job.ne = std::move(ne);
-    job.source.kind = bitnet::SourceKind::kRandom;
-    job.source.seed = out.jobs.size();
-    job.source.mean = job.ne.size() == 1 ? 1 : 0;
-    job.source.deviation = job.ne.size() == 1 ? 0 : 0.02f;
-    job.source.factor = 0.05f;
-    job.ternary = is_matrix && is_ternary;
-    job.declared = true;
-    out.jobs.push_back(job);
-  };
-  add("token_embd", {kEmbd, n_vocab}, false);
-  add("output_norm", {kEmbd}, false);
-  for (int64_t i = 0; i < kLayers; ++i) {
-    const std::string blk = bitnet::layer_prefix(i);
-    add(blk + "attn_norm", {kEmbd}, false);
-    add(blk + "ffn_norm", {kEmbd}, false);
-    add(blk + "attn_sub_norm", {kEmbd}, false);
-    add(blk + "ffn_sub_norm", {kFf}, false);
-    add(blk + "attn_q", {kEmbd, kEmbd}, true);
-    add(blk + "attn_k", {kEmbd, kEmbd / 2}, true);
-    add(blk + "attn_v", {kEmbd, kEmbd / 2}, true);
-    add(blk + "attn_output", {kEmbd, kEmbd}, true);
-    add(blk + "ffn_gate", {kEmbd, kFf}, true);
-    add(blk + "ffn_up", {kEmbd, kFf}, true);
-    add(blk + "ffn_down", {kFf, kEmbd}, true);
-  }
-  return out;
-}
-
-bitnet::TrainRow row_of(int64_t n, int32_t n_vocab) {
-  bitnet::TrainRow row;
-  for (int32_t t = 0; t < n; ++t) {
-    row.ids.push_back(t * 7919 % n_vocab);
-    row.labels.push_back(t == 0 ? bitnet::kIgnoredLabel : (t * 104729 + 1) % n_vocab);
-  }
-  row.documents = {0};
-  return row;
+  return random_request({3, 128, 384, 4, 2, n_vocab}, is_ternary);
 }
 
 // The most that two steps held, beside the plan.
 void check_plan(const bitnet::TrainOptions& options, int64_t n_vocab) {
   const bool is_full = options.mode == bitnet::TrainMode::kFull;
-  const bitnet::TrainRow row = row_of(options.max_length, static_cast<int32_t>(n_vocab));
+  const bitnet::TrainRow row = random_row(options.max_length, n_vocab);
   const int64_t before = held;
   most = before;
   const auto training = bitnet::Training::open(request_of(n_vocab, !is_full), options);

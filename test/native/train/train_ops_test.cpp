@@ -220,17 +220,18 @@ TEST("attention sees the keys of its document up to itself, and its gradients ar
 }
 
 TEST("rope turns heads by the place in their document, and backward undoes it") {
-  const double freqs[] = {1.0, 0.1, 0.01};
+  const std::vector<double> freqs = {1.0, 0.1, 0.01};
+  const bitnet::RopeTable table(freqs, 10);
   const std::vector<int64_t> ends = {3, 10};
   const Floats before = random_floats(9, 10 * 2 * 6);
   for (const bool halves : {true, false}) {
-    const AttentionShape shape{2, 1, 6, halves, freqs};
+    const AttentionShape shape{2, 1, 6, halves, &table};
     with_kernels([&](Compute& compute) {
       Floats x = before;
       bitnet::rope(compute, shape, ends, false, 2, x.data());
       const int64_t t = 5, head = 1, i = 1;  // position 2
       const int64_t a = (t * 2 + head) * 6 + (halves ? i : 2 * i), b = a + (halves ? 3 : 1);
-      const double angle = 2 * freqs[i];
+      const double angle = 2 * freqs[static_cast<size_t>(i)];
       CHECK_NEAR(x[a], before[a] * std::cos(angle) - before[b] * std::sin(angle), 1e-6);
       CHECK_NEAR(x[b], before[a] * std::sin(angle) + before[b] * std::cos(angle), 1e-6);
       CHECK(std::equal(x.begin(), x.begin() + 12, before.begin()));  // position 0
