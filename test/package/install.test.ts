@@ -179,6 +179,7 @@ describe.skipIf(process.platform === "win32")("bitnet build-native, for a packag
   beforeEach(() => {
     rmSync(join(copy, "tsconfig.json"));
     const manifest = {
+      name: "bitnet-cli",
       version,
       type: "module",
       bitnet: { sources: "5".repeat(64), tools: { "cmake-js": "8.0.0", "node-addon-api": "8.9.2" } },
