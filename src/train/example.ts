@@ -68,7 +68,8 @@ export function parseExample(value: unknown): ExampleContent {
     throw wrong(`expected an object with an example, got ${nameOf(value)}`);
   }
   const fields = value as Fields;
-  const form = forms.find(({ keys }) => keys.every((key) => Object.hasOwn(fields, key)));
+  // Tables of the hub have null in the columns of other forms.
+  const form = forms.find(({ keys }) => keys.every((key) => Object.hasOwn(fields, key) && fields[key] !== null));
   if (form === undefined) {
     const keys = Object.keys(fields).slice(0, 12).join(", ").slice(0, 200) || "none";
     throw new BitnetError("BAD_FILE", `no known form of an example: its keys are ${keys}`, { hint: formsHint });
