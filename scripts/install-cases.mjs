@@ -348,7 +348,7 @@ export const cases = [
       bundleWith(s, esbuild, false)
         .trim()
         .split("\n")
-        .find((line) => line.includes("Error")),
+        .find((line) => line.startsWith("BitnetError")),
   },
   {
     name: "vite, for the server",

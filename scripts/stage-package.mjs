@@ -23,7 +23,7 @@ const bundledFolder = "dist/bundled";
 
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 /** Of a clone alone is what it built. */
-const copied = [...manifest.files.filter((path) => !/^(dist|build)/.test(path)), "LICENSE"];
+const copied = [...manifest.files.filter((path) => !/^!?(dist|build)/.test(path)), "LICENSE"];
 const isOptional = (name) => manifest.peerDependenciesMeta?.[name]?.optional === true;
 
 /** Writes the package to a folder, which is made anew. */
