@@ -2,6 +2,7 @@
 // from the seed and the number of the epoch.
 
 import { at } from "../system/at.js";
+import type { TrainRow } from "./core.js";
 import type { Documents } from "./documents.js";
 import { keyedShare, keyOf, permute } from "./keyed.js";
 import { packRows } from "./pack.js";
@@ -23,14 +24,9 @@ export interface RowOptions {
   joinShare?: number;
 }
 
-/** One row for the core. */
-export interface TrainingRow {
-  ids: Int32Array;
-  /** ids[i] where it is learned, else ignoredLabel. */
-  labels: Int32Array;
-  /** Where each document begins; the first one at 0. */
-  documents: Int32Array;
-  /** What the documents are, for messages: numbers of Documents. */
+/** One row for the core, and what it is made of. */
+export interface TrainingRow extends TrainRow {
+  /** Numbers of the documents, for messages. */
   sources: readonly number[];
 }
 
