@@ -5,11 +5,32 @@
 #include <string>
 #include <utility>
 
-#if defined(__linux__)
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
+#else
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace bitnet {
+
+namespace {
+
+// The whole pages in a range of bytes.
+struct Pages {
+  Pages(unsigned char* from, size_t size, uintptr_t page) {
+    const uintptr_t first = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page;
+    const uintptr_t last = (reinterpret_cast<uintptr_t>(from) + size) / page * page;
+    begin = reinterpret_cast<void*>(first);
+    n_bytes = first < last ? last - first : 0;
+  }
+  void* begin;
+  size_t n_bytes;
+};
+
+}  // namespace
 
 #if defined(__linux__)
 
@@ -33,10 +54,8 @@ HugeArray::~HugeArray() {
 }
 
 void HugeArray::discard(unsigned char* begin, size_t n_bytes) {
-  constexpr uintptr_t kPage = 4096;
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + kPage - 1) / kPage * kPage;
-  const uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + n_bytes) / kPage * kPage;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  const Pages pages(begin, n_bytes, 4096);
+  if (pages.n_bytes > 0) madvise(pages.begin, pages.n_bytes, MADV_DONTNEED);
 }
 
 bool HugeArray::available() {
@@ -45,19 +64,48 @@ bool HugeArray::available() {
   return std::getline(file, line) && line.find("[never]") == std::string::npos;
 }
 
-#else
+#elif defined(_WIN32)
 
-HugeArray::HugeArray(size_t n_bytes)
-    : data_(static_cast<unsigned char*>(::operator new (n_bytes, std::align_val_t{4096}))),
-      size_(n_bytes) {
-  std::memset(data_, 0, n_bytes);
+// Large pages need a right that users do not have. These are ordinary ones, made at the first
+// touch.
+HugeArray::HugeArray(size_t n_bytes) : size_(n_bytes) {
+  if (n_bytes == 0) return;
+  data_ = static_cast<unsigned char*>(
+      VirtualAlloc(nullptr, n_bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE));
+  if (data_ == nullptr) throw std::bad_alloc();
 }
 
 HugeArray::~HugeArray() {
-  if (data_) ::operator delete (data_, std::align_val_t{4096});
+  if (data_) VirtualFree(data_, 0, MEM_RELEASE);
 }
 
-void HugeArray::discard(unsigned char*, size_t) {}
+void HugeArray::discard(unsigned char* begin, size_t n_bytes) {
+  const Pages pages(begin, n_bytes, 4096);
+  if (pages.n_bytes == 0) return;
+  VirtualAlloc(pages.begin, pages.n_bytes, MEM_RESET, PAGE_READWRITE);
+  VirtualUnlock(pages.begin,
+                pages.n_bytes);  // out of the working set; it "fails", see file_map.cpp
+}
+
+bool HugeArray::available() { return false; }
+
+#else
+
+HugeArray::HugeArray(size_t n_bytes) : size_(n_bytes) {
+  if (n_bytes == 0) return;
+  void* p = mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+  if (p == MAP_FAILED) throw std::bad_alloc();
+  data_ = static_cast<unsigned char*>(p);
+}
+
+HugeArray::~HugeArray() {
+  if (data_) munmap(data_, size_);
+}
+
+void HugeArray::discard(unsigned char* begin, size_t n_bytes) {
+  const Pages pages(begin, n_bytes, static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+  if (pages.n_bytes > 0) madvise(pages.begin, pages.n_bytes, MADV_FREE);
+}
 
 bool HugeArray::available() { return false; }
 

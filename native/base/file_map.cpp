@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/windows_text.h"
 
 #ifdef _WIN32
 #define WIN32_LEAN_AND_MEAN
@@ -36,14 +37,6 @@ namespace {
 
 namespace {
 
-std::wstring wide(const std::string& utf8) {
-  const int n =
-      MultiByteToWideChar(CP_UTF8, 0, utf8.data(), static_cast<int>(utf8.size()), nullptr, 0);
-  std::wstring out(static_cast<size_t>(n), L'\0');
-  MultiByteToWideChar(CP_UTF8, 0, utf8.data(), static_cast<int>(utf8.size()), out.data(), n);
-  return out;
-}
-
 struct Handle {
   HANDLE value;
   ~Handle() {
@@ -54,23 +47,28 @@ struct Handle {
 }  // namespace
 
 FileMap::FileMap(const std::string& path) {
-  // Opening a directory fails here, since FILE_FLAG_BACKUP_SEMANTICS is not given.
-  const Handle file{CreateFileW(wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr,
-                                OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr)};
-  if (file.value == INVALID_HANDLE_VALUE) {
-    fail(ErrorCode::kNotFound, path,
-         "cannot open the file (Windows error " + std::to_string(GetLastError()) + ")");
-  }
+  const std::wstring name = wide_path(path);
+  const DWORD attributes = GetFileAttributesW(name.c_str());
+  if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0)
+    fail(ErrorCode::kNotFound, path, "expected a file but it is a directory");
+  // Others may go on with it as far as Windows lets them: it keeps a mapped file from being cut or
+  // deleted, but not from being renamed.
+  constexpr DWORD kShareAll = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+  const Handle file{CreateFileW(name.c_str(), GENERIC_READ, kShareAll, nullptr, OPEN_EXISTING,
+                                FILE_ATTRIBUTE_NORMAL, nullptr)};
+  if (file.value == INVALID_HANDLE_VALUE)
+    fail(ErrorCode::kNotFound, path, windows_error(GetLastError()));
+  if (GetFileType(file.value) != FILE_TYPE_DISK)
+    fail(ErrorCode::kNotFound, path, "it is not a regular file");
   LARGE_INTEGER size;
-  if (!GetFileSizeEx(file.value, &size)) fail(ErrorCode::kBadFile, path, "cannot tell its size");
+  if (!GetFileSizeEx(file.value, &size))
+    fail(ErrorCode::kNotFound, path, windows_error(GetLastError()));
   if (size.QuadPart == 0) fail(ErrorCode::kBadFile, path, "the file is empty");
   Handle mapping{CreateFileMappingW(file.value, nullptr, PAGE_READONLY, 0, 0, nullptr)};
   void* view =
       mapping.value == nullptr ? nullptr : MapViewOfFile(mapping.value, FILE_MAP_READ, 0, 0, 0);
-  if (view == nullptr) {
-    fail(ErrorCode::kBadFile, path,
-         "cannot map the file (Windows error " + std::to_string(GetLastError()) + ")");
-  }
+  if (view == nullptr)
+    fail(ErrorCode::kBadFile, path, "cannot map the file: " + windows_error(GetLastError()));
   data_ = static_cast<const uint8_t*>(view);
   size_ = static_cast<uint64_t>(size.QuadPart);
   mapping_ = std::exchange(mapping.value, nullptr);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/windows_text.h"
 
 #ifdef _WIN32
 #define WIN32_LEAN_AND_MEAN
@@ -26,19 +27,20 @@ constexpr uint64_t kMaxWrite = uint64_t{1} << 28;
 
 void FileWriter::fail(const char* what) const {
   const DWORD error = GetLastError();
-  const bool full = error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL;
+  const bool full = error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL ||
+                    error == ERROR_DISK_QUOTA_EXCEEDED || error == ERROR_FILE_TOO_LARGE;
   throw Error(full ? ErrorCode::kNoSpace : ErrorCode::kBadFile,
-              path_ + ": cannot " + what + " (Windows error " + std::to_string(error) + ")");
+              path_ + ": cannot " + what + ": " + windows_error(error));
 }
 
-FileWriter::FileWriter(const std::string& path) : path_(path) {
-  const int n =
-      MultiByteToWideChar(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), nullptr, 0);
-  std::wstring wide(static_cast<size_t>(n), L'\0');
-  MultiByteToWideChar(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), wide.data(), n);
-  file_ = CreateFileW(wide.c_str(), GENERIC_WRITE, FILE_SHARE_READ, nullptr, CREATE_ALWAYS,
-                      FILE_ATTRIBUTE_NORMAL, nullptr);
-  if (file_ == INVALID_HANDLE_VALUE) fail("open the file for writing");
+FileWriter::FileWriter(const std::string& path)
+    : path_(path),
+      file_(CreateFileW(wide_path(path).c_str(), GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_DELETE,
+                        nullptr, CREATE_ALWAYS, FILE_ATTRIBUTE_NORMAL, nullptr)),
+      guard_(path) {
+  if (file_ != INVALID_HANDLE_VALUE) return;
+  const DWORD error = GetLastError();
+  throw Error(ErrorCode::kNotFound, path + ": cannot open for writing: " + windows_error(error));
 }
 
 FileWriter::~FileWriter() { CloseHandle(file_); }

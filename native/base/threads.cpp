@@ -1,17 +1,8 @@
 #include "base/threads.h"
 
 #include <chrono>
-#include <fstream>
-#include <map>
-#include <string>
 
-#include "base/cgroup.h"
-
-#if defined(__linux__)
-#include <sched.h>
-#elif defined(__APPLE__)
-#include <sys/sysctl.h>
-#endif
+#include "base/cores.h"
 
 namespace bitnet {
 
@@ -40,66 +31,7 @@ bool spin_until(Done done, int64_t microseconds) {
   return done();
 }
 
-#if defined(__linux__)
-// The CPUs of each core that this process may use: hyper-threads of one core together.
-const std::vector<cpu_set_t>& list_cores() {
-  static const std::vector<cpu_set_t> cores = [] {
-    std::map<std::string, cpu_set_t> by_siblings;
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return std::vector<cpu_set_t>{};
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &allowed)) continue;
-      std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
-                         "/topology/thread_siblings_list");
-      std::string siblings;
-      if (!std::getline(file, siblings) || siblings.empty()) siblings = "cpu" + std::to_string(cpu);
-      CPU_SET(cpu, &by_siblings.try_emplace(siblings, cpu_set_t{}).first->second);
-    }
-    std::vector<cpu_set_t> list;
-    for (const auto& [siblings, cpus] : by_siblings) list.push_back(cpus);
-    return list;
-  }();
-  return cores;
-}
-
-int count_cores() {
-  const int n = static_cast<int>(list_cores().size()), quota = cgroup_cpus();
-  if (n == 0) return static_cast<int>(std::thread::hardware_concurrency());
-  return quota > 0 && quota < n ? quota : n;
-}
-
-// Only a pool that takes every core is bound: another one could be on cores that others use, while
-// some are free.
-void bind_to_core(int thread, int n_threads) {
-  const std::vector<cpu_set_t>& cores = list_cores();
-  if (n_threads != static_cast<int>(cores.size()) || n_threads != physical_cores()) return;
-  sched_setaffinity(0, sizeof(cpu_set_t), &cores[static_cast<size_t>(thread)]);
-}
-#elif defined(__APPLE__)
-int count_cores() {
-  // Performance cores only: a slow core would hold up every step.
-  for (const char* name : {"hw.perflevel0.physicalcpu", "hw.physicalcpu"}) {
-    int n = 0;
-    size_t size = sizeof n;
-    if (sysctlbyname(name, &n, &size, nullptr, 0) == 0 && n > 0) return n;
-  }
-  return static_cast<int>(std::thread::hardware_concurrency());
-}
-#else
-int count_cores() { return static_cast<int>(std::thread::hardware_concurrency()); }
-#endif
-
-#if !defined(__linux__)
-void bind_to_core(int, int) {}  // macOS and Windows keep busy threads where they are
-#endif
-
 }  // namespace
-
-int physical_cores() {
-  static const int cores = count_cores();
-  return cores < 1 ? 1 : cores;
-}
 
 ThreadPool::ThreadPool(int n_threads, int64_t spin_microseconds)
     : n_threads_(n_threads),
@@ -168,6 +100,7 @@ void ThreadPool::run(int64_t n, int64_t grain, Function function, void* context)
 }
 
 void ThreadPool::work(int thread) {
+  prefer_fast_cores();
   bind_to_core(thread, n_threads_);
   uint32_t seen = 0;
   while (!stop_) {

@@ -17,10 +17,6 @@
 
 namespace bitnet {
 
-// Cores this process may use, hyper-threads of one core counted once, container CPU quotas
-// respected. At least 1.
-int physical_cores();
-
 class ThreadPool {
  public:
   // n_threads includes the calling thread; at least 1.

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "base/cores.h"
 #include "base/error.h"
 #include "base/file_map.h"
 #include "base/file_writer.h"

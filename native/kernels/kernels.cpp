@@ -23,6 +23,10 @@
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
 #endif
 
 namespace bitnet {
@@ -50,7 +54,8 @@ bool adds_cheaply() {
   return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541;  // "Auth" of "AuthenticAMD"
 }
 
-// Linux hands out the tile registers, 8 KiB of state, only to a process that asks for them.
+// Linux hands out the tile registers, 8 KiB of state, only to a process that asks for them. Other
+// systems are not asked.
 bool request_tiles() {
 #if defined(__linux__)
   constexpr int kArchReqXcompPerm = 0x1023, kTileData = 18;
@@ -96,6 +101,10 @@ uint32_t detect() {
   size = sizeof value;
   if (sysctlbyname("hw.optional.arm.FEAT_I8MM", &value, &size, nullptr, 0) == 0 && value)
     features |= kCpuI8mm;
+#elif defined(_WIN32)
+  // PF_ARM_V82_DP_ and PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE; false where Windows knows no such.
+  if (IsProcessorFeaturePresent(43)) features |= kCpuDotprod;
+  if (IsProcessorFeaturePresent(66)) features |= kCpuI8mm;
 #endif
   return features;
 }

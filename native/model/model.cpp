@@ -3,6 +3,7 @@
 #include <new>
 #include <utility>
 
+#include "base/cores.h"
 #include "base/error.h"
 #include "model/loader.h"
 #include "model/prefetch.h"

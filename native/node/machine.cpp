@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "base/cores.h"
 #include "base/cpu_id.h"
-#include "base/threads.h"
 #include "kernels/kernels.h"
 #include "node/support.h"
 
@@ -61,6 +61,10 @@ Napi::Value physical_cores(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), bitnet::physical_cores());
 }
 
+Napi::Value is_translated(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), bitnet::is_translated());
+}
+
 Napi::Value build_info(const Napi::CallbackInfo& info) {
 #if defined(__clang__)
   const char* compiler = "Clang " __clang_version__;
@@ -87,6 +91,7 @@ void define_machine(Napi::Env env, Napi::Object exports) {
   exports.Set("testKernel", Napi::Function::New<test_kernel>(env));
   exports.Set("describeCpu", Napi::Function::New<describe_cpu>(env));
   exports.Set("buildInfo", Napi::Function::New<build_info>(env));
+  exports.Set("isTranslated", Napi::Function::New<is_translated>(env));
   exports.Set("physicalCores", Napi::Function::New<physical_cores>(env));
 }
 

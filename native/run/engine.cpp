@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/cores.h"
 #include "base/memory.h"
 #include "run/operation.h"
 
@@ -253,6 +254,7 @@ EngineStats Engine::stats() const {
 // ---- The engine's thread
 
 void Engine::run() {
+  prefer_fast_cores();
   while (take_inbox()) {
     for (const auto& operation : operations_) {
       if (operation->cancelled) fail(*operation, ErrorCode::kAborted, "stopped");

@@ -674,8 +674,10 @@ export interface NativeAddon {
   describeCpu(): NativeCpu;
   /** What the addon was built with: "GCC 12.2.0", "Release". */
   buildInfo(): { compiler: string; build: string };
-  /** Cores this process may use, without hyper-threads. */
+  /** Cores this process may use, without hyper-threads; only the fast ones on macOS and Windows. */
   physicalCores(): number;
+  /** Whether this build is for another CPU than the machine's: translated by Rosetta, or by Windows on Arm. */
+  isTranslated(): boolean;
   /** Read bandwidth with a buffer of `bytes` and int8 peak of a kernel; takes about 2 * `seconds`. */
   measureLimits(options: { kernel?: string; threads: number; bytes: number; seconds: number }): Promise<NativeLimits>;
   tuningParameters(): NativeTuningParameter[];

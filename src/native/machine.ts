@@ -17,6 +17,8 @@ export interface Machine {
   os: string;
   arch: string;
   node: string;
+  /** Node and the addon are for another CPU than this one and are translated, at a fraction of the speed. */
+  isTranslated: boolean;
 }
 
 export function describeMachine(): Machine {
@@ -29,6 +31,7 @@ export function describeMachine(): Machine {
     os: `${type()} ${release()}`,
     arch: process.arch,
     node: process.version,
+    isTranslated: loadAddon().isTranslated(),
   };
 }
 
@@ -41,7 +44,8 @@ export function machineKey(): string {
 
 /** One line. */
 export function formatMachine(machine: Machine): string {
-  const { version, cpu, cores, processors, memoryBytes, os, arch } = machine;
+  const { version, cpu, cores, processors, memoryBytes, os, isTranslated } = machine;
+  const arch = isTranslated ? `${machine.arch}, translated` : machine.arch;
   const threads = processors === cores ? "" : `, ${processors} threads`;
   return `bitnet ${version}, ${cpu} (${cores} cores${threads}, ${arch}), ${Math.round(memoryBytes / 2 ** 30)} GiB, ${os}`;
 }

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/cores.h"
 #include "check.h"
 
 using bitnet::physical_cores;
