@@ -3,7 +3,7 @@
 import { type FileHandle, open, rename, rm, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BitnetError, withContext } from "../system/errors.js";
-import { findTarget, flushDirectory } from "../system/files.js";
+import { findTarget, flushDirectory, retryIfBusy } from "../system/files.js";
 import { readFileLines } from "../system/line-file.js";
 import { Appender } from "./appender.js";
 import { type BatchSource, readRequests } from "./check.js";
@@ -98,7 +98,7 @@ export class EarlierAnswers {
         }
       }
     });
-    await rename(next, partial);
+    await retryIfBusy(() => rename(next, partial));
   }
 
   async *#lines() {
@@ -171,7 +171,7 @@ export function partialOf(path: string): string {
 
 /** Gives a finished file its name. */
 export async function publish(partial: string, path: string): Promise<void> {
-  await rename(partial, path);
+  await retryIfBusy(() => rename(partial, path));
   await flushDirectory(dirname(path));
 }
 

@@ -190,7 +190,7 @@ async function runTransformers({ checkpoint, signal, onRun }: StrategyOptions): 
 function findProgram(name: string, folders: readonly string[]): string | undefined {
   const places = [...(process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== ""), ...folders];
   return places
-    .map((folder) => join(folder, name))
+    .map((folder) => join(folder, process.platform === "win32" ? `${name}.exe` : name))
     .find((path) => {
       try {
         accessSync(path, constants.X_OK);

@@ -1,6 +1,7 @@
 // What Tab completes behind a command: a word of a list, the path of a file.
 
 import { readdirSync } from "node:fs";
+import { sep } from "node:path";
 import { expandHome } from "../system/folders.js";
 import type { Completion } from "./terminal/edit-line.js";
 
@@ -17,7 +18,7 @@ export function completeWord(argument: string, words: readonly string[]): Comple
 export function completePath(argument: string): Completion {
   const quote = /^["']/.exec(argument)?.[0] ?? "";
   const path = argument.slice(quote.length);
-  const begin = path.lastIndexOf("/") + 1;
+  const begin = Math.max(path.lastIndexOf("/"), path.lastIndexOf(sep)) + 1; // Windows takes both
   const folder = path.slice(0, begin);
   const start = path.slice(begin);
   const names = listNames(folder, quote === "")

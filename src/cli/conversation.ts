@@ -67,8 +67,13 @@ const processIo: ConversationIo = {
   stdout: process.stdout,
   stderr: process.stderr,
   signals: process,
-  // Ctrl-Z is for all processes of the job, as the terminal sends it.
-  raise: (signal) => void process.kill(signal === "SIGTSTP" ? 0 : process.pid, signal),
+  raise: (signal) => {
+    if (process.platform !== "win32") {
+      process.kill(signal === "SIGTSTP" ? 0 : process.pid, signal); // Ctrl-Z is for all processes of the job
+    } else if (signal !== "SIGTSTP") {
+      process.kill(process.pid, "SIGTERM"); // Windows stops no process, and has one way to end it
+    }
+  },
 };
 
 export type ConversationSession = Pick<Session, "contextSize" | "generateTokens" | "timings" | "tokens" | "close">;
@@ -244,11 +249,13 @@ class Conversation implements ConversationState {
       signals.off("SIGINT", interrupt);
       signals.off("SIGTERM", end);
       signals.off("SIGHUP", end);
+      signals.off("SIGBREAK", end);
     };
     signals.on("SIGINT", interrupt);
     if (this.#repl.isInteractive) {
       signals.on("SIGTERM", end);
       signals.on("SIGHUP", end);
+      signals.on("SIGBREAK", end); // Ctrl-Break of Windows
     }
     try {
       if (firstMessage !== undefined) {

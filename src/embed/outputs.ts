@@ -5,7 +5,7 @@ import type { FileHandle } from "node:fs/promises";
 import { open, rename, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BitnetError, withContext } from "../system/errors.js";
-import { flushDirectory } from "../system/files.js";
+import { flushDirectory, retryIfBusy } from "../system/files.js";
 import { readFileLines } from "../system/line-file.js";
 import { type CodedInfo, differenceOf, readInfo, type StoreInfo, writeInfo } from "./store-info.js";
 
@@ -146,7 +146,7 @@ export async function* readLines<T>(path: string, count: number, read: (line: st
 /** Gives finished files their names. */
 export async function publish(names: readonly (readonly [from: string, to: string])[]): Promise<void> {
   for (const [from, to] of names) {
-    await rename(from, to);
+    await retryIfBusy(() => rename(from, to));
     await flushDirectory(dirname(to));
   }
 }

@@ -4,6 +4,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { BitnetError, throwIfAborted } from "../system/errors.js";
+import { retryIfBusy } from "../system/files.js";
 import { locateBody, MisfitError, readChunk, type Span } from "./answers.js";
 import { cacheError, sizeOf } from "./cache.js";
 import { contentsUrl, type Hub, requestOnce } from "./http.js";
@@ -74,11 +75,11 @@ async function fillWithRightContents(task: BlobTask, partial: Partial): Promise<
 
 /** Renames the checked file, if the name still means the file that was checked and nothing was added to it. */
 async function nameBlob(task: BlobTask, partial: Partial, blob: string): Promise<void> {
-  const ours = await partial.handle.stat();
-  const named = await stat(partial.path).catch(() => undefined);
+  const ours = await partial.handle.stat({ bigint: true }); // see identityOf()
+  const named = await stat(partial.path, { bigint: true }).catch(() => undefined);
   await partial.handle.close(); // Windows renames no open file
-  if (named?.ino === ours.ino && ours.size === task.file.size) {
-    await rename(partial.path, blob);
+  if (named?.ino === ours.ino && Number(ours.size) === task.file.size) {
+    await retryIfBusy(() => rename(partial.path, blob));
   } else if ((await sizeOf(blob)) !== task.file.size) {
     throw new BitnetError("BAD_FILE", `${subjectOf(task)}: another program wrote to ${partial.path} meanwhile`, {
       hint: "wait until it has ended, then run the same command again",

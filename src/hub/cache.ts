@@ -14,7 +14,7 @@ import { devNull } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
 import { at } from "../system/at.js";
 import { BitnetError, toBitnetError, withContext } from "../system/errors.js";
-import { makeFolder, replaceFile, writeThenRename } from "../system/files.js";
+import { identityOf, makeFolder, replaceFile, retryIfBusy, writeThenRename } from "../system/files.js";
 
 export interface RepositoryPaths {
   folder: string;
@@ -174,24 +174,43 @@ export async function removeCachedFiles(cacheDir: string, repo: string, files: r
   const paths = repositoryPaths(cacheDir, repo);
   let freed = 0;
   for (const file of files) {
-    const blob = await realpath(file).catch(() => undefined);
-    await rm(file, { force: true });
-    const inBlobs = blob !== undefined && dirname(blob) === (await realpath(paths.blobs).catch(() => ""));
-    if (blob !== undefined && inBlobs && !(await isLinked(paths, blob))) {
-      const info = await stat(blob).catch(() => undefined);
-      freed += info?.nlink === 1 ? info.size : 0; // a folder of models may hold the same file
-      await rm(blob, { force: true });
+    const blob = await findBlob(paths, file);
+    freed += await removeFile(file);
+    if (blob !== undefined && !(await isLinked(paths, blob))) {
+      freed += await removeFile(blob);
     }
   }
   await removeIfWithoutFiles(paths);
   return freed;
 }
 
+/** The blob that a name in a snapshot means: what it links to or, where links are not allowed, the same file. */
+async function findBlob(paths: RepositoryPaths, file: string): Promise<string | undefined> {
+  const target = await realpath(file).catch(() => "");
+  if (dirname(target) === (await realpath(paths.blobs).catch(() => ""))) {
+    return target;
+  }
+  const identity = await identityOf(file);
+  for (const name of identity === undefined ? [] : await readdir(paths.blobs).catch(() => [])) {
+    if ((await identityOf(join(paths.blobs, name))) === identity) {
+      return join(paths.blobs, name);
+    }
+  }
+  return undefined;
+}
+
+/** Returns the bytes that became free: none where another name is left, such as one in a folder of models. */
+async function removeFile(path: string): Promise<number> {
+  const info = await lstat(path).catch(() => undefined);
+  await retryIfBusy(() => rm(path, { force: true }));
+  return info?.isFile() && info.nlink === 1 ? info.size : 0;
+}
+
 async function isLinked(paths: RepositoryPaths, blob: string): Promise<boolean> {
   const top = join(paths.folder, "snapshots");
+  const identity = await identityOf(blob);
   for (const entry of await readdir(top, { recursive: true, withFileTypes: true }).catch(() => [])) {
-    const path = join(entry.parentPath, entry.name);
-    if (entry.isSymbolicLink() && (await realpath(path).catch(() => "")) === blob) {
+    if (!entry.isDirectory() && (await identityOf(join(entry.parentPath, entry.name))) === identity) {
       return true;
     }
   }

@@ -2,13 +2,14 @@
 
 import type { Stats } from "node:fs";
 import { readdir, readFile, rm, rmdir, stat } from "node:fs/promises";
-import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { isWrittenKernelConfig, kernelConfigName, kernelConfigOf } from "../convert/kernel-config.js";
 import { type CachedFile, type CachedSnapshot, removeCachedFiles, scanCache } from "../hub/cache.js";
 import { readHubEnvironment } from "../hub/environment.js";
 import { findRegistered } from "../hub/registry.js";
 import { listParts } from "../hub/repository.js";
 import { BitnetError } from "../system/errors.js";
+import { identityOf } from "../system/files.js";
 import { modelsFolders } from "../system/folders.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { weightTypeOf } from "./check.js";
@@ -126,7 +127,7 @@ async function describeMade(name: string, parts: string[], infos: readonly Stats
     bytes: infos.reduce((sum, { size }) => sum + size, 0),
     modified: new Date(newest).toISOString(),
     files: parts,
-    identity: infos.map(identityOf).join(" "),
+    identity: await identityOfAll(parts),
   };
   if (provenance === undefined) {
     return model;
@@ -177,12 +178,12 @@ async function describeFiles(paths: readonly string[]): Promise<Pick<ModelFile, 
   const newest = Math.max(...infos.map((info) => info?.mtimeMs ?? 0));
   return {
     modified: new Date(newest).toISOString(),
-    identity: infos.map((info) => (info === undefined ? "" : identityOf(info))).join(" "),
+    identity: await identityOfAll(paths),
   };
 }
 
-function identityOf({ dev, ino }: Stats): string {
-  return `${dev}:${ino}`;
+async function identityOfAll(paths: readonly string[]): Promise<string> {
+  return (await Promise.all(paths.map(identityOf))).join(" ");
 }
 
 /** "safetensors" if the files are a ternary model's checkpoint. Other models in the cache are none of our business. */
@@ -278,6 +279,7 @@ async function removeTiles(file: string): Promise<void> {
 
 /** In the folder of models, or in one of its folders. */
 function isInside(modelDir: string, file: string): boolean {
-  const parts = relative(resolve(modelDir), resolve(file)).split(sep);
-  return parts[0] !== ".." && parts.length <= 2;
+  const path = relative(resolve(modelDir), resolve(file));
+  const parts = path.split(sep);
+  return !isAbsolute(path) && parts[0] !== ".." && parts.length <= 2; // absolute: on another drive
 }

@@ -8,7 +8,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { listSnapshot, readRef, repositoryPaths } from "../hub/cache.js";
 import type { Repository, RepositoryName } from "../hub/repository.js";
 import { BitnetError, withContext } from "../system/errors.js";
-import { makeFolder } from "../system/files.js";
+import { identityOf, makeFolder } from "../system/files.js";
 import { hashFiles } from "../system/hash-files.js";
 import { withLock } from "../system/lock.js";
 import {
@@ -61,10 +61,14 @@ export async function findPlace(modelDir: string, wanted: Wanted): Promise<Place
   });
 }
 
+/** What Windows takes for a device, in every folder and with every extension; a folder of models may move to it. */
+const devices = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+
 /** Folders that a model may have, in the order in which they are tried. */
 export function folderNames({ name, revision }: RepositoryName): string[] {
   const suffix = revision === "main" ? "" : `@${revision.replaceAll("/", "--")}`;
-  return [basename(name), `${name.replace("/", "--")}${suffix}`];
+  const own = basename(name);
+  return [...(devices.test(own) ? [] : [own]), `${name.replace("/", "--")}${suffix}`];
 }
 
 interface Judgement {
@@ -94,14 +98,13 @@ async function isClaimed(path: string, { name, cacheDir, file }: Wanted): Promis
 
 /** Whether the file is a second name of one that the cache has of the repository. */
 async function isInCache(path: string, { name, twin, cacheDir, file }: Wanted): Promise<boolean> {
-  const info = await stat(path);
+  const identity = await identityOf(path);
   const names = [name, ...(twin === undefined ? [] : [{ name: twin, revision: "main" }])];
   for (const candidate of names) {
     const commit = await commitInCache(candidate, cacheDir);
     const paths = repositoryPaths(cacheDir, candidate.name);
     for (const cached of commit === undefined ? [] : await listSnapshot(paths, commit)) {
-      const other = await stat(cached.file).catch(() => undefined);
-      const isFile = other?.ino === info.ino && other.dev === info.dev;
+      const isFile = identity !== undefined && (await identityOf(cached.file)) === identity;
       if (isFile && (file === undefined || cached.path === file)) {
         return true;
       }

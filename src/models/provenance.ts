@@ -172,7 +172,7 @@ export async function readLocalDownload(path: string): Promise<{ commit: string;
   for (let top = dirname(path), depth = 0; depth < 4; top = dirname(top), depth++) {
     const place = relative(top, path).split(sep);
     const text = await readBeginning(`${join(top, ".cache", "huggingface", "download", ...place)}.metadata`);
-    const [commit = "", etag = "", time = ""] = text.split("\n");
+    const [commit = "", etag = "", time = ""] = text.split(/\r?\n/); // Python writes the ends of the system
     const info = text === "" ? undefined : await stat(path).catch(() => undefined);
     // As huggingface_hub judges it: a file that was changed afterwards is another one.
     if (info !== undefined && /^[0-9a-f]{40}$/.test(commit) && info.mtimeMs / 1000 - 1 <= Number(time)) {

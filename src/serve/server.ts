@@ -213,6 +213,11 @@ class ModelServer implements Server {
     }
     this.#listeners.push(listener);
     const isSocket = host.endsWith(".sock");
+    if (isSocket && process.platform === "win32") {
+      throw new BitnetError("UNSUPPORTED", `cannot listen on ${host}: Node has no such sockets on Windows`, {
+        hint: "listen on an address, such as 127.0.0.1",
+      });
+    }
     // Several addresses share the port, also one that the system has chosen.
     const chosen = port === 0 ? portOf(this.#listeners[0]) : port;
     if (isSocket) {

@@ -61,14 +61,18 @@ export function withContext(what: string, error: unknown): BitnetError {
   return new BitnetError(code, `${what}: ${reasonOf(error)}`, { hint, cause: error });
 }
 
+/** Windows says the same of a file that another program has open. */
+const denied = process.platform === "win32" ? "permission denied, or another program is using it" : "permission denied";
+
 /** What the failures of the system mean. */
 const systemErrors = new Map<string, { code: BitnetErrorCode; reason?: string }>([
   ["ENOENT", { code: "NOT_FOUND", reason: "no such file or directory" }],
   ["ENOTDIR", { code: "NOT_FOUND", reason: "no such directory" }],
   ["EEXIST", { code: "BAD_FILE", reason: "something of that name is there already" }],
   ["EISDIR", { code: "BAD_FILE", reason: "it is a directory" }],
-  ["EACCES", { code: "NOT_FOUND", reason: "permission denied" }],
-  ["EPERM", { code: "NOT_FOUND", reason: "permission denied" }],
+  ["EACCES", { code: "NOT_FOUND", reason: denied }],
+  ["EPERM", { code: "NOT_FOUND", reason: denied }],
+  ["EBUSY", { code: "NOT_FOUND", reason: "another program is using it" }],
   ["EROFS", { code: "NOT_FOUND", reason: "the file system is read-only" }],
   ["ENOSPC", { code: "NO_SPACE", reason: "the disk is full" }],
   ["EDQUOT", { code: "NO_SPACE", reason: "the disk quota is used up" }],

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readlinkSync, statSync } from "node:fs";
 import { lstat, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { BitnetError, convertingAsync, toBitnetError } from "./errors.js";
 
 /** The file behind links. Throws USAGE if there is anything but a file: renaming over a device would destroy it. */
@@ -91,6 +92,35 @@ async function removeForgotten(path: string): Promise<void> {
   }
 }
 
+/** What names of one file have in common; undefined: there is no file. */
+export async function identityOf(path: string): Promise<string | undefined> {
+  const info = await stat(path, { bigint: true }).catch(() => undefined); // the numbers of Windows have 64 bits
+  return info && `${info.dev}:${info.ino}`;
+}
+
+const busyCodes = new Set<unknown>(["EPERM", "EACCES", "EBUSY"]);
+const waitsMs = [10, 20, 50, 100, 200, 500, 1000];
+
+/** Whether Windows refuses to change a file that others have open, or are just deleting; it also says so of what is forbidden. */
+export function isBusy(error: unknown, platform = process.platform): boolean {
+  return platform === "win32" && busyCodes.has((error as NodeJS.ErrnoException).code);
+}
+
+/** Renames or deletes, on Windows again for two seconds: virus scanners and indexers open every new file for a moment. */
+export async function retryIfBusy<T>(change: () => Promise<T>, platform = process.platform): Promise<T> {
+  for (const ms of waitsMs) {
+    try {
+      return await change();
+    } catch (error) {
+      if (!isBusy(error, platform)) {
+        throw error;
+      }
+      await delay(ms);
+    }
+  }
+  return await change();
+}
+
 const inUse = new Set<string>();
 
 function choosePartial(path: string): string {
@@ -113,14 +143,14 @@ export async function writeThenRename<T>(path: string, write: (partial: string) 
   try {
     await removeForgotten(target);
     const result = await write(partial);
-    await rename(partial, target);
+    await retryIfBusy(() => rename(partial, target));
     await flushDirectory(dirname(target));
     return result;
   } catch (error) {
     throw renamed(error, partial, path);
   } finally {
     // Also after success: renaming one of two names of the same file to the other leaves both.
-    await rm(partial, { force: true }).catch(() => {});
+    await retryIfBusy(() => rm(partial, { force: true })).catch(() => {});
     inUse.delete(partial);
   }
 }

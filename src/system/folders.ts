@@ -4,7 +4,7 @@
 
 import { mkdtemp } from "node:fs/promises";
 import { homedir, tmpdir, userInfo } from "node:os";
-import { join, resolve } from "node:path";
+import { join, resolve, sep } from "node:path";
 import { BitnetError, withContext } from "./errors.js";
 
 export type Variables = Readonly<Record<string, string | undefined>>;
@@ -85,7 +85,7 @@ export function homeFolder(): string | undefined {
 
 /** A path from a variable, where no shell has replaced the ~. */
 export function expandHome(path: string): string {
-  if (path !== "~" && !path.startsWith("~/")) {
+  if (path !== "~" && !path.startsWith("~/") && !path.startsWith(`~${sep}`)) {
     return path;
   }
   const home = homeFolder();
@@ -102,12 +102,15 @@ export function shortenHome(path: string): string {
   return isBelow ? `~${path.slice(home.length)}` : path;
 }
 
+/** The variable that names the folder of temporary files. */
+const temporary = process.platform === "win32" ? "TEMP" : "TMPDIR";
+
 /** A new empty folder for temporary files, which the caller deletes. */
 export async function makeTemporaryFolder(prefix: string, parent = tmpdir()): Promise<string> {
   try {
     return await mkdtemp(join(parent, prefix));
   } catch (error) {
     const { code, message } = withContext(`no temporary folder can be made in ${parent}`, error);
-    throw new BitnetError(code, message, { hint: "set TMPDIR to a folder that can be written to", cause: error });
+    throw new BitnetError(code, message, { hint: `set ${temporary} to a folder that can be written to`, cause: error });
   }
 }

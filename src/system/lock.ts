@@ -6,7 +6,7 @@ import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/pro
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { throwIfAborted, withContext } from "./errors.js";
-import { isAlive, makeFolder, processSpace } from "./files.js";
+import { isAlive, isBusy, makeFolder, processSpace, retryIfBusy } from "./files.js";
 
 const refreshMs = 10_000;
 const staleMs = 120_000; // far more than a busy machine or a network file system delays a refresh
@@ -57,7 +57,7 @@ async function runLocked<T>(path: string, holder: Holder, options: LockOptions, 
   } finally {
     clearInterval(refresh);
     if ((await readHolder(path))?.id === holder.id) {
-      await rm(path, { force: true });
+      await retryIfBusy(() => rm(path, { force: true }));
     }
   }
 }
@@ -86,7 +86,7 @@ async function tryLock(path: string, holder: Holder): Promise<boolean> {
     await removeIfStale(path, holder);
     return false;
   } finally {
-    await rm(made, { force: true });
+    await retryIfBusy(() => rm(made, { force: true }));
   }
 }
 
@@ -96,6 +96,9 @@ async function tryLockWithoutLinks(path: string, holder: Holder): Promise<boolea
     await writeFile(path, JSON.stringify(holder), { flag: "wx" });
     return true;
   } catch (error) {
+    if (isBusy(error)) {
+      return false; // the folder can be written to: the lock of another is just going
+    }
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
       throw error;
     }

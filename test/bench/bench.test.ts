@@ -394,6 +394,7 @@ describe("the table on a terminal", () => {
     os: "Linux 6.1.0-32-amd64",
     arch: "x64",
     node: "22.0.0",
+    isTranslated: false,
   };
   const results = [
     result({ limit: { percent: 50, bound: "memory" } }, [90000, 91000]),

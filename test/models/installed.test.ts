@@ -1,10 +1,11 @@
 // The models on this machine, as a program lists them.
 
-import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, link, mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { listModels } from "../../src/index.js";
+import { listModels, removeModels } from "../../src/index.js";
+import { folderNames } from "../../src/models/place.js";
 import { tinyModel } from "../support/fixtures.js";
 
 let folder: string;
@@ -28,4 +29,32 @@ test("without options, listModels looks into the folder models and the cache tha
   expect(models.filter(({ where }) => where === "cache")).toMatchObject([
     { name: "me/tiny", kind: "gguf", type: "I2_S" },
   ]);
+});
+
+test("removeModels frees a blob that a snapshot has by a second name, as where links are not allowed", async () => {
+  const cacheDir = join(folder, "linked");
+  const repository = join(cacheDir, "models--me--linked");
+  const snapshots = ["aa", "bb"].map((commit) => join(repository, "snapshots", commit.repeat(20)));
+  await mkdir(join(repository, "blobs"), { recursive: true });
+  const blob = join(repository, "blobs", "cc".repeat(32));
+  await copyFile(tinyModel, blob);
+  for (const snapshot of snapshots) {
+    await mkdir(snapshot, { recursive: true });
+    await link(blob, join(snapshot, "tiny.gguf"));
+  }
+  const options = { modelDir: join(folder, "none"), cacheDir };
+  const [first, second] = await listModels(options);
+  expect(first?.identity).toBe(second?.identity);
+  expect(await removeModels(first === undefined ? [] : [first], options)).toBe(0);
+  expect(await readdir(join(repository, "blobs"))).toHaveLength(1);
+  const { size } = await stat(blob);
+  expect(await removeModels(second === undefined ? [] : [second], options)).toBe(size);
+  expect(await readdir(cacheDir)).toEqual([]);
+});
+
+test("no model gets a folder that Windows takes for a device", () => {
+  const names = (name: string) => folderNames({ name, revision: "main" });
+  expect(names("me/aux")).toEqual(["me--aux"]);
+  expect(names("me/Nul.b1.58")).toEqual(["me--Nul.b1.58"]);
+  expect(names("me/console")).toEqual(["console", "me--console"]);
 });

@@ -164,19 +164,25 @@ describe("a file of unknown origin", () => {
     expect(await setup("you/tiny")).toMatchObject({ path: fileOf("you--tiny") });
   });
 
-  test("that hf download fetched is known by what that program noted, as long as it was not changed", async () => {
-    const path = putUnknown(other);
-    const note = join(models(), "tiny", ".cache", "huggingface", "download", "ggml-model-i2_s.gguf.metadata");
-    mkdirSync(dirname(note), { recursive: true });
-    const time = 1_700_000_000;
-    // The hash is that of the published file, so that only the note can make the two the same.
-    writeFileSync(note, `${fake.commitOf("me/tiny")}\n${sha256(tiny)}\n${time}.5\n`);
-    utimesSync(path, time, time);
-    expect(await setup("me/tiny")).toMatchObject({ origin: "existing", path });
-    rmSync(`${path}.json`);
-    utimesSync(path, time, time + 60);
-    expect(await setup("me/tiny")).toMatchObject({ path: fileOf("me--tiny") });
-  });
+  test.each([
+    ["", "\n"],
+    [", also on Windows", "\r\n"],
+  ])(
+    "that hf download fetched is known by what that program noted%s, as long as it was not changed",
+    async (_, end) => {
+      const path = putUnknown(other);
+      const note = join(models(), "tiny", ".cache", "huggingface", "download", "ggml-model-i2_s.gguf.metadata");
+      mkdirSync(dirname(note), { recursive: true });
+      const time = 1_700_000_000;
+      // The hash is that of the published file, so that only the note can make the two the same.
+      writeFileSync(note, `${fake.commitOf("me/tiny")}${end}${sha256(tiny)}${end}${time}.5${end}`);
+      utimesSync(path, time, time);
+      expect(await setup("me/tiny")).toMatchObject({ origin: "existing", path });
+      rmSync(`${path}.json`);
+      utimesSync(path, time, time + 60);
+      expect(await setup("me/tiny")).toMatchObject({ path: fileOf("me--tiny") });
+    },
+  );
 
   test("is one that was put in the place of a file with a note", async () => {
     await setup("me/tiny");

@@ -16,7 +16,14 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { toBitnetError } from "../../src/system/errors.js";
-import { makeFolder, partialPath, replaceFile, writeOutput, writeThenRename } from "../../src/system/files.js";
+import {
+  makeFolder,
+  partialPath,
+  replaceFile,
+  retryIfBusy,
+  writeOutput,
+  writeThenRename,
+} from "../../src/system/files.js";
 import { runBitnet, tinyModel } from "../support/fixtures.js";
 
 let folder: string;
@@ -52,6 +59,28 @@ describe("replaceFile", () => {
 
   test("never takes the place of a directory", async () => {
     await expect(replaceFile(folder, "x")).rejects.toThrow("it is a directory");
+  });
+});
+
+describe("retryIfBusy", () => {
+  const failing = (code: string, times: number) => {
+    let calls = 0;
+    return async () => {
+      calls++;
+      if (calls <= times) {
+        throw Object.assign(new Error(code), { code });
+      }
+      return calls;
+    };
+  };
+
+  test.each(["EPERM", "EACCES", "EBUSY"])("tries again what Windows refuses with %s", async (code) => {
+    expect(await retryIfBusy(failing(code, 2), "win32")).toBe(3);
+  });
+
+  test("gives up at once where it means what it says", async () => {
+    await expect(retryIfBusy(failing("EPERM", 1), "linux")).rejects.toMatchObject({ code: "EPERM" });
+    await expect(retryIfBusy(failing("ENOENT", 1), "win32")).rejects.toMatchObject({ code: "ENOENT" });
   });
 });
 

@@ -160,7 +160,12 @@ function endOnSignals(server: Server, close: () => Promise<void>, say: (text: st
     };
     process.on("SIGINT", end);
     process.on("SIGTERM", end);
-    process.on("SIGHUP", () => void server.reload());
+    if (process.platform === "win32") {
+      process.on("SIGBREAK", end); // Ctrl-Break
+      process.on("SIGHUP", end); // the window was closed: Windows ends the process ten seconds later
+    } else {
+      process.on("SIGHUP", () => void server.reload());
+    }
   });
 }
 

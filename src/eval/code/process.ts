@@ -34,15 +34,21 @@ export function runBounded(command: readonly string[], limits: ProcessLimits): P
   throwIfAborted(signal);
   const [program = "", ...args] = command;
   return new Promise((resolve, reject) => {
-    // A group of its own, so that all of it can be killed at once.
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], detached: true, env });
+    // A group of its own, so that all of it can be killed at once. Windows has none: there only containers run programs.
+    const hasGroups = process.platform !== "win32";
+    const child = spawn(program, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: hasGroups,
+      windowsHide: true,
+      env,
+    });
     const stdout = new KeptOutput();
     const stderr = new KeptOutput();
     let timedOut = false;
     const killGroup = () => {
       kill?.();
       if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-        process.kill(-child.pid, "SIGKILL");
+        process.kill(hasGroups ? -child.pid : child.pid, "SIGKILL");
       }
     };
     const timer = setTimeout(() => {
