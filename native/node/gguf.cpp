@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/cores.h"
 #include "base/threads.h"
 #include "formats/format.h"
 #include "gguf/statistics.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/cores.h"
 #include "kernels/packing.h"
 #include "train/loss.h"
 

@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "base/cores.h"
 #include "base/error.h"
 
 namespace bitnet {
