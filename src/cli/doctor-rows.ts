@@ -132,7 +132,10 @@ function describeMemory(facts: Facts<"memory">): Row[] {
     hugePages === null ? "" : `huge pages: ${hugePages}, ${usesHugePages(hugePages)}`,
   ].filter((text) => text !== "");
   return [
-    ["memory", `${formatBytes(totalBytes)}${limit}; ${formatBytes(availableBytes)} are free`],
+    [
+      "memory",
+      `${formatBytes(totalBytes)}${limit}${availableBytes === null ? "" : `; ${formatBytes(availableBytes)} are free`}`,
+    ],
     ...(swapBytes === null
       ? []
       : [

@@ -2,6 +2,7 @@
 // is in memory already.
 
 import { access, constants, realpath, stat, statfs } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { openGguf } from "../gguf/gguf.js";
 import { readHubEnvironment } from "../hub/environment.js";
@@ -47,7 +48,7 @@ async function listPlaces({ env, model }: Context): Promise<[Place["what"], stri
     ["cache", cacheFolder(env)],
     ["state", stateFolder(env)],
     ["config", configFolder(env)],
-    ["temporary", env.TMPDIR ?? "/tmp"],
+    ["temporary", tmpdir()],
   ];
 }
 

@@ -10,8 +10,8 @@ import { fieldOf, type SystemFiles } from "./system-files.js";
 
 export interface MemoryFacts {
   totalBytes: number;
-  /** What can be taken without swapping; the limit of the cgroup counts. */
-  availableBytes: number;
+  /** What can be taken without swapping; the limit of the cgroup counts. null: not told. */
+  availableBytes: number | null;
   cgroupLimitBytes: number | null;
   cgroupUsedBytes: number | null;
   swapBytes: number | null;
@@ -43,9 +43,10 @@ export function checkMemory(context: Context): Finding<MemoryFacts> {
   const limit = group?.memoryLimit ?? null;
   const room = limit === null ? Number.POSITIVE_INFINITY : Math.max(0, limit - (group?.memoryUsed ?? 0));
   const swap = kibibytes(info, "SwapTotal");
+  const available = Math.min(availableMemory() || Number.POSITIVE_INFINITY, room); // 0 where /proc is missing
   const facts: MemoryFacts = {
     totalBytes: totalmem(),
-    availableBytes: Math.min(availableMemory(), room),
+    availableBytes: Number.isFinite(available) ? available : null,
     cgroupLimitBytes: limit !== null && limit < totalmem() ? limit : null,
     cgroupUsedBytes: group?.memoryUsed ?? null,
     swapBytes: swap,
@@ -92,12 +93,12 @@ function planModel({ native, model }: Context, { availableBytes }: MemoryFacts):
     ? null
     : {
         ...{ weightBytes, fixedBytes, contextSize: chosen.contextSize, cacheBytes: chosen.cacheBytes },
-        ...{ totalBytes: chosen.totalBytes, fits: chosen.totalBytes <= availableBytes },
+        ...{ totalBytes: chosen.totalBytes, fits: availableBytes === null || chosen.totalBytes <= availableBytes },
       };
 }
 
 function adviseFit({ model, totalBytes, availableBytes, cgroupLimitBytes, swapBytes }: MemoryFacts): Advice[] {
-  if (model === null || model.fits) {
+  if (model === null || model.fits || availableBytes === null) {
     return [];
   }
   const most = Math.min(totalBytes, cgroupLimitBytes ?? totalBytes);

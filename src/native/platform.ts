@@ -12,8 +12,17 @@ export function usesMusl(): boolean {
   if (process.platform !== "linux") {
     return false;
   }
-  const [loader] = /\/ld-(?:linux|musl)[^\0]*/.exec(readHead(process.execPath, 4096).toString("latin1")) ?? [];
+  const [loader] = /\/ld-(?:linux|musl)[^\0]*/.exec(readOwnHead()) ?? [];
   return loader === undefined ? glibcVersion() === undefined : loader.startsWith("/ld-musl");
+}
+
+/** Empty where Node does not know where it lies, as without /proc. */
+function readOwnHead(): string {
+  try {
+    return readHead(process.execPath, 4096).toString("latin1");
+  } catch {
+    return "";
+  }
 }
 
 /** Of this process; undefined where it has another C library. */
