@@ -56,6 +56,7 @@ export {
 export { type SearchHit, type SearchOptions, searchVectors } from "./embed/search.js";
 export { evaluateSts, readStsPairs, type StsOptions, type StsPair, type StsResult } from "./embed/sts.js";
 export { cosine } from "./embed/vectors.js";
+export { Adapter, type AdapterOptions, type AdapterUse } from "./engine/adapter.js";
 export type { Embeddings, EmbedInput, EmbedOptions, EmbedProgress } from "./engine/embed.js";
 export type {
   CompleteResult,

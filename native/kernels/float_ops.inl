@@ -172,6 +172,64 @@ float dot(const float* a, const float* b, int64_t n) {
   return out;
 }
 
+// Panels of an adapter's B, [rank, 16] each, and tokens whose sums the registers can hold.
+constexpr int kLowRankPanels = kWidth == 16 ? 4 : 2, kLowRankTokens = kWidth == 16 ? 4 : 2;
+
+// P panels by T tokens: every vector of weights is converted once for T tokens. The lanes are rows,
+// so that each row sums over the rank in its order, whatever the tile.
+template <class Row, int P, int T>
+inline void low_rank_tile(const uint8_t* b, int64_t rank, const float* u, int64_t u_stride,
+                          float* out, int64_t out_stride, int64_t n_rows) {
+  vf acc[T][P][kHalf];
+  each<T>([&](auto t) BITNET_INLINE {
+    each<P>([&](auto p) BITNET_INLINE {
+      each<kHalf>([&](auto h) BITNET_INLINE { acc[t][p][h] = set1(0.0f); });
+    });
+  });
+  for (int64_t j = 0; j < rank; ++j) {
+    each<P>([&](auto p) BITNET_INLINE {
+      each<kHalf>([&](auto h) BITNET_INLINE {
+        const vf weights = Row::load_at(b, (p * rank + j) * kPanelRows + h * kWidth);
+        each<T>([&](auto t) BITNET_INLINE {
+          acc[t][p][h] = fma(weights, set1(u[t * u_stride + j]), acc[t][p][h]);
+        });
+      });
+    });
+  }
+  each<T>([&](auto t) BITNET_INLINE {
+    each<P>([&](auto p) BITNET_INLINE {
+      float* to = out + t * out_stride + kPanelRows * p;
+      float sums[kPanelRows];
+      each<kHalf>([&](auto h) BITNET_INLINE { store(sums + h * kWidth, acc[t][p][h]); });
+      const int64_t left = n_rows - kPanelRows * p;
+      for (int i = 0; i < kPanelRows && i < left; ++i) to[i] += sums[i];
+    });
+  });
+}
+
+template <class Row>
+void low_rank_rows(const uint8_t* b, int64_t rank, const float* u, int64_t u_stride,
+                   int64_t n_tokens, float* out, int64_t out_stride, int64_t begin, int64_t end) {
+  const int64_t panel_bytes = rank * kPanelRows * Row::kElementBytes;
+  in_tiles<kLowRankPanels>(
+      begin / kPanelRows, (end + kPanelRows - 1) / kPanelRows,
+      [&](auto n_panels, int64_t p) BITNET_INLINE {
+        in_tiles<kLowRankTokens>(0, n_tokens, [&](auto n, int64_t t) BITNET_INLINE {
+          low_rank_tile<Row, n_panels, n>(b + p * panel_bytes, rank, u + t * u_stride, u_stride,
+                                          out + t * out_stride + kPanelRows * p, out_stride,
+                                          end - kPanelRows * p);
+        });
+      });
+}
+
+void add_low_rank(TensorType type, const uint8_t* b, int64_t rank, const float* u, int64_t u_stride,
+                  int64_t n_tokens, float* out, int64_t out_stride, int64_t begin, int64_t end) {
+  const auto rows = type == TensorType::kF16    ? low_rank_rows<F16Row>
+                    : type == TensorType::kBF16 ? low_rank_rows<BF16Row>
+                                                : low_rank_rows<F32Row>;
+  rows(b, rank, u, u_stride, n_tokens, out, out_stride, begin, end);
+}
+
 // e^x to about 1 ulp for x <= 0 (softmax) and for |x| < 87 (silu): x = n ln 2 + r, a polynomial for
 // e^r, then 2^n. Below -87 the result is 0. The coefficients are the Taylor series, which at |r| <=
 // ln 2 / 2 suffices for f32.

@@ -189,6 +189,9 @@ struct AdamStep {
   float m_correction, v_correction;  // 1 / (1 - beta^t)
 };
 
+// Rows of an adapter's matrix B that lie side by side, see Kernels::add_low_rank.
+constexpr int64_t kPanelRows = 16;
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", ...: also the value of BITNET_KERNEL
   uint32_t needs;    // CpuFeature bits
@@ -226,6 +229,13 @@ struct Kernels {
                        int64_t out_stride, int64_t begin, int64_t end);
   // The dot product that float_matmul computes, for rows that the caller has dequantized.
   float (*dot)(const float* a, const float* b, int64_t n);
+
+  // The second product of an adapter: out[t * out_stride + r] += sum_j b[r, j] * u[t * u_stride +
+  // j] for r in [begin, end), begin a multiple of kPanelRows. b: type F32, F16 or BF16, panels of
+  // kPanelRows rows, each [rank, kPanelRows], the last one filled up.
+  void (*add_low_rank)(TensorType type, const uint8_t* b, int64_t rank, const float* u,
+                       int64_t u_stride, int64_t n_tokens, float* out, int64_t out_stride,
+                       int64_t begin, int64_t end);
 
   // Output heads. Each token of a batch gets the bits that it gets alone.
   // A row of type F32, F16 or BF16 -> int8 quants [cols rounded up to 32, zero padded].

@@ -14,6 +14,7 @@ constexpr Kernels kernel_table(const char* name, uint32_t needs) {
   table.fastest_tl2 = kFastestTl2;
   table.float_matmul = float_matmul;
   table.dot = dot;
+  table.add_low_rank = add_low_rank;
   table.compress_row = compress_row;
   table.coarse_matmul = coarse_matmul;
   table.block_matmul = block_matmul;

@@ -21,4 +21,21 @@ uint64_t fingerprint_of(const Gguf& gguf) {
   return hash.value();
 }
 
+uint64_t base_hash_of(const Model& model) {
+  const Config& c = model.config;
+  Hash64 hash;
+  for (const int64_t n : {c.n_embd, c.n_layers, c.n_ff, c.n_heads, c.n_kv_heads, c.head_dim})
+    hash.add(static_cast<uint64_t>(n));
+  const auto add = [&](const float* values, int64_t n) {
+    if (!values) return;
+    hash.add({reinterpret_cast<const uint8_t*>(values), static_cast<size_t>(n) * sizeof(float)});
+  };
+  add(model.output_norm, c.n_embd);
+  for (const Layer& layer : model.layers) {
+    for (const LayerTensor& tensor : layer_tensors(*c.family))
+      if (tensor.vector) add(layer.*tensor.vector, extent(c, tensor.cols));
+  }
+  return hash.value();
+}
+
 }  // namespace bitnet

@@ -7,6 +7,7 @@
 #endif
 
 #include "base/file_guard.h"
+#include "node/adapter.h"
 #include "node/bench.h"
 #include "node/convert.h"
 #include "node/family.h"
@@ -33,6 +34,7 @@ void restore_terminal_on_bus_error() {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   restore_terminal_on_bus_error();
+  addon::define_adapter(env);
   addon::define_bench(env, exports);
   addon::define_convert(env, exports);
   addon::define_family(env, exports);

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "measure/measure.h"
+#include "model/fingerprint.h"
 #include "model/model.h"
+#include "node/adapter.h"
 #include "node/events.h"
 #include "node/gguf.h"
 #include "node/object.h"
@@ -102,7 +104,9 @@ class ModelObject : public Wrapped<ModelObject> {
                           InstanceMethod<&ModelObject::cost>("cost"),
                           InstanceMethod<&ModelObject::set_tuning>("setTuning"),
                           InstanceMethod<&ModelObject::stats>("stats"),
+                          InstanceMethod<&ModelObject::load_adapter>("loadAdapter"),
                           InstanceMethod<&ModelObject::fingerprint>("fingerprint"),
+                          InstanceMethod<&ModelObject::base_hash>("baseHash"),
                           InstanceMethod<&ModelObject::share_beginning>("shareBeginning"),
                           InstanceMethod<&ModelObject::close>("close")});
   }
@@ -122,6 +126,7 @@ class ModelObject : public Wrapped<ModelObject> {
     options.cache_type = cache_type_of(env, js.Get("cacheType"));
     if (js.Get("sharePrompts").IsBoolean()) options.share = js.Get("sharePrompts").ToBoolean();
     options.salt = optional_string(js, "salt");
+    options.adapters = adapters_of(js.Get("adapters"), engine.model());
     bitnet::Urgency urgency;
     urgency.background = js.Get("background").ToBoolean();
     urgency.client = optional_string(js, "client");
@@ -179,11 +184,19 @@ class ModelObject : public Wrapped<ModelObject> {
     guarded(info.Env(), [&] { open(info.Env()).publish(ids); });
     return info.Env().Undefined();
   }
-  Napi::Value fingerprint(const Napi::CallbackInfo& info) {
+  Napi::Value load_adapter(const Napi::CallbackInfo& info) {
+    return addon::load_adapter(info, open(info.Env()).shared_model());
+  }
+  static Napi::Value hexadecimal(Napi::Env env, uint64_t value) {
     char text[17];
-    std::snprintf(text, sizeof text, "%016llx",
-                  static_cast<unsigned long long>(open(info.Env()).fingerprint()));
-    return Napi::String::New(info.Env(), text);
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+    return Napi::String::New(env, text);
+  }
+  Napi::Value fingerprint(const Napi::CallbackInfo& info) {
+    return hexadecimal(info.Env(), open(info.Env()).fingerprint());
+  }
+  Napi::Value base_hash(const Napi::CallbackInfo& info) {
+    return hexadecimal(info.Env(), bitnet::base_hash_of(open(info.Env()).model()));
   }
   Napi::Value close(const Napi::CallbackInfo& info) {
     runtime_.reset();

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "model/adapter.h"
 #include "run/kv_pool.h"
 
 namespace bitnet {
@@ -18,7 +19,8 @@ struct Batch {
   struct Part {
     KvTable* table;
     int64_t first_row, n;
-    int64_t position;  // of the first row
+    int64_t position;            // of the first row
+    const AdapterSet* adapters;  // of the sequence; null: none
   };
 
   std::vector<int32_t> tokens;     // [n]
@@ -30,9 +32,9 @@ struct Batch {
   int64_t size() const { return static_cast<int64_t>(tokens.size()); }
 
   // The tokens that follow what the table holds.
-  void add(KvTable& table, std::span<const int32_t> ids) {
+  void add(KvTable& table, std::span<const int32_t> ids, const AdapterSet* adapters = nullptr) {
     const int64_t n = static_cast<int64_t>(ids.size());
-    parts.push_back({&table, size(), n, table.size()});
+    parts.push_back({&table, size(), n, table.size(), adapters});
     part_of.resize(part_of.size() + ids.size(), parts.size() - 1);
     for (int64_t i = 0; i < n; ++i) positions.push_back(table.size() + i);
     tokens.insert(tokens.end(), ids.begin(), ids.end());

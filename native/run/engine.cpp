@@ -39,7 +39,9 @@ void check_ids(const std::vector<int32_t>& ids, int64_t n_vocab) {
 uint64_t Engine::id_of(const Operation& operation) { return operation.id; }
 
 Sequence::Sequence(std::shared_ptr<KvPool> pool, const SequenceOptions& options)
-    : n_ctx(options.n_ctx), table(std::move(pool), options.share, options.salt) {}
+    : n_ctx(options.n_ctx),
+      adapters(options.adapters),
+      table(std::move(pool), options.share, options.salt, adapters.key()) {}
 
 // ---- The side of the clients
 

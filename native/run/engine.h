@@ -24,6 +24,7 @@
 
 #include "base/error.h"
 #include "grammar/token_grammar.h"
+#include "model/adapter.h"
 #include "run/engine_stats.h"
 #include "run/forward.h"
 #include "run/kv_pool.h"
@@ -51,7 +52,8 @@ struct SequenceOptions {
   int64_t n_ctx = 0;  // tokens it may hold
   CacheType cache_type = CacheType::kF16;
   bool share = true;  // find the beginnings of prompts that other sequences evaluated, and be found
-  std::string salt{};  // only sequences of the same salt find each other
+  std::string salt{};                       // only sequences of the same salt find each other
+  std::vector<AdapterSet::Use> adapters{};  // only sequences of the same ones find each other, too
 };
 
 // A sequence of tokens. A client's own while no operation runs on it, else the engine's.
@@ -68,6 +70,7 @@ struct Sequence {
   void release();
 
   const int64_t n_ctx;
+  const AdapterSet adapters;
   // Held by the client that looks at the table, and by the engine where it takes an idle one's
   // memory.
   std::mutex mutex;

@@ -41,15 +41,15 @@ uint64_t Engine::fingerprint() {
 
 Engine::Slot Engine::save(Sequence& sequence, const std::string& path) {
   const Pin pin(*this, sequence);
-  const SlotIdentity identity{fingerprint(), model_->kernels.name};
+  const SlotIdentity identity{fingerprint(), model_->kernels.name, sequence.adapters.key()};
   return {sequence.table.size(), write_slot(path, identity, sequence.table)};
 }
 
 Engine::Slot Engine::restore(Sequence& sequence, const std::string& path) {
   const Pin pin(*this, sequence);
   const KvLayout& layout = sequence.table.layout();
-  SlotReader reader(path, {fingerprint(), model_->kernels.name}, layout, sequence.n_ctx,
-                    model_->config.n_vocab);
+  const SlotIdentity identity{fingerprint(), model_->kernels.name, sequence.adapters.key()};
+  SlotReader reader(path, identity, layout, sequence.n_ctx, model_->config.n_vocab);
   const int64_t n_bytes = layout.context_bytes(reader.n_tokens());
   if (options_.kv_bytes > 0) call([&] { make_room(sequence, n_bytes); });
   // Others do not find what comes from a file: it may hold anything.

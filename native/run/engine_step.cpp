@@ -46,7 +46,8 @@ bool Engine::add_rows(Batch& batch, Operation& operation, std::span<const int32_
     return false;
   }
   const int64_t first = batch.size();
-  batch.add(table, ids);
+  const AdapterSet& adapters = operation.sequence->adapters;
+  batch.add(table, ids, adapters.empty() ? nullptr : &adapters);
   operation.n_rows = static_cast<int64_t>(ids.size());
   const Request& request = operation.request;
   for (int64_t i = 0; i < operation.n_rows; ++i) {
@@ -82,6 +83,10 @@ void Engine::plan_decoding(Batch& batch, std::vector<Operation*>& in_step) {
     ready.clear();
     for (const uint64_t id : scheduler_.share(tickets, most)) ready.push_back(&find(id));
   }
+  // Rows of the same adapters side by side read them once for all.
+  std::stable_sort(ready.begin(), ready.end(), [](const Operation* a, const Operation* b) {
+    return a->sequence->adapters.key() < b->sequence->adapters.key();
+  });
   for (Operation* operation : ready) {
     const std::optional<int32_t>& pending = operation->sequence->pending;
     if (!pending || add_rows(batch, *operation, {&*pending, 1})) in_step.push_back(operation);

@@ -3,19 +3,23 @@
 namespace bitnet {
 
 Forward::Forward(Model& model) : model_(model), config_(model.config), ops_(model, kBatchTokens) {
-  for (const Layer& l : model.layers) {
-    products_.push_back({Products(model, {&l.q, &l.k, &l.v}),
-                         Products(model, {&l.o}),
-                         Products(model, {&l.gate, &l.up}),
-                         Products(model, {&l.down}),
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const Layer& l = model.layers[i];
+    using List = std::initializer_list<const Linear*>;
+    const auto of = [&](LayerInput input, List list) { return Products(model, i, input, list); };
+    constexpr auto kAttention = LayerInput::kAttention, kFfn = LayerInput::kFfn;
+    products_.push_back({of(kAttention, {&l.q, &l.k, &l.v}),
+                         of(LayerInput::kAttended, {&l.o}),
+                         of(kFfn, {&l.gate, &l.up}),
+                         of(LayerInput::kActivated, {&l.down}),
                          {},
                          {}});
     if (!l.q_input_norm) continue;
-    products_.back().q_k_v = {{l.q_input_norm, Products(model, {&l.q})},
-                              {l.k_input_norm, Products(model, {&l.k})},
-                              {l.v_input_norm, Products(model, {&l.v})}};
-    products_.back().gate_and_up = {{l.gate_input_norm, Products(model, {&l.gate})},
-                                    {l.up_input_norm, Products(model, {&l.up})}};
+    products_.back().q_k_v = {{l.q_input_norm, of(kAttention, {&l.q})},
+                              {l.k_input_norm, of(kAttention, {&l.k})},
+                              {l.v_input_norm, of(kAttention, {&l.v})}};
+    products_.back().gate_and_up = {{l.gate_input_norm, of(kFfn, {&l.gate})},
+                                    {l.up_input_norm, of(kFfn, {&l.up})}};
   }
   const Config& c = config_;
   const auto rows = [](int64_t n) {

@@ -211,20 +211,21 @@ int64_t KvPool::count_public(std::span<const int32_t> ids) const {
   return common - common % kBlockPositions;
 }
 
-KvBlock* KvPool::find_root(const std::string& salt, bool is_public) const {
-  if (is_public) return const_cast<KvBlock*>(&public_root_);
-  const auto found = roots_.find(salt);
+KvBlock* KvPool::find_root(const KvTable& table, bool is_public) const {
+  const auto found = roots_.find(root_key(table.realm_, is_public, table.salt_));
   return found == roots_.end() ? nullptr : const_cast<KvBlock*>(&found->second);
 }
 
 // Puts a full block into the index, or finds the one that is there already: both hold the same
-// bits, as those of a position depend on nothing but the tokens up to it.
-KvBlock* KvPool::insert(KvBlock* block, const std::string& salt, KvBlock* parent,
-                        const int32_t* ids, bool is_public) {
-  if (!parent && is_public) parent = &public_root_;
+// bits, as those of a position depend on nothing but the realm and the tokens up to it.
+KvBlock* KvPool::insert(KvBlock* block, const KvTable& table, KvBlock* parent, const int32_t* ids,
+                        bool is_public) {
+  const std::string& salt = table.salt_;
   if (!parent) {
-    parent = &roots_[salt];
-    parent->salt = salt;
+    parent = &roots_[root_key(table.realm_, is_public, salt)];
+    parent->realm = table.realm_;
+    parent->is_public = is_public;
+    parent->salt = is_public ? std::string() : salt;
   }
   if (KvBlock* known = find_child(*parent, salt, ids)) return known;
   block->parent = parent;
@@ -247,9 +248,9 @@ void KvPool::forget(KvBlock* leaf) {
   parent->children.erase(leaf);
   --n_cached_;
   discard(leaf);
-  if (!parent->children.empty() || parent == &public_root_) return;
+  if (!parent->children.empty()) return;
   if (!parent->data)
-    roots_.erase(roots_.find(parent->salt));
+    roots_.erase(root_key(parent->realm, parent->is_public, parent->salt));
   else if (parent->n_tables == 0)
     leaves_.emplace(parent->last_used, parent);
 }
@@ -278,8 +279,8 @@ int64_t KvPool::count_claimed(std::span<const KvClaim> claims) {
 
 // ---- A sequence's table
 
-KvTable::KvTable(std::shared_ptr<KvPool> pool, bool share, std::string salt)
-    : pool_(std::move(pool)), share_(share), salt_(std::move(salt)) {}
+KvTable::KvTable(std::shared_ptr<KvPool> pool, bool share, std::string salt, uint64_t realm)
+    : pool_(std::move(pool)), share_(share), salt_(std::move(salt)), realm_(realm) {}
 
 KvTable::~KvTable() {
   std::lock_guard<std::mutex> lock(pool_->mutex_);
@@ -334,7 +335,7 @@ KvTable::Known KvTable::find(std::span<const int32_t> ids, int64_t most, bool ow
   Known out{own, n_kept, {}, nullptr, own};
   if (!share_ || own_only || (is_foreign_ && own > 0)) return out;
   const KvBlock* last =
-      n_kept > 0 ? blocks_[n_kept - 1] : pool_->find_root(salt_, pool_->count_public(ids) > 0);
+      n_kept > 0 ? blocks_[n_kept - 1] : pool_->find_root(*this, pool_->count_public(ids) > 0);
   int64_t at = own - own % kBlockPositions;
   for (; last && at + kBlockPositions <= most; at += kBlockPositions) {
     KvBlock* next = find_child(*last, salt_, &ids[static_cast<size_t>(at)]);
@@ -388,7 +389,7 @@ void KvTable::append(std::span<const int32_t> ids) {
   std::lock_guard<std::mutex> lock(pool_->mutex_);
   const auto n_public = static_cast<size_t>(pool_->count_public(tokens_) / kBlockPositions);
   for (size_t i = first; i < tokens_.size() / kBlockPositions; ++i) {
-    KvBlock* known = pool_->insert(blocks_[i], salt_, i > 0 ? blocks_[i - 1] : nullptr,
+    KvBlock* known = pool_->insert(blocks_[i], *this, i > 0 ? blocks_[i - 1] : nullptr,
                                    &tokens_[i * kBlockPositions], i < n_public);
     if (known == blocks_[i]) continue;
     pool_->hold(known);

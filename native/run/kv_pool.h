@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -91,6 +92,7 @@ struct KvBlock {
   int32_t ids[kBlockPositions] = {};
   std::string salt{};      // of who may find it ...
   bool is_public = false;  // ... unless everybody may
+  uint64_t realm = 0;      // of a root
   uint64_t last_used = 0;  // of the pool's clock, when the last table let it go
   uint64_t counted = 0;    // the last count that it was part of
 };
@@ -116,7 +118,7 @@ class KvPool {
   const KvLayout& layout() const { return layout_; }
 
   // Whatever its salt, a sequence that begins with these tokens shares their whole blocks with all
-  // others: the beginning is nobody's secret. Before any table takes blocks.
+  // others of its realm: the beginning is nobody's secret. Before any table takes blocks.
   void publish(std::span<const int32_t> ids);
 
   struct Usage {
@@ -134,8 +136,8 @@ class KvPool {
   void release(KvBlock* block);
   void hold(KvBlock* block);
   int64_t count_public(std::span<const int32_t> ids) const;
-  KvBlock* find_root(const std::string& salt, bool is_public) const;
-  KvBlock* insert(KvBlock* block, const std::string& salt, KvBlock* parent, const int32_t* ids,
+  KvBlock* find_root(const KvTable& table, bool is_public) const;
+  KvBlock* insert(KvBlock* block, const KvTable& table, KvBlock* parent, const int32_t* ids,
                   bool is_public);
   void evict(int64_t most_bytes);
   void forget(KvBlock* leaf);
@@ -149,8 +151,12 @@ class KvPool {
   // Of the slabs: memory of former blocks that still has its pages, and memory without.
   std::vector<uint8_t*> warm_, cold_;
   std::map<KvBlock*, std::unique_ptr<KvBlock>> blocks_;
-  std::map<std::string, KvBlock> roots_;  // one for each salt; no data
-  KvBlock public_root_;                   // the same for what everybody may find
+  // One for what everybody in a realm may find, and one for each salt in it; no data.
+  using RootKey = std::tuple<uint64_t, bool, std::string>;
+  static RootKey root_key(uint64_t realm, bool is_public, const std::string& salt) {
+    return {realm, is_public, is_public ? std::string() : salt};
+  }
+  std::map<RootKey, KvBlock> roots_;
   std::vector<int32_t> public_ids_;
   int64_t n_cached_ = 0;  // blocks in the index that no table holds
   // Of these, those without a successor, by their last use.
@@ -162,8 +168,9 @@ class KvPool {
 // The blocks of one sequence, and the tokens whose keys and values are in them.
 class KvTable {
  public:
-  // share: offer full blocks to other tables of the same salt, and take theirs.
-  KvTable(std::shared_ptr<KvPool> pool, bool share, std::string salt = {});
+  // share: offer full blocks to other tables of the same salt and realm, and take theirs. The realm
+  // is what keys and values depend on beside their tokens: the key of an AdapterSet.
+  KvTable(std::shared_ptr<KvPool> pool, bool share, std::string salt = {}, uint64_t realm = 0);
   ~KvTable();
   KvTable(const KvTable&) = delete;
   KvTable& operator=(const KvTable&) = delete;
@@ -211,6 +218,7 @@ class KvTable {
   std::shared_ptr<KvPool> pool_;
   const bool share_;
   const std::string salt_;
+  const uint64_t realm_;
   bool is_foreign_ = false;  // what is held was not evaluated here, until nothing of it is left
   std::vector<int32_t> tokens_;
   std::vector<KvBlock*> blocks_;      // a block that is not full is in no other table

@@ -26,10 +26,14 @@ bool is_look_up(WeightLayout layout) {
 
 // Rows per chunk of work that is light: with fewer, one thread is faster than two that must meet.
 constexpr int64_t kLightRows = 8;
+// Rows of an adapter's A and of its B per chunk.
+constexpr int64_t kReduceRows = 16, kExpandRows = 16 * kPanelRows;
 
 }  // namespace
 
-Products::Products(const Model& model, std::initializer_list<const Linear*> list) : matrices(list) {
+Products::Products(const Model& model, size_t of_layer, LayerInput of_input,
+                   std::initializer_list<const Linear*> list)
+    : layer(of_layer), input(of_input), matrices(list) {
   for (const Linear* w : matrices) {
     quantized |= w->is_ternary;
     integers |= takes_integers(*w);
@@ -155,28 +159,118 @@ void scale_and_bias(const Linear& w, float* out, int64_t n, int64_t begin, int64
 
 }  // namespace
 
-// The matrices' rows as one range, each matrix rounded up so that a chunk lies within one.
+// The matrices' rows as one range, each matrix rounded up so that a chunk lies within one. What
+// adapters make of the input is computed in the same job, what they add in one that follows.
 void Ops::multiply(const Products& products, std::initializer_list<float*> out) {
   const int64_t n = activations_.n_tokens;
   const int64_t grain = n == 1 ? model_.tuning.decode_rows : model_.tuning.batch_rows;
   int64_t total = 0;
   for (const Linear* w : products.matrices) total += round_up(w->rows, grain);
-  pool_.parallel_for(total / grain, 1, [&](int64_t first, int64_t last, int thread) {
+  const int64_t n_reduced = adapted_.empty() ? 0 : plan_low_rank(products);
+  pool_.parallel_for(n_reduced + total / grain, 1, [&](int64_t first, int64_t last, int thread) {
     for (int64_t chunk = first; chunk < last; ++chunk) {
-      int64_t begin = chunk * grain;
-      size_t i = 0;
-      while (begin >= round_up(products.matrices[i]->rows, grain))
-        begin -= round_up(products.matrices[i++]->rows, grain);
-      const Linear& w = *products.matrices[i];
-      float* to = out.begin()[i];
-      const int64_t end = std::min(begin + grain, w.rows);
-      if (w.is_ternary) {
-        matmul_of(kernels_, model_.layout)(w.ternary, activations_, to, w.rows, begin, end,
-                                           scratch(thread));
+      if (chunk < n_reduced) {
+        reduce(chunk);
       } else {
-        multiply_float(kernels_, w, float_input_, to, begin, end, scratch(thread));
+        multiply_chunk(products, out, chunk - n_reduced, grain, scratch(thread));
       }
-      scale_and_bias(w, to, n, begin, end);
+    }
+  });
+  if (n_reduced > 0) expand(products, out);
+}
+
+void Ops::multiply_chunk(const Products& products, std::initializer_list<float*> out, int64_t chunk,
+                         int64_t grain, uint8_t* memory) {
+  int64_t begin = chunk * grain;
+  size_t i = 0;
+  while (begin >= round_up(products.matrices[i]->rows, grain))
+    begin -= round_up(products.matrices[i++]->rows, grain);
+  const Linear& w = *products.matrices[i];
+  float* to = out.begin()[i];
+  const int64_t end = std::min(begin + grain, w.rows);
+  if (w.is_ternary) {
+    matmul_of(kernels_, model_.layout)(w.ternary, activations_, to, w.rows, begin, end, memory);
+  } else {
+    multiply_float(kernels_, w, float_input_, to, begin, end, memory);
+  }
+  scale_and_bias(w, to, activations_.n_tokens, begin, end);
+}
+
+// ---- Adapters
+
+// Parts that follow each other and have the same adapters are one run of rows.
+void Ops::plan_adapters() {
+  adapted_.clear();
+  const std::vector<Batch::Part>& parts = batch_->parts;
+  for (size_t i = 0; i < parts.size();) {
+    const AdapterSet* set = parts[i].adapters;
+    const int64_t first_row = parts[i].first_row;
+    int64_t n = 0;
+    const auto is_same = [&](const AdapterSet* other) {
+      return other == set || (other && set && other->key() == set->key());
+    };
+    for (; i < parts.size() && is_same(parts[i].adapters); ++i) n += parts[i].n;
+    if (!set) continue;
+    for (const AdapterSet::Use& use : set->uses())
+      adapted_.push_back({use.adapter.get(), use.scale, first_row, n});
+  }
+}
+
+// Returns the chunks of reduce().
+int64_t Ops::plan_low_rank(const Products& products) {
+  low_rank_.clear();
+  int64_t n_chunks = 0, n_reduced = 0;
+  for (const Adapted& rows : adapted_) {
+    const LowRank* of = rows.adapter->of(products.layer, products.input);
+    if (!of) continue;
+    const int64_t n = (of->rank + kReduceRows - 1) / kReduceRows;
+    low_rank_.push_back({&rows, of, n_reduced, n_chunks, n});
+    n_chunks += n;
+    n_reduced += rows.n * of->rank;
+  }
+  if (n_reduced > static_cast<int64_t>(reduced_.size()))
+    reduced_.resize(static_cast<size_t>(n_reduced));
+  return n_chunks;
+}
+
+// Some rows of an adapter's A times its rows of the prepared input, scaled.
+void Ops::reduce(int64_t chunk) {
+  size_t i = 0;
+  while (chunk >= low_rank_[i].first_chunk + low_rank_[i].n_chunks) ++i;
+  const LowRankRows& job = low_rank_[i];
+  const LowRank& of = *job.of;
+  const int64_t begin = (chunk - job.first_chunk) * kReduceRows;
+  const int64_t end = std::min(begin + kReduceRows, of.rank), n = job.rows->n;
+  float* to = reduced_.data() + job.at;
+  kernels_.float_matmul(job.rows->adapter->type(), of.a, of.row_bytes, of.cols,
+                        float_input_.x + job.rows->first_row * float_input_.stride,
+                        float_input_.stride, n, to, of.rank, begin, end);
+  for (int64_t t = 0; t < n; ++t) {
+    for (int64_t r = begin; r < end; ++r)
+      to[t * of.rank + r] *= of.scales[static_cast<size_t>(r)] * job.rows->scale;
+  }
+}
+
+// out += B times that, adapter by adapter for each row.
+void Ops::expand(const Products& products, std::initializer_list<float*> out) {
+  int64_t total = 0;
+  for (const Linear* w : products.matrices) total += round_up(w->rows, kExpandRows);
+  pool_.parallel_for(total / kExpandRows, 1, [&](int64_t first, int64_t last, int) {
+    for (int64_t chunk = first; chunk < last; ++chunk) {
+      int64_t begin = chunk * kExpandRows;
+      size_t i = 0;
+      while (begin >= round_up(products.matrices[i]->rows, kExpandRows))
+        begin -= round_up(products.matrices[i++]->rows, kExpandRows);
+      const Linear& w = *products.matrices[i];
+      const int64_t end = std::min(begin + kExpandRows, w.rows);
+      for (const LowRankRows& job : low_rank_) {
+        for (const LowRank::Output& output : job.of->outputs) {
+          if (output.linear != &w) continue;
+          kernels_.add_low_rank(job.rows->adapter->type(), output.b, output.rank,
+                                reduced_.data() + job.at + output.first, job.of->rank, job.rows->n,
+                                out.begin()[i] + job.rows->first_row * w.rows, w.rows, begin, end);
+        }
+      }
     }
   });
 }
@@ -242,6 +336,7 @@ void Ops::rope(float* x, int64_t n_heads, int64_t n) {
 
 void Ops::set_batch(const Batch& batch) {
   batch_ = &batch;
+  plan_adapters();
   const int64_t half = config_.head_dim / 2;
   pool_.parallel_for(batch.size(), kLightRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {

@@ -9,15 +9,19 @@
 #include <vector>
 
 #include "base/aligned.h"
+#include "model/adapter.h"
 #include "model/model.h"
 #include "run/batch.h"
 
 namespace bitnet {
 
-// Matrices that are multiplied with the same input, and what they want of it.
+// Matrices of a layer that are multiplied with the same input, and what they want of it.
 struct Products {
-  Products(const Model& model, std::initializer_list<const Linear*> matrices);
+  Products(const Model& model, size_t layer, LayerInput input,
+           std::initializer_list<const Linear*> matrices);
 
+  size_t layer;  // these two are the place of their adapters
+  LayerInput input;
   std::vector<const Linear*> matrices;
   bool quantized = false;  // int8 activations: some matrix is ternary
   bool integers = false;   // 14-bit activations: some matrix is block-quantized
@@ -37,7 +41,8 @@ class Ops {
   // The same of act(gate) * up, which is left in gate: one job, as the rows are in the caches.
   void prepare_activated(float* gate, const float* up, const float* weight, int64_t cols, int64_t n,
                          const Products& next);
-  // out[i] [n, matrices[i]->rows] = the prepared input times each matrix, scaled, with its bias.
+  // out[i] [n, matrices[i]->rows] = the prepared input times each matrix, scaled, with its bias,
+  // and with the adapters of the row's sequence.
   void multiply(const Products& products, std::initializer_list<float*> out);
 
   // out = every vector of `cols` in x [n, cols], normalized by itself.
@@ -54,7 +59,7 @@ class Ops {
   // out [n, n_heads, head_dim] = attention of q to the keys up to each row's own position.
   void attend(int64_t layer, const float* q, float* out);
 
-  // What rope(), store() and attend() work on, until the next call. `batch` must stay.
+  // What multiply(), rope(), store() and attend() work on, until the next call. `batch` must stay.
   void set_batch(const Batch& batch);
 
  private:
@@ -62,6 +67,25 @@ class Ops {
   void prepare_rows(const float* x, const float* weight, int64_t cols, int64_t n,
                     const Products& next, Before&& before);
   void make_tables();
+  void multiply_chunk(const Products& products, std::initializer_list<float*> out, int64_t chunk,
+                      int64_t grain, uint8_t* memory);
+
+  // Consecutive rows that an adapter is applied to. Those of one set follow each other.
+  struct Adapted {
+    const Adapter* adapter;
+    float scale;
+    int64_t first_row, n;
+  };
+  // ... and what it adds to a product: `at` is where the results of A [n, rank] stand.
+  struct LowRankRows {
+    const Adapted* rows;
+    const LowRank* of;
+    int64_t at, first_chunk, n_chunks;
+  };
+  void plan_adapters();
+  int64_t plan_low_rank(const Products& products);
+  void reduce(int64_t chunk);
+  void expand(const Products& products, std::initializer_list<float*> out);
 
   // Query rows of a sequence that share a key/value head, and the segments of keys to take.
   struct Tile {
@@ -100,6 +124,9 @@ class Ops {
   std::vector<Tile> tiles_;  // of one layer, the same for all
   std::vector<Tile> merges_;
   std::vector<float> partials_;  // grows with the longest context
+  std::vector<Adapted> adapted_;
+  std::vector<LowRankRows> low_rank_;  // of one product
+  std::vector<float> reduced_;         // what A gives, of all of them
 };
 
 }  // namespace bitnet

@@ -21,7 +21,8 @@ struct SlotHeader {
   uint32_t version;
   uint32_t cache_type;
   uint64_t model;
-  char kernels[32];  // filled up with zeros
+  char kernels[24];  // filled up with zeros
+  uint64_t adapters;
   uint64_t block_bytes;
   uint64_t n_tokens;
   uint64_t checksum;
@@ -31,7 +32,7 @@ static_assert(sizeof(SlotHeader) == 80);
 namespace {
 
 constexpr char kMagic[8] = {'B', 'I', 'T', 'N', 'E', 'T', 'K', 'V'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 1, kVersionWithAdapters = 2;
 constexpr int64_t kAlignment = 64;
 
 const char* name_of(CacheType type) { return type == CacheType::kF16 ? "f16" : "q8"; }
@@ -76,11 +77,12 @@ int64_t write_slot(const std::string& path, const SlotIdentity& identity, const 
   const int64_t block_bytes = table.layout().block_bytes();
   SlotHeader header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
-  header.version = kVersion;
+  header.version = identity.adapters == 0 ? kVersion : kVersionWithAdapters;
   header.cache_type = static_cast<uint32_t>(table.layout().type());
   header.model = identity.model;
   std::memcpy(header.kernels, identity.kernels.data(),
               std::min(identity.kernels.size(), sizeof header.kernels));
+  header.adapters = identity.adapters;
   header.block_bytes = static_cast<uint64_t>(block_bytes);
   header.n_tokens = static_cast<uint64_t>(table.size());
   FileWriter file(path);
@@ -144,16 +146,23 @@ void SlotReader::open() {
 
 void SlotReader::check_kind(const SlotHeader& header) const {
   if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) fail("is not a saved session");
-  if (header.version != kVersion) {
+  if (header.version != kVersion && header.version != kVersionWithAdapters) {
     refuse("version " + std::to_string(header.version) + " of saved sessions, expected " +
-           std::to_string(kVersion));
+           std::to_string(kVersion) + " or " + std::to_string(kVersionWithAdapters));
   }
+  if ((header.adapters != 0) != (header.version == kVersionWithAdapters))
+    fail("the file is damaged");
   if (header.cache_type > static_cast<uint32_t>(CacheType::kQ8)) fail("unknown type of cache");
 }
 
 void SlotReader::check_origin(const SlotHeader& header, const SlotIdentity& identity,
                               const KvLayout& layout) const {
   if (header.model != identity.model) refuse("the session is one of another model");
+  if (header.adapters != identity.adapters) {
+    refuse(header.adapters == 0     ? "the session was computed without adapters"
+           : identity.adapters == 0 ? "the session was computed with an adapter, and none is in use"
+                                    : "the session was computed with other adapters or scales");
+  }
   const std::string_view field(header.kernels, sizeof header.kernels);
   const std::string kernels(field.substr(0, field.find('\0')));
   const auto is_name = [](unsigned char c) { return std::isalnum(c) || c == '_'; };

@@ -1,12 +1,14 @@
 // A sequence as a file: its tokens, their keys and values. Little-endian:
 //
-//   magic "BITNETKV", u32 version, u32 cache type, u64 fingerprint of the model, 32 bytes name of
-//   the kernel set, u64 bytes of a block, u64 tokens, u64 checksum of all else;
+//   magic "BITNETKV", u32 version, u32 cache type, u64 fingerprint of the model, 24 bytes name of
+//   the kernel set, u64 key of the adapters, u64 bytes of a block, u64 tokens, u64 checksum of all
+//   else;
 //   i32 ids [tokens], zeros up to a multiple of 64; blocks as KvLayout has them, of the last one
 //   only what the tokens fill, the rest zero.
 //
-// The name of the kernel set is there because others round otherwise: a text must not depend on
-// where its prompt was evaluated.
+// Version 1 is a sequence without adapters (key 0), version 2 one with adapters. The name of the
+// kernel set is there because others round otherwise: a text must not depend on where its prompt
+// was evaluated.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +25,7 @@ namespace bitnet {
 struct SlotIdentity {
   uint64_t model;
   std::string kernels;
+  uint64_t adapters = 0;  // AdapterSet::key()
 };
 
 // Returns the size of the file. Throws kNotFound, kNoSpace, kBadFile.

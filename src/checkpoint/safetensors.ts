@@ -36,8 +36,19 @@ const bytesPerElement: Record<string, number> = {
   F64: 8,
 };
 
+export interface SafetensorsFile {
+  tensors: CheckpointTensor[]; // in the order of the header
+  /** What its maker has said of it. */
+  metadata: ReadonlyMap<string, string>;
+}
+
 /** The tensors of one safetensors file, in the order of its header. Throws BAD_FILE naming what is wrong. */
 export async function readSafetensorsHeader(path: string): Promise<CheckpointTensor[]> {
+  return (await readSafetensors(path)).tensors;
+}
+
+/** The same with the metadata. */
+export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   const file = await open(path);
   try {
     const { size } = await file.stat();
@@ -61,14 +72,16 @@ export async function readSafetensorsHeader(path: string): Promise<CheckpointTen
   }
 }
 
-function parseHeader(path: string, text: string, dataStart: number, fileSize: number): CheckpointTensor[] {
+function parseHeader(path: string, text: string, dataStart: number, fileSize: number): SafetensorsFile {
   const header = parseJson(text, `${path}: the safetensors header`);
   if (typeof header !== "object" || header === null || Array.isArray(header)) {
     throw new BitnetError("BAD_FILE", `${path}: the safetensors header is not an object`);
   }
-  return Object.entries(header)
-    .filter(([name]) => name !== "__metadata__")
-    .map(([name, entry]) => parseTensor(path, name, entry, dataStart, fileSize));
+  const { __metadata__: metadata, ...entries } = header as Record<string, unknown>;
+  return {
+    tensors: Object.entries(entries).map(([name, entry]) => parseTensor(path, name, entry, dataStart, fileSize)),
+    metadata: new Map(Object.entries(metadata ?? {}).filter((entry) => typeof entry[1] === "string")),
+  };
 }
 
 function parseTensor(

@@ -43,11 +43,24 @@ export function rewriteArguments(command: Command, args: readonly string[]): Rew
       return { args: result, unknown: describeUnknown(command, name, spellings) };
     }
     const next = value === undefined ? args[i + 1] : undefined;
+    const pair = joinPair(command, option, next, args[i + 2]);
+    if (pair !== undefined) {
+      result.push(option.long ?? "", pair);
+      i += 2;
+      continue;
+    }
     const written = writeOption(option, value, next);
     result.push(...written.args);
     i += written.usesNext ? 1 : 0;
   }
   return { args: result };
+}
+
+/** The value that two arguments are together, of an option that takes such: a text and a number. */
+function joinPair(command: Command, option: Option, first?: string, second?: string): string | undefined {
+  const separator = optionsOf(command).find((entry) => entry.option === option)?.row.pair;
+  const isNumber = second !== undefined && /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(second);
+  return separator !== undefined && first !== undefined && isNumber ? `${first}${separator}${second}` : undefined;
 }
 
 /** "-" is stdin, and a number below zero is no option. */

@@ -5,6 +5,7 @@ import { choosePrefix, promptsOf } from "../embed/prompts.js";
 import { loadModel, type Model } from "../engine/model.js";
 import { poolings } from "../native/addon.js";
 import { BitnetError } from "../system/errors.js";
+import { applyAdapters, type loraRows } from "./lora-rows.js";
 import { locateModel } from "./model-argument.js";
 import type { RowValues } from "./option-rows.js";
 import { hubRows, modelRows, withHelp } from "./options.js";
@@ -60,6 +61,7 @@ export const promptRows = {
 
 export interface EmbedModelValues {
   model: RowValues<typeof embedModelRows>;
+  lora: RowValues<typeof loraRows>;
   quiet?: boolean;
   signal: AbortSignal;
 }
@@ -78,11 +80,20 @@ export async function locateEmbedder(
   return located;
 }
 
-export async function loadEmbedder(path: string, { model: values, quiet, signal }: EmbedModelValues): Promise<Model> {
+export async function loadEmbedder(
+  path: string,
+  { model: values, lora, quiet, signal }: EmbedModelValues,
+): Promise<Model> {
   const { path: _, hubModel: _model, hubFile: _file, ...load } = values;
   const model = await loadModel(path, { ...load, signal });
   for (const warning of quiet ? [] : model.info.warnings) {
     note(warning);
+  }
+  try {
+    await applyAdapters(model, lora, { quiet, signal });
+  } catch (error) {
+    model.close();
+    throw error;
   }
   return model;
 }

@@ -113,7 +113,7 @@ export const llamaGroup = groupOf("Ignored", {
 });
 
 const fileSays = "the file says how positions are encoded; convert a file that says otherwise";
-const noAdapters = "adapters cannot be applied: merge them into a checkpoint and run bitnet convert";
+const noVectors = "there are no control vectors; --lora takes adapters";
 const noServer = "that is an option of bitnet serve";
 export const noDraft = "there is no speculative decoding";
 export const textOnly = "models here read and write text alone";
@@ -127,8 +127,9 @@ export const llamaRefusals: Refusals = {
   "--rope-scaling --rope-scale --rope-freq-base --rope-freq-scale": fileSays,
   "--yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow --yarn-beta-fast": fileSays,
   "--override-kv": "the file's own values are used; --tokenizer-pre replaces the one that is often wrong",
-  "--lora --lora-scaled --lora-base --lora-init-without-apply": noAdapters,
-  "--control-vector --control-vector-scaled --control-vector-layer-range": noAdapters,
+  "--lora-base": "adapters are added to the model as it is; -m names the base",
+  "--lora-init-without-apply": "that is for bitnet serve, where requests name adapters",
+  "--control-vector --control-vector-scaled --control-vector-layer-range": noVectors,
   "-md --model-draft -hfd --hf-repo-draft --draft --draft-max --draft-min --draft-p-min -cd -ngld -devd": noDraft,
   "-mm --mmproj --mmproj-url --image --audio": textOnly,
   "-gan --grp-attn-n -gaw --grp-attn-w": "the context cannot be longer than the model was trained for",

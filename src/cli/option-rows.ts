@@ -19,6 +19,8 @@ export interface OptionRow {
   readonly negated?: string;
   /** Other spellings: "--temperature", "-temp". Those of one dash stand in the help. */
   readonly aliases?: readonly string[];
+  /** Two arguments may be its value, "PATH SCALE": they are joined with this between them. */
+  readonly pair?: string;
   /** Other spellings of the "--no-" form: "-no-cnv". */
   readonly negatedAliases?: readonly string[];
   /** false: no environment variable sets it, or another part of the program reads that. */

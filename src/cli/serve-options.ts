@@ -7,6 +7,7 @@ import { standardGuards } from "../serve/guard-options.js";
 import type { ReasoningFormat, ServeOptions } from "../serve/options.js";
 import { standardOptions } from "../serve/options.js";
 import { llamaGroup, llamaRefusals, noDraft, textOnly } from "./llama-options.js";
+import { adapterChoices, loraRows } from "./lora-rows.js";
 import { type GroupValues, groupOf, type OptionRows, type Refusals } from "./option-rows.js";
 import { chatRows, hubRows, modelRows, outputRows, samplingGroup, sessionRows, withHelp } from "./options.js";
 import { integerFrom, numberFrom } from "./parsers.js";
@@ -34,6 +35,21 @@ const mostRows = 256;
 /** More than a step can have, as in command lines of llama.cpp's server, is as many as it can have: no bit changes. */
 function stepRows(text: string): number {
   return Math.min(integerFrom(2)(text), mostRows);
+}
+
+/** NAME=PATH, or several of these with commas between them, as vLLM has it. */
+function collectModules(
+  text: string,
+  earlier: { name: string; path: string }[] = [],
+): { name: string; path: string }[] {
+  const modules = text.split(",").map((part) => {
+    const [, name = "", path = ""] = /^([\w.-]{1,128})=(.+)$/.exec(part) ?? [];
+    if (path === "") {
+      throw new InvalidArgumentError("Expected NAME=PATH, a name of letters, digits, _, . and -.");
+    }
+    return { name, path };
+  });
+  return [...earlier, ...modules];
 }
 
 const modelGroup = groupOf("Model", {
@@ -312,6 +328,18 @@ export const serveRefusals: Refusals = {
 
 export const serveGroups = () => ({
   model: modelGroup,
+  lora: groupOf("Adapters", {
+    ...loraRows,
+    loraModules: {
+      flags: "--lora-modules <names>",
+      help: "the same by the names that requests have for them: NAME=PATH, several with commas; repeatable",
+      parse: collectModules,
+    },
+    loraWaits: {
+      flags: "--lora-init-without-apply",
+      help: "use none of them until a request or POST /lora-adapters says so",
+    },
+  }),
   session: groupOf("Context", {
     ...sessionRows,
     contextSize: withHelp(
@@ -345,7 +373,7 @@ export type ServeValues = GroupValues<ReturnType<typeof serveGroups>>;
 
 /** What the rows mean for the server. */
 export function readServe(values: ServeValues, modelPath: string): ServeOptions {
-  const { model, session, answer, sampling, embeddings, network, limits, batches, security, monitoring } = values;
+  const { model, lora, session, answer, sampling, embeddings, network, limits, batches, security, monitoring } = values;
   const { path: _path, hubModel: _model, hubFile: _file, aliases, tags, ...load } = model;
   const { samplingSeq, seed, ...parameters } = sampling;
   const { tlsKey, tlsCertificate, ...ports } = network;
@@ -366,6 +394,11 @@ export function readServe(values: ServeValues, modelPath: string): ServeOptions 
       batchFolder: batches.batchFolder,
     }),
     modelPath,
+    adapters: [...adapterChoices(lora), ...(lora.loraModules ?? [])].map((choice) => ({
+      ...choice,
+      scaledByWeights: lora.loraByWeights,
+    })),
+    adaptersWait: lora.loraWaits ?? false,
     load: given(load),
     sampling: given({
       ...parameters,

@@ -1,8 +1,16 @@
 // Embeddings: what is checked of the inputs, and how many of them the engine gets at a time.
 
-import { type NativeModel, type NativeModelInfo, type NativeSession, type Pooling, poolings } from "../native/addon.js";
+import {
+  type NativeAdapterUse,
+  type NativeModel,
+  type NativeModelInfo,
+  type NativeSession,
+  type Pooling,
+  poolings,
+} from "../native/addon.js";
 import { abortedError, BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
+import type { AdapterUse } from "./adapter.js";
 import { euclidean, type Normalization, normalizeVector } from "./normalization.js";
 import { checkNumber } from "./request.js";
 import { checkTokens, type Tokenizer } from "./tokenizer.js";
@@ -25,6 +33,8 @@ export interface EmbedOptions {
   client?: string;
   weight?: number;
   background?: boolean;
+  /** See `createSession`. */
+  adapters?: readonly AdapterUse[];
   signal?: AbortSignal;
   /** After each input. */
   onProgress?: (progress: EmbedProgress) => void;
@@ -55,6 +65,7 @@ const embedOptions: OptionNames<EmbedOptions> = {
   client: true,
   weight: true,
   background: true,
+  adapters: true,
   signal: true,
   onProgress: true,
 };
@@ -72,7 +83,7 @@ interface Plan {
 }
 
 export async function embed(
-  model: { native: NativeModel; tokenizer: Tokenizer },
+  model: { native: NativeModel; tokenizer: Tokenizer; adapters: readonly NativeAdapterUse[] },
   inputs: readonly EmbedInput[],
   options: EmbedOptions,
 ): Promise<Embeddings> {
@@ -88,7 +99,7 @@ export async function embed(
     normalize: options.normalize ?? euclidean,
     dimensions: options.dimensions ?? embeddingLength,
   };
-  const vectors = await computeAll(model.native, plan, options);
+  const vectors = await computeAll(model, plan, options);
   return {
     vectors: vectors.map((vector) => finish(vector, embeddingLength, plan)),
     tokens: plan.inputs.map((ids) => ids.length),
@@ -170,7 +181,11 @@ function cutToContext(ids: Int32Array, truncate: boolean, contextLength: number,
 }
 
 /** A few at a time, each with a session of its own; the engine joins them into steps. */
-async function computeAll(native: NativeModel, plan: Plan, options: EmbedOptions): Promise<Float32Array[]> {
+async function computeAll(
+  { native, adapters }: { native: NativeModel; adapters: readonly NativeAdapterUse[] },
+  plan: Plan,
+  options: EmbedOptions,
+): Promise<Float32Array[]> {
   const { signal, onProgress, client, weight, background } = options;
   const vectors: Float32Array[] = [];
   const total = { totalInputs: plan.inputs.length, totalTokens: plan.inputs.reduce((sum, ids) => sum + ids.length, 0) };
@@ -196,7 +211,9 @@ async function computeAll(native: NativeModel, plan: Plan, options: EmbedOptions
   try {
     for (let i = 0; i < Math.min(inputsAtOnce, plan.inputs.length); i++) {
       sessions.push(
-        converting(() => native.createSession({ contextSize, sharePrompts: false, client, weight, background })),
+        converting(() =>
+          native.createSession({ contextSize, sharePrompts: false, client, weight, background, adapters }),
+        ),
       );
     }
     await allOrFirstError(sessions.map(work), abort);

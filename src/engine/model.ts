@@ -16,6 +16,14 @@ import {
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { findTarget, writeThenRename } from "../system/files.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
+import {
+  type Adapter,
+  type AdapterOptions,
+  type AdapterUse,
+  loadAdapter,
+  toNativeUses,
+  withAdapters,
+} from "./adapter.js";
 import { type Embeddings, type EmbedInput, type EmbedOptions, embed } from "./embed.js";
 import {
   type GenerateResult,
@@ -139,6 +147,8 @@ export interface SessionOptions {
   weight?: number;
   /** Whether other work goes first; this still gets a tenth. Default: false. */
   background?: boolean;
+  /** What `loadAdapter` gave, each with a scale of its own if wanted. Default: `Model.adapters`. */
+  adapters?: readonly AdapterUse[];
 }
 
 export const sessionOptions: OptionNames<SessionOptions> = {
@@ -149,6 +159,7 @@ export const sessionOptions: OptionNames<SessionOptions> = {
   client: true,
   weight: true,
   background: true,
+  adapters: true,
 };
 
 export interface PrefillOptions {
@@ -232,6 +243,8 @@ export class Model {
   /** The file's metadata and tensor list. */
   readonly gguf: Gguf;
 
+  #adapters: readonly AdapterUse[] = [];
+
   /** What of the tuning file is in use, if anything. */
   readonly tuning: AppliedTuning | undefined;
 
@@ -255,10 +268,30 @@ export class Model {
     }
     checkShare(options);
     const { salt, client, weight, background } = options;
+    const adapters = toNativeUses(options.adapters ?? this.#adapters);
     const native = converting(() =>
-      this.#native.createSession({ contextSize, cacheType, sharePrompts, salt, client, weight, background }),
+      this.#native.createSession({ contextSize, cacheType, sharePrompts, salt, client, weight, background, adapters }),
     );
     return new Session(native, this.tokenizer);
+  }
+
+  /**
+   * Reads a low-rank adapter (LoRA) for sessions of this model: a folder of PEFT, its safetensors file, or a GGUF file of
+   * llama.cpp. BAD_FILE and UNSUPPORTED name what is wrong in it, USAGE tells that it is for another model.
+   */
+  async loadAdapter(path: string, options: AdapterOptions = {}): Promise<Adapter> {
+    return await loadAdapter(this.#native, path, options);
+  }
+
+  /** The adapters of sessions and embeddings that name none. */
+  get adapters(): readonly AdapterUse[] {
+    return this.#adapters;
+  }
+
+  /** For those that begin from now on. */
+  set adapters(uses: readonly AdapterUse[]) {
+    toNativeUses(uses);
+    this.#adapters = [...uses];
   }
 
   /**
@@ -268,7 +301,8 @@ export class Model {
    */
   async embed(inputs: readonly EmbedInput[], options: EmbedOptions = {}): Promise<Embeddings> {
     checkShare(options);
-    return await embed({ native: this.#native, tokenizer: this.tokenizer }, inputs, options);
+    const adapters = toNativeUses(options.adapters ?? this.#adapters);
+    return await embed({ native: this.#native, tokenizer: this.tokenizer, adapters }, inputs, options);
   }
 
   /** What the engine has done since the model was loaded, and what it does now. */
@@ -285,9 +319,17 @@ export class Model {
     converting(() => this.#native.shareBeginning(checked));
   }
 
-  /** What tells the model from others: 16 hexadecimal digits of its file, the same at any place. */
+  /**
+   * What tells the model from others: 16 hexadecimal digits of its file and of the adapters of sessions that name none, the
+   * same at any place.
+   */
   fingerprint(): string {
-    return converting(() => this.#native.fingerprint());
+    return converting(() => withAdapters(this.#native.fingerprint(), this.#adapters));
+  }
+
+  /** Of its shapes and norms: the same for all files of the same weights, whatever their types. Adapters remember it. */
+  baseHash(): string {
+    return converting(() => this.#native.baseHash());
   }
 
   /** Frees the weights once the last session is closed. May be called again. */

@@ -169,6 +169,13 @@ export interface NativeModel {
   /** Sessions of any salt share this beginning of prompts. Before the first session. */
   shareBeginning(tokens: Int32Array): void;
   fingerprint(): string; // of the file: 16 hexadecimal digits, which other weights do not have
+  /** Of shapes and norms: the same for all files of the same weights, whatever their types. */
+  baseHash(): string;
+  /**
+   * Reads the matrices of an adapter, off the main thread. Rejects USAGE for one that is not for this model, BAD_FILE,
+   * UNSUPPORTED, NO_MEMORY.
+   */
+  loadAdapter(matrices: readonly NativeAdapterMatrix[], options: NativeAdapterOptions): Promise<NativeAdapter>;
   close(): void; // frees the weights once no session is left; idempotent
 }
 
@@ -301,6 +308,46 @@ export interface NativeKvShape {
   cacheType?: CacheType; // default: "f16"
 }
 
+/** One of the two matrices of an adapted matrix, and where its file has it. */
+export interface NativeAdapterTensor {
+  name: string; // in the file, for errors
+  type: string; // "F32"
+  rows: number;
+  cols: number;
+  file: string;
+  offset: number; // of its data in that file
+  bytes: number;
+}
+
+export interface NativeAdapterMatrix {
+  layer: number;
+  name: string; // "attn_q"
+  rank: number;
+  scale: number; // alpha / rank
+  a: NativeAdapterTensor; // [rank, columns]
+  b: NativeAdapterTensor; // [rows, rank]
+  ropeHeads: number; // > 0: rows of `b` go from NEOX to NORM order within so many heads
+}
+
+export interface NativeAdapterOptions {
+  /** What is added is multiplied by the scale of the matrix. Default: false. */
+  scaledByWeights?: boolean;
+}
+
+/** An adapter in memory, of the model that loaded it. */
+export interface NativeAdapter {
+  readonly hash: string; // of its matrices and scales: equal whatever file it came from
+  readonly parameters: number;
+  readonly bytes: number; // in memory
+  readonly type: string; // of its matrices there: "F32", "F16" or "BF16"
+  close(): void; // lets it go, once no session has it; idempotent
+}
+
+export interface NativeAdapterUse {
+  adapter: NativeAdapter;
+  scale: number;
+}
+
 export interface NativeSessionOptions {
   contextSize: number;
   cacheType?: CacheType;
@@ -310,6 +357,7 @@ export interface NativeSessionOptions {
   client?: string; // whose turns its operations take; default ""
   weight?: number; // of the client; default 1
   background?: boolean; // default false
+  adapters?: readonly NativeAdapterUse[]; // in any order; default: none
 }
 
 export interface NativeGenerateRequest {

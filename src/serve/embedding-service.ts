@@ -1,6 +1,7 @@
 // Vectors of the inputs of a request: tokenized and checked first, then computed a few at a time, so that others get their
 // turns and a client that leaves costs little.
 
+import type { AdapterUse } from "../engine/adapter.js";
 import type { Model } from "../engine/model.js";
 import type { Pooling } from "../native/addon.js";
 import { ApiError, contextExceeded, invalid } from "./errors.js";
@@ -33,7 +34,7 @@ export class EmbeddingService {
   /** `start`: the request runs. Leaving the loop ends the work with the slice that is computed. */
   async *run(
     { prompt, background }: TextRequest<EmbedPrompt>,
-    { client, signal }: RunContext,
+    { client, signal, adapters }: RunContext & { adapters: readonly AdapterUse[] },
     start: () => void,
   ): AsyncGenerator<TextEvent, void, undefined> {
     const begunAt = performance.now();
@@ -46,7 +47,7 @@ export class EmbeddingService {
     for (const slice of slicesOf(inputs)) {
       const { vectors, tokens, dimensions } = await this.#model.embed(slice, {
         ...{ pooling: this.pooling, normalize: prompt.normalize, dimensions: prompt.dimensions, signal },
-        ...{ client: client.id, weight: client.weight, background },
+        ...{ client: client.id, weight: client.weight, background, adapters },
       });
       yield { kind: "vectors", vectors, tokens, dimensions };
     }

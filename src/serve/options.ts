@@ -9,6 +9,18 @@ import type { TlsFiles } from "./tls.js";
 /** What becomes of what a model thinks before it answers. */
 export type ReasoningFormat = "auto" | "none";
 
+/** An adapter that the server loads. */
+export interface AdapterSetup {
+  /** A folder of PEFT, a .safetensors or a .gguf file. */
+  path: string;
+  /** By which requests name it. Default: the name of its folder or file. */
+  name?: string;
+  /** Where a request does not say. Default: 1. */
+  scale?: number;
+  /** See `loadAdapter`. */
+  scaledByWeights?: boolean;
+}
+
 export interface ServeOptions extends GuardOptions, WatchOptions {
   /** Path of the GGUF file. */
   modelPath: string;
@@ -17,6 +29,10 @@ export interface ServeOptions extends GuardOptions, WatchOptions {
   /** Shown by /v1/models. */
   tags: readonly string[];
   load: LoadOptions;
+  /** In the order of their numbers in /lora-adapters. */
+  adapters: AdapterSetup[];
+  /** The scales of adapters are 0 until a request or POST /lora-adapters says otherwise. */
+  adaptersWait: boolean;
   /** Of one request; 0: what the model was trained for. */
   contextSize: number;
   cacheType: CacheType;
@@ -94,6 +110,8 @@ export const standardOptions: Omit<ServeOptions, "modelPath"> = {
   aliases: [],
   tags: [],
   load: {},
+  adapters: [],
+  adaptersWait: false,
   contextSize: 2048,
   cacheType: "f16",
   sharePrefixCache: false,

@@ -86,6 +86,12 @@ export interface GrammarRequest {
   compile(): Promise<Grammar>;
 }
 
+/** How much of an adapter a request gets. */
+export interface RequestAdapter {
+  id: number;
+  scale: number;
+}
+
 export interface TextRequest<P extends AnsweredPrompt | EmbedPrompt = AnsweredPrompt | EmbedPrompt> {
   /** For metrics and the audit log: "/v1/chat/completions". */
   route: string;
@@ -102,6 +108,8 @@ export interface TextRequest<P extends AnsweredPrompt | EmbedPrompt = AnsweredPr
   grammar?: GrammarRequest;
   /** Of prompts that are text: log-probabilities of the prompt's own tokens, with so many of the likeliest. */
   promptLogprobs?: number;
+  /** Adapters by their place in the server's list, and how much of each; undefined: those of all requests. */
+  adapters?: readonly RequestAdapter[];
   /** Gives way to requests that somebody waits for. */
   background: boolean;
   /** Narrows who finds the keys and values of this prompt. */

@@ -13,6 +13,8 @@ import { openGguf } from "../gguf/gguf.js";
 import { inspectGguf } from "../gguf/inspect.js";
 import { availableMemory } from "../native/machine.js";
 import { BitnetError, reasonOf, toBitnetError } from "../system/errors.js";
+import { loadAdapters } from "./adapters.js";
+import { register as registerAdapters } from "./api/adapters.js";
 import { register as registerAdmin } from "./api/admin.js";
 import { register as registerBatches } from "./api/batches.js";
 import { register as registerChat } from "./api/chat.js";
@@ -77,6 +79,7 @@ const modules: readonly Register[] = [
   registerOllama,
   registerTokenize,
   registerBatches,
+  registerAdapters,
   registerUnavailable,
   registerPage,
 ];
@@ -386,17 +389,18 @@ function notFound(app: FastifyInstance, { url: asked, method }: FastifyRequest):
 /** The model, ready to answer. */
 async function loadService(given: ServeOptions, log: Log): Promise<TextService> {
   const options = { ...given, parallel: given.parallel ?? chooseParallel(given) };
-  const load = () => loadServed(options);
+  const load = () => loadServed(options, log);
   return new TextService(await load(), { options, load, log });
 }
 
-async function loadServed(options: ServeOptions & { parallel: number }): Promise<ServedModel> {
+async function loadServed(options: ServeOptions & { parallel: number }, log: Log): Promise<ServedModel> {
   const { parallel, modelPath, promptCacheBytes = choosePromptCache(), kvBytes, stepRows, stepMs } = options;
   const engine = { parallel, promptCacheBytes, kvBytes, stepRows, stepMs };
   const model = await loadModel(modelPath, { ...options.load, ...engine });
   try {
     const format = await chooseFormat(model, options.chatTemplate);
-    const served = new ServedModel(model, format, { ...options, promptCacheBytes });
+    const adapters = await loadAdapters(model, options, log);
+    const served = new ServedModel(model, format, adapters, { ...options, promptCacheBytes });
     if (served.embeddings === undefined) {
       checkTextOptions(options);
     }

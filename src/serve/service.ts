@@ -2,12 +2,14 @@
 
 import { createHash, randomInt } from "node:crypto";
 import type { ChatFormat } from "../chat/format.js";
+import type { Adapter } from "../engine/adapter.js";
 import type { FinishReason } from "../engine/generate.js";
 import type { EngineStats, Model, Session } from "../engine/model.js";
 import { maxCount, type TokenOptions } from "../engine/request.js";
 import type { Grammar } from "../grammar/grammar.js";
 import { reasonOf } from "../system/errors.js";
 import { packageVersion } from "../system/package.js";
+import { AdapterScales, usesOf } from "./adapters.js";
 import { Admission, reasonOfAbort, type Ticket } from "./admission.js";
 import { AnswerStream, describeToken } from "./answer-stream.js";
 import { Channel } from "./channel.js";
@@ -24,6 +26,7 @@ import type {
   Client,
   EmbedPrompt,
   FinishDetail,
+  RequestAdapter,
   RunContext,
   TextEvent,
   TextRequest,
@@ -81,16 +84,19 @@ export class ServedModel {
   readonly prompts: PromptMaker;
   /** Of a model that computes vectors, and no texts. */
   readonly embeddings: EmbeddingService | undefined;
+  /** In the order of their numbers. */
+  readonly adapters: readonly Adapter[];
   /** Of all that decides what is computed: program, model and kernels. */
   readonly fingerprint: string;
   /** It takes that, with all keys and values that may be in use or kept. */
   readonly mostBytes: number;
 
-  constructor(model: Model, format: ChatFormat, options: LoadedOptions) {
+  constructor(model: Model, format: ChatFormat, adapters: readonly Adapter[], options: LoadedOptions) {
     const { contextSize, systemPrompt, reasoningFormat, parallel, cacheType, promptCacheBytes } = options;
     const trained = model.info.contextLength;
     this.model = model;
     this.format = format;
+    this.adapters = adapters;
     this.contextSize = contextSize === 0 ? trained : Math.min(contextSize, trained);
     this.prompts = new PromptMaker({
       ...{ tokenizer: model.tokenizer, format, systemPrompt },
@@ -101,7 +107,8 @@ export class ServedModel {
       : undefined;
     this.fingerprint = fingerprintOf(model);
     const inUse = options.kvBytes ?? parallel * kvCacheBytes(model.gguf, this.contextSize, cacheType);
-    this.mostBytes = baseBytes(model.gguf) + inUse + promptCacheBytes;
+    const ofAdapters = adapters.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.mostBytes = baseBytes(model.gguf) + ofAdapters + inUse + promptCacheBytes;
   }
 
   /** Evaluates and samples a little, so that the first request finds everything in place. */
@@ -131,6 +138,8 @@ export interface ModelLease extends Disposable {
 export class TextService {
   readonly admission: Admission;
   readonly slots: SlotSessions;
+  /** Of requests that name no adapters. */
+  readonly adapterScales: AdapterScales;
   readonly #setup: ServiceSetup;
   readonly #residence: Residence;
   #served: ServedModel;
@@ -141,6 +150,7 @@ export class TextService {
     const { options } = setup;
     this.admission = new Admission(options);
     this.slots = new SlotSessions(options.parallel);
+    this.adapterScales = new AdapterScales(options);
     this.#served = served;
     this.#setup = setup;
     const resident = { load: () => this.#wake(), unload: () => this.#sleep() };
@@ -171,6 +181,11 @@ export class TextService {
   /** Of a model that computes vectors, and no texts. */
   get embeddings(): EmbeddingService | undefined {
     return this.#served.embeddings;
+  }
+
+  /** In the order of their numbers; the model in memory has others after it has slept. */
+  get adapters(): readonly Adapter[] {
+    return this.#served.adapters;
   }
 
   get fingerprint(): string {
@@ -271,7 +286,8 @@ export class TextService {
     ticket: Ticket,
   ): AsyncGenerator<TextEvent, void, undefined> {
     if (this.embeddings !== undefined) {
-      yield* this.embeddings.run(request, context, () => ticket.start());
+      const adapters = usesOf(this.adapters, request.adapters);
+      yield* this.embeddings.run(request, { ...context, adapters }, () => ticket.start());
     }
   }
 
@@ -428,7 +444,10 @@ export class TextService {
   #leaseSession(request: TextRequest, { client }: RunContext, choice: number): SessionLease {
     const { slot = this.slots.count } = request;
     const keeps = this.#options.slotFolder !== undefined && choice === 0 && slot < this.slots.count;
-    const kept = keeps ? this.slots.take(slot, client.id, () => this.createSlotSession(client)) : undefined;
+    const owner = slotOwner(client, request.adapters);
+    const kept = keeps
+      ? this.slots.take(slot, owner, () => this.createSlotSession(client, request.adapters))
+      : undefined;
     if (kept !== undefined) {
       return kept;
     }
@@ -439,15 +458,17 @@ export class TextService {
       client: client.id,
       weight: client.weight,
       background: request.background,
+      adapters: usesOf(this.adapters, request.adapters),
     });
     return { session, [Symbol.asyncDispose]: async () => session.close() };
   }
 
   /** What is erased from a place is to be gone: it neither gives to others nor takes from them. */
-  createSlotSession({ id, weight }: Client): Session {
+  createSlotSession({ id, weight }: Client, chosen: readonly RequestAdapter[] | undefined): Session {
     const { cacheType } = this.#options;
     const { contextSize } = this;
-    return this.model.createSession({ contextSize, cacheType, client: id, weight, sharePrompts: false });
+    const adapters = usesOf(this.adapters, chosen);
+    return this.model.createSession({ contextSize, cacheType, client: id, weight, sharePrompts: false, adapters });
   }
 
   /** Goes on until the answer ends, or the context. */
@@ -558,6 +579,11 @@ export class TextService {
     });
     run.events.push({ kind: "prompt", tokens });
   }
+}
+
+/** Whose a kept sequence is: what other adapters have computed is of no use to anybody. */
+export function slotOwner({ id }: Client, adapters: readonly RequestAdapter[] | undefined): string {
+  return adapters === undefined || adapters.length === 0 ? id : JSON.stringify([id, adapters]);
 }
 
 function isOfVectors(request: TextRequest): request is TextRequest<EmbedPrompt> {

@@ -72,7 +72,8 @@ export class Context implements ServerContext {
         ? this.service.run(asked, context)
         : stage(asked, context, (next) => runFrom(i + 1, next));
     };
-    return runFrom(0, request);
+    const isDefault = this.options.adapters.length > 0 && request.adapters === undefined;
+    return runFrom(0, isDefault ? { ...request, adapters: this.service.adapterScales.list() } : request);
   }
 
   onReady(listener: (service: TextService) => void): void {

@@ -21,6 +21,7 @@ import { rewriteArguments } from "../../src/cli/argv.js";
 import type { ProgramCommand } from "../../src/cli/command.js";
 import { createProgram, loadProgram } from "../../src/cli/program.js";
 import { commandsBelow } from "../../src/cli/settings.js";
+import { writeTinyAdapter } from "../support/adapters.js";
 import { FakeHub } from "../support/fake-hub.js";
 import { root, runBitnet, tinyModel } from "../support/fixtures.js";
 
@@ -214,6 +215,9 @@ function preparePage(place: string): void {
   mkdirSync(join(place, "models"), { recursive: true });
   for (const name of ["model.gguf", "a.gguf", "b.gguf", "model-f32.gguf", "f16.gguf", "q6_k.gguf", "q4_0.gguf"]) {
     copyFileSync(tinyModel, join(place, name));
+  }
+  for (const name of ["adapter", "other"]) {
+    writeTinyAdapter(join(place, name), 256);
   }
   copyFileSync(join(root, "test", "fixtures", "eval", "text.txt"), join(place, "text.txt"));
   mkdirSync(join(place, "examples"));

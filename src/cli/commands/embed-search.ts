@@ -10,6 +10,7 @@ import { type SearchHit, searchVectors } from "../../embed/search.js";
 import { type CodedInfo, readInfo } from "../../embed/store-info.js";
 import { UsageError } from "../command.js";
 import { embedModelRows, loadEmbedder, locateEmbedder, prefixOf, promptRows, vectorRows } from "../embed-rows.js";
+import { loraRows } from "../lora-rows.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { outputRows } from "../options.js";
 import { collectText, integerFrom } from "../parsers.js";
@@ -25,6 +26,7 @@ const groups = {
   }),
   prompts: groupOf("Prompts", promptRows),
   model: groupOf("Model", embedModelRows),
+  lora: groupOf("Adapters", loraRows),
   vectors: groupOf("Vectors", { pooling: vectorRows.pooling, parseSpecial: vectorRows.parseSpecial }),
   output: groupOf("Output", outputRows),
 };
@@ -67,7 +69,12 @@ async function search(options: SearchValues, index: string, queries: readonly st
   await using file = await NpyFile.open(index);
   const named = options.model.path ?? options.model.hubModel;
   const path = await locateEmbedder({ ...options.model, path: named ?? info?.modelPath }, output.quiet);
-  await using model = await loadEmbedder(path, { model: options.model, quiet: output.quiet, signal });
+  await using model = await loadEmbedder(path, {
+    model: options.model,
+    lora: options.lora,
+    quiet: output.quiet,
+    signal,
+  });
   if (info !== undefined && info.model !== model.fingerprint() && !output.quiet) {
     note(`${basename(index)} was made with another model than ${basename(path)}: distances between them tell nothing`);
   }

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { evaluateSts, readStsPairs, stsInstruction } from "../../embed/sts.js";
 import { loadSplit } from "../../eval/data/load.js";
 import { embedModelRows, loadEmbedder, locateEmbedder, notePooling, vectorRows } from "../embed-rows.js";
+import { loraRows } from "../lora-rows.js";
 import { modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { outputRows } from "../options.js";
@@ -32,6 +33,7 @@ const groups = {
     },
   }),
   model: groupOf("Model", embedModelRows),
+  lora: groupOf("Adapters", loraRows),
   vectors: groupOf("Vectors", vectorRows),
   output: groupOf("Output", outputRows),
 };
@@ -69,7 +71,12 @@ async function evaluate(options: StsValues): Promise<void> {
   });
   const pairs = readStsPairs(documents, path).slice(0, data.limit);
   const modelPath = await locateEmbedder(options.model, output.quiet);
-  await using model = await loadEmbedder(modelPath, { model: options.model, quiet: output.quiet, signal });
+  await using model = await loadEmbedder(modelPath, {
+    model: options.model,
+    lora: options.lora,
+    quiet: output.quiet,
+    signal,
+  });
   const steps = await createSteps({ json: true, quiet: output.quiet });
   const progress = steps.progress("embedding", "steps");
   const startedAt = performance.now();

@@ -24,6 +24,7 @@ import {
   vectorRows,
 } from "../embed-rows.js";
 import { llamaGroup } from "../llama-options.js";
+import { loraRows } from "../lora-rows.js";
 import { modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
 import { generationRows, outputRows } from "../options.js";
@@ -51,6 +52,7 @@ const groups = {
   }),
   prompts: groupOf("Prompts", promptRows),
   model: groupOf("Model", embedModelRows),
+  lora: groupOf("Adapters", loraRows),
   vectors: groupOf("Vectors", { ...vectorRows, normalize: normalizeRow }),
   codes: groupOf("Fewer bits", {
     precision: { flags: "--quantize <type>", help: "codes in the place of float32", choices: precisions },
@@ -168,7 +170,12 @@ async function embed(options: EmbedOptions): Promise<void> {
   }
   const ranges = await readCodeRanges(codes, output.quiet);
   const modelPath = await locateEmbedder(options.model, output.quiet);
-  await using model = await loadEmbedder(modelPath, { model: options.model, quiet: output.quiet, signal });
+  await using model = await loadEmbedder(modelPath, {
+    model: options.model,
+    lora: options.lora,
+    quiet: output.quiet,
+    signal,
+  });
   const { escape: escapes, typed = [], ...source } = texts;
   const textSource = { ...source, typed, escapes };
   const run: Run = {

@@ -5,6 +5,7 @@ import { loadModel } from "../../engine/model.js";
 import { type DivergenceOptions, type DivergenceResult, evaluateDivergence } from "../../eval/divergence.js";
 import { readTextFile } from "../../system/text-file.js";
 import { formatDivergence, showDivergence, warningsOf } from "../divergence-report.js";
+import { applyAdapters, loraRows } from "../lora-rows.js";
 import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { outputRows, readModel } from "../options.js";
@@ -24,6 +25,7 @@ const groups = {
     ...windowRows,
   }),
   model: groupOf("Model", evaluatedModelRows),
+  lora: groupOf("Adapters", loraRows),
   output: groupOf("Output", {
     top: {
       flags: "--top <n>",
@@ -70,12 +72,13 @@ Examples:
     });
 }
 
-async function printDivergence({ base, model: named, output }: DivergenceValues): Promise<void> {
+async function printDivergence({ base, model: named, lora, output }: DivergenceValues): Promise<void> {
   const { path, load } = readModel(named);
   const signal = interruptSignal();
   const text = base.text === undefined ? "" : await readTextFile(base.text);
   await using model = await loadModel(path, { ...load, signal });
   noteWarnings(model.info.warnings, output.quiet);
+  await applyAdapters(model, lora, { quiet: output.quiet, signal });
   const progress = showDivergence(output.quiet);
   let last: { done: number; total: number; kl: number } | undefined;
   const options: DivergenceOptions = {

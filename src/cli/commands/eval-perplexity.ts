@@ -16,6 +16,7 @@ import { BitnetError, convertingAsync } from "../../system/errors.js";
 import { readTextFile } from "../../system/text-file.js";
 import { formatDivergence, showDivergence, warningsOf } from "../divergence-report.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
+import { applyAdapters, loraRows } from "../lora-rows.js";
 import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { outputRows, readModel } from "../options.js";
@@ -70,6 +71,7 @@ const groups = {
     divergence: { flags: "--kl-divergence", help: "compare with that file, as bitnet eval kl does" },
   }),
   model: groupOf("Model", evaluatedModelRows),
+  lora: groupOf("Adapters", loraRows),
   output: groupOf("Output", {
     outputType: {
       flags: "--ppl-output-type <n>",
@@ -151,6 +153,7 @@ async function evaluate(options: PerplexityValues): Promise<void> {
   const text = kind === undefined && !options.divergence.divergence ? await readTextFile(options.text.file ?? "") : "";
   await using model = await loadModel(path, { ...load, signal });
   noteWarnings(model.info.warnings, options.output.quiet);
+  await applyAdapters(model, options.lora, { quiet: options.output.quiet, signal });
   if (options.divergence.divergence) {
     await printDivergence(model, options, signal);
   } else if (kind !== undefined) {

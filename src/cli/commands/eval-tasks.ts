@@ -13,6 +13,7 @@ import { evaluateTasks } from "../../eval/run-tasks.js";
 import { bundledModel } from "../../models/bundled.js";
 import { BitnetError } from "../../system/errors.js";
 import { collectData, parseGenKwargs, parseLimit, parseSamples } from "../eval-rows.js";
+import { applyAdapters, loraRows } from "../lora-rows.js";
 import { asUsage, locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { chatRows, hubRows, modelRows, outputRows, readModel, readSession, sessionRows, withHelp } from "../options.js";
@@ -95,6 +96,7 @@ const groups = {
     fastHead: modelRows.fastHead,
     inPlace: modelRows.inPlace,
   }),
+  lora: groupOf("Adapters", loraRows),
   session: groupOf("Context", {
     contextSize: withHelp(sessionRows.contextSize, "context in tokens (default: what the model was trained for)"),
     cacheType: sessionRows.cacheType,
@@ -182,7 +184,7 @@ function findProblem({ tasks, prompt, output, model }: TaskValues): string | und
   return model.path !== undefined && model.hubModel !== undefined ? "expected one of -m and -hf, not both" : undefined;
 }
 
-async function evaluate({ tasks, prompt, model: given, session, output }: TaskValues): Promise<void> {
+async function evaluate({ tasks, prompt, model: given, lora, session, output }: TaskValues): Promise<void> {
   const { hubModel, hubFile, ...model } = given;
   const say = output.quiet ? () => {} : note;
   const signal = interruptSignal();
@@ -200,6 +202,7 @@ async function evaluate({ tasks, prompt, model: given, session, output }: TaskVa
   const { chatTemplate, chat, ...prompts } = prompt;
   const { json, quiet, compare, ...outputs } = output;
   await using loaded = await loadModel(path ?? bundledModel.path, { ...load, signal });
+  await applyAdapters(loaded, lora, { quiet, signal });
   checkPredicts(loaded.info); // before data sets are downloaded
   const { contextLength } = loaded.info;
   const { contextSize, cacheType } = readSession(

@@ -6,6 +6,7 @@ import { loadModel, type Session } from "../../engine/model.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
 import { withContext } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
+import { applyAdapters, loraRows } from "../lora-rows.js";
 import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { modelRows, outputRows, readModel, withHelp } from "../options.js";
@@ -28,6 +29,7 @@ const groups = {
     tokenizerPre: modelRows.tokenizerPre,
     kernelConfig: modelRows.kernelConfig,
   }),
+  lora: groupOf("Adapters", loraRows),
   output: groupOf("Output", {
     all: { flags: "--all", help: "logits of every position of the prompt, not of the last alone" },
     top: {
@@ -84,6 +86,7 @@ async function printLogits({ prompt, output, ...options }: LogitsOptions): Promi
   for (const text of model.info.warnings) {
     note(text);
   }
+  await applyAdapters(model, options.lora, { signal });
   noteOwnBos(model.tokenizer, prompt.prompt ?? "", note);
   const ids = prompt.ids ?? [...model.tokenizer.encode(prompt.prompt ?? "", { parseSpecial: true })];
   await using session = model.createSession({ contextSize: Math.max(ids.length, 1) });

@@ -11,6 +11,7 @@ import { BitnetError, convertingAsync, toBitnetError } from "../../system/errors
 import { makeFolder, writeOutput } from "../../system/files.js";
 import { readTextFile } from "../../system/text-file.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
+import { applyAdapters, loraRows } from "../lora-rows.js";
 import { chooseModel, locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { outputRows, readModel } from "../options.js";
@@ -34,6 +35,7 @@ const groups = {
     },
   }),
   model: groupOf("Model", evaluatedModelRows),
+  lora: groupOf("Adapters", loraRows),
   output: groupOf("Output", {
     outputDir: {
       flags: "-o, --output-dir <dir>",
@@ -187,13 +189,14 @@ async function measureModel(
   path: string,
   label: string,
   sets: readonly DataSet[],
-  { data, model: values, output }: PerplexityValues,
+  { data, model: values, lora, output }: PerplexityValues,
   results: SetResult[],
   signal: AbortSignal,
 ): Promise<void> {
   const { load } = readModel(values);
   await using model = await loadModel(path, { ...load, signal });
   noteWarnings(model.info.warnings, output.quiet);
+  await applyAdapters(model, lora, { quiet: output.quiet, signal });
   const contextSize = data.quick ? Math.min(data.contextSize, quickContext) : data.contextSize;
   for (const { name, file } of sets) {
     const running = showRunning(name, output.quiet);

@@ -9,6 +9,7 @@ import { BitnetError } from "../../system/errors.js";
 import { readTextFile } from "../../system/text-file.js";
 import { constraintRows, readConstraint } from "../constraint.js";
 import { llamaGroup, llamaRefusals } from "../llama-options.js";
+import { applyAdapters, loraRows } from "../lora-rows.js";
 import { locateModel } from "../model-argument.js";
 import { sayOnce } from "../once.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
@@ -60,6 +61,7 @@ const listGroups = () => ({
     fastHead: modelRows.fastHead,
     inPlace: modelRows.inPlace,
   }),
+  lora: groupOf("Adapters", loraRows),
   session: groupOf("Context", sessionRows),
   sampling: samplingGroup(),
   constraint: groupOf("Grammar", constraintRows),
@@ -211,6 +213,7 @@ async function run(options: RunOptions): Promise<void> {
   const { path, load } = await resolveModelArgument(options);
   const loadStart = performance.now();
   await using model = await loadModel(path, { ...load, signal });
+  await applyAdapters(model, options.lora, { quiet: options.output.quiet, signal });
   const loadMs = performance.now() - loadStart;
   if (wanted ?? Boolean(model.info.chatTemplate)) {
     await converse({ model, path }, options, prompt, say);

@@ -6,6 +6,7 @@ import { bundledModel } from "../../models/bundled.js";
 import { formatLogEntry, type Log, type LogFormat } from "../../serve/log.js";
 import type { Server } from "../../serve/server.js";
 import { BitnetError } from "../../system/errors.js";
+import { locateAdapter } from "../adapter-argument.js";
 import { useLlamaVariables } from "../llama-variables.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, noteIgnored, refuseOptions } from "../option-rows.js";
@@ -80,6 +81,9 @@ async function serve(values: ServeValues): Promise<void> {
     (await locateModel(path, { quiet, file: path === hubModel ? hubFile : undefined, use: "embed" })) ??
       bundledModel.path,
   );
+  for (const adapter of options.adapters) {
+    adapter.path = await locateAdapter(adapter.path, { quiet });
+  }
   if (path === undefined) {
     options.sampling = { temperature: bundledModel.temperature, ...options.sampling };
   }

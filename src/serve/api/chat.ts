@@ -76,7 +76,7 @@ function readChat(context: ServerContext, body: Fields): ChatCall {
       sampling: { ...sampling, logprobs },
       stop: readStop(body),
       grammar,
-      ...readRunning(body),
+      ...readRunning(context, body),
     },
   };
 }

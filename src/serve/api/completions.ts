@@ -78,7 +78,7 @@ function readCompletion(context: ServerContext, body: Fields): CompletionCall {
     stop: readStop(body),
     grammar: readGrammar(body),
     ...(echo && logprobs !== undefined ? { promptLogprobs: logprobs } : {}),
-    ...readRunning(body),
+    ...readRunning(context, body),
   };
   const { prompts } = readPrompts(body, "prompt", { mixed: false });
   return {

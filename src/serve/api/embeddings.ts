@@ -40,7 +40,7 @@ interface EmbeddingsCall {
 /** Texts or token ids, and how the vectors are to be written. */
 function readEmbeddings(context: ServerContext, body: Fields, route: string, isNativeRoute: boolean): EmbeddingsCall {
   checkModel(context, body.text("model"));
-  const { background } = readRunning(body);
+  const { background, adapters } = readRunning(context, body);
   const isBase64 = body.choice("encoding_format", ["float", "base64"]) === "base64";
   const dimensions = body.integer("dimensions", { min: 1, max: maxDimensions });
   const truncate = body.boolean("truncate");
@@ -59,16 +59,19 @@ function readEmbeddings(context: ServerContext, body: Fields, route: string, isN
   return {
     isNative,
     isBase64,
-    request: embedRequest(route, background, {
-      ...{
-        kind: "embed",
-        inputs,
-        normalize: normalize ?? euclidean,
-        ...(dimensions === undefined ? {} : { dimensions }),
-      },
-      ...{ truncate: truncate ?? context.options.truncateInput, parseSpecial: parseSpecial ?? false },
-      needsOneVector: !isNative,
-    }),
+    request: {
+      ...embedRequest(route, background, {
+        ...{
+          kind: "embed",
+          inputs,
+          normalize: normalize ?? euclidean,
+          ...(dimensions === undefined ? {} : { dimensions }),
+        },
+        ...{ truncate: truncate ?? context.options.truncateInput, parseSpecial: parseSpecial ?? false },
+        needsOneVector: !isNative,
+      }),
+      adapters,
+    },
   };
 }
 

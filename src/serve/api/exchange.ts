@@ -8,6 +8,7 @@ import { Fields } from "../fields.js";
 import { logFault } from "../log.js";
 import type { Client, RunContext } from "../request.js";
 import { type Framing, sendStream } from "../sse.js";
+import { findAdapterModel } from "./adapters.js";
 
 /** The address stands for clients without a key. */
 export function clientOf(request: FastifyRequest): Client {
@@ -49,7 +50,9 @@ export function nameIgnored(reply: FastifyReply, body: Fields): void {
 /** 404 where another model than the served one is asked for, if that matters. */
 export function checkModel(context: ServerContext, name: string | undefined): void {
   const { strictModel, aliases } = context.options;
-  if (strictModel && name !== undefined && name !== context.modelId && !aliases.includes(name)) {
+  const isServed =
+    name === context.modelId || aliases.includes(name ?? "") || findAdapterModel(context, name) !== undefined;
+  if (strictModel && name !== undefined && !isServed) {
     throw new ApiError("not_found_error", `the model ${JSON.stringify(name.slice(0, 100))} does not exist`, {
       code: "model_not_found",
       param: "model",

@@ -87,7 +87,7 @@ function readCall(context: ServerContext, body: Fields): { text: TextRequest; st
       sampling: { ...readSampling(body, context.service.model.tokenizer), logprobs: 0 },
       stop: readStop(body, "stop_sequences"),
       ...(format === undefined ? {} : { grammar: format.grammar }),
-      ...readRunning(body),
+      ...readRunning(context, body),
     },
   };
 }

@@ -5,6 +5,7 @@ import { packageVersion } from "../../system/package.js";
 import type { Register, ServerContext } from "../context.js";
 import { HealthCheck } from "../deep-health.js";
 import { ApiError, unavailable } from "../errors.js";
+import { adapterModels, findAdapterModel } from "./adapters.js";
 import { errorBody as messagesError } from "./messages.js";
 
 export const register: Register = (app, context) => {
@@ -15,6 +16,10 @@ export const register: Register = (app, context) => {
     );
   }
   app.get<{ Params: { "*": string } }>("/v1/models/*", async (request, reply) => {
+    const adapter = findAdapterModel(context, request.params["*"]);
+    if (adapter !== undefined && !isOfMessages(request)) {
+      return describeAdapter(context, adapterModels(context)[adapter] ?? "");
+    }
     if (hasModel(context, request.params["*"])) {
       return isOfMessages(request) ? nameModel(context) : describeModel(context);
     }
@@ -42,7 +47,13 @@ export const register: Register = (app, context) => {
 };
 
 function listModels(context: ServerContext): object {
-  return { object: "list", data: [describeModel(context)] };
+  const adapters = adapterModels(context).map((id) => describeAdapter(context, id));
+  return { object: "list", data: [describeModel(context), ...adapters] };
+}
+
+/** As vLLM lists them. */
+function describeAdapter({ modelId, startedAt }: ServerContext, id: string): object {
+  return { id, object: "model", created: Math.floor(startedAt), owned_by: "bitnet", parent: modelId };
 }
 
 function hasModel({ modelId, options }: ServerContext, name: string): boolean {

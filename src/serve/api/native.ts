@@ -83,7 +83,7 @@ function readCompletion(context: ServerContext, body: Fields): NativeCall {
   const maxTokens = readMaxTokens(body, ["n_predict", "max_tokens"]);
   const milliseconds = body.integer("t_max_predict_ms", { min: -1, max: 2 ** 31 - 1 }) ?? -1;
   const stop = readStop(body);
-  const running = readRunning(body);
+  const running = readRunning(context, body);
   const grammar = readGrammar(body);
   const isPost = body.boolean("post_sampling_probs") ?? false;
   const told = isPost ? { postSamplingProbs: probs } : { logprobs: probs };
@@ -99,6 +99,7 @@ function readCompletion(context: ServerContext, body: Fields): NativeCall {
   const settings = {
     ...describeSampling(options.sampling, sampling),
     ...describeLimits(sampling, { maxTokens, stop, probs, grammar: grammar?.source ?? "" }),
+    lora: running.adapters ?? [],
     ...{ stream, ignore_eos: running.ignoreEos, timings_per_token: timingsPerToken, post_sampling_probs: isPost },
   };
   return {
@@ -117,9 +118,6 @@ function readCompletion(context: ServerContext, body: Fields): NativeCall {
 function refuseOthers(body: Fields): void {
   if ((body.integer("n_indent", { min: 0, max: 2 ** 31 - 1 }) ?? 0) > 0) {
     throw unsupported("n_indent", "lines cannot be held to an indentation; use a grammar");
-  }
-  if ((body.list("lora") ?? []).length > 0) {
-    throw unsupported("lora", "the model has no adapters");
   }
   const cached = body.integer("n_cache_reuse", { min: 0, max: 2 ** 31 - 1 });
   const kept = body.integer("n_keep", { min: -1, max: 2 ** 31 - 1 });
@@ -149,7 +147,6 @@ function describeLimits(
     grammar: asked.grammar,
     // -Infinity is no JSON.
     logit_bias: [...biases].map(([token, bias]) => ({ token, bias: Number.isFinite(bias) ? bias : false })),
-    lora: [],
   };
 }
 

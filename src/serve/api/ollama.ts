@@ -21,6 +21,7 @@ import {
   type Usage,
 } from "../request.js";
 import type { Framing } from "../sse.js";
+import { readAdapters } from "./adapters.js";
 import { checkTurns, missing } from "./chat.js";
 import { type Embedded, embed, embedRequest, maxInputs, numbersOf } from "./embeddings.js";
 import { bodyOf, checkModel, contextOf, nameIgnored, sendMessages } from "./exchange.js";
@@ -191,6 +192,7 @@ function readCall(context: ServerContext, body: Fields, kind: Kind): { text?: Te
       ignoreEos: false,
       stop: readStop(options),
       ...(grammar === undefined ? {} : { grammar }),
+      ...readAdapters(context, body),
       background: false,
       cacheSalt: "",
       cachePrompt: true,

@@ -6,9 +6,11 @@ import { GrammarError } from "../../grammar/error.js";
 import { Grammar } from "../../grammar/grammar.js";
 import type { JsonSchema } from "../../grammar/schema.js";
 import { BitnetError } from "../../system/errors.js";
+import type { ServerContext } from "../context.js";
 import { ApiError, invalid, unsupported } from "../errors.js";
 import { describe, type Fields, type NumberRange } from "../fields.js";
 import type { GrammarRequest, TextRequest } from "../request.js";
+import { readAdapters } from "./adapters.js";
 
 type NumberOption = Exclude<
   keyof SamplingOptions,
@@ -203,9 +205,11 @@ const serviceTiers = ["auto", "default", "flex", "priority", "scale", "standard_
 
 /** What is the same for every dialect, and says how a request is run. */
 export function readRunning(
+  context: ServerContext,
   body: Fields,
-): Pick<TextRequest, "ignoreEos" | "background" | "cacheSalt" | "cachePrompt" | "wantsProgress"> {
+): Pick<TextRequest, "adapters" | "ignoreEos" | "background" | "cacheSalt" | "cachePrompt" | "wantsProgress"> {
   return {
+    ...readAdapters(context, body),
     ignoreEos: body.boolean("ignore_eos") ?? false,
     background: body.choice("service_tier", serviceTiers) === "flex",
     cacheSalt: body.text("cache_salt", { maxLength: 256 }) ?? "",

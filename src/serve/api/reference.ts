@@ -320,8 +320,12 @@ export function routeRows(): RouteRow[] {
         field("documents", listOf(either(text, object), 2048), "what is ranked"),
       ],
     },
-    { method: "GET", paths: ["/lora-adapters"], help: "501: no model here has adapters" },
-    { method: "POST", paths: ["/lora-adapters"], help: "501, too" },
+    { method: "GET", paths: ["/lora-adapters"], help: "Adapters by their numbers, and how much of each requests get" },
+    {
+      method: "POST",
+      paths: ["/lora-adapters"],
+      help: "Change that: a list of {id, scale}; what is not in it becomes 0",
+    },
     {
       ...{ method: "POST", paths: ["/api/chat"], streams: "lines" },
       help: "An answer to a chat, as Ollama's interface has it; streams unless told not to",

@@ -86,7 +86,7 @@ function readCall(context: ServerContext, body: Fields, store: ResponseStore, cl
       sampling: { ...sampling, logprobs },
       stop: readStop(body),
       ...(format === undefined ? {} : { grammar: format.grammar }),
-      ...readRunning(body),
+      ...readRunning(context, body),
     },
     echoed: {
       instructions: body.text("instructions") ?? null,

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { BitnetError } from "../../system/errors.js";
 import type { Register, ServerContext } from "../context.js";
 import { ApiError, invalid } from "../errors.js";
+import { slotOwner } from "../service.js";
 import { slotIsBusy } from "../slots.js";
 import { bodyOf, clientOf, nameIgnored } from "./exchange.js";
 
@@ -76,7 +77,9 @@ async function move(
 ): Promise<object> {
   const client = clientOf(request);
   using _model = await service.borrow();
-  await using lease = service.slots.take(place, client.id, () => service.createSlotSession(client));
+  const adapters = service.adapterScales.list();
+  const owner = slotOwner(client, adapters);
+  await using lease = service.slots.take(place, owner, () => service.createSlotSession(client, adapters));
   if (lease === undefined) {
     throw slotIsBusy(place);
   }

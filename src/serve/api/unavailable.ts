@@ -13,9 +13,6 @@ export const register: Register = (app) => {
   for (const url of ["/rerank", "/reranking", "/v1/rerank", "/v1/reranking"]) {
     app.post(url, async (request) => refuseRerank(bodyOf(request)));
   }
-  for (const method of ["GET", "POST"] as const) {
-    app.route({ method, url: "/lora-adapters", handler: async () => refuse("the model has no adapters") });
-  }
 };
 
 function refuse(message: string): never {

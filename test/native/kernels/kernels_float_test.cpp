@@ -146,6 +146,56 @@ TEST("every kernel with fused multiply-add sums in the one fixed order") {
   }
 }
 
+// ---- Adapters
+
+// B [rows, rank] as add_low_rank reads it.
+std::vector<uint8_t> panels_of(const FloatMatrix& b) {
+  const int64_t size = b.row_bytes / b.cols;
+  std::vector<uint8_t> out((b.rows + kPanelRows - 1) / kPanelRows * kPanelRows * b.row_bytes);
+  for (int64_t r = 0; r < b.rows; ++r) {
+    for (int64_t j = 0; j < b.cols; ++j) {
+      const int64_t at = (r / kPanelRows * b.cols + j) * kPanelRows + r % kPanelRows;
+      std::memcpy(&out[at * size], &b.bytes[(r * b.cols + j) * size], size);
+    }
+  }
+  return out;
+}
+
+TEST("add_low_rank sums over the rank in its order, for every number of rows and tokens") {
+  Random random(4);
+  for (TensorType type : kFloatTypes) {
+    for (int64_t rank : {1, 2, 7, 32, 33}) {
+      for (int64_t rows : {1, 15, 16, 17, 64, 100}) {
+        const FloatMatrix b = random_matrix(random, type, rows, rank);
+        const auto panels = panels_of(b);
+        const int64_t n = 6, u_stride = rank + 3, out_stride = rows + 2;
+        const auto u = random_floats(random, n * u_stride);
+        const auto before = random_floats(random, n * out_stride);
+        for (const Kernels* k : runnable_kernels()) {
+          for (int64_t n_tokens : {int64_t{1}, int64_t{2}, int64_t{5}, n}) {
+            auto out = before;
+            for (int64_t begin = 0; begin < rows; begin += 48) {  // in chunks
+              k->add_low_rank(type, panels.data(), rank, u.data(), u_stride, n_tokens, out.data(),
+                              out_stride, begin, std::min(begin + 48, rows));
+            }
+            for (int64_t i = 0; i < n * out_stride; ++i) {
+              const int64_t t = i / out_stride, r = i % out_stride;
+              float sum = 0;
+              for (int64_t j = 0; j < rank && r < rows; ++j) {
+                const float w = b.values[r * rank + j], x = u[t * u_stride + j];
+                sum = fuses_multiply_add(*k) ? std::fma(w, x, sum) : w * x + sum;
+              }
+              const bool is_written = t < n_tokens && r < rows;
+              check_same_bits(std::string(k->name) + " add_low_rank", {out[i]},
+                              {is_written ? before[i] + sum : before[i]});
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST("float_matmul reads every f16 value exactly") {
   for (const Kernels* k : runnable_kernels()) {
     const float one = 1;

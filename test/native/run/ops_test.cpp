@@ -124,7 +124,7 @@ TEST("products are those of the weights, and the prepared input is shared by sev
   std::mt19937 random(4);
   const bitnet::Layer& layer = golden()->layers[0];
   const int64_t cols = layer.q.cols, n = 11;
-  const Products products(*golden(), {&layer.q, &layer.k});
+  const Products products(*golden(), 0, bitnet::LayerInput::kAttention, {&layer.q, &layer.k});
   CHECK(products.quantized && !products.integers && !products.tables);
   const Floats x = random_floats(random, n * cols);
   Floats q(static_cast<size_t>(n * layer.q.rows)), k(static_cast<size_t>(n * layer.k.rows));
