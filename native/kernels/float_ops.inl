@@ -189,7 +189,7 @@ inline void low_rank_tile(const uint8_t* b, int64_t rank, const float* u, int64_
   for (int64_t j = 0; j < rank; ++j) {
     each<P>([&](auto p) BITNET_INLINE {
       each<kHalf>([&](auto h) BITNET_INLINE {
-        const vf weights = Row::load_at(b, (p * rank + j) * kPanelRows + h * kWidth);
+        const vf weights = Row::load_at(b, (p * rank + j) * kLowRankRows + h * kWidth);
         each<T>([&](auto t) BITNET_INLINE {
           acc[t][p][h] = fma(weights, set1(u[t * u_stride + j]), acc[t][p][h]);
         });
@@ -198,11 +198,11 @@ inline void low_rank_tile(const uint8_t* b, int64_t rank, const float* u, int64_
   }
   each<T>([&](auto t) BITNET_INLINE {
     each<P>([&](auto p) BITNET_INLINE {
-      float* to = out + t * out_stride + kPanelRows * p;
-      float sums[kPanelRows];
+      float* to = out + t * out_stride + kLowRankRows * p;
+      float sums[kLowRankRows];
       each<kHalf>([&](auto h) BITNET_INLINE { store(sums + h * kWidth, acc[t][p][h]); });
-      const int64_t left = n_rows - kPanelRows * p;
-      for (int i = 0; i < kPanelRows && i < left; ++i) to[i] += sums[i];
+      const int64_t left = n_rows - kLowRankRows * p;
+      for (int i = 0; i < kLowRankRows && i < left; ++i) to[i] += sums[i];
     });
   });
 }
@@ -210,14 +210,14 @@ inline void low_rank_tile(const uint8_t* b, int64_t rank, const float* u, int64_
 template <class Row>
 void low_rank_rows(const uint8_t* b, int64_t rank, const float* u, int64_t u_stride,
                    int64_t n_tokens, float* out, int64_t out_stride, int64_t begin, int64_t end) {
-  const int64_t panel_bytes = rank * kPanelRows * Row::kElementBytes;
+  const int64_t panel_bytes = rank * kLowRankRows * Row::kElementBytes;
   in_tiles<kLowRankPanels>(
-      begin / kPanelRows, (end + kPanelRows - 1) / kPanelRows,
+      begin / kLowRankRows, (end + kLowRankRows - 1) / kLowRankRows,
       [&](auto n_panels, int64_t p) BITNET_INLINE {
         in_tiles<kLowRankTokens>(0, n_tokens, [&](auto n, int64_t t) BITNET_INLINE {
           low_rank_tile<Row, n_panels, n>(b + p * panel_bytes, rank, u + t * u_stride, u_stride,
-                                          out + t * out_stride + kPanelRows * p, out_stride,
-                                          end - kPanelRows * p);
+                                          out + t * out_stride + kLowRankRows * p, out_stride,
+                                          end - kLowRankRows * p);
         });
       });
 }

@@ -190,7 +190,7 @@ struct AdamStep {
 };
 
 // Rows of an adapter's matrix B that lie side by side, see Kernels::add_low_rank.
-constexpr int64_t kPanelRows = 16;
+constexpr int64_t kLowRankRows = 16;
 
 struct Kernels {
   const char* name;  // "scalar", "avx2", ...: also the value of BITNET_KERNEL
@@ -231,8 +231,8 @@ struct Kernels {
   float (*dot)(const float* a, const float* b, int64_t n);
 
   // The second product of an adapter: out[t * out_stride + r] += sum_j b[r, j] * u[t * u_stride +
-  // j] for r in [begin, end), begin a multiple of kPanelRows. b: type F32, F16 or BF16, panels of
-  // kPanelRows rows, each [rank, kPanelRows], the last one filled up.
+  // j] for r in [begin, end), begin a multiple of kLowRankRows. b: type F32, F16 or BF16, panels of
+  // kLowRankRows rows, each [rank, kLowRankRows], the last one filled up.
   void (*add_low_rank)(TensorType type, const uint8_t* b, int64_t rank, const float* u,
                        int64_t u_stride, int64_t n_tokens, float* out, int64_t out_stride,
                        int64_t begin, int64_t end);

@@ -194,15 +194,15 @@ class AdapterBuilder {
     const float by_weights = scaled_by_weights_ ? weight_scale(target, linear) : 1.0f;
     const float scale = target.scale * by_weights * a_unit * b_unit;
     to.scales.insert(to.scales.end(), static_cast<size_t>(target.rank), scale);
-    const int64_t n_panels = round_up(linear.rows, kPanelRows) / kPanelRows;
-    const int64_t n_bytes = n_panels * kPanelRows * target.rank * size;
+    const int64_t n_panels = round_up(linear.rows, kLowRankRows) / kLowRankRows;
+    const int64_t n_bytes = n_panels * kLowRankRows * target.rank * size;
     uint8_t* b = allocate(n_bytes);
     std::memset(b, 0, static_cast<size_t>(n_bytes));
     for (int64_t r = 0; r < linear.rows; ++r) {
-      uint8_t* panel = b + r / kPanelRows * kPanelRows * target.rank * size;
+      uint8_t* panel = b + r / kLowRankRows * kLowRankRows * target.rank * size;
       for (int64_t j = 0; j < target.rank; ++j) {
         store(type, values.b[static_cast<size_t>(r * target.rank + j)] / b_unit,
-              panel + (j * kPanelRows + r % kPanelRows) * size);
+              panel + (j * kLowRankRows + r % kLowRankRows) * size);
       }
     }
     to.outputs.push_back({&linear, first, target.rank, b});

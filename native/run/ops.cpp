@@ -27,7 +27,7 @@ bool is_look_up(WeightLayout layout) {
 // Rows per chunk of work that is light: with fewer, one thread is faster than two that must meet.
 constexpr int64_t kLightRows = 8;
 // Rows of an adapter's A and of its B per chunk.
-constexpr int64_t kReduceRows = 16, kExpandRows = 16 * kPanelRows;
+constexpr int64_t kReduceRows = 16, kExpandRows = 16 * kLowRankRows;
 
 }  // namespace
 

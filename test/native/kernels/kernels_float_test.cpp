@@ -151,10 +151,10 @@ TEST("every kernel with fused multiply-add sums in the one fixed order") {
 // B [rows, rank] as add_low_rank reads it.
 std::vector<uint8_t> panels_of(const FloatMatrix& b) {
   const int64_t size = b.row_bytes / b.cols;
-  std::vector<uint8_t> out((b.rows + kPanelRows - 1) / kPanelRows * kPanelRows * b.row_bytes);
+  std::vector<uint8_t> out((b.rows + kLowRankRows - 1) / kLowRankRows * kLowRankRows * b.row_bytes);
   for (int64_t r = 0; r < b.rows; ++r) {
     for (int64_t j = 0; j < b.cols; ++j) {
-      const int64_t at = (r / kPanelRows * b.cols + j) * kPanelRows + r % kPanelRows;
+      const int64_t at = (r / kLowRankRows * b.cols + j) * kLowRankRows + r % kLowRankRows;
       std::memcpy(&out[at * size], &b.bytes[(r * b.cols + j) * size], size);
     }
   }
