@@ -1,5 +1,9 @@
 // The library's public surface.
 
+export type { AdapterFile, AdapterMatrix, AdapterOrigin } from "./adapter/adapter.js";
+export { openAdapter } from "./adapter/open.js";
+export { type AdapterBase, convertAdapter, type WriteAdapterOptions, writeAdapter } from "./adapter/write.js";
+export type { WrittenAdapter, WrittenMatrix } from "./adapter/written.js";
 export { BatchFaultsError, type Shard } from "./batch/check.js";
 export { type HttpTargetOptions, httpTarget } from "./batch/http-target.js";
 export type { BatchOutcome } from "./batch/outcome.js";

@@ -3,12 +3,14 @@
 
 import { basename } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { type AdapterSource, loadAdapter } from "../engine/adapter.js";
 import { runAbortable } from "../engine/generate.js";
 import { checkPredicts } from "../engine/model.js";
 import { type AppliedTuning, applyTuning } from "../engine/tuning.js";
 import {
   type CacheType,
   loadAddon,
+  type NativeAdapterUse,
   type NativeLoadOptions,
   type NativeModel,
   type NativePassTimes,
@@ -42,6 +44,8 @@ export interface BenchPlan {
   load: Pick<NativeLoadOptions, "kernelConfig" | "tokenizerPre" | "layout" | "fastHead">;
   /** How keys and values are kept. Default: "f16". */
   cacheType?: CacheType;
+  /** Of every session. Default: none. */
+  adapters?: readonly AdapterSource[];
   /** Seconds of rest before each test. Default: none. */
   delay?: number;
   signal?: AbortSignal;
@@ -144,11 +148,15 @@ async function benchModel(
   const model = await convertingAsync(() => loadAddon().loadModel(path, options));
   try {
     checkPredicts(model.info);
+    const adapters = await loadAdapters(model, plan);
     const limits = plan.roofline ? await limitsFor(model.info.kernel, threads, report, progress) : undefined;
     const results: BenchResult[] = [];
     for (const shape of plan.passes) {
       await rest(plan, progress);
-      const result = { ...(await benchPass(model, path, shape, plan, energy, progress)), tuning: applied ?? null };
+      const result = {
+        ...(await benchPass({ native: model, adapters }, path, shape, plan, energy, progress)),
+        tuning: applied ?? null,
+      };
       results.push(result);
       addLimit(result, model, limits);
       plan.onResult?.(result, limits);
@@ -207,8 +215,18 @@ function addLimit(result: BenchResult, model: NativeModel, limits: Limits | unde
   }
 }
 
+/** What `--lora` names, for every session. */
+async function loadAdapters(model: NativeModel, { adapters, signal }: BenchPlan): Promise<NativeAdapterUse[]> {
+  const uses: NativeAdapterUse[] = [];
+  for (const { path, ...options } of adapters ?? []) {
+    const adapter = await loadAdapter(model, path, { ...options, signal });
+    uses.push(adapter.use(adapter.scale));
+  }
+  return uses;
+}
+
 async function benchPass(
-  model: NativeModel,
+  { native: model, adapters }: { native: NativeModel; adapters: NativeAdapterUse[] },
   path: string,
   shape: PassShape,
   plan: BenchPlan,
@@ -219,7 +237,7 @@ async function benchPass(
   const { prompt, generate, depth } = shape;
   const { cacheType = "f16" } = plan;
   const contextSize = depth + prompt + generate + 2;
-  const session = converting(() => model.createSession({ contextSize, cacheType, sharePrompts: false }));
+  const session = converting(() => model.createSession({ contextSize, cacheType, sharePrompts: false, adapters }));
   try {
     const runner = new PassRunner(model, session, shape, plan.signal);
     if (plan.warmup) {

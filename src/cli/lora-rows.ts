@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { InvalidArgumentError } from "commander";
-import type { AdapterUse } from "../engine/adapter.js";
+import type { AdapterSource, AdapterUse } from "../engine/adapter.js";
 import type { Model } from "../engine/model.js";
 import { locateAdapter } from "./adapter-argument.js";
 import type { OptionRows, RowValues } from "./option-rows.js";
@@ -72,6 +72,18 @@ export function adapterChoices({ lora = [], loraScaled = [] }: RowValues<typeof 
   return [...lora, ...loraScaled];
 }
 
+/** The same with paths on this machine. */
+export async function locateAdapters(
+  values: RowValues<typeof loraRows>,
+  { quiet }: { quiet?: boolean } = {},
+): Promise<AdapterSource[]> {
+  const sources: AdapterSource[] = [];
+  for (const { path, scale } of adapterChoices(values)) {
+    sources.push({ path: await locateAdapter(path, { quiet }), scale, scaledByWeights: values.loraByWeights });
+  }
+  return sources;
+}
+
 /** Loads the adapters and makes them those of every session of the model that names none. */
 export async function applyAdapters(
   model: Model,
@@ -79,9 +91,8 @@ export async function applyAdapters(
   { quiet, signal }: { quiet?: boolean; signal?: AbortSignal } = {},
 ): Promise<void> {
   const uses: AdapterUse[] = [];
-  for (const { path, scale } of adapterChoices(values)) {
-    const located = await locateAdapter(path, { quiet });
-    const adapter = await model.loadAdapter(located, { scale, scaledByWeights: values.loraByWeights, signal });
+  for (const { path, ...options } of await locateAdapters(values, { quiet })) {
+    const adapter = await model.loadAdapter(path, { ...options, signal });
     for (const warning of quiet ? [] : adapter.warnings) {
       note(warning);
     }

@@ -18,6 +18,7 @@ const sameCommands: Readonly<Record<string, string>> = {
   "convert-ms-to-gguf-bitnet": "convert",
   "convert-bitnet-embedding-to-gguf": "convert",
   "convert-helper-bitnet": "convert",
+  "convert-lora-to-gguf": "convert-lora",
   "generate-dummy-bitnet-model": "dummy",
   "run-inference-server": "serve",
   "llama-server": "serve",

@@ -83,6 +83,11 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/setup-env.js"),
     },
     {
+      name: "convert-lora",
+      description: "make a GGUF adapter of one of PEFT, or back",
+      load: () => import("./commands/convert-lora.js"),
+    },
+    {
       name: "convert",
       description: "make a GGUF file of a checkpoint or of another GGUF file",
       load: () => import("./commands/convert.js"),

@@ -71,6 +71,11 @@ export class Adapter {
   }
 }
 
+/** An adapter that is to be loaded. */
+export interface AdapterSource extends Pick<AdapterOptions, "scale" | "scaledByWeights"> {
+  path: string;
+}
+
 export async function loadAdapter(native: NativeModel, path: string, options: AdapterOptions): Promise<Adapter> {
   checkOptionNames("loadAdapter", options, adapterOptions);
   const { scale = 1, scaledByWeights, signal } = options;

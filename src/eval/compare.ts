@@ -1,5 +1,6 @@
 // Two models, or one with two settings, on the same text: what both predict, how fast, in how much memory.
 
+import type { AdapterSource } from "../engine/adapter.js";
 import { type LoadOptions, loadModel, type Model, type Session } from "../engine/model.js";
 import type { CacheType } from "../native/addon.js";
 import { throwIfAborted } from "../system/errors.js";
@@ -16,6 +17,8 @@ export interface ComparedSide {
   load?: LoadOptions;
   /** Default: "f16". */
   cacheType?: CacheType;
+  /** Of every session. Default: none. */
+  adapters?: readonly AdapterSource[];
 }
 
 export interface CompareOptions extends Pick<DivergenceOptions, "chunks" | "top" | "signal" | "onProgress"> {
@@ -120,11 +123,19 @@ export async function compareModels(
 }
 
 async function loadSide(
-  { path, load }: ComparedSide,
+  { path, load, adapters = [] }: ComparedSide,
   signal: AbortSignal | undefined,
 ): Promise<[Model, number | undefined]> {
   const resident = process.memoryUsage.rss();
   const model = await loadModel(path, { ...load, signal });
+  try {
+    model.adapters = await Promise.all(
+      adapters.map(({ path: from, ...options }) => model.loadAdapter(from, { ...options, signal })),
+    );
+  } catch (error) {
+    model.close();
+    throw error;
+  }
   const grown = process.memoryUsage.rss() - resident;
   return [model, grown > 0 ? grown : undefined];
 }

@@ -140,7 +140,8 @@ describe("the command line", () => {
     [["--sleep-idle-seconds", "0"], /'--sleep-idle-seconds <s>' argument '0' is invalid/],
     [["--pooling", "rank"], /'--pooling <type>' argument 'rank' is invalid: expected one of none, mean, cls, last/],
     [["--reranking"], /there is no --reranking here.*\n.*documents cannot be ranked/],
-    [["--lora", "x"], /there is no --lora here.*\n.*adapters cannot be applied/],
+    [["--lora-scaled", "x"], /'--lora-scaled <path>' argument 'x' is invalid. Expected PATH SCALE/i],
+    [["--lora-modules", "x"], /'--lora-modules <names>' argument 'x' is invalid. Expected NAME=PATH/i],
     [["--json-schema", "{}"], /there is no --json-schema here.*\n.*requests have grammar/],
     [["--models-dir", "x"], /there is no --models-dir here.*\n.*one model/],
   ])("%j is refused in one line, with what to do", async (args, message) => {

@@ -288,7 +288,7 @@ describe("test_infill", () => {
     expect((await server.post("/infill", { input_prefix: "a", input_suffix: "b" })).status).toBe(501);
     expect((await server.post("/rerank", { query: "a", documents: ["b"] })).status).toBe(501);
     expect((await server.post("/rerank", { query: "a" })).status).toBe(400);
-    expect((await server.get("/lora-adapters")).status).toBe(501);
+    expect(await server.read("/lora-adapters")).toEqual([]);
   });
 });
 

@@ -24,6 +24,7 @@ import { writeOutput } from "../../system/files.js";
 import { readTextFile } from "../../system/text-file.js";
 import { formatBenchTable } from "../bench-table.js";
 import { llamaGroup } from "../llama-options.js";
+import { locateAdapters, loraRows } from "../lora-rows.js";
 import { measureRows, resultRows, writeResults } from "../measuring.js";
 import { locateModel, modelHelp } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
@@ -151,6 +152,7 @@ const groups = {
     tokenizerPre: modelRows.tokenizerPre,
     kernelConfig: modelRows.kernelConfig,
   }),
+  lora: groupOf("Adapters", loraRows),
   session: groupOf("Context", { cacheType: sessionRows.cacheType }),
   output: groupOf("Output", {
     ...resultRows,
@@ -233,6 +235,7 @@ async function bench(options: BenchOptions, named: readonly string[]): Promise<v
     delay: tests.delay,
     load: options.load,
     cacheType: options.session.cacheType,
+    adapters: await locateAdapters(options.lora),
     signal,
     onProgress: ({ done, total, what }) => progress.update(done, total, { name: what }),
   };

@@ -2,6 +2,7 @@
 
 import { basename } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
+import { adapterName } from "../../adapter/peft.js";
 import { drawPanels, type Line, type Panel } from "../../bench/panels.js";
 import { type Twin, writeEmbeddingTwin } from "../../bench/twins.js";
 import { embeddingTypes, namesOf } from "../../convert/types.js";
@@ -9,6 +10,7 @@ import { type ComparedSide, type ComparisonResult, compareModels, type SideRepor
 import { writeOutput } from "../../system/files.js";
 import { readTextFile } from "../../system/text-file.js";
 import { formatEstimate, showDivergence } from "../divergence-report.js";
+import { adapterChoices, locateAdapters, loraRows } from "../lora-rows.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { modelRows, outputRows, readModel } from "../options.js";
@@ -64,6 +66,7 @@ const groups = {
       parse: pairOf((word) => typeFrom(embeddingTypes())(word)),
     },
   }),
+  lora: groupOf("Adapters of the second side", loraRows),
   model: groupOf("Both", {
     threads: modelRows.threads,
     tokenizerPre: modelRows.tokenizerPre,
@@ -90,6 +93,7 @@ export default function configureCompare(command: Command): void {
 Examples:
   $ bitnet compare f16.gguf q6_k.gguf -f text.txt
   $ bitnet compare model.gguf -f text.txt --cache-type f16,q8
+  $ bitnet compare model.gguf -f text.txt --lora adapter/
   $ bitnet compare model.gguf -f text.txt --embedding-type f16,q4_0 --plot cost.svg`,
     )
     .action(async (before: string | undefined, after: string | undefined) => {
@@ -98,7 +102,9 @@ Examples:
       if (file === undefined) {
         command.error("expected a text: -f FILE", { exitCode: 2 });
       }
-      const differing = Object.values(options.sides).some((pair) => pair !== undefined && pair[0] !== pair[1]);
+      const adapts = adapterChoices(options.lora).length > 0;
+      const differing =
+        adapts || Object.values(options.sides).some((pair) => pair !== undefined && pair[0] !== pair[1]);
       if (after === undefined && !differing) {
         command.error("expected a second model, or two values of one of the settings", { exitCode: 2 });
       }
@@ -140,7 +146,7 @@ async function compare(options: CompareValues, file: string, named: Pair<string 
 }
 
 async function prepareSide(
-  { sides, model, output }: CompareValues,
+  { sides, lora, model, output }: CompareValues,
   named: string | undefined,
   side: 0 | 1,
   twins: Twin[],
@@ -153,13 +159,14 @@ async function prepareSide(
   const cacheType = sides.cacheType?.[side];
   const type = sides.embeddingType?.[side];
   const settings = [kernel, layout, cacheType, type].filter((value) => value !== undefined);
-  const label = [basename(path), ...settings].join(", ");
+  const adapters = side === 1 ? await locateAdapters(lora, { quiet: output.quiet }) : [];
+  const label = [basename(path), ...settings, ...adapters.map((adapter) => adapterName(adapter.path))].join(", ");
   if (type === undefined) {
-    return { label, path, load: { ...load, kernel, layout }, cacheType };
+    return { label, path, load: { ...load, kernel, layout }, cacheType, adapters };
   }
   const twin = await writeEmbeddingTwin(path, type, { kernelConfig: model.kernelConfig, signal });
   twins.push(twin);
-  return { label, path: twin.path, load: { ...load, kernel, layout }, cacheType };
+  return { label, path: twin.path, load: { ...load, kernel, layout }, cacheType, adapters };
 }
 
 async function showResult(result: ComparisonResult, { json, plot }: CompareValues["output"]): Promise<void> {

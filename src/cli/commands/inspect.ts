@@ -1,6 +1,12 @@
 // bitnet inspect: what a GGUF file holds, on this machine or on the hub.
 
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
+import type { AdapterFile } from "../../adapter/adapter.js";
+import { isAdapter } from "../../adapter/gguf.js";
+import { openAdapter } from "../../adapter/open.js";
+import { configName } from "../../adapter/peft.js";
 import { type Gguf, openGguf } from "../../gguf/gguf.js";
 import { inspectGguf } from "../../gguf/inspect.js";
 import { type Hub, openHub } from "../../hub/http.js";
@@ -10,12 +16,13 @@ import { openRepository, type RepositoryName } from "../../hub/repository.js";
 import { formatRepository, type HubReference } from "../../models/reference.js";
 import { listGgufFiles, listPublished } from "../../models/sources.js";
 import { BitnetError } from "../../system/errors.js";
+import { formatAdapter } from "../adapter-report.js";
 import { formatInspection } from "../inspect-report.js";
 import { modelHelp, resolveArgument } from "../model-argument.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { modelRows, outputRows, sessionRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
-import { colorsOf, columnsOf, interruptSignal, log, write, writeJson } from "../terminal/output.js";
+import { colorsOf, columnsOf, interruptSignal, log, note, write, writeJson } from "../terminal/output.js";
 
 const groups = {
   model: groupOf("Model", {
@@ -44,6 +51,7 @@ export default function configureInspect(command: Command): void {
 Examples:
   $ bitnet inspect model.gguf
   $ bitnet inspect model.gguf --tensors
+  $ bitnet inspect adapter/
   $ bitnet inspect microsoft/BitNet-b1.58-2B-4T-gguf -c 2048    # reads the head of the remote file only`,
     )
     .action(async (named: string | undefined) => {
@@ -51,6 +59,11 @@ Examples:
       const name = named ?? model.path;
       if (name === undefined || (named !== undefined && model.path !== undefined)) {
         command.error("expected a model", { exitCode: 2 });
+      }
+      const adapter = await findAdapter(name);
+      if (adapter !== undefined) {
+        showAdapter(adapter, output);
+        return;
       }
       const report = inspectGguf(await openModel(name, model.file), {
         contextSize: model.contextSize,
@@ -67,6 +80,30 @@ Examples:
         write(formatInspection(name, report, view));
       }
     });
+}
+
+/** The adapter that a path on this machine is, if it is one. */
+async function findAdapter(path: string): Promise<AdapterFile | undefined> {
+  const there = statSync(path, { throwIfNoEntry: false });
+  const isPeft = there?.isDirectory() ? existsSync(join(path, configName)) : /\.safetensors$/i.test(path);
+  const isOne = there !== undefined && (isPeft || (there.isFile() && isGgufAdapter(path)));
+  return isOne ? await openAdapter(path) : undefined;
+}
+
+function isGgufAdapter(path: string): boolean {
+  return /\.gguf$/i.test(path) && isAdapter(openGguf(path, { alone: true }));
+}
+
+function showAdapter(adapter: AdapterFile, { tensors, json }: { tensors?: boolean; json?: boolean }): void {
+  if (json) {
+    writeJson(adapter);
+    return;
+  }
+  const view = { tensors, width: columnsOf(process.stdout), heading: colorsOf(process.stdout).bold };
+  write(formatAdapter(adapter, view));
+  for (const warning of adapter.warnings) {
+    note(warning);
+  }
 }
 
 /** A file that is here, or the head of one of the hub. */

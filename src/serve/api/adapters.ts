@@ -48,13 +48,15 @@ export function readAdapters(context: ServerContext, body: Fields): Pick<TextReq
 /** [{id, scale}], each number once. */
 function readList({ options }: ServerContext, body: Fields, name: string): RequestAdapter[] | undefined {
   const { length } = options.adapters;
-  const adapters = body.objects(name, { max: 1024 })?.map((entry) => {
+  const entries = body.objects(name, { max: 1024 });
+  if (length === 0 && (entries ?? []).length > 0) {
+    throw invalid(body.pathOf(name), "the server has no adapters");
+  }
+  const adapters = entries?.map((entry) => {
     const id = entry.integer("id", { min: 0, max: 2 ** 31 - 1 });
     const scale = entry.number("scale", { min: -largestScale, max: largestScale });
     if (id === undefined || id >= length) {
-      const there =
-        length === 0 ? "the server has no adapters" : `expected the number of an adapter, 0 to ${length - 1}`;
-      throw invalid(entry.pathOf("id"), there);
+      throw invalid(entry.pathOf("id"), `expected the number of an adapter, 0 to ${length - 1}`);
     }
     return { id, scale: scale ?? 0 };
   });
