@@ -94,7 +94,7 @@ export async function loadTrainingData(
   const own = kept.filter(({ source }) => source < sources.length);
   const evaluates = chooseEvaluation(own, options);
   const isEvaluation = ({ source, hash }: Kept) => source >= sources.length || evaluates.has(hash);
-  const trained = new Set(own.filter((example) => !evaluates.has(example.hash)).map(({ hash }) => hash));
+  const trained = new Set(own.map(({ hash }) => hash));
   return {
     documents,
     training: training.map(({ weight }, source) => ({
