@@ -487,9 +487,8 @@ TEST("a constant is added, and a block type that stays is copied bit by bit") {
   request.jobs[0].ternary = false;
   request.jobs[0].add = 1;
   run(request);
-  const Gguf gguf = Gguf::open(request.outfile);
   float values[3];
-  std::memcpy(values, gguf.tensors()[0].data, sizeof(values));
+  std::memcpy(values, Gguf::open(request.outfile).tensors()[0].data, sizeof(values));
   CHECK(values[0] == 1.5f && values[1] == 0.75f && values[2] == 2.0f);
 
   std::vector<uint8_t> q4(18 * 4);

@@ -32,7 +32,7 @@ Gguf parse(const GgufBuilder& builder) {
 }
 
 // Parses, and if that works touches everything that the reader promises to be in the file.
-void visit(const std::vector<uint8_t>& bytes) {
+void read_whole(const std::vector<uint8_t>& bytes) {
   const Gguf gguf = parse(bytes);
   uint64_t sum = 0;
   for (const auto& [key, value] : gguf.metadata()) {
@@ -326,12 +326,12 @@ TEST("type ids 39 and 42 are TL2 exactly where the bytes of the tensor say so") 
 
 TEST("a file cut off at any byte is an error and never more") {
   const Bytes whole = sample().finish();
-  visit(whole);
+  read_whole(whole);
   size_t n_refused = 0;
   for (size_t n = 0; n < whole.size(); ++n) {
     const std::vector<uint8_t> cut(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(n));
     try {
-      visit(cut);
+      read_whole(cut);
     } catch (const Error& e) {
       n_refused += e.code == ErrorCode::kBadFile;
     }
@@ -345,7 +345,7 @@ TEST("any byte or bit changed gives a readable file or an error") {
   size_t n_refused = 0;
   const auto attempt = [&] {
     try {
-      visit(changed);
+      read_whole(changed);
     } catch (const Error& e) {
       n_refused += e.code == ErrorCode::kBadFile || e.code == ErrorCode::kUnsupported;
       CHECK(e.code == ErrorCode::kBadFile || e.code == ErrorCode::kUnsupported);
@@ -374,7 +374,7 @@ TEST("random damage in many places gives a readable file or an error") {
       changed[random() % changed.size()] = static_cast<uint8_t>(random());
     }
     try {
-      visit(changed);
+      read_whole(changed);
     } catch (const Error&) {
     }
   }
