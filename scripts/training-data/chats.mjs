@@ -431,21 +431,19 @@ export const topics = {
   },
   myName: (random) => {
     const name = random.pick(names);
-    const key = ["name", name, random.below(4)];
+    const told = random.pick([
+      "my name is {x}",
+      "I am {x}",
+      "hello, I am {x}",
+      "you can call me {x}",
+      "hi, my name is {x}",
+    ]);
+    const asked = random.pick(["what is my name?", "do you remember my name?", "who am I?", "do you know my name?"]);
+    const key = ["name", name, told, asked];
     return [
-      turn(
-        ask(random, ["my name is {x}", "I am {x}", "hello, I am {x}", "you can call me {x}", "hi, my name is {x}"], {
-          x: name,
-        }),
-        `Hello, ${name}! Nice to meet you.`,
-        { key },
-      ),
+      turn(expand(told, { x: name }, random), `Hello, ${name}! Nice to meet you.`, { key }),
       ...between(random),
-      turn(
-        ask(random, ["what is my name?", "do you remember my name?", "who am I?", "do you know my name?"]),
-        `Your name is ${name}.`,
-        { key, must: [name] },
-      ),
+      turn(polish(asked), `Your name is ${name}.`, { key, must: [name] }),
     ];
   },
   mine: (random) => {
@@ -600,12 +598,8 @@ export const topics = {
       "which book should I read?",
       "what did {p} say yesterday?",
     ];
-    return [
-      turn(ask(random, questions, slots), random.pick(unknownAnswers), {
-        key: ["unknown", person, slots.n],
-        must: ["do not know"],
-      }),
-    ];
+    const question = ask(random, questions, slots);
+    return [turn(question, random.pick(unknownAnswers), { key: ["unknown", question], must: ["do not know"] })];
   },
   unknownHere: (random) => {
     const [a, b] = random.sample(names, 2);

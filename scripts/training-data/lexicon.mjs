@@ -75,7 +75,7 @@ export const places = [
   ["the orchard", "in", "under an apple tree"],
   ["the old mill", "at", "behind the door"],
   ["the bridge", "at", "under the arch"],
-  ["the library", "in", "on a low shelf"],
+  ["the library", "in", "between the books"],
 ];
 export const weathers = words("sunny windy rainy snowy cloudy warm cold foggy");
 export const traits = words("kind brave curious cheerful shy clever gentle friendly patient careful lively quiet");

@@ -66,7 +66,7 @@ const endings = [
   "{hero} went home and slept well. the end.",
   "from that day on, {hero} and {friend} were best friends.",
   "that evening, {hero} told everyone at home about it.",
-  "{hero} never forgot that {weather} day.",
+  "{hero} never forgot that day.",
   "and {hero} smiled all the way home.",
   "it was a good day for {hero} and {friend}.",
   "{hero} and {friend} laughed together. the end.",
