@@ -64,7 +64,7 @@ void base_forward(Compute& compute, const TrainLinear& w, const LinearInput& inp
 // v = scaling dy B; dA += vT x; dB += dyT u, u = scaling A x; dx += v A.
 void adapter_backward(Compute& compute, const TrainLinear& w, const LinearInput& input,
                       const DropoutKey& key, const LinearBackward& arrays) {
-  const Adapter& adapter = w.adapter;
+  const TrainAdapter& adapter = w.adapter;
   const int64_t n = input.n(), r = adapter.rank;
   float* v = arrays.lora_dy;
   const float* x = adapter_input(compute, w, input, key, arrays.spare);
@@ -146,7 +146,7 @@ void LinearInput::dequantize(float* out) const {
 void linear_forward(Compute& compute, const TrainLinear& w, const LinearInput& input,
                     const DropoutKey& key, float* y, float* lora, float* spare) {
   base_forward(compute, w, input, y);
-  const Adapter& adapter = w.adapter;
+  const TrainAdapter& adapter = w.adapter;
   if (!adapter.a) return;
   const int64_t n = input.n(), r = adapter.rank;
   const float* x = adapter_input(compute, w, input, key, spare);

@@ -14,7 +14,7 @@ namespace bitnet {
 struct Parameter;
 
 // y += scaling (B (A x)), A [rank, cols], B [rows, rank].
-struct Adapter {
+struct TrainAdapter {
   Parameter* a = nullptr;
   Parameter* b = nullptr;
   int64_t rank = 0;
@@ -26,7 +26,7 @@ struct TrainLinear {
   int64_t rows = 0, cols = 0;
   TernaryMatrix weights;           // what forward and dx multiply with
   Parameter* master = nullptr;     // null: frozen
-  Adapter adapter;                 // null: none
+  TrainAdapter adapter;            // null: none
   uint64_t id = 0;                 // of the module, layer by layer: keys dropout
   AlignedArray<uint8_t> codes;     // memory of the weights
   AlignedArray<float> row_scales;  // likewise, where rows have their own

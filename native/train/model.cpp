@@ -265,7 +265,7 @@ class ModelReader {
   void add_adapter(const std::string& name, int64_t rope_heads, TrainLinear& w) {
     const AdapterOptions& o = options_.adapter;
     const std::string module = name.substr(0, name.rfind('.'));
-    Adapter& adapter = w.adapter;
+    TrainAdapter& adapter = w.adapter;
     adapter.rank = o.rank;
     adapter.dropout = o.dropout;
     const double r = static_cast<double>(o.rank), root = o.rslora ? std::sqrt(r) : r;
