@@ -171,9 +171,9 @@ function formatWarnings({ sources, evalSources, duplicates }: DataReport, { widt
       : [`${count(duplicates, "example")} of the evaluation are trained, too: its loss will look too good`]),
   ];
   const label = "note: ";
-  const fit = (text: string) =>
+  const fitted = (text: string) =>
     width === undefined ? text : wrapWords(text, width - label.length).join(`\n${" ".repeat(label.length)}`);
-  const lines = warnings.map((text) => `${colors.cyan(label.trim())} ${fit(withoutControls(text))}`);
+  const lines = warnings.map((text) => `${colors.cyan(label.trim())} ${fitted(withoutControls(text))}`);
   return lines.length === 0 ? [] : [lines.join("\n")];
 }
 

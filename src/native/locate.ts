@@ -8,7 +8,7 @@ import { BitnetError } from "../system/errors.js";
 import { cacheFolder } from "../system/folders.js";
 import { installCommand, ownManifest, packageRoot, packageVersion, readManifest } from "../system/package.js";
 import { damaged, explainRefusal, nothingFound, unreadable } from "./failures.js";
-import { platformName } from "./platform.js";
+import { leastBytes, platformName, readHead } from "./platform.js";
 
 export interface AddonOrigin {
   /** Built in a clone, from the package of this platform, or built by `bitnet build-native`. */
@@ -57,7 +57,16 @@ function load(origin: AddonOrigin): unknown {
 }
 
 function findInClone(): AddonOrigin | undefined {
-  return existsSync(cloneAddon) ? { kind: "clone", path: cloneAddon, version: packageVersion() } : undefined;
+  if (!existsSync(cloneAddon)) {
+    return undefined;
+  }
+  const origin = { kind: "clone", path: cloneAddon, version: packageVersion() } as const;
+  const { size } = statSync(cloneAddon);
+  const least = leastBytes(readHead(cloneAddon, 64));
+  if (size < least) {
+    throw damaged(origin, `it has ${size} bytes and says that it has ${least}`);
+  }
+  return origin;
 }
 
 /** The package of the native part for a platform. */

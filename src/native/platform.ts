@@ -49,6 +49,12 @@ export function readHead(path: string, length: number): Buffer {
   }
 }
 
+/** How long an ELF file is at least, by its head: the table of its sections stands at its end. 0 for other files. */
+export function leastBytes(head: Buffer): number {
+  const isElf = head.length >= 64 && head.readUInt32LE(0) === 0x464c457f;
+  return isElf ? Number(head.readBigUInt64LE(0x28)) + head.readUInt16LE(0x3a) * head.readUInt16LE(0x3c) : 0;
+}
+
 /** The platform that a library was made for, by the head of the file (ELF, Mach-O of 64 bits, PE). */
 export function binaryPlatform(head: Buffer): string | undefined {
   const u32 = (offset: number) => (offset + 4 <= head.length ? head.readUInt32LE(offset) : 0);

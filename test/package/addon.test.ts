@@ -163,6 +163,18 @@ describe("the package of this platform", () => {
   });
 });
 
+test.runIf(process.platform === "linux")("what a build in a clone has left half-written is not mapped", () => {
+  const built = join(main, "build", "Release");
+  mkdirSync(built, { recursive: true });
+  writeFileSync(join(built, "bitnet.node"), addon.subarray(0, addon.length - 100));
+  const { status, stderr } = run();
+  rmSync(join(main, "build"), { recursive: true });
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringContaining(`bitnet.node is damaged: it has ${addon.length - 100} bytes and says that it has`),
+  });
+});
+
 describe("a file of that package", () => {
   test.each([
     ["is empty", "", `it has 0 bytes instead of ${addon.length}`],
