@@ -57,9 +57,9 @@ void pack_panels(const float* p, int64_t step, int64_t depth_step, int64_t n, in
   }
 }
 
-// c [rows, cols] += panel a times panel b.
-inline void gemm_tile(const float* a, const float* b, int64_t depth, float* c, int64_t c_stride,
-                      int64_t rows, int64_t cols) {
+// c [rows, cols] += panel a times panel b. Compiled once: it is long when unrolled.
+__attribute__((noinline)) void gemm_tile(const float* a, const float* b, int64_t depth, float* c,
+                                         int64_t c_stride, int64_t rows, int64_t cols) {
   vf acc[kGemmRows][kGemmVectors];
   each<kGemmRows>([&](auto i) BITNET_INLINE {
     each<kGemmVectors>([&](auto j) BITNET_INLINE { acc[i][j] = set1(0.0f); });
