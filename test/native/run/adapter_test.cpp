@@ -263,6 +263,7 @@ TEST("a sequence gets the same bits alone and among others with other adapters a
         members[i].logits = alone.logits();
       }
       for (const int64_t step_rows : {int64_t{9}, int64_t{64}, bitnet::kBatchTokens}) {
+        if (bitnet::quick() && step_rows != 64) continue;
         EngineOptions options;
         options.step_rows = step_rows;
         const auto engine = engine_with(model, options);
@@ -343,6 +344,7 @@ TEST("a saved sequence is restored with the same adapters alone") {
 
 TEST("a large f32 adapter is kept in f16 without losing small numbers or the largest") {
   const auto model = golden();
+  if (bitnet::quick()) return;                   // some 60 million numbers
   const int64_t rank = bitnet::kMaxAdapterRank;  // above kMostExactBytes
   const auto constant = [&](float a, float b) {
     std::vector<AdapterTarget> targets;
