@@ -332,7 +332,7 @@ function describeSpeed(facts: Facts<"speed">): Row[] {
 
 function describePass({ tokensPerSecond, ceiling, share, bound, tokens }: PassFacts, isSmall: boolean): string {
   const speed = (value: number) => (value >= 99.5 ? String(Math.round(value)) : value.toPrecision(3));
-  const reached = `${speed(tokensPerSecond)} tokens/s (of ${tokens})`;
+  const reached = `${speed(tokensPerSecond)} tokens/s over ${tokens} tokens`;
   return ceiling === null || share === null || isSmall
     ? reached
     : `${reached}, ${Math.round(100 * share)} % of the ${speed(ceiling)} that ${bound === "memory" ? "memory allows" : "the processor allows"}`;
