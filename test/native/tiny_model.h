@@ -154,5 +154,8 @@ struct TemporaryFile {
         .write(reinterpret_cast<const char*>(bytes.data()),
                static_cast<std::streamsize>(bytes.size()));
   }
-  ~TemporaryFile() { std::filesystem::remove(path); }
+  ~TemporaryFile() {
+    std::error_code error;  // Windows deletes no file that is mapped
+    std::filesystem::remove(path, error);
+  }
 };
