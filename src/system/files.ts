@@ -39,7 +39,7 @@ export function makeFolderSync(path: string, mode?: number): string | undefined 
     }
   }
   if (!statSync(whole).isDirectory()) {
-    throw new BitnetError("USAGE", `${path} is not a folder`);
+    throw Object.assign(new Error(`EEXIST: file already exists, mkdir '${path}'`), { code: "EEXIST" });
   }
   return missing[0];
 }

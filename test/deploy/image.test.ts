@@ -86,14 +86,16 @@ test("gets what it builds from and nothing else: no keys, no history, no models 
   expect(lines.slice(1).every((line) => line.startsWith("!"))).toBe(true);
   const allowed = lines.slice(1).map((line) => line.slice(1));
   const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const made = ["dist", "prebuilds", "models"];
+  const made = /^(!|dist|build\/|models|scripts\/)/; // by the build, or told below
   expect(allowed).toEqual(
     expect.arrayContaining(["src", "scripts", "docs", "package.json", "package-lock.json", "build-packages/*.tgz"]),
   );
-  for (const path of (files as string[]).filter((name) => !made.includes(name) && !name.startsWith("scripts/"))) {
+  for (const path of (files as string[]).filter((name) => !made.test(name))) {
     expect(allowed).toContain(path);
   }
-  expect(allowed.filter((path) => path.startsWith("models"))).toEqual(["models/README.md", "models/tiny-bitnet.gguf"]);
+  expect(allowed.filter((path) => path.startsWith("models"))).toEqual(
+    ["README.md", "tiny-bitnet.gguf", "tiny-bitnet.golden.json"].map((name) => `models/${name}`),
+  );
   for (const source of stages.flatMap((stage) => instructions(stage, "COPY"))) {
     for (const path of source.startsWith("--from") ? [] : source.split(" ").slice(0, -1)) {
       expect(path === "." || allowed.includes(path)).toBe(true);

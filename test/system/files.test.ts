@@ -95,7 +95,7 @@ describe("makeFolder", () => {
   test("does not take a file for a folder", async () => {
     const path = join(folder, "file");
     writeFileSync(path, "");
-    await expect(makeFolder(path)).rejects.toThrow("is not a folder");
+    await expect(makeFolder(path)).rejects.toThrow("EEXIST");
     await expect(makeFolder(join(path, "below"))).rejects.toThrow("ENOTDIR");
   });
 
