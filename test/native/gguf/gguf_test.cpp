@@ -433,7 +433,10 @@ struct Folder {
   const std::filesystem::path path = std::filesystem::temp_directory_path() /
                                      ("bitnet-split-" + std::to_string(std::random_device{}()));
   Folder() { std::filesystem::create_directory(path); }
-  ~Folder() { std::filesystem::remove_all(path); }
+  ~Folder() {
+    std::error_code error;  // Windows deletes no file that is mapped
+    std::filesystem::remove_all(path, error);
+  }
   std::string write(const std::string& name, const Bytes& bytes) const {
     const std::string file = (path / name).string();
     std::ofstream(file, std::ios::binary)
@@ -470,8 +473,11 @@ TEST("a model in several files is opened whole by the name of any of them") {
     }
     CHECK_EQ(gguf.file_size(), size);
   }
-  const Gguf alone = Gguf::open(paths[1], bitnet::Parts::kThisFile);
-  CHECK(alone.n_parts() == 1 && alone.tensors().size() == 1 && !alone.find("general.architecture"));
+  {
+    const Gguf alone = Gguf::open(paths[1], bitnet::Parts::kThisFile);
+    CHECK(alone.n_parts() == 1 && alone.tensors().size() == 1);
+    CHECK(!alone.find("general.architecture"));
+  }
 
   std::filesystem::remove(paths[1]);
   for (const size_t i : {0, 2}) {

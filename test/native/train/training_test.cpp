@@ -210,9 +210,7 @@ TEST("matrices and layers that get an adapter have the gradients that they have 
   const std::vector<TrainRow> rows = of.rows();
   const auto all = Training::open(of.request(), golden::options_of(of, TrainMode::kLora));
   const auto randomize = [](Training& training) {
-    uint64_t seed = 0;
     for (const auto& p : training.model().parameters) {
-      ++seed;
       if (p->name.starts_with("blk.1.ffn") || p->name.starts_with("blk.1.attn")) {
         bitnet::Random random(p->name.size() * 1000 + static_cast<uint64_t>(p->rows));
         golden::write(training, p->name, bitnet::random_floats(random, p->size(), -0.1f, 0.1f));
