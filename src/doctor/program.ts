@@ -83,7 +83,7 @@ function nameOther(): string {
 type Surroundings = Pick<ProgramFacts, "container" | "hypervisor" | "wsl" | "translator">;
 
 export function describeSurroundings({ native, files, env }: Context): Surroundings {
-  const cpu = native instanceof Error ? undefined : native.describeCpu();
+  const cpu = native instanceof Error ? undefined : { ...native.describeCpu(), isTranslated: native.isTranslated() };
   const version = files.read("/proc/version") ?? "";
   const isWsl = /microsoft/i.test(version);
   return {
@@ -133,11 +133,19 @@ function findHypervisor(files: SystemFiles): string | null {
   return found ?? (isGuest ? "a hypervisor" : null);
 }
 
-function findTranslator({ vendor, brand, hypervisor }: { vendor: string; brand: string; hypervisor: string }) {
+interface SeenCpu {
+  vendor: string;
+  brand: string;
+  hypervisor: string;
+  /** By the word of the system, which macOS and Windows give. */
+  isTranslated: boolean;
+}
+
+function findTranslator({ vendor, brand, hypervisor, isTranslated }: SeenCpu): string | null {
   if (/VirtualApple/.test(`${vendor} ${brand}`)) {
     return "Rosetta";
   }
-  return hypervisor === "TCGTCGTCGTCG" ? "QEMU" : null;
+  return hypervisor === "TCGTCGTCGTCG" ? "QEMU" : isTranslated ? `${nameOther()} on another processor` : null;
 }
 
 function adviseTranslator({ translator }: ProgramFacts, platform: NodeJS.Platform): Advice[] {

@@ -101,6 +101,15 @@ describe("the program", () => {
     expect(checkProgram(contextOf(second))).toMatchObject({ facts: { wsl: 2 }, advice: [] });
   });
 
+  test("what the system itself says is translated is a warning, whatever the processor is called", () => {
+    const native = addonWith({ isTranslated: () => true });
+    const { status, advice } = checkProgram(contextOf(machine("plain", {}), { native }));
+    expect({ status, what: advice[0]?.what }).toEqual({
+      status: "warning",
+      what: expect.stringContaining("translated"),
+    });
+  });
+
   test.each([
     ["Rosetta", { vendor: "VirtualApple", brand: "VirtualApple @ 2.50GHz", hypervisor: "" }],
     ["QEMU", { vendor: "AuthenticAMD", brand: "QEMU Virtual CPU", hypervisor: "TCGTCGTCGTCG" }],
