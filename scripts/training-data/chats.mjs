@@ -18,7 +18,6 @@ import {
   plurals,
   rhymes,
   shapes,
-  sizes,
   things,
   treats,
   truths,
