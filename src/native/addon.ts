@@ -634,24 +634,29 @@ export interface NativeTernaryCounts {
   plus: number;
 }
 
+/** What of a parameter: its value, its gradient since the last step, or a moment of the optimizer. */
+export type ParameterPart = "value" | "gradient" | "m" | "v";
+
+export interface NativeTrainingInfo {
+  architecture: string;
+  layers: number;
+  embeddingLength: number;
+  feedForwardLength: number;
+  headCount: number;
+  headCountKv: number;
+  headDim: number;
+  vocabSize: number;
+  contextLength: number; // trained
+  trainedParameters: number; // elements
+  totalParameters: number; // of the model and its adapters
+  kernel: string;
+  threads: number;
+  memory: NativeMemoryPlan;
+}
+
 /** A model in training; src/train/core.ts says what each does. Tensors are named as in GGUF files. */
 export interface NativeTraining {
-  readonly info: {
-    architecture: string;
-    layers: number;
-    embeddingLength: number;
-    feedForwardLength: number;
-    headCount: number;
-    headCountKv: number;
-    headDim: number;
-    vocabSize: number;
-    contextLength: number;
-    trainedParameters: number;
-    totalParameters: number;
-    kernel: string;
-    threads: number;
-    memory: NativeMemoryPlan;
-  };
+  readonly info: NativeTrainingInfo;
   readonly parameters: readonly { name: string; rows: number; cols: number; decays: boolean }[];
   backward(rows: readonly NativeTrainRow[], options: { labels: number; step: number }): Promise<NativeLossSum>;
   step(options: {
@@ -664,8 +669,8 @@ export interface NativeTraining {
   }): Promise<NativeLossSum & { gradNorm: number; skipped?: { reason: string; tensor?: string } }>;
   evaluate(rows: readonly NativeTrainRow[]): Promise<NativeLossSum>;
   logits(row: NativeTrainRow): Promise<Float32Array>;
-  read(name: string, part: "value" | "gradient" | "m" | "v"): Float32Array;
-  write(name: string, values: Float32Array, part: "value" | "gradient" | "m" | "v"): void;
+  read(name: string, part: ParameterPart): Float32Array;
+  write(name: string, values: Float32Array, part: ParameterPart): void;
   matrices(): NativeTernaryCounts[]; // of all layers
   steps(): number; // of the optimizer
   setSteps(n: number): void;

@@ -11,7 +11,9 @@ import {
   type NativeMemoryPlan,
   type NativeTernaryCounts,
   type NativeTraining,
+  type NativeTrainingInfo,
   type NativeTrainOptions,
+  type ParameterPart,
 } from "../native/addon.js";
 import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
@@ -101,25 +103,10 @@ export interface ParameterInfo {
   decays: boolean; // by weightDecay
 }
 
-/** What of a parameter: its value, its gradient since the last step, or a moment of the optimizer. */
-export type ParameterPart = "value" | "gradient" | "m" | "v";
+export type { ParameterPart } from "../native/addon.js";
 
-export interface TrainableInfo {
-  architecture: string;
+export interface TrainableInfo extends NativeTrainingInfo {
   mode: TrainMode;
-  layers: number;
-  embeddingLength: number;
-  feedForwardLength: number;
-  headCount: number;
-  headCountKv: number;
-  headDim: number;
-  vocabSize: number;
-  contextLength: number; // trained
-  trainedParameters: number; // elements
-  totalParameters: number; // of the model and its adapters
-  kernel: string;
-  threads: number;
-  memory: MemoryPlan;
 }
 
 const trainableOptions: OptionNames<TrainableOptions> = {
