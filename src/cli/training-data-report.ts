@@ -2,8 +2,8 @@
 // guillemets.
 
 import type { ChalkInstance } from "chalk";
-import type { SourceReport } from "../train/data.js";
-import type { DataReport, LengthQuantiles, Preview, PreviewPiece } from "../train/data-report.js";
+import type { SourceReport } from "../train/data/load.js";
+import type { DataReport, LengthQuantiles, Preview, PreviewPiece } from "../train/data/report.js";
 import { withoutControls, wrapWords } from "./terminal/format.js";
 import { type Column, formatTable } from "./terminal/table.js";
 import { displayWidth, padToWidth, shorten } from "./terminal/width.js";

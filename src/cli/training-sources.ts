@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
 import { type LoadSplitOptions, loadSplit } from "../eval/data/load.js";
-import { type DataSource, parseSource } from "../train/sources.js";
+import { type DataSource, parseSource } from "../train/data/sources.js";
 
 /** A data set on the hub: OWNER/NAME, OWNER/NAME/CONFIG, either with :SPLIT behind it. */
 const hubName = /^([\w.-]+\/[\w.-]+)(?:\/([\w.-]+))?(?::([A-Za-z]\w*))?$/;

@@ -11,7 +11,7 @@ import {
   type TrainableOptions,
   type TrainableSource,
   type TrainRow,
-} from "../../src/train/core.js";
+} from "../../src/train/core/trainable.js";
 import { root } from "../support/fixtures.js";
 
 const fixture = (path: string) => join(root, "test/fixtures", path);

@@ -8,10 +8,10 @@ import { displayWidth } from "../../src/cli/terminal/width.js";
 import { formatDataReport } from "../../src/cli/training-data-report.js";
 import { openTokenizer } from "../../src/engine/tokenizer.js";
 import { openGguf } from "../../src/gguf/gguf.js";
-import { Batches } from "../../src/train/batches.js";
-import { type LoadDataOptions, loadTrainingData } from "../../src/train/data.js";
-import { describeData } from "../../src/train/data-report.js";
-import { ignoredLabel } from "../../src/train/render.js";
+import { Batches } from "../../src/train/data/batches.js";
+import { type LoadDataOptions, loadTrainingData } from "../../src/train/data/load.js";
+import { ignoredLabel } from "../../src/train/data/render.js";
+import { describeData } from "../../src/train/data/report.js";
 import { root, tinyModel } from "../support/fixtures.js";
 
 const tokenizer = openTokenizer(tinyModel);

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openTrainingSource } from "../../src/cli/training-sources.js";
-import type { DataSource } from "../../src/train/sources.js";
-import { readExamples, startTally } from "../../src/train/sources.js";
+import type { DataSource } from "../../src/train/data/sources.js";
+import { readExamples, startTally } from "../../src/train/data/sources.js";
 import { FakeHub, openFakeHub } from "../support/fake-hub.js";
 
 const lines = '{"instruction":"a","output":"b"}\n{"text":"c","messages":null}\n';

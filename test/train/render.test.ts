@@ -4,10 +4,10 @@ import { describe, expect, it } from "vitest";
 import { builtinFormat, type ChatFormat, jinjaFormat, modelFormat } from "../../src/chat/format.js";
 import { openTokenizer } from "../../src/engine/tokenizer.js";
 import { openGguf } from "../../src/gguf/gguf.js";
-import { parseExample } from "../../src/train/example.js";
-import { packRows } from "../../src/train/pack.js";
-import { ignoredLabel, renderExample, type TrainOn } from "../../src/train/render.js";
-import { type DataSource, readExamples, startTally } from "../../src/train/sources.js";
+import { parseExample } from "../../src/train/data/example.js";
+import { packRows } from "../../src/train/data/pack.js";
+import { ignoredLabel, renderExample, type TrainOn } from "../../src/train/data/render.js";
+import { type DataSource, readExamples, startTally } from "../../src/train/data/sources.js";
 import { root, tinyModel } from "../support/fixtures.js";
 
 const tokenizer = openTokenizer(tinyModel);

@@ -5,11 +5,11 @@ import { afterAll, describe, expect, it } from "vitest";
 import { builtinFormat } from "../../src/chat/format.js";
 import { openTokenizer } from "../../src/engine/tokenizer.js";
 import { BitnetError } from "../../src/system/errors.js";
-import { Batches } from "../../src/train/batches.js";
-import { ignoredLabel } from "../../src/train/render.js";
-import { ShardWriter } from "../../src/train/shard-writer.js";
-import { openShards, type ShardVocabulary } from "../../src/train/shards.js";
-import { tokenizeToShards } from "../../src/train/tokenize.js";
+import { Batches } from "../../src/train/data/batches.js";
+import { ignoredLabel } from "../../src/train/data/render.js";
+import { ShardWriter } from "../../src/train/data/shard-writer.js";
+import { openShards, type ShardVocabulary } from "../../src/train/data/shards.js";
+import { tokenizeToShards } from "../../src/train/data/tokenize.js";
 import { tinyModel } from "../support/fixtures.js";
 import { createRandom } from "../support/random.js";
 

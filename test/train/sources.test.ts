@@ -4,8 +4,14 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import type { BitnetError } from "../../src/system/errors.js";
-import { type Example, parseExample } from "../../src/train/example.js";
-import { type DataSource, parseSource, type ReadOptions, readExamples, startTally } from "../../src/train/sources.js";
+import { type Example, parseExample } from "../../src/train/data/example.js";
+import {
+  type DataSource,
+  parseSource,
+  type ReadOptions,
+  readExamples,
+  startTally,
+} from "../../src/train/data/sources.js";
 import { createRandom } from "../support/random.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-train-data-"));

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { readTokenizer } from "../../src/checkpoint/tokenizer.js";
-import { trainTokenizer } from "../../src/train/train-tokenizer.js";
+import { trainTokenizer } from "../../src/train/tokenizer/train.js";
 import { root } from "../support/fixtures.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-train-tokenizer-"));

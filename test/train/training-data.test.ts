@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseExample } from "../../src/train/example.js";
+import { parseExample } from "../../src/train/data/example.js";
 import { root } from "../support/fixtures.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-training-data-"));

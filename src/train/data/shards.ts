@@ -3,9 +3,9 @@
 import { createHash } from "node:crypto";
 import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import { at } from "../system/at.js";
-import { BitnetError, converting, throwIfAborted, toBitnetError } from "../system/errors.js";
-import { readJsonFile } from "../system/json.js";
+import { at } from "../../system/at.js";
+import { BitnetError, converting, throwIfAborted, toBitnetError } from "../../system/errors.js";
+import { readJsonFile } from "../../system/json.js";
 import type { Documents } from "./documents.js";
 import type { Origin } from "./example.js";
 import { ignoredLabel, type TrainingDocument } from "./render.js";

@@ -1,13 +1,13 @@
 // Where the weights of a training come from, as a plan of tensors: a checkpoint or a GGUF file as a conversion would read
 // it, or nothing but a config.json.
 
-import { readModelConfig } from "../checkpoint/config.js";
-import { chooseFamily, type ExpectedTensor, listExpectedTensors, listModelMetadata } from "../checkpoint/names.js";
-import type { ModelPlan, PlannedTensor } from "../convert/plan.js";
-import { planCheckpoint } from "../convert/plan-checkpoint.js";
-import { planGguf } from "../convert/plan-gguf.js";
-import { parseTypes } from "../convert/types.js";
-import type { NativeModelSource } from "../native/addon.js";
+import { readModelConfig } from "../../checkpoint/config.js";
+import { chooseFamily, type ExpectedTensor, listExpectedTensors, listModelMetadata } from "../../checkpoint/names.js";
+import type { ModelPlan, PlannedTensor } from "../../convert/plan.js";
+import { planCheckpoint } from "../../convert/plan-checkpoint.js";
+import { planGguf } from "../../convert/plan-gguf.js";
+import { parseTypes } from "../../convert/types.js";
+import type { NativeModelSource } from "../../native/addon.js";
 
 /** What is trained. */
 export type TrainableSource =

@@ -3,9 +3,9 @@
 // The most frequent pair of neighbours within a word is merged first; among equals the pair that is last in the order of
 // its texts (in GPT-2's characters for bytes), as Python's max of (count, pair) has it.
 
-import { byteAlphabet } from "../checkpoint/vocabulary.js";
-import { at } from "../system/at.js";
-import { BitnetError, throwIfAborted } from "../system/errors.js";
+import { byteAlphabet } from "../../checkpoint/vocabulary.js";
+import { at } from "../../system/at.js";
+import { BitnetError, throwIfAborted } from "../../system/errors.js";
 import type { WordCounts } from "./words.js";
 
 export interface MergeOptions {

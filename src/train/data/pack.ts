@@ -1,7 +1,7 @@
 // Which documents share a row. A row is one stretch of the context; its documents do not see each other, so packing
 // decides about nothing but how full rows are.
 
-import { at } from "../system/at.js";
+import { at } from "../../system/at.js";
 
 /** Documents are packed within windows of so many, in the order of the epoch. */
 export const packingWindow = 1000;

@@ -2,8 +2,8 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { convertingAsync } from "../system/errors.js";
-import { replaceFile } from "../system/files.js";
+import { convertingAsync } from "../../system/errors.js";
+import { replaceFile } from "../../system/files.js";
 import type { Merges } from "./bpe.js";
 
 /** Control tokens of a new vocabulary, after all other entries. */

@@ -1,10 +1,10 @@
 // A tokenizer from texts: `bitnet train --tokenizer new`.
 
-import { BitnetError } from "../system/errors.js";
+import { BitnetError } from "../../system/errors.js";
+import type { Example } from "../data/example.js";
+import { type DataSource, type ReadOptions, readExamples, startTally } from "../data/sources.js";
 import { byteCharacters, trainMerges } from "./bpe.js";
-import type { Example } from "./example.js";
-import { type DataSource, type ReadOptions, readExamples, startTally } from "./sources.js";
-import { controlTokens, writeTokenizerFiles } from "./tokenizer-files.js";
+import { controlTokens, writeTokenizerFiles } from "./files.js";
 import { WordCounts } from "./words.js";
 
 export interface TrainTokenizerOptions extends ReadOptions {

@@ -1,10 +1,10 @@
 // What is looked at before anything is trained: which tokens are learned, how long documents are, what an epoch has.
 
-import type { Tokenizer } from "../engine/tokenizer.js";
-import { at } from "../system/at.js";
+import type { Tokenizer } from "../../engine/tokenizer.js";
+import { at } from "../../system/at.js";
 import type { Batches } from "./batches.js";
-import type { SourceReport, TrainingData } from "./data.js";
 import { placeOf } from "./example.js";
+import type { SourceReport, TrainingData } from "./load.js";
 import { ignoredLabel, type TrainingDocument } from "./render.js";
 
 /** A stretch of a document whose tokens are learned, or are not. */

@@ -1,8 +1,8 @@
 // What an epoch consists of: which documents, in which order, cut and joined how, sharing which rows. All of it follows
 // from the seed and the number of the epoch.
 
-import { at } from "../system/at.js";
-import type { TrainRow } from "./core.js";
+import { at } from "../../system/at.js";
+import type { TrainRow } from "../core/trainable.js";
 import type { Documents } from "./documents.js";
 import { keyedShare, keyOf, permute } from "./keyed.js";
 import { packRows } from "./pack.js";

@@ -1,6 +1,6 @@
 // A file that is one list of JSON values, one value at a time whatever the size of the file.
 
-import { BitnetError } from "../system/errors.js";
+import { BitnetError } from "../../system/errors.js";
 
 export interface ListItem {
   bytes: Buffer;

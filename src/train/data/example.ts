@@ -1,6 +1,6 @@
 // One training example, whatever form its line has: a chat, or a text with an untrained beginning.
 
-import { BitnetError } from "../system/errors.js";
+import { BitnetError } from "../../system/errors.js";
 import { maxMessages } from "./limits.js";
 
 /** Where an example stands, for messages about it. */

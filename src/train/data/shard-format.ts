@@ -2,7 +2,7 @@
 // tokens, zeros), then the ids; little-endian. Beside NAME.bin stand NAME.idx, where each document begins and the last one
 // ends (uint32), and NAME.json, what it was made of. llm.c reads the first alone, and its own files have no others.
 
-import { BitnetError } from "../system/errors.js";
+import { BitnetError } from "../../system/errors.js";
 
 export interface ShardWidth {
   magic: number;

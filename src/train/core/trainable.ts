@@ -5,7 +5,7 @@
 // of the module with ".lora_A" [rank, in] and ".lora_B" [out, rank] ("model.layers.0.self_attn.q_proj.lora_A"). Rows of
 // q_proj and k_proj are in Hugging Face's order, whatever the order of the base. Values are f32, row-major.
 
-import { checkpointNameOf } from "../checkpoint/names.js";
+import { checkpointNameOf } from "../../checkpoint/names.js";
 import {
   loadAddon,
   type NativeMemoryPlan,
@@ -14,12 +14,12 @@ import {
   type NativeTrainingInfo,
   type NativeTrainOptions,
   type ParameterPart,
-} from "../native/addon.js";
-import { BitnetError, converting, convertingAsync, throwIfAborted } from "../system/errors.js";
-import { checkOptionNames, type OptionNames } from "../system/options.js";
-import { planSource, type TrainableSource } from "./core-source.js";
+} from "../../native/addon.js";
+import { BitnetError, converting, convertingAsync, throwIfAborted } from "../../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../../system/options.js";
+import { planSource, type TrainableSource } from "./source.js";
 
-export type { TrainableSource } from "./core-source.js";
+export type { TrainableSource } from "./source.js";
 
 /** "lora": adapters beside frozen ternary weights. "full": every parameter, from a float master. */
 export type TrainMode = "lora" | "full";
@@ -103,7 +103,7 @@ export interface ParameterInfo {
   decays: boolean; // by weightDecay
 }
 
-export type { ParameterPart } from "../native/addon.js";
+export type { ParameterPart } from "../../native/addon.js";
 
 export interface TrainableInfo extends NativeTrainingInfo {
   mode: TrainMode;

@@ -1,7 +1,7 @@
 // The rows of each optimizer step, as a function of the step: a run that goes on asks for the step where it stopped.
 
-import { at } from "../system/at.js";
-import { BitnetError } from "../system/errors.js";
+import { at } from "../../system/at.js";
+import { BitnetError } from "../../system/errors.js";
 import type { Documents } from "./documents.js";
 import { type DocumentGroup, type EpochPlan, planEpoch, type RowOptions, type TrainingRow } from "./plan.js";
 

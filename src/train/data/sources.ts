@@ -1,7 +1,7 @@
 // Where examples come from: files by name, each with a weight, or rows that the caller has.
 
 import { existsSync } from "node:fs";
-import { BitnetError, throwIfAborted } from "../system/errors.js";
+import { BitnetError, throwIfAborted } from "../../system/errors.js";
 import { type Example, parseExample } from "./example.js";
 import { type Entry, locateError, readEntries } from "./read-files.js";
 

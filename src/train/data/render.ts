@@ -14,10 +14,10 @@ import {
   encodePlain,
   findMarkers,
   renderParts,
-} from "../chat/encode.js";
-import type { ChatFormat } from "../chat/format.js";
-import { at } from "../system/at.js";
-import { BitnetError } from "../system/errors.js";
+} from "../../chat/encode.js";
+import type { ChatFormat } from "../../chat/format.js";
+import { at } from "../../system/at.js";
+import { BitnetError } from "../../system/errors.js";
 import type { Example, TrainingMessage } from "./example.js";
 import { locateError } from "./read-files.js";
 

@@ -1,8 +1,8 @@
 // Text to shards, once: `bitnet train` reads its data from there.
 
-import { at } from "../system/at.js";
-import { BitnetError } from "../system/errors.js";
-import { hashFiles } from "../system/hash-files.js";
+import { at } from "../../system/at.js";
+import { BitnetError } from "../../system/errors.js";
+import { hashFiles } from "../../system/hash-files.js";
 import { hashIds } from "./keyed.js";
 import { type Rendering, renderExample } from "./render.js";
 import { ShardWriter } from "./shard-writer.js";

@@ -1,7 +1,7 @@
 // The documents of a run, by number: kept in memory here, or in shards on the disk.
 
-import { at } from "../system/at.js";
-import { BitnetError } from "../system/errors.js";
+import { at } from "../../system/at.js";
+import { BitnetError } from "../../system/errors.js";
 import type { Origin } from "./example.js";
 import { maxDocumentTokens, maxKeptTokens } from "./limits.js";
 import { ignoredLabel, type TrainingDocument } from "./render.js";

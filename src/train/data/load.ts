@@ -1,8 +1,8 @@
 // The documents of a run: read from all sources, rendered, cut to what fits, and divided into those that are trained and
 // those that evaluate.
 
-import { BitnetError } from "../system/errors.js";
-import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { BitnetError } from "../../system/errors.js";
+import { checkOptionNames, type OptionNames } from "../../system/options.js";
 import { DocumentStore } from "./documents.js";
 import type { Example } from "./example.js";
 import { hashIds } from "./keyed.js";

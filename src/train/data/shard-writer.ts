@@ -2,10 +2,10 @@
 
 import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { BitnetError, convertingAsync } from "../system/errors.js";
-import { flushDirectory, partialPath, replaceFile } from "../system/files.js";
-import { hashFiles } from "../system/hash-files.js";
-import { stringifyJson } from "../system/write-json.js";
+import { BitnetError, convertingAsync } from "../../system/errors.js";
+import { flushDirectory, partialPath, replaceFile } from "../../system/files.js";
+import { hashFiles } from "../../system/hash-files.js";
+import { stringifyJson } from "../../system/write-json.js";
 import { headerBytes, maxShardTokens, type ShardWidth, widthFor, writeHeader } from "./shard-format.js";
 
 export interface ShardWriterOptions {
