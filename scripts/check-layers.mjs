@@ -41,6 +41,7 @@ const TYPESCRIPT = {
     ["checkpoint", "hub"],
     ["gguf", "grammar"],
     ["native"],
+    ["plot"],
     ["system"],
   ],
   importsOf: (text) => ts.preProcessFile(text, true, true).importedFiles.map((file) => file.fileName),

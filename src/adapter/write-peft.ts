@@ -2,14 +2,17 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { type WrittenTensor, writeSafetensors } from "../checkpoint/write-safetensors.js";
 import { BitnetError } from "../system/errors.js";
-import { writeOutput } from "../system/files.js";
+import { findTarget, writeOutput, writeThenRename } from "../system/files.js";
 import { adaptedMatrices } from "./adapter.js";
 import { configName, metadataKeys, moduleName, weightsName } from "./peft.js";
 import { encodeFloats, type WrittenAdapter } from "./written.js";
 
 /** How the numbers are written. */
 export type AdapterDtype = "f32" | "bf16" | "f16";
+
+const dtypeNames = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
 
 /** adapter_config.json with the keys and their order that PEFT writes. Ranks and alphas that differ stand in the patterns. */
 export function peftConfig({ matrices, origin }: WrittenAdapter): Record<string, unknown> {
@@ -58,7 +61,13 @@ export async function writePeft(
 ): Promise<void> {
   const config = peftConfig(adapter);
   await mkdir(folder, { recursive: true });
-  await writeOutput(join(folder, weightsName), encodeSafetensors(adapter, config, dtype));
+  const { baseHash } = adapter.origin;
+  const metadata = {
+    ...(baseHash !== undefined && { [metadataKeys.baseHash]: baseHash }),
+    [metadataKeys.config]: JSON.stringify(config),
+  };
+  const target = await findTarget(join(folder, weightsName));
+  await writeThenRename(target, (partial) => writeSafetensors(partial, listTensors(adapter, dtype), metadata));
   if (readme !== undefined) {
     await writeFile(join(folder, "README.md"), readme);
   }
@@ -71,38 +80,17 @@ function pythonJson(config: Record<string, unknown>): string {
   return text.replace(/"lora_dropout": (\d+)(?=[,\n])/, '"lora_dropout": $1.0');
 }
 
-function encodeSafetensors(
-  { matrices, origin }: WrittenAdapter,
-  config: Record<string, unknown>,
-  dtype: AdapterDtype,
-): Buffer {
-  const header: Record<string, unknown> = {
-    __metadata__: {
-      format: "pt",
-      ...(origin.baseHash !== undefined && { [metadataKeys.baseHash]: origin.baseHash }),
-      [metadataKeys.config]: JSON.stringify(config),
-    },
-  };
-  const data: Buffer[] = [];
-  let offset = 0;
-  for (const { layer, name, rank, rows, cols, a, b } of matrices) {
-    for (const [part, values, shape] of [
-      ["A", a, [rank, cols]],
-      ["B", b, [rows, rank]],
-    ] as const) {
-      const bytes = encodeFloats(values, dtype);
-      header[`base_model.model.${moduleName(layer, name)}.lora_${part}.weight`] = {
-        dtype: dtype.toUpperCase(),
-        shape,
-        data_offsets: [offset, offset + bytes.length],
-      };
-      data.push(bytes);
-      offset += bytes.length;
-    }
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const padded = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, " ")]); // data on a multiple of 8
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(padded.length));
-  return Buffer.concat([length, padded, ...data]);
+/** A and B of every matrix, under the names that PEFT has for them. */
+function listTensors({ matrices }: WrittenAdapter, dtype: AdapterDtype): WrittenTensor[] {
+  return matrices.flatMap(({ layer, name, rank, rows, cols, a, b }) =>
+    [
+      { part: "A", values: a, shape: [rank, cols] },
+      { part: "B", values: b, shape: [rows, rank] },
+    ].map(({ part, values, shape }) => ({
+      name: `base_model.model.${moduleName(layer, name)}.lora_${part}.weight`,
+      dtype: dtypeNames[dtype],
+      shape,
+      data: () => encodeFloats(values, dtype),
+    })),
+  );
 }

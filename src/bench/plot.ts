@@ -1,8 +1,8 @@
 // Tokens per second as a picture: an SVG with one panel per question that the results can answer.
 
 import { basename } from "node:path";
+import { dashOf, drawPanels, type Line, type Panel } from "../plot/panels.js";
 import type { BenchResult } from "./end-to-end.js";
-import { dashOf, drawPanels, type Line, type Panel } from "./panels.js";
 import { labelModel } from "./report.js";
 
 /** What can differ between lines of a panel, and how a label says it. */

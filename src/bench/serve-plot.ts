@@ -1,7 +1,7 @@
 // Latency and speed over load as a picture: one panel per figure and kind of load.
 
+import { dashOf, drawPanels, type Line, type Panel, type Point } from "../plot/panels.js";
 import type { Quantiles } from "./distribution.js";
-import { dashOf, drawPanels, type Line, type Panel, type Point } from "./panels.js";
 import type { ServeReport } from "./serve.js";
 import { answeredModels } from "./serve-report.js";
 import type { ServeResult } from "./serve-result.js";

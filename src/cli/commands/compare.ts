@@ -3,10 +3,10 @@
 import { basename } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { adapterName } from "../../adapter/peft.js";
-import { drawPanels, type Line, type Panel } from "../../bench/panels.js";
 import { type Twin, writeEmbeddingTwin } from "../../bench/twins.js";
 import { embeddingTypes, namesOf } from "../../convert/types.js";
 import { type ComparedSide, type ComparisonResult, compareModels, type SideReport } from "../../eval/compare.js";
+import { drawPanels, type Line, type Panel } from "../../plot/panels.js";
 import { writeOutput } from "../../system/files.js";
 import { readTextFile } from "../../system/text-file.js";
 import { formatEstimate, showDivergence } from "../divergence-report.js";
