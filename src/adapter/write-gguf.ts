@@ -1,10 +1,11 @@
 // Writes an adapter as llama.cpp's converter does: one alpha for all, and rows of q and k in the order of the base's own file.
 
+import { encodeFloats } from "../checkpoint/floats.js";
 import { findFamily } from "../gguf/families.js";
 import { BitnetError } from "../system/errors.js";
 import { writeOutput } from "../system/files.js";
 import { ggufKeys } from "./gguf.js";
-import { encodeFloats, isRotated, reorder, type WrittenAdapter, type WrittenMatrix } from "./written.js";
+import { isRotated, reorder, type WrittenAdapter, type WrittenMatrix } from "./written.js";
 
 export interface GgufAdapterOptions {
   architecture: string; // of the base

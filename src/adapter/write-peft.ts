@@ -2,15 +2,16 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { encodeFloats, type FloatType } from "../checkpoint/floats.js";
 import { type WrittenTensor, writeSafetensors } from "../checkpoint/write-safetensors.js";
 import { BitnetError } from "../system/errors.js";
 import { findTarget, writeOutput, writeThenRename } from "../system/files.js";
 import { adaptedMatrices } from "./adapter.js";
 import { configName, metadataKeys, moduleName, weightsName } from "./peft.js";
-import { encodeFloats, type WrittenAdapter } from "./written.js";
+import type { WrittenAdapter } from "./written.js";
 
 /** How the numbers are written. */
-export type AdapterDtype = "f32" | "bf16" | "f16";
+export type AdapterDtype = FloatType;
 
 const dtypeNames = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
 

@@ -55,6 +55,7 @@ export async function convertAdapter(
   return form;
 }
 
-function needsOrder(architecture: string | undefined): boolean {
+/** Whether files of such models have the rows of q and k in another order than Hugging Face. */
+export function needsOrder(architecture: string | undefined): boolean {
   return findFamily(architecture ?? "")?.ropePairs === "neighbours";
 }

@@ -6,6 +6,7 @@ import { basename, join, resolve } from "node:path";
 import { at } from "../system/at.js";
 import { BitnetError } from "../system/errors.js";
 import { readJsonFile } from "../system/json.js";
+import { readFloats } from "./floats.js";
 import { readPytorchFile } from "./pytorch.js";
 import { type CheckpointTensor, readSafetensorsHeader } from "./safetensors.js";
 
@@ -130,36 +131,13 @@ export async function holdTheSame(a: CheckpointTensor, b: CheckpointTensor): Pro
 /** The one number of a tensor like `weight_scale`. */
 export async function readScalar(tensor: CheckpointTensor): Promise<number> {
   const elements = tensor.shape.reduce((product, n) => product * n, 1);
-  const size = { F32: 4, BF16: 2, F16: 2 }[tensor.dtype];
-  if (elements !== 1 || size === undefined) {
+  if (elements !== 1 || !["F32", "BF16", "F16"].includes(tensor.dtype)) {
     throw new BitnetError(
       "BAD_FILE",
       `${tensor.file}: tensor ${tensor.name} is ${tensor.dtype} [${tensor.shape.join(", ")}]; one float expected`,
     );
   }
-  const bytes = Buffer.alloc(4);
-  const file = await open(tensor.file);
-  try {
-    await file.read(bytes, 0, size, tensor.offset);
-  } finally {
-    await file.close();
-  }
-  if (tensor.dtype === "F32") {
-    return bytes.readFloatLE();
-  }
-  return tensor.dtype === "BF16"
-    ? Buffer.from([0, 0, ...bytes.subarray(0, 2)]).readFloatLE()
-    : halfToNumber(bytes.readUInt16LE());
-}
-
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) {
-    return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  }
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+  return at(await readFloats(tensor), 0);
 }
 
 /** The repository that a directory of the hub's cache (models--owner--name/snapshots/revision) belongs to. */

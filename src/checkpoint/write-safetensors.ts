@@ -9,7 +9,7 @@ export interface WrittenTensor {
   /** Slowest dimension first. */
   shape: readonly number[];
   /** Its bytes, little-endian; asked for once, in the order of the list. */
-  data: () => Uint8Array;
+  data: () => Uint8Array | Promise<Uint8Array>;
 }
 
 const elementBytes = { F32: 4, BF16: 2, F16: 2, U8: 1 } as const;
@@ -32,7 +32,7 @@ export async function writeSafetensors(
   try {
     await writeAll(file, encodeHeader(tensors, metadata));
     for (const tensor of tensors) {
-      const bytes = tensor.data();
+      const bytes = await tensor.data();
       if (bytes.byteLength !== sizeOf(tensor)) {
         throw new BitnetError(
           "INTERNAL",
