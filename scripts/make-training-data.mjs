@@ -14,7 +14,7 @@ import { makeChat, makeTest } from "./training-data/chats.mjs";
 import { hashText, Random } from "./training-data/random.mjs";
 import { makeStory } from "./training-data/stories.mjs";
 
-const storyShare = 0.45; // of the bytes
+const storyShare = 0.3; // of the bytes
 const validShare = 0.02;
 
 /** Lines that were not there before. */

@@ -24,6 +24,7 @@ import {
 } from "./lexicon.mjs";
 import { expand, isHeldOut, polish } from "./random.mjs";
 import { isGlue, makeStory } from "./stories.mjs";
+import { talk } from "./talk.mjs";
 
 /**
  * A turn of a chat. `key` is what is held out or not; without one, it is trained whatever it says. `must` are words that a
@@ -34,83 +35,50 @@ function turn(user, answer, { key, must } = {}) {
 }
 
 const names = [...girls, ...boys];
+/** To be repeated. */
+const phrases = [
+  "hello",
+  "good morning",
+  "hello {n}",
+  "the {a} is {c}",
+  "my {a} is {c}",
+  "I like the {a}",
+  "I have a {c} {a}",
+  "{n} likes {c}",
+  "good night {n}",
+  "the sun is {c}",
+];
+/** A name or, often enough that names are copied and not known by heart, one that nobody has. */
+const anyName = (random) => (random.chance(0.6) ? random.pick(names) : polish(inventWord(random)));
+/** "zamiro", "grel": one to three syllables of sounds that make no bad words, but for these few. */
+function inventWord(random) {
+  const syllable = () => random.pick(onsets) + random.pick([..."aeiou"]);
+  const word = Array.from({ length: random.between(1, 3) }, syllable).join("") + random.pick(["", "n", "r", "l", "x"]);
+  return /moron|talib|retar|^bra$|tata|titi/.test(word) ? inventWord(random) : word;
+}
+const onsets = "b d l m r t v z br dr gr kl".split(" ");
 const ask = (random, wordings, slots = {}) => expand(random.pick(wordings), slots, random);
 const entries = (object) => Object.entries(object);
 const article = (word) => `${/^[aeiou]/.test(word) ? "an" : "a"} ${word}`;
 
 /** Each gives one or more turns that belong together. */
 export const topics = {
-  greeting: (random) => [
-    turn(
-      ask(random, ["hello", "hi", "hey", "good morning", "hello there", "hi there", "good evening", "hey there"]),
-      random.pick(["Hello! How can I help you?", "Hi! What can I do for you?", "Hello! It is nice to hear from you."]),
-    ),
-  ],
-  howAreYou: (random) => [
-    turn(
-      ask(random, ["how are you?", "how are you today?", "how do you do?", "are you well?"]),
-      "I am fine, thank you. How are you?",
-    ),
-    ...(random.chance(0.5)
-      ? [turn(ask(random, ["I am fine.", "good, thanks", "I am well.", "fine, thank you"]), "I am glad to hear that.")]
-      : []),
-  ],
-  thanks: (random) => [
-    turn(
-      ask(random, ["thank you", "thanks", "thank you very much", "thanks a lot", "that was nice, thanks"]),
-      random.pick(["You are welcome.", "You are welcome. I am glad to help."]),
-    ),
-  ],
-  goodbye: (random) => [
-    turn(
-      ask(random, ["bye", "goodbye", "see you", "good night", "I have to go now"]),
-      random.pick(["Goodbye! See you soon.", "Goodbye! Have a nice day."]),
-    ),
-  ],
-  self: (random) => [
-    random.pick([
-      turn(
-        ask(random, ["who are you?", "what are you?", "what is your name?", "tell me about you"]),
-        "I am a small BitNet model. I can tell stories and answer simple questions.",
-      ),
-      turn(
-        ask(random, ["what can you do?", "what can I ask you?", "how can you help me?"]),
-        "I can tell short stories, do small sums, repeat words and answer simple questions.",
-      ),
-      turn(ask(random, ["are you a human?", "are you a person?", "are you real?"]), "No, I am a small language model."),
-      turn(
-        ask(random, ["how big are you?", "are you a big model?"]),
-        "I am very small. My weights are ternary: minus one, zero or one.",
-      ),
+  ...Object.fromEntries(
+    entries(talk).map(([name, exchanges]) => [
+      name,
+      (random) => {
+        const [questions, answers] = random.pick(exchanges);
+        const question = random.pick(questions);
+        // the one wording that greets is enough to know it, of others some are asked that were never seen
+        const key = name === "greeting" || name === "fun" ? {} : { key: ["talk", question] };
+        return [turn(question, random.pick(answers), key)];
+      },
     ]),
-  ],
-  bitnet: (random) => [
-    random.pick([
-      turn(
-        ask(random, ["what is BitNet?", "tell me about BitNet", "what does BitNet mean?"]),
-        "BitNet is a language model with ternary weights: each one is minus one, zero or one.",
-      ),
-      turn(
-        ask(random, ["what are ternary weights?", "what does ternary mean?"]),
-        "Ternary weights have three values: minus one, zero and one.",
-      ),
-      turn(
-        ask(random, ["why is BitNet fast?", "why are ternary weights fast?"]),
-        "Ternary weights need little memory, and adding is enough to multiply with them.",
-      ),
-      turn(
-        ask(random, ["what is the bitnet command?", "what does the bitnet command do?"]),
-        "The bitnet command runs BitNet models on your own computer.",
-      ),
-      turn(
-        ask(random, ["how many bits does a weight have?", "why 1.58 bits?"]),
-        "A weight with three values has 1.58 bits.",
-      ),
-    ]),
-  ],
+  ),
   sum: (random) => {
     const isPlus = random.chance(0.6);
-    const [x, y] = [random.between(0, 20), random.between(0, 20)];
+    const most = random.pick([10, 20]);
+    const [x, y] = [random.between(0, most), random.between(0, most)];
     const [a, b] = isPlus ? [Math.min(x, 20 - Math.min(y, 20)), y] : [Math.max(x, y), Math.min(x, y)];
     return [sumTurn(random, a, b, isPlus)];
   },
@@ -169,7 +137,10 @@ export const topics = {
     const question =
       list === numberWords
         ? ["what comes {w} {x}?", "which number comes {w} {x}?"]
-        : ["what comes {w} {x}?", list === days ? "which day comes {w} {x}?" : "which month comes {w} {x}?"];
+        : [
+            "what comes {w} {x}?",
+            list === days ? "[which|what] day comes {w} {x}?" : "[which|what] month comes {w} {x}?",
+          ];
     return [
       turn(ask(random, question, { w: word, x: list[place] }), polish(`${result} comes ${word} ${list[place]}.`), {
         key: [word, list[place]],
@@ -179,15 +150,15 @@ export const topics = {
   },
   count: (random) => {
     const isDown = random.chance(0.25);
-    const from = isDown ? random.between(3, 20) : random.between(1, 15);
-    const to = isDown ? Math.max(1, from - random.between(2, 8)) : Math.min(20, from + random.between(2, 8));
+    const from = isDown ? random.between(3, 20) : random.chance(0.4) ? 1 : random.between(2, 15);
+    const to = isDown ? Math.max(1, from - random.between(2, 10)) : Math.min(20, from + random.between(2, 10));
     const numbers = [];
     for (let n = from; isDown ? n >= to : n <= to; n += isDown ? -1 : 1) {
       numbers.push(numberWords[n]);
     }
     const question = isDown
       ? ["count down from {a} to {b}", "count backwards from {a} to {b}"]
-      : ["count from {a} to {b}", "can you count from {a} to {b}?"];
+      : ["count from {a} to {b}", "can you count from {a} to {b}?", ...(from === 1 ? ["count to {b}"] : [])];
     const key = ["count", from, to];
     const isDigits = random.chance(0.3);
     return [
@@ -354,10 +325,16 @@ export const topics = {
     ][random.below(5)](),
   repeat: (random) => {
     const pool = random.pick([things, Object.keys(animals), colors, names, numberWords]);
-    const list = random.sample(pool, random.between(1, 6));
-    const text = list.join(random.chance(0.5) ? ", " : " ");
+    const list = random.chance(0.4)
+      ? Array.from({ length: random.between(1, 4) }, () => inventWord(random))
+      : random.sample(pool, random.between(1, 6));
+    const text = random.chance(0.2)
+      ? ask(random, phrases, { a: random.pick(Object.keys(animals)), c: random.pick(colors), n: anyName(random) })
+      : list.join(random.chance(0.5) ? ", " : " ");
     const questions = [
       "repeat after me: {x}",
+      "say {x}",
+      "repeat: {x}",
       "say: {x}",
       "please repeat: {x}",
       "say this again: {x}",
@@ -415,35 +392,56 @@ export const topics = {
       ["vegetables", foods.vegetable],
       ["days", days],
       ["months", months],
+      ["names", names],
+      ["things", things],
     ]);
     const count = random.between(2, 5);
     const shown = what === "days" || what === "months" ? pool.slice(0, count) : random.sample(pool, count);
-    return [
-      turn(
-        ask(random, ["list {n} {x}", "name {n} {x}", "tell me {n} {x}", "can you name {n} {x}?"], {
-          n: numberWords[count],
-          x: what,
-        }),
-        polish(`${joinWords(shown)}.`),
-      ),
-    ];
+    const isLines = random.chance(0.4);
+    const wordings = isLines
+      ? ["write a list of {n} {x}", "make a list of {n} {x}", "write a list with {n} {x}", "a list of {n} {x}"]
+      : ["list {n} {x}", "name {n} {x}", "tell me {n} {x}", "can you name {n} {x}?", "give me {n} {x}"];
+    const answer = isLines ? shown.map((word, i) => `${i + 1}. ${word}`).join("\n") : polish(`${joinWords(shown)}.`);
+    return [turn(ask(random, wordings, { n: random.chance(0.7) ? numberWords[count] : count, x: what }), answer)];
   },
   myName: (random) => {
-    const name = random.pick(names);
+    const name = anyName(random);
     const told = random.pick([
       "my name is {x}",
+      "my name is {x}",
       "I am {x}",
+      "I'm {x}",
       "hello, I am {x}",
       "you can call me {x}",
       "hi, my name is {x}",
+      "hello, my name is {x}",
+      "call me {x}",
     ]);
-    const asked = random.pick(["what is my name?", "do you remember my name?", "who am I?", "do you know my name?"]);
+    const asked = random.pick([
+      "what is my name?",
+      "what is my name?",
+      "what's my name?",
+      "do you remember my name?",
+      "who am I?",
+      "do you know my name?",
+      "say my name",
+    ]);
     const key = ["name", name, told, asked];
     return [
       turn(expand(told, { x: name }, random), `Hello, ${name}! Nice to meet you.`, { key }),
       ...between(random),
       turn(polish(asked), `Your name is ${name}.`, { key, must: [name] }),
     ];
+  },
+  nobodyYet: (random) => {
+    const question = random.pick([
+      "what is my name?",
+      "who am I?",
+      "do you know my name?",
+      "how old am I?",
+      "where do I live?",
+    ]);
+    return [turn(question, "I do not know. You did not tell me.", { must: ["do not know"] })];
   },
   mine: (random) => {
     const [thing, color] = [random.pick(things), random.pick(colors)];
@@ -498,12 +496,13 @@ export const topics = {
     ];
   },
   whoHas: (random) => {
-    const count = random.between(2, 4);
-    const [who, what] = [random.sample(names, count), random.sample(things, count)];
+    const count = random.pick([1, 2, 2, 3, 3, 4]);
+    const who = [...new Set(Array.from({ length: count }, () => anyName(random)))];
+    const what = random.sample(things, who.length);
     const shades = who.map(() => random.pick(colors));
     const verb = random.pick(["has", "has", "found", "bought"]);
     const told = who.map((name, i) => `${name} ${verb} ${article(shades[i])} ${what[i]}.`).join(" ");
-    const i = random.below(count);
+    const i = random.below(who.length);
     const key = ["whoHas", who[i], what[i]];
     const past = { has: "does {n} have", found: "did {n} find", bought: "did {n} buy" }[verb];
     const questions = [
@@ -545,7 +544,10 @@ export const topics = {
     ];
   },
   moreOf: (random) => {
-    const [a, b] = random.sample(names, 2);
+    const [a, b] = [anyName(random), random.pick(names)];
+    if (a === b) {
+      return topics.moreOf(random);
+    }
     const pair = random.pick([
       ["taller", "tall"],
       ["older", "old"],
@@ -566,39 +568,111 @@ export const topics = {
   },
   unknown: (random) => {
     const person = `${random.pick(names)} ${random.pick(["Miller", "Smith", "Brown", "Baker", "Hill", "Green", "Stone", "Wood", "Young", "Field"])}`;
-    const what = [
-      "the capital of {c}",
-      "the population of {c}",
-      "the tallest mountain of {c}",
-      "the weather tomorrow",
-      "the price of a ticket",
-      "the time now",
-      "the result of the game",
-      "the meaning of life",
-      "the best car",
-      "the number of stars",
-      "the square root of {n}",
-      "the news of today",
-    ];
     const slots = {
-      c: random.pick(["France", "Japan", "Brazil", "Canada", "Kenya", "Norway", "Peru", "India", "Egypt", "Poland"]),
+      c: random.pick(countries),
       n: random.between(30, 999),
+      m: random.between(30, 999),
       p: person,
+      t: random.pick(subjects),
+      w: inventWord(random),
+      l: random.pick(["French", "German", "Spanish", "Latin", "Chinese", "Italian"]),
+      q: random.pick(quantities),
+      job: random.pick(["president", "king", "queen", "leader"]),
+      year: random.between(1200, 2030),
     };
-    const questions = [
-      ...what.flatMap((x) => [`what is ${x}?`, `can you tell me ${x}?`]),
-      "who is {p}?",
-      "when was {p} born?",
-      "how much is {n} times {n}?",
-      "how do I fix my computer?",
-      "who won the last cup?",
-      "write a program for me",
-      "translate this into French",
-      "which book should I read?",
-      "what did {p} say yesterday?",
-    ];
+    const questions = random.pick([
+      [
+        "what is the {q} of {c}?",
+        "what is the {q} of {c}?",
+        "can you tell me the {q} of {c}?",
+        "tell me the {q} of {c}",
+      ],
+      ["what is {t}?", "explain {t}", "tell me about {t}", "how does {t} work?", "what do you know about {t}?"],
+      [
+        "who is {p}?",
+        "when was {p} born?",
+        "what did {p} say yesterday?",
+        "where does {p} live?",
+        "who is the {job} of {c}?",
+      ],
+      [
+        "what is {n} times {m}?",
+        "how much is {n} times {m}?",
+        "what is {n} plus {m}?",
+        "what is the square root of {n}?",
+      ],
+      ["translate this into {l}", "how do you say hello in {l}?", "what is a {w}?", "what does {w} mean?"],
+      [
+        "what happened in {year}?",
+        "who won the cup in {year}?",
+        "what is the time?",
+        "what time is it?",
+        "what day is today?",
+      ],
+      [
+        "how do I fix my computer?",
+        "which book should I read?",
+        "write a program for me",
+        "what is the weather tomorrow?",
+      ],
+      [
+        "what is the meaning of life?",
+        "write an essay about {t}",
+        "who wrote this book?",
+        "where is {c}?",
+        "how is the weather in {c}?",
+      ],
+    ]);
     const question = ask(random, questions, slots);
     return [turn(question, random.pick(unknownAnswers), { key: ["unknown", question], must: ["do not know"] })];
+  },
+  define: (random) => {
+    const wording = random.below(3);
+    const [word, answer, must] = random.pick([
+      () => {
+        const [name, [sound, home]] = random.pick(entries(animals));
+        return [article(name), `${article(name)} is an animal. it says ${sound} and lives ${home}.`, "animal"];
+      },
+      () => {
+        const kind = random.pick(Object.keys(foods));
+        const food = random.pick(foods[kind]);
+        return [article(food), `${article(food)} is a ${kind}.`, kind];
+      },
+      () => {
+        const day = random.pick(days);
+        return [day, `${day} is a day of the week.`, "day"];
+      },
+      () => {
+        const month = random.pick(months);
+        return [month, `${month} is a month.`, "month"];
+      },
+      () => {
+        const color = random.pick(colors);
+        return [color, `${color} is a color.`, "color"];
+      },
+      () => {
+        const [shape, sides] = random.pick(entries(shapes));
+        return [article(shape), `${article(shape)} is a shape with ${numberWords[sides]} sides.`, "shape"];
+      },
+    ])();
+    const question = [`what is ${word}?`, `tell me what ${word} is`, `do you know what ${word} is?`][wording];
+    return [turn(question, polish(answer), { key: ["define", wording, word], must: [must] })];
+  },
+  category: (random) => {
+    const groups = [
+      ["an animal", Object.keys(animals).map(article)],
+      ["a fruit", foods.fruit.map(article)],
+      ["a vegetable", foods.vegetable.map(article)],
+      ["a color", colors.filter((color) => color !== "orange")],
+      ["a day", days],
+      ["a month", months],
+    ];
+    const [i, j] = random.sample([0, 1, 2, 3, 4, 5], 2);
+    const isSame = random.chance(0.5);
+    const word = random.pick(groups[i][1]);
+    const asked = groups[isSame ? i : j][0];
+    const answer = isSame ? `Yes, ${word} is ${asked}.` : `No, ${word} is not ${asked}. It is ${groups[i][0]}.`;
+    return [turn(`is ${word} ${asked}?`, answer, { key: ["category", word, asked], must: [isSame ? "yes" : "no"] })];
   },
   unknownHere: (random) => {
     const [a, b] = random.sample(names, 2);
@@ -616,6 +690,27 @@ export const topics = {
   },
 };
 
+const countries = (
+  "France Japan Brazil Canada Kenya Norway Peru India Egypt Poland Germany Italy Spain China Russia Mexico Sweden Greece Turkey " +
+  "Chile Cuba Ghana Iran Iraq Ireland Austria Finland Denmark Portugal Hungary Thailand Vietnam Korea Nepal England Scotland"
+).split(" ");
+const subjects = (
+  "physics,gravity,the internet,democracy,bitcoin,chemistry,electricity,evolution,history,the stock market,a black hole,an atom," +
+  "philosophy,the law,a computer,a rocket,football,machine learning,climate change,the economy,money,art,biology,a vaccine,the brain," +
+  "quantum physics,an engine,a satellite,the moon landing,the war,politics,medicine,a virus,the universe,Python,Linux,a database"
+).split(",");
+const quantities = [
+  "capital",
+  "capital",
+  "population",
+  "president",
+  "language",
+  "flag",
+  "tallest mountain",
+  "money",
+  "history",
+  "size",
+];
 const unknownAnswers = [
   "I do not know that. I am a very small model.",
   "I do not know. I can only answer simple questions.",
@@ -629,12 +724,21 @@ function between(random) {
 
 function sumTurn(random, a, b, isPlus) {
   const result = isPlus ? a + b : a - b;
-  const isWords = random.chance(0.4);
+  const isWords = random.chance(0.3);
   const say = (n) => (isWords ? numberWords[n] : String(n));
   const sign = isPlus ? "plus" : "minus";
   const questions = isWords
     ? ["what is {a} {s} {b}?", "how much is {a} {s} {b}?", "{a} {s} {b}"]
-    : ["what is {a} {s} {b}?", "how much is {a} {t} {b}?", "{a} {t} {b}", "{a} {t} {b} =", "can you add {a} and {b}?"];
+    : [
+        "what is {a} {s} {b}?",
+        "what is {a} {t} {b}?",
+        "how much is {a} {t} {b}?",
+        "{a} {t} {b}",
+        "{a}{t}{b}",
+        "what is {a}{t}{b}?",
+        "{a} {t} {b} =",
+        "can you add {a} and {b}?",
+      ];
   const usable = isPlus ? questions : questions.filter((question) => !question.includes("add"));
   const slots = { a: say(a), b: say(b), s: sign, t: isPlus ? "+" : "-" };
   return turn(ask(random, usable, slots), polish(`${say(a)} ${sign} ${say(b)} is ${say(result)}.`), {
@@ -649,6 +753,11 @@ function joinWords(list) {
 
 const wishes = [
   "tell me a story",
+  "tell me a story",
+  "tell me a short story",
+  "write a story",
+  "write a short story",
+  "tell me another story",
   "please tell me a story",
   "can you tell me a story?",
   "I want to hear a story",
@@ -661,16 +770,58 @@ const about = [
   "can you tell me a story about {k}?",
   "please tell me a story about {k}",
   "I want a story about {k}",
+  "write a story about {k}",
+  "write a short story about {k}",
+  "a story about {k}, please",
 ];
 
 /** A story that was asked for, and questions about it. */
 function storyTurns(random, wantsHeldOut) {
-  const kind = random.chance(0.5) ? random.pick([...heroAnimals, "girl", "boy"]) : undefined;
-  const story = makeStory(random, wantsHeldOut, { kind });
+  const style = random.next();
+  if (style < 0.1) {
+    return continuedTurns(random, wantsHeldOut);
+  }
+  if (style < 0.15) {
+    return offeredTurns(random, wantsHeldOut);
+  }
+  const kind = style < 0.7 ? random.pick([...heroAnimals, "girl", "boy"]) : undefined;
+  const name = kind !== undefined && random.chance(0.25) ? anyName(random) : undefined;
+  const story = makeStory(random, wantsHeldOut, { kind, name });
   if (story === undefined) {
     return undefined;
   }
-  const asked = kind === undefined ? ask(random, wishes, { w: story.wish }) : ask(random, about, { k: article(kind) });
+  const called = name === undefined ? "" : ` ${random.pick(["named", "called"])} ${name}`;
+  const asked =
+    kind === undefined
+      ? ask(random, wishes, { w: story.wish })
+      : ask(random, about, { k: `${article(kind)}${called}` });
+  return [turn(asked, story.text), ...questionTurns(random, story, wantsHeldOut)];
+}
+
+/** A story that was offered, or not wanted. */
+function offeredTurns(random, wantsHeldOut) {
+  const story = makeStory(random, wantsHeldOut);
+  const [questions, [offer]] = random.pick(talk.mood.filter(([, [answer]]) => answer.includes("hear a story?")));
+  const first = turn(random.pick(questions), offer);
+  if (random.chance(0.2)) {
+    return [first, turn(random.pick(["no", "no, thanks", "no, thank you"]), "All right.")];
+  }
+  const agreed = random.pick(["yes", "yes, please", "please", "ok", "yes, tell me a story"]);
+  return story && [first, turn(agreed, story.text), ...questionTurns(random, story, wantsHeldOut)];
+}
+
+/** A story of which the user says how it begins. */
+function continuedTurns(random, wantsHeldOut) {
+  const story = makeStory(random, wantsHeldOut);
+  if (!story?.text.startsWith("Once upon a time")) {
+    return undefined;
+  }
+  const asked = random.pick([
+    "Once upon a time",
+    "Once upon a time...",
+    "Once upon a time, there was",
+    "once upon a time",
+  ]);
   return [turn(asked, story.text), ...questionTurns(random, story, wantsHeldOut)];
 }
 
@@ -702,41 +853,79 @@ function asTyped(random, text) {
   if (style < 0.25 && text.length < 80) {
     return text.toLowerCase().replace(/[.?]$/, "");
   }
-  return style < 0.35 ? text : /[.?!:=]$/.test(text) ? polish(text) : `${polish(text)}${style < 0.7 ? "." : ""}`;
+  return style < 0.35 ? text : /[.?!:=]$|\d$/.test(text) ? polish(text) : `${polish(text)}${style < 0.7 ? "." : ""}`;
 }
 
 const weights = {
-  greeting: 1,
+  greeting: 1.5,
   howAreYou: 0.5,
   thanks: 0.5,
   goodbye: 0.5,
-  self: 1,
-  bitnet: 0.7,
-  whoHas: 3,
-  myName: 2,
-  mine: 2,
-  likes: 2,
-  sum: 3,
+  mood: 0.5,
+  fun: 0.5,
+  identity: 1.5,
+  self: 2,
+  ternary: 1.5,
+  bitnet: 1,
+  sum: 10,
   sumStory: 2,
-  unknown: 1.5,
-  repeat: 2,
+  count: 1.5,
+  opposite: 1.5,
+  list: 1.5,
+  repeat: 3,
+  places: 0.5,
+  howMany: 0.5,
+  moreOf: 0.5,
+  nobodyYet: 0.5,
+  whoHas: 3,
+  myName: 4,
+  mine: 2,
+  likes: 1.5,
+  unknown: 3,
 };
 const bag = Object.keys(topics).flatMap((name) => Array(Math.round(2 * (weights[name] ?? 1))).fill(name));
+
+const systems = [
+  "You are a helpful assistant.",
+  "You are a friendly assistant.",
+  "You are a tiny BitNet model.",
+  "Answer in short sentences.",
+  "You are a kind storyteller.",
+];
 
 const isHeldTurn = ({ key }) => key !== undefined && isHeldOut(...key);
 
 /** A chat of several topics, in which nothing is held out; undefined if something was. */
 export function makeChat(random) {
   const kind = random.next();
-  const turns = kind < 0.3 ? storyTurns(random, false) : kind < 0.45 ? readingTurns(random, false) : [];
+  const turns = kind < 0.2 ? storyTurns(random, false) : kind < 0.35 ? readingTurns(random, false) : [];
   if (turns === undefined) {
     return undefined;
   }
-  const all = [...(random.chance(0.15) ? topics.greeting(random) : []), ...turns];
-  for (let left = random.between(turns.length === 0 ? 1 : 0, turns.length === 0 ? 6 : 2); left > 0; left--) {
-    all.push(...topics[random.pick(bag)](random));
+  const all = [...(random.chance(0.08) ? topics.greeting(random) : []), ...turns];
+  const told = new Set();
+  for (let left = topicsLeft(random, turns.length > 0); left > 0; left--) {
+    const topic = random.pick(bag);
+    // a name that was told is known
+    if (topic !== "nobodyYet" || !told.has("myName")) {
+      all.push(...topics[topic](random));
+      told.add(topic);
+    }
   }
-  return all.length === 0 || all.some(isHeldTurn) ? undefined : toMessages(random, all);
+  if (all.length === 0 || all.some(isHeldTurn)) {
+    return undefined;
+  }
+  const system = random.chance(0.08) ? [{ role: "system", content: random.pick(systems) }] : [];
+  return [...system, ...toMessages(random, all)];
+}
+
+/** How many topics a chat has, beside a story. Some chats are long, so that late positions are trained. */
+function topicsLeft(random, hasStory) {
+  const isLong = random.chance(0.12);
+  if (hasStory) {
+    return isLong ? random.between(3, 7) : random.between(0, 2);
+  }
+  return isLong ? random.between(7, 13) : random.between(1, 6);
 }
 
 /** A chat whose last answer is of a combination that is held out, with what makes that answer right. */

@@ -3,12 +3,13 @@
 export const girls = words(
   "Anna Bella Clara Daisy Ella Emma Fiona Grace Hannah Iris Ivy Jane Julia Kate Lily Lucy Maya Mia Nina Nora Olive Penny " +
     "Rosa Ruby Sally Sara Sofia Tessa Zoe Amy Alice Beth Carla Dora Eva Gina Holly Ida Jenny Kira Laura Molly Nelly Paula " +
-    "Rita Stella Tina Vera Wendy Yara",
+    "Rita Stella Tina Vera Wendy Yara Ana Maria Lena Leah Chloe Eve Sarah Emily Mary Susan Lisa Elsa Freya Nadia Pia",
 );
 export const boys = words(
   "Adam Ben Carl Dan Eli Felix Finn George Henry Hugo Ivan Jack Jacob Jonas Leo Liam Luke Mark Max Milo Nick Noah Oscar " +
     "Otto Paul Peter Ralph Ray Robin Sam Theo Tim Toby Tom Victor Will Zack Alex Bob David Eddie Frank Gus Harry Joe Ken " +
-    "Louis Martin Ned Oliver",
+    "Louis Martin Ned Oliver John James Robert Michael William Thomas Charlie Daniel Simon Matt Chris Steve Lucas Kevin Pablo " +
+    "Anton Emil Igor Marco Omar",
 );
 /** Of animals in stories. */
 export const animalNames = words(
@@ -39,15 +40,23 @@ export const animals = {
 };
 /** Heroes of stories beside children. */
 export const heroAnimals = words(
-  "fox rabbit bear mouse owl frog duck hedgehog squirrel kitten puppy turtle lamb pony penguin deer beaver otter goat elephant",
+  "fox rabbit bear mouse owl frog duck hedgehog squirrel kitten puppy turtle lamb pony penguin deer beaver otter goat elephant " +
+    "cat dog horse cow pig sheep hen lion tiger monkey bird snail wolf dragon",
 );
 
-/** Things one can have: where they are usual, and a colour they have when nothing else is said. */
-export const things = words(
-  "ball kite hat scarf cup drum bell book lamp box key coin shell stone feather ribbon button basket boat flute whistle " +
-    "balloon blanket pillow bag bottle spoon bowl candle mirror brush pencil crayon doll train truck puzzle robot map " +
-    "marble ring watch umbrella coat jacket boot mitten flower leaf acorn kettle jar bucket rope ladder wagon sled teddy",
+/** Things one can have, by what can happen to them: fit into a box, break, hold somebody who is pulled. */
+export const smallThings = words(
+  "ball hat scarf cup bell book key coin shell stone feather ribbon button flute whistle bottle spoon brush pencil crayon doll " +
+    "puzzle map marble ring watch mitten flower leaf acorn teddy",
 );
+export const breakable = words(
+  "kite drum bell lamp boat flute whistle bottle bowl cup mirror pencil doll train truck robot watch umbrella jar wagon sled",
+);
+export const sturdy = words("rope ladder scarf blanket coat jacket ribbon umbrella bucket basket sled wagon");
+/** All of them. */
+export const things = [
+  ...new Set([...smallThings, ...breakable, ...sturdy, ...words("box basket balloon pillow bag candle boot kettle")]),
+];
 export const colors = words("red blue green yellow orange purple pink brown black white grey golden silver");
 export const sizes = words("big small tiny little large");
 export const foods = {
@@ -79,7 +88,6 @@ export const places = [
 ];
 export const weathers = words("sunny windy rainy snowy cloudy warm cold foggy");
 export const traits = words("kind brave curious cheerful shy clever gentle friendly patient careful lively quiet");
-export const feelings = words("happy sad tired proud excited worried surprised scared lonely hungry");
 
 export const opposites = {
   big: "small",

@@ -4,12 +4,14 @@
 import {
   animalNames,
   boys,
+  breakable,
   colors,
-  feelings,
   girls,
   heroAnimals,
   places,
   sizes,
+  smallThings,
+  sturdy,
   things,
   traits,
   treats,
@@ -30,7 +32,7 @@ function person(random, used) {
 
 function animal(random, used) {
   const name = random.pick(animalNames.filter((candidate) => !used.includes(candidate)));
-  return { name, kind: random.pick(heroAnimals), ...pronouns[random.chance(0.5) ? "girl" : "boy"] };
+  return { name, isAnimal: true, kind: random.pick(heroAnimals), ...pronouns[random.chance(0.5) ? "girl" : "boy"] };
 }
 
 const elders = [
@@ -53,11 +55,12 @@ const strangers = [
 ];
 
 const openings = [
-  "[once upon a time|one day|long ago], there was {a_kind} [called|named] {hero}. {he} was [very|always|so] {trait}.",
+  "[once upon a time|long ago], there was {a_kind} [called|named] {hero}. {he} was [very|always|so] {trait}.",
+  "once upon a time, there was a {trait} {kind} [called|named] {hero}.",
   "{hero} was a {trait} {kind} who [lived near|often went to|loved] {place}.",
   "there [once was|was once] a {trait} {kind} [called|named] {hero}.",
   "in a little house near {place} lived {a_kind} [called|named] {hero}. everyone said that {he} was {trait}.",
-  "{hero} the {kind} woke up early. it was a {weather} day[.|, and {he} felt {trait}.]",
+  "{hero_the} woke up early. it was a {weather} day[.|, and {he} felt {mood}.]",
   "this is a story about {hero}, a {trait} {kind}.",
   "not far from {place} there lived a {trait} {kind}. {his} name was {hero}.",
 ];
@@ -75,29 +78,16 @@ const endings = [
 /** What can be said anywhere in between; it changes nothing of what happens. */
 const asides = [
   "the birds were singing.",
-  "{hero} hummed a little song.",
   "the wind [blew softly|was warm|played with the leaves].",
   "a [yellow|white|blue|brown] butterfly flew by.",
   "somewhere a [dog barked|bell rang|door opened].",
   "{hero} took a deep breath.",
   "the [sun was high|clouds looked like sheep|sky was clear].",
-  "{hero} felt {feeling} for a moment.",
   "everything was [quiet|still].",
-  "it smelled of [grass|flowers|rain|fresh bread].",
-  "{hero} thought of {elder}.",
-  '"what a {weather} day," said {hero}.',
-  "far away, somebody was [singing|laughing|calling].",
-  "a {size} {extra} [looked on|ran past|sat there and slept].",
-  "{hero} counted to [three|five|ten].",
-  "{hero} looked [up|around|back] and smiled.",
-  "[nobody else was there|there was no one else around].",
-  "{hero} had never seen such a {weather} day.",
-  "{hero}'s heart beat [fast|faster and faster].",
-  "{hero} did not give up.",
-  "{hero} liked [this kind of day|days like this].",
-  "{hero} walked [slowly|quickly|on].",
-  "the time went by.",
-  "[soon|a little later] it was [noon|evening|time to eat].",
+  "it smelled of [grass|flowers].",
+  "far away, somebody was [singing|laughing].",
+  "{hero} looked [up|around|back].",
+  "{hero} [hummed a little song|said nothing].",
 ];
 
 /** `facts` are questions, each in several wordings, and their answers. */
@@ -111,7 +101,7 @@ const arcs = [
         "the thing {hero} liked best was a {color} {thing}.",
       ],
       [
-        "one {weather} morning, {hero} took it to {place}. [but on the way home, it was gone.|but when {he} looked again, the {thing} was gone.]",
+        "one {weather} morning, {hero} took it to {place}. but [on the way home, it|when {he} looked again, the {thing}] was gone.",
         "one {weather} day {he} went to {place} and lost the {thing}.",
       ],
       [
@@ -119,7 +109,7 @@ const arcs = [
         '{hero} was sad. "I have lost my {color} {thing}," {he} said.',
       ],
       [
-        '{friend} the {fkind} came by. "do not worry," said {friend}. "I will help you."',
+        '{friend_the} came by. "do not worry," said {friend}. "I will help you."',
         'then {he} met {friend}, a {ftrait} {fkind}. "let us look for it together," said {friend}.',
       ],
       [
@@ -140,6 +130,7 @@ const arcs = [
   },
   {
     name: "gift",
+    things: smallThings,
     wish: "a story about a present",
     beats: [
       [
@@ -155,7 +146,7 @@ const arcs = [
         "so {hero} went to {place}. there {he} found a {size} {color} {thing} {spot}.",
       ],
       [
-        "{hero} [cleaned it|washed it] until it [was bright|shone], and put it in a box.",
+        "{hero} [cleaned it|wrapped it] with care and put it in a box.",
         "{he} put it into {a_color2} bag with a bow on top.",
       ],
       [
@@ -185,8 +176,8 @@ const arcs = [
         '{hero} stopped. "I can help," {he} said, and took one side of the basket.',
       ],
       [
-        "it was hard work[, but {hero} did not stop|, and {hero} got tired]. then {friend} the {fkind} came and helped, too.",
-        "{friend} the {fkind} saw them and took the other side.",
+        "it was hard work[, but {hero} did not stop|, and {hero} got tired]. then {friend_the} came and helped, too.",
+        "{friend_the} saw them and took the other side.",
       ],
       [
         '"you are so kind," said the stranger, and gave them some {treats}.',
@@ -202,10 +193,11 @@ const arcs = [
   },
   {
     name: "box",
+    things: smallThings,
     wish: "a story about a secret",
     beats: [
       [
-        "one {weather} afternoon, {hero} played {at_place} with {friend} the {fkind}.",
+        "one {weather} afternoon, {hero} played {at_place} with {friend_the}.",
         "{hero} and {friend}, a {ftrait} {fkind}, went to {place}.",
       ],
       [
@@ -234,6 +226,14 @@ const arcs = [
   },
   {
     name: "dark",
+    isAtNight: true,
+    endings: [
+      "{hero} never forgot that night.",
+      "from that day on, {hero} and {friend} were best friends.",
+      "the end.",
+      "the next morning, {hero} told everyone about it.",
+    ],
+    things: smallThings,
     wish: "a story about being brave",
     beats: [
       ["{hero} was afraid of the dark.", "there was one thing that {hero} did not like: the dark."],
@@ -247,7 +247,7 @@ const arcs = [
         '"I am not afraid," {he} said to {his} {thing}, and opened the window.',
       ],
       [
-        "it was only {friend} the {fkind}! {fhe} could not sleep.",
+        "it was only {friend_the}! {fhe} could not sleep.",
         "and there sat {friend}, a {size} {fkind}, who had lost the way home.",
       ],
       [
@@ -263,12 +263,13 @@ const arcs = [
   },
   {
     name: "seed",
+    weathers: ["sunny", "warm", "rainy", "windy"],
     isOutdoors: true,
     wish: "a story about a garden",
     beats: [
       ["one day {elder} gave {hero} a {size} seed.", "{elder} had a present for {hero}: a {size} seed."],
       [
-        "{he} put it into the ground {spot} {at_place}[ and gave it water.|. every day {he} gave it water.]",
+        "{he} put it into the ground {spot}[ and gave it water.|. every day {he} gave it water.]",
         "{hero} found a good place for it {spot}, and gave it water every day.",
       ],
       [
@@ -276,8 +277,8 @@ const arcs = [
         '"why does it not grow?" {hero} asked. {he} waited and waited.',
       ],
       [
-        '"you have to wait," said {friend} the {fkind}. "good things take time."',
-        "{friend} the {fkind} sang to the seed, and {hero} sang, too.",
+        '"you have to wait," said {friend_the}. "good things take time."',
+        "{friend_the} sang to the seed, and {hero} sang, too.",
       ],
       [
         "then one {weather} morning there was a green leaf! soon there was a {color} flower.",
@@ -297,8 +298,8 @@ const arcs = [
     wish: "a story about learning something",
     beats: [
       [
-        "{hero} wanted to {skill}. {friend} the {fkind} could do it so well.",
-        "all the others could {skill}, {friend} the {fkind} best of all, but {hero} could not.",
+        "{hero} wanted to {skill}. {friend_the} could do it so well.",
+        "all the others could {skill}, {friend_the} best of all, but {hero} could not.",
       ],
       [
         '"I will never learn it," said {hero}. {he} sat down {spot} and was sad.',
@@ -309,7 +310,7 @@ const arcs = [
         '{friend}, a {ftrait} {fkind}, came to {place}. "I needed a long time, too," said {friend}.',
       ],
       [
-        "so they met {at_place} every day, when it was {weather} and when it was not.",
+        "so they met {at_place} every day, in sun and rain.",
         "every morning they went to {place}. {hero} fell down, got up, and tried again.",
       ],
       [
@@ -356,10 +357,11 @@ const arcs = [
   },
   {
     name: "broken",
+    things: breakable,
     wish: "a story about saying sorry",
     beats: [
       [
-        "{friend} the {fkind} had a {color} {thing}. {fhe} let {hero} play with it {at_place}.",
+        "{friend_the} had a {color} {thing}. {fhe} let {hero} play with it {at_place}.",
         "one {weather} day {hero} played with the {color} {thing} of {friend}, a {ftrait} {fkind}.",
       ],
       ["but {hero} was not careful, and the {thing} broke.", "then {hero} fell, and the {thing} broke."],
@@ -374,7 +376,7 @@ const arcs = [
       ],
       [
         '"I am glad that you told me," said {friend}. together they fixed it with {a_color2} ribbon.',
-        "{friend} was not angry. they made the {thing} whole again, and it was even better than before.",
+        "{friend} was not angry. they [made the {thing} whole again|fixed the {thing} together], and it was even better than before.",
       ],
     ],
     facts: ({ c }) => [
@@ -385,16 +387,14 @@ const arcs = [
   },
   {
     name: "stuck",
+    things: sturdy,
     wish: "a story about a rescue",
     beats: [
       [
         "it was a {weather} day {at_place}. {hero} heard someone call for help.",
         '"help, help!" called somebody, when {hero} walked through {place}.',
       ],
-      [
-        "it was {friend}, a {size} {fkind}. {fhe} was stuck {spot}.",
-        "{spot} sat {friend} the {fkind} and could not get out.",
-      ],
+      ["it was {friend}, a {size} {fkind}. {fhe} was stuck {spot}.", "{spot} sat {friend_the} and could not get out."],
       [
         "{hero} pulled as hard as {he} could, but it did not work.",
         '"do not be afraid," said {hero}. "I am here." but {he} was not strong enough.',
@@ -404,7 +404,7 @@ const arcs = [
         "{he} thought for a while. then {he} took {his} {color} {thing}.",
       ],
       [
-        "with the {thing}, it was easy. {friend} was free!",
+        "{he} held out the {thing} and pulled. {friend} was free!",
         "{friend} held on to the {thing}, {hero} pulled, and out {fhe} came!",
       ],
       [
@@ -418,9 +418,257 @@ const arcs = [
       [["Where was {friend}?"], `{friend} was ${c.spot}.`],
     ],
   },
+  {
+    name: "race",
+    wish: "a story about a race",
+    beats: [
+      [
+        'one day {friend_the} said: "let us race to {place}!"',
+        "one {weather} day there was a race to {place}. {hero} and {friend} both wanted to win.",
+      ],
+      ["{hero} ran as fast as {he} could.", '"one, two, three, go!" and off they ran.'],
+      ["{friend} was ahead, but then {fhe} fell {spot}.", "but {spot}, {friend} fell down and hurt {fhis} foot."],
+      ['{hero} stopped. "are you hurt?" {he} asked.', "{hero} could have won now. but {he} stopped and went back."],
+      [
+        "{hero} helped {fhim} up, and they walked on together.",
+        '"take my hand," said {hero}, and they went on, step by step.',
+      ],
+      ["in the end, both got a {color} {thing}.", "nobody won, but they both got a {color} {thing} as a prize."],
+    ],
+    facts: ({ c }) => [
+      [["Who fell?", "Who was hurt?"], "{friend} fell."],
+      [["Where did they race to?"], `They raced to ${c.place}.`],
+      [["What did they get?", "What was the prize?"], `They got a ${c.color} ${c.thing}.`],
+    ],
+  },
+  {
+    name: "rain",
+    isOutdoors: true,
+    things: ["umbrella", "blanket", "coat", "jacket"],
+    weathers: ["sunny", "warm", "windy", "cloudy"],
+    wish: "a story about the rain",
+    beats: [
+      [
+        "{hero} and {friend_the} wanted to eat {treats} {at_place}.",
+        "one {weather} day, {hero} and {friend_the} took {treats} to {place}.",
+      ],
+      [
+        "but then [dark clouds came|the sky turned dark], and it began to rain.",
+        "they had just sat down {spot} when it began to rain.",
+      ],
+      ['"our {treats} will get wet!" cried {friend}.', '"oh no, the {treats}!" said {friend}.'],
+      [
+        "{hero} had a {color} {thing} and held it over them.",
+        "then {hero} took out a {color} {thing}. it was big enough for two.",
+      ],
+      [
+        "under the {thing} they ate the {treats} and listened to the rain.",
+        "so they sat under the {thing}, ate the {treats} and told stories.",
+      ],
+      ["when the sun came back, there was a rainbow.", "soon the rain stopped, and they saw a big rainbow."],
+    ],
+    facts: ({ c }) => [
+      [["What did they eat?"], `They ate ${c.treats}.`],
+      [["What kept them dry?", "What did {hero} have?"], `It was a ${c.color} ${c.thing}.`],
+      [["What did they see in the end?"], "They saw a rainbow."],
+      [["Who was with {hero}?"], "{friend} was with {hero}."],
+    ],
+  },
+  {
+    name: "ill",
+    things: smallThings,
+    wish: "a story about a visit",
+    beats: [
+      [
+        "{friend_the} was ill and had to stay in bed.",
+        "one {weather} day, {friend_the} could not come out to play. {fhe} was ill.",
+      ],
+      ['"poor {friend}," thought {hero}. "I will go and see {fhim}."', "{hero} wanted to make {fhim} happy."],
+      ["{he} went to {place} and found {treats} {spot}.", "so {he} went to {place} and looked for a present."],
+      [
+        "{he} put {treats} and a {color} {thing} into a basket.",
+        "soon {he} had a basket with {treats} and a {color} {thing} in it.",
+      ],
+      ["when {friend} saw {hero}, {fhe} sat up and smiled.", '"you came to see me!" said {friend}.'],
+      [
+        "they ate the {treats}, and {friend} felt much better.",
+        "the next day, {friend} was well again, and they played with the {thing}.",
+      ],
+    ],
+    facts: ({ c }) => [
+      [["Who was ill?", "Who had to stay in bed?"], "{friend} was ill."],
+      [["What was in the basket?", "What did {hero} bring?"], `There were ${c.treats} and a ${c.color} ${c.thing}.`],
+      [["Where did {hero} go?"], `{hero} went to ${c.place}.`],
+    ],
+  },
+  {
+    name: "newcomer",
+    wish: "a story about a new friend",
+    beats: [
+      [
+        "a new {fkind} had come to live near {place}. {fhis} name was {friend}.",
+        "one day, a {fkind} called {friend} came to live near {place}.",
+      ],
+      ["{friend} knew nobody and sat alone {spot}.", "{friend} did not know anyone and was lonely."],
+      ['"should I say hello?" {hero} thought.', "{hero} saw {fhim} and wanted to say hello."],
+      [
+        '"hello, I am {hero}," {he} said. "do you want to play?"',
+        'then {he} went up to {fhim}. "my name is {hero}," {he} said. "let us play!"',
+      ],
+      [
+        "they played with a {color} {thing} all day.",
+        '"I would love to," said {friend}, and they played with a {color} {thing}.',
+      ],
+      ["now {friend} was not lonely any more.", "the next day, {friend} was already waiting for {hero}."],
+    ],
+    facts: ({ c }) => [
+      [["Who was new?", "Who was lonely?"], "It was {friend}."],
+      [["What did they play with?"], `They played with a ${c.color} ${c.thing}.`],
+      [["Where did {friend} sit?"], `{friend} sat ${c.spot}.`],
+    ],
+  },
+  {
+    name: "baking",
+    endings: ["{hero} was very happy that day.", "they had baked the best {treats} of all.", "the end."],
+    treats: ["cookies", "pancakes", "muffins", "buns"],
+    things: ["bowl", "spoon", "basket", "box", "bag", "jar"],
+    wish: "a story about baking",
+    beats: [
+      ["{hero} wanted to bake {treats} with {elder}.", "{elder} showed {hero} how to bake {treats}."],
+      [
+        "first they took flour, eggs and milk, and {a_color} {thing}.",
+        "{hero} had {a_color} {thing}, and they took flour, butter and sugar.",
+      ],
+      [
+        "but the first ones were black, and {hero} wanted to cry.",
+        "but {hero} forgot the sugar, so they did not taste good.",
+      ],
+      ['"let us try again," said {elder}.', '"everyone makes mistakes," said {elder}.'],
+      ["the next {treats} were golden and sweet.", "this time everything went well, and the whole house smelled good."],
+      ["they gave some of them to {friend_the}.", "{friend_the} came by and ate {number} of them."],
+    ],
+    facts: ({ c }) => [
+      [["What did {hero} bake?", "What did they bake?"], `They baked ${c.treats}.`],
+      [["Who baked with {hero}?", "Who helped {hero}?"], `${cap(c.elder)} helped {hero}.`],
+      [["What color was the {thing}?"], `The ${c.thing} was ${c.color}.`],
+    ],
+  },
+  {
+    name: "nest",
+    isOutdoors: true,
+    things: ["ladder", "rope", "basket", "box", "bucket"],
+    wish: "a story about a little bird",
+    beats: [
+      [
+        "{hero} found a little bird {spot}. it had fallen out of its nest.",
+        "one {weather} day, {hero} heard a small voice. peep, peep! a little bird sat {spot}.",
+      ],
+      ['"do not be afraid, little bird," said {hero}.', "the little bird was [cold|hungry] and could not fly."],
+      ["the nest was too high for {him}.", "{hero} looked up. the nest was high up in a tree."],
+      ["{friend_the} came with a {color} {thing}.", '"wait," said {friend_the}, "I will get my {color} {thing}."'],
+      [
+        "with the {thing}, they put the bird back into its nest.",
+        "{hero} held the bird, {friend} held the {thing}, and soon the bird was at home.",
+      ],
+      ["the mother bird sang a song for them.", "from then on, the little bird sang for {hero} every day."],
+    ],
+    facts: ({ c }) => [
+      [["What did {hero} find?", "Who was out of the nest?"], "It was a little bird."],
+      [["Who helped {hero}?"], "{friend} helped {hero}."],
+      [["What did {friend} have?"], `{friend} had a ${c.color} ${c.thing}.`],
+      [["Where was the bird?"], `The bird was ${c.spot}.`],
+    ],
+  },
+  {
+    name: "snowman",
+    isOutdoors: true,
+    things: ["hat", "scarf", "coat", "jacket"],
+    weathers: ["snowy", "cold"],
+    wish: "a story about snow",
+    beats: [
+      ["in the night it had snowed. everything was white.", "one cold morning, there was snow everywhere."],
+      [
+        "{hero} and {friend_the} went to {place} to build a snowman.",
+        '"let us build a snowman {at_place}," said {friend_the}.',
+      ],
+      [
+        "they rolled a big ball of snow, then a smaller one.",
+        "they made a big ball of snow and put a little one on top.",
+      ],
+      [
+        "{friend} found two stones for the eyes and a carrot for the nose.",
+        "for the nose they took a carrot, and for the eyes two nuts.",
+      ],
+      [
+        "but something was missing. {hero} gave the snowman a {color} {thing}.",
+        '"he must be cold," said {hero}, and gave him a {color} {thing}.',
+      ],
+      ["the snowman looked [great|very nice|fine].", "the snowman stood there until spring came."],
+    ],
+    facts: ({ c }) => [
+      [["What did they build?", "What did {hero} and {friend} build?"], "They built a snowman."],
+      [["What was the nose?"], "The nose was a carrot."],
+      [["What did the snowman get?"], `The snowman got a ${c.color} ${c.thing}.`],
+      [["Who was with {hero}?"], "{friend} was with {hero}."],
+    ],
+  },
+  {
+    name: "bedtime",
+    isAtNight: true,
+    things: ["teddy", "doll", "pillow", "blanket", "robot", "book", "lamp", "scarf"],
+    endings: ["the end.", "good night, {hero}!", "and the moon looked in at the window.", "soon all was quiet."],
+    wish: "a bedtime story",
+    beats: [
+      ["it was late, but {hero} could not sleep.", "the moon was up, and all were asleep but {hero}."],
+      ["{he} counted to [ten|twenty], but it did not help.", "{he} turned from side to side. it did not help."],
+      ['"why are you awake?" asked {elder}.', '{elder} came in and asked: "are you still awake?"'],
+      ['"I miss my {color} {thing}," said {hero}.', '"my {color} {thing} is not here," said {hero}.'],
+      ["they looked for it and found it {nook}.", "they looked everywhere. it was {nook}!"],
+      [
+        "with the {thing} beside {him}, {hero} fell asleep at once.",
+        "{hero} took the {thing}, closed {his} eyes and fell asleep.",
+      ],
+    ],
+    facts: ({ c }) => [
+      [["What did {hero} miss?", "What was not there?"], `It was a ${c.color} ${c.thing}.`],
+      [["Where was the {thing}?"], `The ${c.thing} was ${c.nook}.`],
+      [["Who came in?", "Who helped {hero}?"], `It was ${c.elder}.`],
+    ],
+  },
+  {
+    name: "way",
+    isFar: true,
+    things: ["lamp", "map", "bell", "whistle", "candle"],
+    wish: "a story about the way home",
+    beats: [
+      ["one {weather} day, {hero} went far from home, to {place}.", "{hero} had never been alone {at_place}."],
+      ["soon {he} did not know the way home.", '"which way is home?" {he} asked. all paths looked the same.'],
+      ["{he} sat down {spot} and cried.", "it got dark, and {hero} sat down {spot}."],
+      [
+        "then {friend_the} came with {a_color} {thing}.",
+        '{friend_the} saw {him} and held up {a_color} {thing}. "over here!" {fhe} called.',
+      ],
+      ['"I know the way," said {friend}. "come with me."', "{friend} took {his} hand, and they walked and walked."],
+      ["at home, {elder} gave them {treats}.", '"there you are!" cried {elder}. then they all ate {treats}.'],
+    ],
+    facts: ({ c }) => [
+      [["Who knew the way?", "Who helped {hero}?"], "It was {friend}."],
+      [["What did {friend} have?"], `{friend} had a ${c.color} ${c.thing}.`],
+      [["Where did {hero} sit down?"], `{hero} sat down ${c.spot}.`],
+      [["What did they eat?"], `They ate ${c.treats}.`],
+    ],
+  },
 ];
 
 const outdoors = places.slice(0, 13);
+const nooks = [
+  "under the bed",
+  "behind the door",
+  "in the cupboard",
+  "under the chair",
+  "in the kitchen",
+  "on the shelf",
+];
 const skills = [
   "swim",
   "ride a bike",
@@ -447,11 +695,12 @@ export function makeStory(random, wantsHeldOut, wanted = {}) {
     return undefined;
   }
   const write = (template) => expand(template, c, random);
-  const told = [random.pick(openings), ...c.arc.beats.map((beat) => random.pick(beat))].map(write);
+  const begins = c.arc.isFar ? openings.filter((opening) => !opening.includes("{place}")) : openings;
+  const told = [random.pick(begins), ...c.arc.beats.map((beat) => random.pick(beat))].map(write);
   const fits = (ending) => !ending.includes("{friend}") || told.some((sentence) => sentence.includes(c.friend));
-  const all = random.chance(0.7) ? [...told, write(random.pick(endings.filter(fits)))] : told;
-  for (let left = random.below(4); left > 0; left--) {
-    all.splice(random.between(1, told.length - 1), 0, write(random.pick(asides)));
+  const all = random.chance(0.7) ? [...told, write(random.pick((c.arc.endings ?? endings).filter(fits)))] : told;
+  for (const aside of random.sample(c.arc.isAtNight ? [] : asides, random.pick([0, 0, 1, 1, 2]))) {
+    all.splice(random.between(2, told.length - 1), 0, write(aside));
   }
   const paragraphs = random.chance(0.3) ? [all.slice(0, 3), all.slice(3)] : [all];
   const text = paragraphs.map((sentences) => sentences.join(" ")).join("\n\n");
@@ -482,7 +731,7 @@ function isTold(text, answer) {
 const glue = new Set(
   (
     "a an the was were is it in on at by of and to they there had has got gave helped too about story s lost ate went wanted " +
-    "met broke hid afraid stuck found with under near behind"
+    "met broke hid afraid stuck found with under near behind ill fell raced baked built sat down new played"
   ).split(" "),
 );
 
@@ -491,11 +740,14 @@ export function isGlue(word) {
   return glue.has(word.toLowerCase());
 }
 
-function chooseParts(random, { kind }) {
+function chooseParts(random, { kind, name }) {
   const isAnimal = kind === undefined ? random.chance(0.4) : heroAnimals.includes(kind);
   let hero = isAnimal ? animal(random, []) : person(random, []);
   if (kind !== undefined) {
     hero = isAnimal ? { ...hero, kind } : personOf(random, kind);
+  }
+  if (name !== undefined) {
+    hero = { ...hero, name };
   }
   const friend = random.chance(0.5) ? animal(random, [hero.name]) : person(random, [hero.name]);
   const arc = random.pick(arcs);
@@ -515,6 +767,9 @@ function chooseParts(random, { kind }) {
     fkind: friend.kind,
     fhe: friend.he,
     fhim: friend.him,
+    fhis: friend.his,
+    hero_the: isAnimal ? `${hero.name} the ${hero.kind}` : hero.name,
+    friend_the: friend.isAnimal ? `${friend.name} the ${friend.kind}` : `${hero.his} friend ${friend.name}`,
     trait: random.pick(traits),
     ftrait: random.pick(traits),
     place,
@@ -522,15 +777,16 @@ function chooseParts(random, { kind }) {
     at_place: `${at} ${place}`,
     color,
     color2,
+    a_color: `a ${color}`,
     a_color2: `a ${color2}`,
-    thing: random.pick(things),
+    thing: random.pick(arc.things ?? things),
     size: random.pick(sizes),
-    treats: random.pick(treats),
-    weather: random.pick(weathers),
+    treats: random.pick(arc.treats ?? treats),
+    weather: random.pick(arc.weathers ?? weathers),
     elder: elder.replace("{his}", hero.his),
     stranger: random.pick(strangers),
-    feeling: random.pick(feelings),
-    extra: random.pick(heroAnimals),
+    mood: random.pick(["happy", "excited", "full of joy", "very well", "a little sleepy"]),
+    nook: random.pick(nooks),
     skill: random.pick(skills),
     number: random.pick(["three", "four", "five", "six", "seven", "eight", "nine", "ten"]),
   }; // prettier-ignore
