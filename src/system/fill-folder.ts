@@ -1,7 +1,7 @@
 // Several files that appear together: made in a folder beside them, moved into place when all are there.
 
-import { lstat, readdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { lstat, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { convertingAsync } from "./errors.js";
 import { flushDirectory, isAlive, makeFolder, partialPath, retryIfBusy } from "./files.js";
 
@@ -11,11 +11,11 @@ let turn = 0; // of this process: calls at the same time have a folder each
 
 /**
  * Has `write` make files and folders in an empty folder within `folder`, which is made if it is not there, and moves them
- * up: each takes the place of what has its name. If anything fails before, nothing in `folder` has changed.
+ * up: each takes the place of what has its name. If anything fails before, all is as it was.
  */
 export async function fillFolder<T>(folder: string, write: (partial: string) => Promise<T>): Promise<T> {
   return await convertingAsync(async () => {
-    await makeFolder(folder);
+    const made = await makeFolder(folder);
     await removeForgotten(folder);
     const partial = join(folder, partialPath("", process.pid, turn++));
     try {
@@ -28,8 +28,20 @@ export async function fillFolder<T>(folder: string, write: (partial: string) => 
       return result;
     } finally {
       await retryIfBusy(() => rm(partial, { recursive: true, force: true })).catch(() => {});
+      await removeEmpty(folder, made);
     }
   });
+}
+
+/** Deletes `folder` and those above it up to the first that was made, as far as nothing is in them. */
+async function removeEmpty(folder: string, made: string | undefined): Promise<void> {
+  for (let at = resolve(folder); made !== undefined && at.length >= made.length; at = dirname(at)) {
+    try {
+      await rmdir(at);
+    } catch {
+      return;
+    }
+  }
 }
 
 /** A folder cannot be renamed over one that has files: the old one steps aside. */

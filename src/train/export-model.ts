@@ -9,7 +9,7 @@ import { encodeFloats, readFloats } from "../checkpoint/floats.js";
 import { checkpointNameOf, scaleSuffix } from "../checkpoint/names.js";
 import type { CheckpointTensor } from "../checkpoint/safetensors.js";
 import { copyTokenizerFiles } from "../checkpoint/side-files.js";
-import { type WrittenTensor, writeSafetensors } from "../checkpoint/write-safetensors.js";
+import { bytesOf, type WrittenTensor, writeSafetensors } from "../checkpoint/write-safetensors.js";
 import { convertCheckpoint } from "../convert/convert.js";
 import { planCheckpoint } from "../convert/plan-checkpoint.js";
 import { parseTypes } from "../convert/types.js";
@@ -28,7 +28,7 @@ export type ModelForm = "master" | "packed" | "gguf";
 /** Float weights by the names of checkpoints: a Trainable of mode "full", or whatever else has them. */
 export interface MasterWeights {
   readonly parameters: readonly Pick<ParameterInfo, "name" | "shape">[];
-  /** Asked for one after the other, several times. */
+  /** Asked for once each, one after the other. */
   read(name: string): Float32Array | Promise<Float32Array>;
   /** The ternary weights that a pass uses: what is written is compared with them. */
   matrices?(): readonly (TernaryCounts & { name: string; scale: number })[];
@@ -80,7 +80,7 @@ export async function exportModel(
   return await convertingAsync(() =>
     fillFolder(folder, async (partial) => {
       const writer = new ModelWriter(weights, source, partial, signal);
-      const matrices = await writer.measure();
+      const matrices = await writer.writeFloats();
       const nudged = forms.includes("master") ? await writer.writeMaster() : 0;
       if (forms.includes("packed")) {
         await writer.writePacked();
@@ -88,6 +88,7 @@ export async function exportModel(
       if (forms.includes("gguf")) {
         await writer.writeGguf(name, matrices);
       }
+      await writer.removeFloats();
       const place = (form: ModelForm) => (forms.includes(form) ? join(folder, formNames[form]) : undefined);
       return {
         folder,
@@ -102,6 +103,7 @@ export async function exportModel(
   );
 }
 
+const floatsName = "floats"; // while the others are made
 const formNames: Record<ModelForm, string> = { master: "master", packed: "packed", gguf: "model.gguf" };
 
 /** Writes the forms, each from the float weights. */
@@ -110,6 +112,7 @@ class ModelWriter {
   readonly #source: string;
   readonly #folder: string;
   readonly #signal: AbortSignal | undefined;
+  #floats: ReadonlyMap<string, CheckpointTensor> = new Map();
 
   constructor(weights: MasterWeights, source: string, folder: string, signal?: AbortSignal) {
     this.#weights = weights;
@@ -118,12 +121,12 @@ class ModelWriter {
     this.#signal = signal;
   }
 
-  /** The ternary weights, which must be those that the training computes with. */
-  async measure(): Promise<ExportedMatrix[]> {
+  /** A checkpoint of the float weights, which all forms are made of. Returns the ternary weights that they have. */
+  async writeFloats(): Promise<ExportedMatrix[]> {
     const known = new Map(this.#weights.matrices?.().map((matrix) => [matrix.name, matrix]));
     const measured: ExportedMatrix[] = [];
-    for (const parameter of this.#weights.parameters) {
-      const values = await this.#read(parameter.name);
+    const folder = await this.#begin(floatsName, "online");
+    const measure = (parameter: Parameter, values: Float32Array) => {
       checkFinite(parameter.name, values);
       if (isMatrix(parameter)) {
         const { scale, codes } = ternarize(values, colsOf(parameter));
@@ -131,11 +134,28 @@ class ModelWriter {
         checkSame(`the training's ${parameter.name}`, matrix, known.get(parameter.name) ?? matrix);
         measured.push(matrix);
       }
-    }
+    };
+    await this.#writeTensors(folder, (parameter) => [
+      {
+        ...nameAndShape(parameter),
+        dtype: "F32",
+        data: async () => {
+          throwIfAborted(this.#signal);
+          const values = await this.#weights.read(parameter.name);
+          measure(parameter, values);
+          return bytesOf(values);
+        },
+      },
+    ]);
     if (measured.length === 0) {
       throw new BitnetError("USAGE", "exportModel: the weights have no matrices; exportAdapter writes adapters");
     }
+    this.#floats = (await openCheckpoint(folder)).tensors;
     return measured;
+  }
+
+  async removeFloats(): Promise<void> {
+    await rm(join(this.#folder, floatsName), { recursive: true });
   }
 
   /** Returns how many weights are not the nearest number of bf16. */
@@ -197,18 +217,10 @@ class ModelWriter {
 
   /** By a conversion, which reads back what it has written and compares it code by code. */
   async writeGguf(modelName: string, matrices: readonly ExportedMatrix[]): Promise<void> {
-    const floats = await this.#begin("floats", "online");
-    await this.#writeTensors(floats, (parameter) => [
-      {
-        ...nameAndShape(parameter),
-        dtype: "F32",
-        data: async () => encodeFloats(await this.#read(parameter.name), "f32"),
-      },
-    ]);
     const outfile = join(this.#folder, formNames.gguf);
-    const options = { source: floats, outfile, outtype: "i2_s", modelName, signal: this.#signal };
+    const source = join(this.#folder, floatsName);
+    const options = { source, outfile, outtype: "i2_s", modelName, signal: this.#signal };
     const { tensors } = await convertCheckpoint(options);
-    await rm(floats, { recursive: true });
     const written = new Map(tensors.map(({ name, ...tensor }) => [checkpointNameOf(name), tensor]));
     for (const matrix of matrices) {
       const { scale = 0, minus = 0, zero = 0, plus = 0 } = written.get(matrix.name) ?? {};
@@ -256,7 +268,11 @@ class ModelWriter {
 
   async #read(name: string): Promise<Float32Array> {
     throwIfAborted(this.#signal);
-    return await this.#weights.read(name);
+    const tensor = this.#floats.get(name);
+    if (tensor === undefined) {
+      throw new BitnetError("INTERNAL", `no weights are named ${name}`);
+    }
+    return await readFloats(tensor);
   }
 }
 
