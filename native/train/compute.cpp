@@ -2,15 +2,53 @@
 
 #include <algorithm>
 
+#include "base/numbers.h"
+
 namespace bitnet {
 
 namespace {
 
-constexpr int64_t kTileRows = 480, kTileCols = 768;  // of a result, for one thread at a time
-constexpr int64_t kLeastRows = 48, kLeastCols = 128;
-constexpr int64_t kTilesPerThread = 3;  // that threads of different speed end together
+// Tiles of a result begin at multiples of these: of the tiles that kernels keep in registers, and
+// of blocks of codes.
+constexpr int64_t kRowStep = 48, kColStep = 128;
+constexpr int64_t kMostTilesPerThread = 4;  // that threads of different speed end together
+constexpr int64_t kPackCost = 20;           // of an element of a factor, in products; measured
+constexpr int64_t kMemoryGrain = 1 << 14;   // elements
 
-int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
+int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+struct TileSize {
+  int64_t rows, cols;
+};
+
+// What the busiest of n_threads has to do for a result [m, n]: products, and packing of the lines
+// of both factors anew for each tile.
+int64_t cost_of(const TileSize& tile, int64_t m, int64_t n, int n_threads) {
+  const int64_t tiles = parts(m, tile.rows) * parts(n, tile.cols);
+  return parts(tiles, n_threads) * (tile.rows * tile.cols + kPackCost * (tile.rows + tile.cols));
+}
+
+// The smallest tiles that take little more time than the best ones.
+TileSize tile_size(int64_t m, int64_t n, int n_threads) {
+  const TileSize whole{round_up(m, kRowStep), round_up(n, kColStep)};
+  if (n_threads == 1) return whole;
+  const int64_t most = kMostTilesPerThread * n_threads;
+  int64_t least = cost_of(whole, m, n, n_threads);
+  const auto for_sizes = [&](auto&& use) {
+    for (int64_t down = 1; down <= std::min(most, parts(m, kRowStep)); ++down) {
+      for (int64_t across = 1; down * across <= most && across <= parts(n, kColStep); ++across)
+        use(TileSize{round_up(parts(m, down), kRowStep), round_up(parts(n, across), kColStep)});
+    }
+  };
+  for_sizes([&](const TileSize& size) { least = std::min(least, cost_of(size, m, n, n_threads)); });
+  TileSize best = whole;
+  for_sizes([&](const TileSize& size) {
+    if (size.rows * size.cols < best.rows * best.cols &&
+        cost_of(size, m, n, n_threads) <= least + least / 32)
+      best = size;
+  });
+  return best;
+}
 
 }  // namespace
 
@@ -25,31 +63,34 @@ int64_t Compute::scratch_bytes(int n_threads, int64_t attention_floats) {
   return n_threads * (kGemmScratch + attention_floats) * static_cast<int64_t>(sizeof(float));
 }
 
-// multiply(row, rows, col, cols, thread) for tiles of a result [m, n]. Smaller tiles pack the
-// factors more often, so they are only as small as the number of threads wants.
+// multiply(row, rows, col, cols, thread) for tiles of a result [m, n].
 template <class Multiply>
 void Compute::in_tiles(int64_t m, int64_t n, Multiply&& multiply) {
-  int64_t rows = kTileRows, cols = kTileCols;
-  const int64_t enough = pool.size() == 1 ? 1 : kTilesPerThread * pool.size();
-  const auto too_few = [&] { return tiles(m, rows) * tiles(n, cols) < enough; };
-  while (too_few() && cols > kLeastCols) cols -= kLeastCols;
-  while (too_few() && rows > kLeastRows) rows /= 2;
-  rows = std::max(rows, kLeastRows);
-  const int64_t across = tiles(n, cols);
-  pool.parallel_for(tiles(m, rows) * across, 1, [&](int64_t begin, int64_t end, int thread) {
+  const TileSize tile = tile_size(m, n, pool.size());
+  const int64_t across = parts(n, tile.cols);
+  pool.parallel_for(parts(m, tile.rows) * across, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = i / across * rows, col = i % across * cols;
-      multiply(row, std::min(rows, m - row), col, std::min(cols, n - col), thread);
+      const int64_t row = i / across * tile.rows, col = i % across * tile.cols;
+      multiply(row, std::min(tile.rows, m - row), col, std::min(tile.cols, n - col), thread);
     }
   });
 }
 
 void Compute::multiply(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n, int64_t k,
                        float* c, int64_t c_stride) {
+  multiply_rows(a, b, m, n, std::span(&k, 1), c, c_stride);
+}
+
+void Compute::multiply_rows(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n,
+                            std::span<const int64_t> ends, float* c, int64_t c_stride) {
   in_tiles(m, n, [&](int64_t row, int64_t rows, int64_t col, int64_t cols, int thread) {
-    kernels.gemm({a.data + row * a.row_step, a.row_step, a.col_step},
-                 {b.data + col * b.col_step, b.row_step, b.col_step}, rows, cols, k,
-                 c + row * c_stride + col, c_stride, gemm_scratch(thread));
+    int64_t first = 0;
+    for (const int64_t end : ends) {
+      kernels.gemm({a.data + row * a.row_step + first * a.col_step, a.row_step, a.col_step},
+                   {b.data + first * b.row_step + col * b.col_step, b.row_step, b.col_step}, rows,
+                   cols, end - first, c + row * c_stride + col, c_stride, gemm_scratch(thread));
+      first = end;
+    }
   });
 }
 
@@ -58,6 +99,16 @@ void Compute::multiply_transposed(const float* dy, const TernaryMatrix& w, int64
     kernels.ternary_gemm_t({dy + row * w.rows, w.rows, 1}, w, rows, col, col + cols,
                            c + row * w.cols + col, w.cols, gemm_scratch(thread));
   });
+}
+
+void Compute::zero(float* x, int64_t n) {
+  each(n, kMemoryGrain,
+       [x](int64_t begin, int64_t end, int) { std::fill(x + begin, x + end, 0.0f); });
+}
+
+void Compute::copy(const float* from, int64_t n, float* to) {
+  each(n, kMemoryGrain,
+       [=](int64_t begin, int64_t end, int) { std::copy(from + begin, from + end, to + begin); });
 }
 
 }  // namespace bitnet

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/aligned.h"
 #include "base/threads.h"
@@ -14,12 +15,16 @@ namespace bitnet {
 // One call at a time, from the thread that owns the pool.
 class Compute {
  public:
-  // longest: tokens of a row; head_floats: scratch of attention per thread, see attention.h.
+  // attention_floats: scratch of attention per thread, see attention.h.
   Compute(const Kernels& kernels, ThreadPool& pool, int64_t attention_floats);
 
   // c [m, n] += A [m, k] B [k, n] (Kernels::gemm); rows of c are c_stride apart.
   void multiply(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n, int64_t k, float* c,
                 int64_t c_stride);
+  // The same with the summed dimension cut where rows of tokens end, each a sum of its own: the
+  // rows are added in their order.
+  void multiply_rows(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n,
+                     std::span<const int64_t> ends, float* c, int64_t c_stride);
   // c [m, w.cols] += dy [m, w.rows] W (Kernels::ternary_gemm_t).
   void multiply_transposed(const float* dy, const TernaryMatrix& w, int64_t m, float* c);
 
@@ -28,6 +33,9 @@ class Compute {
   void each(int64_t n, int64_t grain, Body&& body) {
     pool.parallel_for(n, grain, body);
   }
+
+  void zero(float* x, int64_t n);
+  void copy(const float* from, int64_t n, float* to);
 
   // Of a thread: Kernels::gemm and the integer products; attention.
   float* gemm_scratch(int thread) const { return gemm_.data() + thread * kGemmScratch; }

@@ -34,10 +34,12 @@ TrainGraph::TrainGraph(TrainModel& model, Compute& compute, const TrainOptions& 
       is_full_(options.mode == TrainMode::kFull),
       checkpointing_(options.checkpointing),
       lowest_(lowest_layer(options, config_.n_layers)),
-      head_(compute, model.head()),
-      input_(compute, options.max_length, widest_cols(config_)) {
+      keeps_logits_(keeps_logits(options, config_, model.own_head.rows > 0)),
+      most_tokens_(tokens_at_once(options, config_, model.own_head.rows > 0)),
+      head_(compute, model.head(), keeps_logits_ ? most_tokens_ : 0),
+      input_(compute, most_tokens_, widest_cols(config_)) {
   const Config& c = config_;
-  const int64_t n = options.max_length;
+  const int64_t n = most_tokens_;
   const int64_t n_kept = checkpointing_ ? 1 : c.n_layers - lowest_;
   for (int64_t i = 0; i < n_kept; ++i) kept_.push_back(make_kept(options));
   for (int64_t i = lowest_; i < c.n_layers; ++i) inputs_.push_back(floats(n, c.n_embd));
@@ -52,7 +54,7 @@ TrainGraph::TrainGraph(TrainModel& model, Compute& compute, const TrainOptions& 
 
 TrainGraph::Kept TrainGraph::make_kept(const TrainOptions& options) const {
   const Config& c = config_;
-  const int64_t n = options.max_length;
+  const int64_t n = most_tokens_;
   Kept out;
   out.q = floats(n, model_.attention.query_cols());
   out.k = floats(n, model_.attention.key_cols());
@@ -68,13 +70,29 @@ TrainGraph::Kept TrainGraph::make_kept(const TrainOptions& options) const {
   return out;
 }
 
-void TrainGraph::begin(const TrainRow& row, const DropoutKey& key) {
+size_t TrainGraph::n_at_once(std::span<const TrainRow> rows) const {
+  size_t n = 1;
+  if (is_full_ && model_.own_head.rows == 0 && !keeps_logits_) return n;
+  int64_t tokens = rows.front().size();
+  for (; n < rows.size() && tokens + rows[n].size() <= most_tokens_; ++n) tokens += rows[n].size();
+  return n;
+}
+
+void TrainGraph::begin(std::span<const TrainRow> rows, const DropoutKey& key) {
   model_.ternarize();
-  n_ = row.size();
   key_ = key;
-  ids_ = row.ids;
-  ends_.assign(row.documents.begin() + 1, row.documents.end());
-  ends_.push_back(n_);
+  n_ = 0;
+  ids_.clear();
+  ends_.clear();
+  row_ends_.clear();
+  for (const TrainRow& row : rows) {
+    ids_.insert(ids_.end(), row.ids.begin(), row.ids.end());
+    for (size_t i = 1; i < row.documents.size(); ++i) ends_.push_back(n_ + row.documents[i]);
+    n_ += row.size();
+    ends_.push_back(n_);
+    row_ends_.push_back(n_);
+  }
+  input_.set_rows(row_ends_);
 }
 
 // ---- Forward
@@ -124,7 +142,7 @@ void TrainGraph::forward_layer(const TrainLayer& layer, const float* x, Kept& ke
 void TrainGraph::forward_attention(const TrainLayer& layer, const float* x, Kept& kept) {
   const AttentionShape& shape = model_.attention;
   const int64_t cols = config_.n_embd;
-  input_.set(normalize(layer.attn_norm, x, cols, normed_.data()), cols, n_);
+  input_.set(normalize(layer.attn_norm, x, cols, normed_.data()), cols);
   multiply(layer.linear[kQuery], kept, kept.q.data());
   multiply(layer.linear[kKey], kept, kept.k.data());
   multiply(layer.linear[kValue], kept, kept.v.data());
@@ -133,64 +151,83 @@ void TrainGraph::forward_attention(const TrainLayer& layer, const float* x, Kept
   attention_forward(compute_, shape, ends_, kept.q.data(), kept.k.data(), kept.v.data(),
                     kept.attended.data());
   const int64_t wide = shape.query_cols();
-  input_.set(normalize(layer.attn_sub_norm, kept.attended.data(), wide, wide_[0].data()), wide, n_);
+  input_.set(normalize(layer.attn_sub_norm, kept.attended.data(), wide, wide_[0].data()), wide);
   multiply(layer.linear[kOutput], kept, normed_.data());
-  std::copy(x, x + n_ * cols, kept.mid.data());
+  add_rows(x, normed_.data(), kept.mid.data(), cols);
+}
+
+// out [n, cols] = x + y; out may be x.
+void TrainGraph::add_rows(const float* x, const float* y, float* out, int64_t cols) {
   compute_.each(n_, kLightRows, [&](int64_t begin, int64_t end, int) {
-    compute_.kernels.add(kept.mid.data() + begin * cols, normed_.data() + begin * cols,
-                         (end - begin) * cols);
+    if (out != x) std::copy(x + begin * cols, x + end * cols, out + begin * cols);
+    compute_.kernels.add(out + begin * cols, y + begin * cols, (end - begin) * cols);
   });
 }
 
 // out = mid + down(sub_norm(act(gate) * up)), of norm(mid).
 void TrainGraph::forward_ffn(const TrainLayer& layer, Kept& kept, float* out) {
   const int64_t cols = config_.n_embd, wide = config_.n_ff;
-  input_.set(normalize(layer.ffn_norm, kept.mid.data(), cols, normed_.data()), cols, n_);
+  input_.set(normalize(layer.ffn_norm, kept.mid.data(), cols, normed_.data()), cols);
   multiply(layer.linear[kGate], kept, kept.gate.data());
   multiply(layer.linear[kUp], kept, kept.up.data());
   activation_forward(compute_, config_.activation, kept.gate.data(), kept.up.data(),
                      wide_[0].data(), n_ * wide);
-  input_.set(normalize(layer.ffn_sub_norm, wide_[0].data(), wide, wide_[1].data()), wide, n_);
+  input_.set(normalize(layer.ffn_sub_norm, wide_[0].data(), wide, wide_[1].data()), wide);
   multiply(layer.linear[kDown], kept, normed_.data());
-  const float* mid = kept.mid.data();
-  compute_.each(n_, kLightRows, [&](int64_t begin, int64_t end, int) {
-    std::copy(mid + begin * cols, mid + end * cols, out + begin * cols);
-    compute_.kernels.add(out + begin * cols, normed_.data() + begin * cols, (end - begin) * cols);
-  });
+  add_rows(kept.mid.data(), normed_.data(), out, cols);
 }
 
 // ---- The head
 
 // The positions whose next token counts, document by document.
-void TrainGraph::pick_positions(const TrainRow& row) {
+void TrainGraph::pick_positions(std::span<const TrainRow> rows) {
   positions_.clear();
   targets_.clear();
   picked_ends_.clear();
-  int64_t t = 0;
-  for (const int64_t end : ends_) {
-    for (; t < end; ++t) {
+  picked_row_ends_.clear();
+  int64_t begin = 0;  // of the row
+  auto document = ends_.begin();
+  for (const TrainRow& row : rows) {
+    for (int64_t t = 0; t < row.size(); ++t) {
       const int32_t label = row.labels[static_cast<size_t>(t)];
-      if (label == kIgnoredLabel) continue;
-      positions_.push_back(t - 1);
-      targets_.push_back(label);
+      if (label != kIgnoredLabel) {
+        positions_.push_back(begin + t - 1);
+        targets_.push_back(label);
+      }
+      if (begin + t + 1 < *document) continue;
+      picked_ends_.push_back(static_cast<int64_t>(positions_.size()));
+      ++document;
     }
-    picked_ends_.push_back(static_cast<int64_t>(positions_.size()));
+    begin += row.size();
+    picked_row_ends_.push_back(static_cast<int64_t>(positions_.size()));
   }
 }
 
-void TrainGraph::head_losses(const TrainRow& row, float weight, bool with_gradients,
-                             DocumentLosses& losses) {
-  pick_positions(row);
-  const int64_t cols = config_.n_embd, n = static_cast<int64_t>(positions_.size());
-  for (int64_t i = 0; i < n; ++i) {
-    const float* from = stream_.data() + positions_[static_cast<size_t>(i)] * cols;
-    std::copy(from, from + cols, picked_.data() + i * cols);
-  }
+void TrainGraph::normalize_picked() {
   norm_forward(compute_, picked_.data(), model_.output_norm.data(), config_.rms_eps, normed_.data(),
-               cols, n);
+               config_.n_embd, static_cast<int64_t>(positions_.size()));
+}
+
+void TrainGraph::head_losses(std::span<const TrainRow> rows, float weight, bool with_gradients,
+                             DocumentLosses& losses) {
+  pick_positions(rows);
+  const int64_t cols = config_.n_embd, n = static_cast<int64_t>(positions_.size());
+  compute_.each(n, kLightRows, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* from = stream_.data() + positions_[static_cast<size_t>(i)] * cols;
+      std::copy(from, from + cols, picked_.data() + i * cols);
+    }
+  });
+  normalize_picked();
   losses_.resize(targets_.size());
-  head_.run(normed_.data(), targets_, weight, losses_.data(),
-            with_gradients ? d_normed_.data() : nullptr);
+  int64_t first = 0;
+  for (const int64_t end : picked_row_ends_) {
+    const auto targets =
+        std::span(targets_).subspan(static_cast<size_t>(first), static_cast<size_t>(end - first));
+    head_.run(normed_.data() + first * cols, targets, weight, losses_.data() + first,
+              with_gradients ? d_normed_.data() + first * cols : nullptr, first);
+    first = end;
+  }
   size_t i = 0;
   for (const int64_t end : picked_ends_) {
     double sum = 0;
@@ -208,16 +245,31 @@ void TrainGraph::head_backward() {
   }
   norm_backward(compute_, picked_.data(), model_.output_norm.data(), config_.rms_eps,
                 d_normed_.data(), d_normed_.data(), false, cols, n);
-  zero(dx_.data(), cols);
-  for (int64_t i = 0; i < n; ++i) {
-    const float* from = d_normed_.data() + i * cols;
-    std::copy(from, from + cols, dx_.data() + positions_[static_cast<size_t>(i)] * cols);
+  compute_.zero(dx_.data(), n_ * cols);
+  compute_.each(n, kLightRows, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* from = d_normed_.data() + i * cols;
+      std::copy(from, from + cols, dx_.data() + positions_[static_cast<size_t>(i)] * cols);
+    }
+  });
+}
+
+void TrainGraph::embedding_backward() {
+  if (keeps_logits_) normalize_picked();
+  const int64_t cols = config_.n_embd;
+  int64_t first = 0, picked = 0;
+  for (size_t row = 0; row < row_ends_.size(); ++row) {
+    const int64_t n = row_ends_[row] - first, n_picked = picked_row_ends_[row] - picked;
+    if (keeps_logits_) head_.add_kept(normed_.data() + picked * cols, picked, n_picked);
+    embed_backward(compute_, model_.embedding,
+                   std::span(ids_).subspan(static_cast<size_t>(first), static_cast<size_t>(n)),
+                   dx_.data() + first * cols);
+    first += n;
+    picked += n_picked;
   }
 }
 
 // ---- Backward
-
-void TrainGraph::zero(float* x, int64_t cols) { std::fill_n(x, n_ * cols, 0.0f); }
 
 bool TrainGraph::trains(const TrainLayer& layer, std::initializer_list<int> matrices) const {
   return std::any_of(matrices.begin(), matrices.end(),
@@ -253,16 +305,16 @@ void TrainGraph::backward_ffn(const TrainLayer& layer, const Kept& kept, bool is
   const bool below = is_wanted || trains(layer, {kGate, kUp});
   activation_forward(compute_, config_.activation, kept.gate.data(), kept.up.data(), act,
                      n_ * wide);
-  input_.set(normalize(layer.ffn_sub_norm, act, wide, d_gate), wide, n_, is_full_);
-  if (below) zero(d, wide);
+  input_.set(normalize(layer.ffn_sub_norm, act, wide, d_gate), wide, is_full_);
+  if (below) compute_.zero(d, n_ * wide);
   multiply_backward(layer.linear[kDown], kept, dx_.data(), below ? d : nullptr);
   if (!below) return;
   if (layer.ffn_sub_norm) norm_gradients(layer.ffn_sub_norm, act, d, d, false, wide);
   activation_backward(compute_, config_.activation, kept.gate.data(), kept.up.data(), d, d_gate, d,
                       n_ * wide);
-  input_.set(normalize(layer.ffn_norm, kept.mid.data(), cols, normed_.data()), cols, n_, is_full_);
+  input_.set(normalize(layer.ffn_norm, kept.mid.data(), cols, normed_.data()), cols, is_full_);
   float* d_normed = is_wanted ? d_normed_.data() : nullptr;
-  if (d_normed) zero(d_normed, cols);
+  if (d_normed) compute_.zero(d_normed, n_ * cols);
   multiply_backward(layer.linear[kGate], kept, d_gate, d_normed);
   multiply_backward(layer.linear[kUp], kept, d, d_normed);
   if (d_normed) norm_gradients(layer.ffn_norm, kept.mid.data(), d_normed, dx_.data(), true, cols);
@@ -275,8 +327,8 @@ void TrainGraph::backward_attention(const TrainLayer& layer, const float* x, con
   float *d = wide_[1].data(), *dq = wide_[2].data();
   const bool below = is_wanted || trains(layer, {kQuery, kKey, kValue});
   const float* attended = kept.attended.data();
-  input_.set(normalize(layer.attn_sub_norm, attended, wide, wide_[0].data()), wide, n_, is_full_);
-  if (below) zero(d, wide);
+  input_.set(normalize(layer.attn_sub_norm, attended, wide, wide_[0].data()), wide, is_full_);
+  if (below) compute_.zero(d, n_ * wide);
   multiply_backward(layer.linear[kOutput], kept, dx_.data(), below ? d : nullptr);
   if (!below) return;
   if (layer.attn_sub_norm) norm_gradients(layer.attn_sub_norm, attended, d, d, false, wide);
@@ -284,9 +336,9 @@ void TrainGraph::backward_attention(const TrainLayer& layer, const float* x, con
                      {dq, dk_.data(), dv_.data(), wide_[0].data(), wide_[3].data()});
   rope(compute_, shape, ends_, true, shape.n_heads, dq);
   rope(compute_, shape, ends_, true, shape.n_kv_heads, dk_.data());
-  input_.set(normalize(layer.attn_norm, x, cols, normed_.data()), cols, n_, is_full_);
+  input_.set(normalize(layer.attn_norm, x, cols, normed_.data()), cols, is_full_);
   float* d_normed = is_wanted ? d_normed_.data() : nullptr;
-  if (d_normed) zero(d_normed, cols);
+  if (d_normed) compute_.zero(d_normed, n_ * cols);
   multiply_backward(layer.linear[kQuery], kept, dq, d_normed);
   multiply_backward(layer.linear[kKey], kept, dk_.data(), d_normed);
   multiply_backward(layer.linear[kValue], kept, dv_.data(), d_normed);
@@ -295,11 +347,11 @@ void TrainGraph::backward_attention(const TrainLayer& layer, const float* x, con
 
 // ---- Whole passes
 
-bool TrainGraph::backward(const TrainRow& row, const DropoutKey& key, float weight,
+bool TrainGraph::backward(std::span<const TrainRow> rows, const DropoutKey& key, float weight,
                           const Stopped& stopped, DocumentLosses& losses) {
-  begin(row, key);
+  begin(rows, key);
   if (!run_layers(stopped, true)) return false;
-  head_losses(row, weight, true, losses);
+  head_losses(rows, weight, true, losses);
   if (positions_.empty()) return true;
   head_backward();
   for (int64_t i = config_.n_layers - 1; i >= lowest_; --i) {
@@ -311,19 +363,20 @@ bool TrainGraph::backward(const TrainRow& row, const DropoutKey& key, float weig
       forward_layer(layer, input_of(i), kept, stream_.data());
     backward_layer(layer, input_of(i), kept, is_full_ || i > lowest_);
   }
-  if (is_full_) embed_backward(compute_, model_.embedding, ids_, dx_.data());
+  if (is_full_) embedding_backward();
   return true;
 }
 
-bool TrainGraph::evaluate(const TrainRow& row, const Stopped& stopped, DocumentLosses& losses) {
-  begin(row, {});
+bool TrainGraph::evaluate(std::span<const TrainRow> rows, const Stopped& stopped,
+                          DocumentLosses& losses) {
+  begin(rows, {});
   if (!run_layers(stopped, false)) return false;
-  head_losses(row, 0, false, losses);
+  head_losses(rows, 0, false, losses);
   return true;
 }
 
 void TrainGraph::logits(const TrainRow& row, float* out) {
-  begin(row, {});
+  begin(std::span(&row, 1), {});
   run_layers([] { return false; }, false);
   norm_forward(compute_, stream_.data(), model_.output_norm.data(), config_.rms_eps, normed_.data(),
                config_.n_embd, n_);

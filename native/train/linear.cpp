@@ -13,14 +13,17 @@ namespace {
 constexpr int64_t kTokens = 256;                      // that share a reading of the weights
 constexpr int64_t kWeightRows = Tuning{}.batch_rows;  // per chunk of work
 
-// to = x with dropout, or x += it: element (t, c) is kept by a number of its own.
+// to = x with dropout, or x += it: element (t, c) of a row is kept by a number of its own.
 template <class Use>
-void for_dropout(Compute& compute, const TrainLinear& w, const DropoutKey& key, int64_t n,
-                 Use&& use) {
+void for_dropout(Compute& compute, const TrainLinear& w, const DropoutKey& key,
+                 std::span<const int64_t> row_ends, Use&& use) {
   const float p = w.adapter.dropout, growth = 1.0f / (1.0f - p);
-  compute.each(n, kLightRows, [&](int64_t begin, int64_t end, int) {
+  compute.each(row_ends.back(), kLightRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      const KeyedRandom random({key.seed, key.step, w.id, key.row, static_cast<uint64_t>(t)});
+      const auto row = std::upper_bound(row_ends.begin(), row_ends.end(), t) - row_ends.begin();
+      const int64_t place = row == 0 ? t : t - row_ends[static_cast<size_t>(row - 1)];
+      const KeyedRandom random({key.seed, key.step, w.id, key.row + static_cast<uint64_t>(row),
+                                static_cast<uint64_t>(place)});
       for (int64_t c = 0; c < w.cols; ++c)
         use(t * w.cols + c, random.at(static_cast<uint64_t>(c)) >= p ? growth : 0.0f);
     }
@@ -36,7 +39,7 @@ const float* adapter_input(Compute& compute, const TrainLinear& w, const LinearI
                            const DropoutKey& key, float* spare) {
   if (!drops(w, key)) return input.x();
   const float* x = input.x();
-  for_dropout(compute, w, key, input.n(),
+  for_dropout(compute, w, key, input.row_ends(),
               [=](int64_t i, float factor) { spare[i] = x[i] * factor; });
   return spare;
 }
@@ -68,50 +71,51 @@ void adapter_backward(Compute& compute, const TrainLinear& w, const LinearInput&
   const int64_t n = input.n(), r = adapter.rank;
   float* v = arrays.lora_dy;
   const float* x = adapter_input(compute, w, input, key, arrays.spare);
-  std::fill_n(v, n * r, 0.0f);
+  compute.zero(v, n * r);
   compute.multiply(plain(arrays.dy, w.rows), plain(adapter.b->value.data(), r), n, r, w.rows, v, r);
   scale_rows(compute, v, n * r, adapter.scaling);
-  compute.multiply(transposed(v, r), plain(x, w.cols), r, w.cols, n, adapter.a->gradient.data(),
-                   w.cols);
-  compute.multiply(transposed(arrays.dy, w.rows), plain(arrays.lora, r), w.rows, r, n,
-                   adapter.b->gradient.data(), r);
+  compute.multiply_rows(transposed(v, r), plain(x, w.cols), r, w.cols, input.row_ends(),
+                        adapter.a->gradient.data(), w.cols);
+  compute.multiply_rows(transposed(arrays.dy, w.rows), plain(arrays.lora, r), w.rows, r,
+                        input.row_ends(), adapter.b->gradient.data(), r);
   if (!arrays.dx) return;
   if (!drops(w, key)) {
     compute.multiply(plain(v, r), plain(adapter.a->value.data(), w.cols), n, w.cols, r, arrays.dx,
                      w.cols);
     return;
   }
-  std::fill_n(arrays.spare, n * w.cols, 0.0f);
+  compute.zero(arrays.spare, n * w.cols);
   compute.multiply(plain(v, r), plain(adapter.a->value.data(), w.cols), n, w.cols, r, arrays.spare,
                    w.cols);
   float* dx = arrays.dx;
   const float* masked = arrays.spare;
-  for_dropout(compute, w, key, n, [=](int64_t i, float factor) { dx[i] += masked[i] * factor; });
+  for_dropout(compute, w, key, input.row_ends(),
+              [=](int64_t i, float factor) { dx[i] += masked[i] * factor; });
 }
 
 }  // namespace
 
-LinearInput::LinearInput(Compute& compute, int64_t longest, int64_t widest) : compute_(compute) {
-  const auto rows = [longest](int64_t n) { return static_cast<size_t>(longest * n); };
+LinearInput::LinearInput(Compute& compute, int64_t most_tokens, int64_t widest)
+    : compute_(compute) {
+  const auto rows = [most_tokens](int64_t n) { return static_cast<size_t>(most_tokens * n); };
   quantized_ = AlignedArray<int8_t>(rows(round_up(widest, kActivationPad)));
   scales_ = AlignedArray<float>(rows(1));
   sums_ = AlignedArray<int32_t>(rows(1));
   if (compute.kernels.find_pairs) pairs_ = AlignedArray<TokenPairs>(rows(1));
 }
 
-int64_t LinearInput::bytes(const Kernels& kernels, int64_t longest, int64_t widest) {
+int64_t LinearInput::bytes(const Kernels& kernels, int64_t most_tokens, int64_t widest) {
   const int64_t pairs = kernels.find_pairs ? static_cast<int64_t>(sizeof(TokenPairs)) : 0;
-  return longest * (round_up(widest, kActivationPad) + 8 + pairs);
+  return most_tokens * (round_up(widest, kActivationPad) + 8 + pairs);
 }
 
-void LinearInput::set(const float* x, int64_t cols, int64_t n, bool is_quantized) {
+void LinearInput::set(const float* x, int64_t cols, bool is_quantized) {
   x_ = x;
   cols_ = cols;
-  n_ = n;
   stride_ = round_up(cols, kActivationPad);
   if (!is_quantized) return;
   const Kernels& kernels = compute_.kernels;
-  compute_.each(n, 4, [&](int64_t begin, int64_t end, int) {
+  compute_.each(n(), 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       int8_t* q = quantized_.data() + t * stride_;
       kernels.quantize(x + t * cols, cols, stride_, q, &scales_[static_cast<size_t>(t)],
@@ -133,7 +137,7 @@ QuantizedBatch LinearInput::part(int64_t begin, int64_t n) const {
 // The kernel keeps its int8 columns in an order of its own, so they are rounded once more, as it
 // does. find_pairs() may have negated a token and its scale, which gives the same numbers.
 void LinearInput::dequantize(float* out) const {
-  compute_.each(n_, kLightRows, [&](int64_t begin, int64_t end, int) {
+  compute_.each(n(), kLightRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       const float scale = scales_[static_cast<size_t>(t)];
       const float* x = x_ + t * cols_;
@@ -150,7 +154,7 @@ void linear_forward(Compute& compute, const TrainLinear& w, const LinearInput& i
   if (!adapter.a) return;
   const int64_t n = input.n(), r = adapter.rank;
   const float* x = adapter_input(compute, w, input, key, spare);
-  std::fill_n(lora, n * r, 0.0f);
+  compute.zero(lora, n * r);
   compute.multiply(plain(x, w.cols), transposed(adapter.a->value.data(), w.cols), n, r, w.cols,
                    lora, r);
   scale_rows(compute, lora, n * r, adapter.scaling);
@@ -163,8 +167,8 @@ void linear_backward(Compute& compute, const TrainLinear& w, const LinearInput& 
   if (w.adapter.a) adapter_backward(compute, w, input, key, arrays);
   if (!w.master) return;
   input.dequantize(arrays.spare);
-  compute.multiply(transposed(arrays.dy, w.rows), plain(arrays.spare, w.cols), w.rows, w.cols,
-                   input.n(), w.master->gradient.data(), w.cols);
+  compute.multiply_rows(transposed(arrays.dy, w.rows), plain(arrays.spare, w.cols), w.rows, w.cols,
+                        input.row_ends(), w.master->gradient.data(), w.cols);
 }
 
 }  // namespace bitnet

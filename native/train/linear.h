@@ -32,25 +32,29 @@ struct TrainLinear {
   AlignedArray<float> row_scales;  // likewise, where rows have their own
 };
 
-// Where the tokens of a pass come from: keys dropout. active: false in evaluation.
+// Where the tokens of a pass come from: keys dropout. row: the first one. active: false in
+// evaluation.
 struct DropoutKey {
   uint64_t seed = 0, step = 0, row = 0;
   bool active = false;
 };
 
-// The input of linear layers, x [n, cols], and its int8 rows. The arrays hold the longest row of
-// the widest layer.
+// The input of linear layers, x [n, cols], and its int8 rows. The arrays hold the tokens of the
+// largest pass in the widest layer.
 class LinearInput {
  public:
-  LinearInput(Compute& compute, int64_t longest, int64_t widest);
-  static int64_t bytes(const Kernels& kernels, int64_t longest, int64_t widest);
+  LinearInput(Compute& compute, int64_t most_tokens, int64_t widest);
+  static int64_t bytes(const Kernels& kernels, int64_t most_tokens, int64_t widest);
 
+  // Where the rows of documents end whose tokens come; must stay.
+  void set_rows(std::span<const int64_t> ends) { row_ends_ = ends; }
   // x must stay. is_quantized: whether anybody asks for the int8 rows.
-  void set(const float* x, int64_t cols, int64_t n, bool is_quantized = true);
+  void set(const float* x, int64_t cols, bool is_quantized = true);
 
   const float* x() const { return x_; }
   int64_t cols() const { return cols_; }
-  int64_t n() const { return n_; }
+  int64_t n() const { return row_ends_.back(); }
+  std::span<const int64_t> row_ends() const { return row_ends_; }
   // Rows [begin, begin + n), for kernels.
   QuantizedBatch part(int64_t begin, int64_t n) const;
   // out [n, cols] = the quantized rows as floats.
@@ -59,7 +63,8 @@ class LinearInput {
  private:
   Compute& compute_;
   const float* x_ = nullptr;
-  int64_t cols_ = 0, n_ = 0, stride_ = 0;
+  std::span<const int64_t> row_ends_;
+  int64_t cols_ = 0, stride_ = 0;
   AlignedArray<int8_t> quantized_;
   AlignedArray<float> scales_;
   AlignedArray<int32_t> sums_;

@@ -41,14 +41,16 @@ float cross_entropy(const Kernels& kernels, float* z, int64_t n, int32_t target,
 
 }  // namespace
 
-LossHead::LossHead(Compute& compute, const EmbeddingRows& head)
-    : compute_(compute), head_(head), chunk_(chunk_of(head.rows)) {
-  logits_ = AlignedArray<float>(static_cast<size_t>(chunk_ * head.rows));
+LossHead::LossHead(Compute& compute, const EmbeddingRows& head, int64_t n_kept)
+    : compute_(compute), head_(head), chunk_(chunk_of(head.rows)), n_kept_(n_kept) {
+  logits_ = AlignedArray<float>(static_cast<size_t>(std::max(chunk_, n_kept_) * head.rows));
   if (!head.floats())
     rows_ = AlignedArray<float>(static_cast<size_t>(std::min(kHeadBlock, head.rows) * head.cols));
 }
 
-int64_t LossHead::logits_bytes(int64_t n_vocab) { return chunk_of(n_vocab) * n_vocab * 4; }
+int64_t LossHead::logits_bytes(int64_t n_vocab, int64_t n_kept) {
+  return std::max(chunk_of(n_vocab), n_kept) * n_vocab * 4;
+}
 
 int64_t LossHead::rows_bytes(int64_t n_vocab, int64_t cols, bool in_floats) {
   return in_floats ? 0 : std::min(kHeadBlock, n_vocab) * cols * 4;
@@ -67,39 +69,49 @@ void LossHead::for_rows(Use&& use) {
 }
 
 void LossHead::logits(const float* hidden, int64_t n, float* out) {
-  std::fill_n(out, n * head_.rows, 0.0f);
+  compute_.zero(out, n * head_.rows);
   for_rows([&](const float* rows, int64_t first, int64_t n_rows) {
     compute_.multiply(plain(hidden, head_.cols), transposed(rows, head_.cols), n, n_rows,
                       head_.cols, out + first, head_.rows);
   });
 }
 
-// From the gradients by the logits.
-void LossHead::backward(const float* hidden, int64_t n, float* d_hidden) {
-  std::fill_n(d_hidden, n * head_.cols, 0.0f);
+void LossHead::hidden_gradient(const float* z, int64_t n, float* d_hidden) {
+  compute_.zero(d_hidden, n * head_.cols);
   for_rows([&](const float* rows, int64_t first, int64_t n_rows) {
-    compute_.multiply(plain(logits_.data() + first, head_.rows), plain(rows, head_.cols), n,
-                      head_.cols, n_rows, d_hidden, head_.cols);
+    compute_.multiply(plain(z + first, head_.rows), plain(rows, head_.cols), n, head_.cols, n_rows,
+                      d_hidden, head_.cols);
   });
-  if (!head_.parameter) return;
-  compute_.multiply(transposed(logits_.data(), head_.rows), plain(hidden, head_.cols), head_.rows,
-                    head_.cols, n, head_.parameter->gradient.data(), head_.cols);
+}
+
+void LossHead::head_gradient(const float* z, const float* hidden, int64_t n) {
+  compute_.multiply(transposed(z, head_.rows), plain(hidden, head_.cols), head_.rows, head_.cols, n,
+                    head_.parameter->gradient.data(), head_.cols);
 }
 
 void LossHead::run(const float* hidden, std::span<const int32_t> targets, float weight,
-                   float* losses, float* d_hidden) {
+                   float* losses, float* d_hidden, int64_t place) {
   const auto n_targets = static_cast<int64_t>(targets.size());
   for (int64_t first = 0; first < n_targets; first += chunk_) {
     const int64_t n = std::min(chunk_, n_targets - first), offset = first * head_.cols;
-    logits(hidden + offset, n, logits_.data());
+    float* z = logits_.data() + (n_kept_ > 0 ? (place + first) * head_.rows : 0);
+    logits(hidden + offset, n, z);
     compute_.each(n, 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
-        losses[first + i] =
-            cross_entropy(compute_.kernels, logits_.data() + i * head_.rows, head_.rows,
-                          targets[static_cast<size_t>(first + i)], weight);
+        losses[first + i] = cross_entropy(compute_.kernels, z + i * head_.rows, head_.rows,
+                                          targets[static_cast<size_t>(first + i)], weight);
       }
     });
-    if (d_hidden) backward(hidden + offset, n, d_hidden + offset);
+    if (!d_hidden) continue;
+    hidden_gradient(z, n, d_hidden + offset);
+    if (head_.parameter && n_kept_ == 0) head_gradient(z, hidden + offset, n);
+  }
+}
+
+void LossHead::add_kept(const float* hidden, int64_t place, int64_t n) {
+  for (int64_t first = 0; first < n; first += chunk_) {
+    head_gradient(logits_.data() + (place + first) * head_.rows, hidden + first * head_.cols,
+                  std::min(chunk_, n - first));
   }
 }
 

@@ -18,6 +18,8 @@ namespace bitnet {
 namespace {
 
 constexpr int64_t kMaxRank = 1024, kMaxLength = 1 << 20;
+constexpr int64_t kMostTokens = 1024, kEnoughElements = 1 << 19;
+constexpr int64_t kMostKeptLogits = 1 << 24;
 constexpr float kLeastScale = 1e-5f;          // of ternary weights, as BitNet defines it
 constexpr uint64_t kInitialKey = 0x6c6f7261;  // of adapters, beside the keys of dropout
 
@@ -27,6 +29,11 @@ void size_all(Parameter& p) {
     *array = AlignedArray<float>(n);
     std::fill_n(array->data(), n, 0.0f);
   }
+}
+
+// Products of a pass are large enough with so many tokens.
+int64_t enough_tokens(const Config& config) {
+  return std::min(kMostTokens, kEnoughElements / config.n_embd);
 }
 
 [[noreturn]] void fail_usage(const std::string& what) { throw Error(ErrorCode::kUsage, what); }
@@ -44,6 +51,18 @@ int64_t lowest_layer(const TrainOptions& options, int64_t n_layers) {
   if (options.mode == TrainMode::kFull || layers.empty()) return 0;
   const auto first = std::find(layers.begin(), layers.end(), true);
   return std::min<int64_t>(first - layers.begin(), n_layers - 1);
+}
+
+int64_t tokens_at_once(const TrainOptions& options, const Config& config, bool has_head) {
+  const bool is_tied = options.mode == TrainMode::kFull && !has_head;
+  if (is_tied && !keeps_logits(options, config, has_head)) return options.max_length;
+  return std::max(options.max_length, enough_tokens(config));
+}
+
+bool keeps_logits(const TrainOptions& options, const Config& config, bool has_head) {
+  const int64_t tokens = std::max(options.max_length, enough_tokens(config));
+  return options.mode == TrainMode::kFull && !has_head &&
+         tokens * config.n_vocab <= kMostKeptLogits;
 }
 
 void check_options(const TrainOptions& options, const Config& config) {

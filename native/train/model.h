@@ -41,6 +41,13 @@ struct TrainOptions {
 bool has_adapter(const TrainOptions& options, int64_t layer, int matrix);
 // The lowest layer that needs a backward pass: the lowest one with an adapter, or 0.
 int64_t lowest_layer(const TrainOptions& options, int64_t n_layers);
+// Rows are computed side by side as far as they fit so many tokens: products of more rows are
+// divided among threads with less loss. One that is longer is computed alone. has_head: apart from
+// the embedding.
+int64_t tokens_at_once(const TrainOptions& options, const Config& config, bool has_head);
+// Whether gradients by logits wait for those of the embedding that the head is: row by row, first
+// what a row adds through the head, then through its tokens. Else rows are computed one by one.
+bool keeps_logits(const TrainOptions& options, const Config& config, bool has_head);
 // Throws kUsage for options that no model takes.
 void check_options(const TrainOptions& options, const Config& config);
 

@@ -77,24 +77,28 @@ class Planner {
   }
 
   void plan_passes() {
-    const int64_t n = options_.max_length;
+    const int64_t n = tokens_at_once(options_, c_, source_.has_head());
     const int64_t n_layers = c_.n_layers - lowest_layer(options_, c_.n_layers);
     const int64_t widest = std::max(wide_cols(), c_.n_embd);
     const int64_t kept = options_.checkpointing ? 1 : n_layers;
     out_.activations = n * kFloat * (kept * kept_floats() + n_layers * c_.n_embd);
-    int64_t floats = 5 * c_.n_embd + 4 * wide_cols() + 2 * key_cols() + c_.head_dim;
+    int64_t floats = 5 * c_.n_embd + 4 * wide_cols() + 2 * key_cols();
     if (is_full_ || options_.adapter.dropout > 0) floats += widest;
     if (!is_full_) floats += options_.adapter.rank;
+    const int64_t longest = options_.max_length;
     out_.scratch = n * kFloat * floats + LinearInput::bytes(kernels_, n, widest) +
-                   Compute::scratch_bytes(n_threads_, attention_floats(n));
+                   longest * kFloat * c_.head_dim +  // RoPE
+                   Compute::scratch_bytes(n_threads_, attention_floats(longest));
     plan_head();
   }
 
   void plan_head() {
     const PlannedTensor* own = source_.find("output.weight");
     const PlannedTensor* head = own ? own : source_.find("token_embd.weight");
+    const bool keeps = keeps_logits(options_, c_, own != nullptr);
+    const int64_t n_kept = keeps ? tokens_at_once(options_, c_, own != nullptr) : 0;
     const bool in_floats = is_full_ || head->job.source.type == TensorType::kF32;
-    out_.logits = LossHead::logits_bytes(head->rows) +
+    out_.logits = LossHead::logits_bytes(head->rows, n_kept) +
                   LossHead::rows_bytes(head->rows, head->cols, in_floats);
   }
 

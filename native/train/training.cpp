@@ -48,10 +48,12 @@ void check_row(const TrainRow& row, size_t i, int64_t n_vocab, int64_t most) {
   check_documents(row, i);
 }
 
-void add(LossSum& sum, const TrainRow& row, const DocumentLosses& losses) {
+void add(LossSum& sum, std::span<const TrainRow> rows, const DocumentLosses& losses) {
   for (const double loss : losses) sum.loss += loss;
-  sum.labels += row.n_labels();
-  sum.tokens += row.size();
+  for (const TrainRow& row : rows) {
+    sum.labels += row.n_labels();
+    sum.tokens += row.size();
+  }
 }
 
 [[noreturn]] void fail_stopped() { throw Error(ErrorCode::kAborted, "the training was stopped"); }
@@ -123,15 +125,18 @@ LossSum Training::backward(std::span<const TrainRow> rows, int64_t n_labels, int
   if (n_labels < 1) throw Error(ErrorCode::kUsage, "the step must have at least one label");
   LossSum sum;
   const float weight = 1.0f / static_cast<float>(n_labels);
-  for (const TrainRow& row : rows) {
-    const DropoutKey key{options_.seed, static_cast<uint64_t>(step), n_rows_++, true};
+  for (size_t i = 0; i < rows.size();) {
+    const std::span<const TrainRow> some = rows.subspan(i, graph_->n_at_once(rows.subspan(i)));
+    const DropoutKey key{options_.seed, static_cast<uint64_t>(step), n_rows_, true};
     DocumentLosses losses;
-    if (!graph_->backward(row, key, weight, stopped, losses)) {
+    if (!graph_->backward(some, key, weight, stopped, losses)) {
       begin_step();
       fail_stopped();
     }
-    add(sum, row, losses);
-    add(sum_, row, losses);
+    add(sum, some, losses);
+    add(sum_, some, losses);
+    n_rows_ += some.size();
+    i += some.size();
   }
   return sum;
 }
@@ -156,10 +161,12 @@ StepResult Training::step(const OptimizerStep& step) {
 LossSum Training::evaluate(std::span<const TrainRow> rows, const TrainGraph::Stopped& stopped) {
   check(rows);
   LossSum sum;
-  for (const TrainRow& row : rows) {
+  for (size_t i = 0; i < rows.size();) {
+    const std::span<const TrainRow> some = rows.subspan(i, graph_->n_at_once(rows.subspan(i)));
     DocumentLosses losses;
-    if (!graph_->evaluate(row, stopped, losses)) fail_stopped();
-    add(sum, row, losses);
+    if (!graph_->evaluate(some, stopped, losses)) fail_stopped();
+    add(sum, some, losses);
+    i += some.size();
   }
   return sum;
 }

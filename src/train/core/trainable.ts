@@ -235,7 +235,7 @@ export class Trainable {
   }
 
   /**
-   * Forward and backward of the rows, one after the other: adds to the gradients. Another thread computes. Aborted
+   * Forward and backward of the rows, some side by side: adds to the gradients. Another thread computes. Aborted
    * (ABORTED), it has dropped all gradients and losses since the last step: begin the step again.
    */
   backward(rows: readonly TrainRow[], { labels, step, signal }: BackwardOptions): Promise<LossSum> {

@@ -135,6 +135,25 @@ struct AttentionTwin {
 
 }  // namespace
 
+TEST("sums over tokens are cut where rows end, whoever computes them") {
+  const int64_t m = 150, n = 300;
+  const std::vector<int64_t> ends = {1, 300, 333};
+  const Floats a = random_floats(14, m * ends.back()), b = random_floats(15, n * ends.back());
+  with_kernels([&](Compute& compute) {
+    Floats together(static_cast<size_t>(m * n), 0.5f), apart = together;
+    compute.multiply_rows(bitnet::transposed(a.data(), m), bitnet::plain(b.data(), n), m, n, ends,
+                          together.data(), n);
+    int64_t first = 0;
+    for (const int64_t end : ends) {
+      compute.kernels.gemm(bitnet::transposed(a.data() + first * m, m),
+                           bitnet::plain(b.data() + first * n, n), m, n, end - first, apart.data(),
+                           n, compute.gemm_scratch(0));
+      first = end;
+    }
+    CHECK(together == apart);
+  });
+}
+
 TEST("the gradients of a norm are the slopes of its definition") {
   const int64_t cols = 37, n = 5;
   const Floats x = random_floats(1, n * cols), weight = random_floats(2, cols);

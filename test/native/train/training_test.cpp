@@ -161,6 +161,16 @@ TEST("kernels that fuse, threads and the division of rows among calls change no 
   }
 }
 
+TEST("dropout is the same for a row, whichever rows are computed beside it") {
+  const Case& of = bitnet_case();
+  bitnet::TrainOptions options = golden::options_of(of, TrainMode::kLora, 2);
+  options.adapter.dropout = 0.25f;
+  const Trace alone = trace_of(of, options, Calls::kApart);
+  CHECK(trace_of(of, options, Calls::kTogether) == alone);
+  options.adapter.dropout = 0;
+  CHECK(!(trace_of(of, options) == alone));
+}
+
 TEST("the scalar kernel gives the golden gradients, too") {
   for (const Case* of : cases()) {
     for (const TrainMode mode : kModes) {
@@ -301,9 +311,12 @@ TEST("a pass that is stopped leaves the step as if it had not begun") {
   const Case& of = bitnet_case();
   const auto training = golden::open(of, golden::options_of(of, TrainMode::kLora));
   const std::vector<TrainRow> rows = of.rows();
-  int asked = 0;
-  CHECK_THROWS(training->backward(rows, 1, 0, [&] { return ++asked > 6; }), bitnet::Error,
-               "stopped");
+  const auto in_parts = [&](int64_t most) {
+    int asked = 0;
+    for (const TrainRow& row : rows)
+      training->backward(std::span(&row, 1), 1, 0, [&] { return ++asked > most; });
+  };
+  CHECK_THROWS(in_parts(6), bitnet::Error, "stopped");
   for (const auto& p : training->model().parameters) {
     const Floats gradient = golden::read(*training, p->name, ParameterPart::kGradient);
     CHECK(std::all_of(gradient.begin(), gradient.end(), [](float x) { return x == 0; }));
