@@ -16,9 +16,14 @@ const tokenizerFiles = new Set([
   "generation_config.json",
 ]);
 
+/** Names of those that a folder has, in alphabetical order. */
+export async function listTokenizerFiles(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => tokenizerFiles.has(name)).sort();
+}
+
 /** Copies those that `from` has; returns their names. */
 export async function copyTokenizerFiles(from: string, to: string): Promise<string[]> {
-  const names = (await readdir(from)).filter((name) => tokenizerFiles.has(name));
+  const names = await listTokenizerFiles(from);
   for (const name of names) {
     await copyFile(join(from, name), join(to, name));
   }

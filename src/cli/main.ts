@@ -4,10 +4,11 @@ import { CommanderError } from "commander";
 import { abortedError, exitStatusOf, toBitnetError } from "../system/errors.js";
 import { UsageError } from "./command.js";
 import { createProgram } from "./program.js";
-import { reportError } from "./terminal/output.js";
+import { reportError, wasTerminated } from "./terminal/output.js";
 import { guardStreams } from "./terminal/streams.js";
 
 const usageStatus = 2; // what cannot even be parsed
+const terminatedStatus = 143; // 128 and the number of SIGTERM
 const lingerMs = 1000; // of a process that was stopped
 
 /** Runs one command line and sets the exit status. */
@@ -18,7 +19,7 @@ export async function main(args: readonly string[]): Promise<void> {
     await program.parseAsync(resolved, { from: "user" });
   } catch (error) {
     process.exitCode = reportFailure(error, args);
-    if (process.exitCode === exitStatusOf(abortedError())) {
+    if (process.exitCode === exitStatusOf(abortedError()) || process.exitCode === terminatedStatus) {
       // What still keeps the process, like a connection to an address that does not answer, is not waited for.
       setTimeout(() => process.exit(), lingerMs).unref();
     }
@@ -34,6 +35,9 @@ function reportFailure(thrown: unknown, args: readonly string[]): number {
   if (error.code !== "ABORTED") {
     const isVerbose = args.includes("--verbose") || args.includes("-v") || Boolean(process.env.BITNET_DEBUG);
     reportError(error, isVerbose);
+  }
+  if (error.code === "ABORTED" && wasTerminated()) {
+    return terminatedStatus;
   }
   return error instanceof UsageError ? usageStatus : exitStatusOf(error);
 }

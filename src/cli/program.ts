@@ -98,6 +98,18 @@ const commands: Record<string, CommandEntry[]> = {
       load: () => import("./commands/dummy.js"),
     },
   ],
+  "Train models": [
+    {
+      name: "finetune",
+      description: "train a model on examples: an adapter beside it, or all of its weights",
+      load: () => import("./commands/finetune.js"),
+    },
+    {
+      name: "train",
+      description: "train a model from nothing but a config.json and texts",
+      load: () => import("./commands/train.js"),
+    },
+  ],
   "See what is there": [
     {
       name: "list",

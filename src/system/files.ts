@@ -86,7 +86,7 @@ async function removeForgotten(path: string): Promise<void> {
       const place = join(dirname(path), name);
       const age = Date.now() - ((await lstat(place).catch(() => undefined))?.mtimeMs ?? Date.now());
       if ((match[1] === ownSpace && !isAlive(Number(match[2]))) || age > forgottenMs) {
-        await rm(place, { force: true }).catch(() => {});
+        await rm(place, { recursive: true, force: true }).catch(() => {});
       }
     }
   }
@@ -133,7 +133,7 @@ function choosePartial(path: string): string {
 }
 
 /**
- * Has `write` make a file beside `path` and renames it; if anything fails, what was at `path` stays, and only that.
+ * Has `write` make a file or a folder beside `path` and renames it; if anything fails, what was at `path` stays, and only that.
  * Errors name `path`.
  */
 export async function writeThenRename<T>(path: string, write: (partial: string) => Promise<T>): Promise<T> {
@@ -150,7 +150,7 @@ export async function writeThenRename<T>(path: string, write: (partial: string) 
     throw renamed(error, partial, path);
   } finally {
     // Also after success: renaming one of two names of the same file to the other leaves both.
-    await retryIfBusy(() => rm(partial, { force: true })).catch(() => {});
+    await retryIfBusy(() => rm(partial, { recursive: true, force: true })).catch(() => {});
     inUse.delete(partial);
   }
 }

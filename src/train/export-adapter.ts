@@ -3,11 +3,10 @@
 
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { adaptedMatrices } from "../adapter/adapter.js";
 import { openAdapter } from "../adapter/open.js";
 import { moduleName } from "../adapter/peft.js";
 import { needsOrder, writeAdapter } from "../adapter/write.js";
-import { readWritten, type WrittenAdapter, type WrittenMatrix } from "../adapter/written.js";
+import { readWritten, type WrittenAdapter } from "../adapter/written.js";
 import { fromBf16, toBf16 } from "../checkpoint/floats.js";
 import { copyTokenizerFiles } from "../checkpoint/side-files.js";
 import { loadModel, type Model } from "../engine/model.js";
@@ -17,6 +16,7 @@ import { fillFolder } from "../system/fill-folder.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { type AdapterCard, formatAdapterCard } from "./adapter-card.js";
 import type { AdapterShape, Trainable } from "./core/trainable.js";
+import { adapterOf } from "./values.js";
 
 /** What an adapter was trained beside. */
 export interface AdapterBaseModel {
@@ -94,31 +94,13 @@ export async function exportAdapter(
   });
 }
 
-/** The numbers that are trained, in the order of adapters' files. */
 function readTrained(
   trainable: Trainable,
   { base, shape, dtype }: ExportAdapterOptions,
   baseHash: string | undefined,
 ): WrittenAdapter {
-  const shapes = new Map(trainable.parameters.map(({ name, shape: [rows = 0, cols = 0] }) => [name, { rows, cols }]));
-  const numbers = (name: string) => {
-    const values = trainable.read(name);
-    return dtype === "bf16" ? fromBf16(toBf16(values)) : values;
-  };
-  const matrices: WrittenMatrix[] = [];
-  for (let layer = 0; layer < trainable.info.layers; layer++) {
-    for (const { name } of adaptedMatrices) {
-      const module = moduleName(layer, name);
-      const [a, b] = [shapes.get(`${module}.lora_A`), shapes.get(`${module}.lora_B`)];
-      if (a !== undefined && b !== undefined) {
-        const size = { rank: a.rows, rows: b.rows, cols: a.cols };
-        const values = { a: numbers(`${module}.lora_A`), b: numbers(`${module}.lora_B`) };
-        matrices.push({ layer, name, alpha: shape.alpha, ...size, ...values });
-      }
-    }
-  }
-  const { rslora, dropout } = shape;
-  return { matrices, origin: { baseName: base.name ?? base.path, baseHash, rslora, dropout } };
+  const round = (values: Float32Array) => (dtype === "bf16" ? fromBf16(toBf16(values)) : values);
+  return adapterOf(trainable, shape, { baseName: base.name ?? base.path, baseHash }, round);
 }
 
 /** Loads the files on their base; returns what that warns of. The core takes one for the same as the other, or this throws. */

@@ -120,6 +120,27 @@ export function interruptSignal(): AbortSignal {
   return interrupt.signal;
 }
 
+let termination: AbortSignal | undefined;
+let isTerminated = false;
+
+/** Fires at the first Ctrl-C or SIGTERM: for work that saves what it has before it ends. */
+export function terminationSignal(): AbortSignal {
+  if (termination === undefined) {
+    const controller = new AbortController();
+    termination = AbortSignal.any([interruptSignal(), controller.signal]);
+    process.once("SIGTERM", () => {
+      isTerminated = true;
+      controller.abort();
+    });
+  }
+  return termination;
+}
+
+/** Whether SIGTERM has ended the work, which the exit status then tells. */
+export function wasTerminated(): boolean {
+  return isTerminated;
+}
+
 /** From here on somebody else minds Ctrl-C, every time: a chat. */
 export function handOverInterrupts(): void {
   process.removeListener("SIGINT", onInterrupt);

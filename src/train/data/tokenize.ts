@@ -1,8 +1,14 @@
 // Text to shards, once: `bitnet train` reads its data from there.
 
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { at } from "../../system/at.js";
 import { BitnetError } from "../../system/errors.js";
+import { replaceFile } from "../../system/files.js";
 import { hashFiles } from "../../system/hash-files.js";
+import { readJsonFile } from "../../system/json.js";
+import { stringifyJson } from "../../system/write-json.js";
 import { hashIds } from "./keyed.js";
 import { type Rendering, renderExample } from "./render.js";
 import { ShardWriter } from "./shard-writer.js";
@@ -31,9 +37,23 @@ export interface TokenizedData {
 
 const betweenReports = 1000; // documents
 
+/** What shards are made of and how: equal descriptions give equal shards. */
+interface ShardOrigin {
+  tokenizer?: string;
+  sources: { file?: string; rows?: string; sha256?: string; weight?: number }[];
+  evalSplit: number;
+  seed: number;
+  maxSamples?: number;
+  skipBad: boolean;
+}
+
+/** Says that all files of a folder are there, and what they were made of. */
+const listName = "shards.json";
+const maxListBytes = 2 ** 24;
+
 /**
  * Writes train-00000.bin ..., of several sources train1-00000.bin, train2-00000.bin ..., and with a split eval-00000.bin ...
- * Every token but BOS is learned from them.
+ * Every token but BOS is learned from them. A folder that has the shards of the same files already is left as it is.
  */
 export async function tokenizeToShards(
   folder: string,
@@ -41,12 +61,31 @@ export async function tokenizeToShards(
   { tokenizer, format }: Omit<Rendering, "trainOn">,
   options: TokenizeOptions = {},
 ): Promise<TokenizedData> {
-  const { evalSplit = 0, seed = 0, shardTokens, tokenizerHash, onProgress, signal } = options;
+  const { evalSplit = 0 } = options;
   if (!(evalSplit >= 0 && evalSplit < 1)) {
     throw new BitnetError("USAGE", `evalSplit: expected a share from 0 to below 1, got ${evalSplit}`);
   }
+  const origin = await describeOrigin(sources, options);
+  const there = await findTokenized(folder, origin);
+  if (there !== undefined) {
+    return there;
+  }
+  await rm(join(folder, listName), { force: true });
+  const written = await writeShards(folder, sources, { tokenizer, format }, options, origin);
+  await replaceFile(join(folder, listName), `${stringifyJson({ origin, data: namesOnly(written) }, 2)}\n`);
+  return written;
+}
+
+async function writeShards(
+  folder: string,
+  sources: readonly DataSource[],
+  { tokenizer, format }: Omit<Rendering, "trainOn">,
+  options: TokenizeOptions,
+  { tokenizer: hash, sources: described, evalSplit, seed }: ShardOrigin,
+): Promise<TokenizedData> {
+  const { shardTokens, onProgress } = options;
   const { vocabSize } = tokenizer.info;
-  const description = { tokenizer: tokenizerHash, sources: await describeSources(sources, signal) };
+  const description = { tokenizer: hash, sources: described };
   const writerOf = (name: string) => new ShardWriter({ folder, name, vocabSize, shardTokens, description });
   const evaluation = writerOf("eval");
   const training = sources.map((_, i) => writerOf(sources.length === 1 ? "train" : `train${i + 1}`));
@@ -83,10 +122,45 @@ export async function tokenizeToShards(
   }
 }
 
-async function describeSources(sources: readonly DataSource[], signal: AbortSignal | undefined): Promise<object[]> {
-  const described: object[] = [];
-  for (const { name, rows } of sources) {
-    described.push(rows === undefined ? { file: name, sha256: await hashFiles([name], signal) } : { rows: name });
+async function describeOrigin(sources: readonly DataSource[], options: TokenizeOptions): Promise<ShardOrigin> {
+  const { evalSplit = 0, seed = 0, maxSamples, skipBad = false, tokenizerHash, signal } = options;
+  const described: ShardOrigin["sources"] = [];
+  for (const { name, rows, weight } of sources) {
+    described.push(
+      rows === undefined ? { file: name, sha256: await hashFiles([name], signal), weight } : { rows: name },
+    );
   }
-  return described;
+  return { tokenizer: tokenizerHash, sources: described, evalSplit, seed, maxSamples, skipBad };
+}
+
+/** Paths as names in the folder, which may be moved. */
+function namesOnly({ training, evaluation, ...rest }: TokenizedData): TokenizedData {
+  const names = (paths: readonly string[]) => paths.map((path) => basename(path));
+  return {
+    ...rest,
+    training: training.map((part) => ({ ...part, paths: names(part.paths) })),
+    evaluation: names(evaluation),
+  };
+}
+
+/** What an earlier call has made of the same files; rows that only the caller has are never the same. */
+async function findTokenized(folder: string, origin: ShardOrigin): Promise<TokenizedData | undefined> {
+  const path = join(folder, listName);
+  if (!existsSync(path) || origin.sources.some(({ rows }) => rows !== undefined)) {
+    return undefined;
+  }
+  const list = Object(await readJsonFile(path, maxListBytes)) as { origin?: unknown; data?: TokenizedData };
+  if (list.data === undefined || stringifyJson(list.origin) !== stringifyJson(origin)) {
+    return undefined;
+  }
+  const { training, evaluation, ...rest } = list.data;
+  const whole = (names: readonly string[]) => names.map((name) => join(folder, basename(name)));
+  const data = {
+    ...rest,
+    training: training.map((part) => ({ ...part, paths: whole(part.paths) })),
+    evaluation: whole(evaluation),
+  };
+  return [...data.training.flatMap(({ paths }) => paths), ...data.evaluation].every((file) => existsSync(file))
+    ? data
+    : undefined;
 }

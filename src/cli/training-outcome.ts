@@ -1,0 +1,39 @@
+// How a training ended: its figures and what to type next, or how to go on with it.
+
+import { toBitnetError } from "../system/errors.js";
+import type { TrainerResult } from "../train/trainer.js";
+import { formatDuration } from "./terminal/bar.js";
+import { note } from "./terminal/output.js";
+import { count } from "./training-progress.js";
+
+/** `next`: commands that use the result. */
+export function formatOutcome(result: TrainerResult & { folder: string }, next: readonly string[]): string {
+  const { steps, tokens, seconds, tokensPerSecond, loss, evalBefore, evalLoss, resultStep, skipped, folder } = result;
+  const time = `${formatDuration(seconds)}, ${count(Math.round(tokensPerSecond))} tokens/s`;
+  const rows: [string, string][] = [
+    ["trained", `${count(steps)} steps, ${count(tokens)} tokens (${time})`],
+    ["loss", `${loss.toFixed(4)}`],
+    ...(evalLoss === undefined ? [] : ([["evaluation", formatEvaluation(evalBefore, evalLoss)]] as [string, string][])),
+    ...(resultStep === steps ? [] : ([["result of", `step ${resultStep}`]] as [string, string][])),
+    ...(skipped === 0 ? [] : ([["skipped", `${skipped} steps without finite gradients`]] as [string, string][])),
+    ["written to", folder],
+  ];
+  const table = rows.map(([name, value]) => `${name.padEnd(12)}${value}`).join("\n");
+  return `${table}\n\nNext:\n${next.map((line) => `  ${line}`).join("\n")}`;
+}
+
+function formatEvaluation(before: number | undefined, after: number): string {
+  const perplexity = `perplexity ${Math.exp(after).toPrecision(4)}`;
+  if (before === undefined) {
+    return `loss ${after.toFixed(4)}, ${perplexity}`;
+  }
+  const verdict = after < before ? "" : ": no better than before the training";
+  return `loss ${before.toFixed(4)} before, ${after.toFixed(4)} after (${perplexity})${verdict}`;
+}
+
+/** How to go on with a training that was stopped. */
+export function noteStopped(error: unknown, out: string, quiet = false): void {
+  if (toBitnetError(error).code === "ABORTED" && out !== "" && !quiet) {
+    note(`stopped; what was trained so far is saved in ${out}: the same command with --resume goes on`);
+  }
+}
