@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "node/support.h"
+
 namespace addon {
 
 using bitnet::Event;
@@ -60,13 +62,7 @@ void EventBridge::on_events(Napi::Env env, Napi::Function, Context* context,
                             std::vector<Event>* events) {
   const std::unique_ptr<std::vector<Event>> owner(events);
   if (env == nullptr) return;
-  const auto bridge = context->lock();
-  if (!bridge) return;
-  try {
-    bridge->handle(env, std::move(*events));
-  } catch (const Napi::Error&) {
-    // JavaScript is at its end and takes no values any more.
-  }
+  if (const auto bridge = context->lock()) bridge->handle(env, std::move(*events));
 }
 
 void EventBridge::handle(Napi::Env env, std::vector<Event> events) {
@@ -78,17 +74,22 @@ void EventBridge::handle(Napi::Env env, std::vector<Event> events) {
     of.push_back(std::move(event));
   }
   for (const uint64_t id : order) {
-    const auto found = handlers_.find(id);
-    if (found == handlers_.end()) continue;
-    std::vector<Event>& of = by_operation[id];
-    if (of.back().kind != Event::Kind::kDone) {
-      found->second(env, std::move(of));
-      continue;
+    try {
+      guarded(env, [&] { handle(env, id, std::move(by_operation[id])); });
+    } catch (const Napi::Error& error) {
+      // Uncaught, as there is no JavaScript below. An environment at its end hears nothing of it.
+      napi_fatal_exception(env, error.Value());
     }
-    const Handler handler = std::move(found->second);
-    handlers_.erase(found);
-    handler(env, std::move(of));
   }
+}
+
+void EventBridge::handle(Napi::Env env, uint64_t operation, std::vector<Event> events) {
+  const auto found = handlers_.find(operation);
+  if (found == handlers_.end()) return;
+  if (events.back().kind != Event::Kind::kDone) return found->second(env, std::move(events));
+  const Handler handler = std::move(found->second);
+  handlers_.erase(found);
+  handler(env, std::move(events));
 }
 
 }  // namespace addon

@@ -36,6 +36,7 @@ class EventBridge {
 
  private:
   void handle(Napi::Env env, std::vector<bitnet::Event> events);
+  void handle(Napi::Env env, uint64_t operation, std::vector<bitnet::Event> events);
   // Events may still be on their way when the bridge is gone.
   using Context = std::weak_ptr<EventBridge>;
   static void on_events(Napi::Env env, Napi::Function, Context* bridge,

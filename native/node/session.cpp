@@ -108,11 +108,10 @@ class SessionObject : public Wrapped<SessionObject> {
           [deferred, result = std::move(result)](Napi::Env env, std::vector<Event> events) {
             const Event& last = events.back();
             if (last.kind != Event::Kind::kDone) return;
-            if (last.finish == Event::Finish::kFailed) {
-              deferred->Reject(to_js(env, last.code, last.message).Value());
-            } else {
-              deferred->Resolve(result(env, last));
-            }
+            PromisedWork::settle(env, *deferred, [&] {
+              if (last.finish == Event::Finish::kFailed) throw to_js(env, last.code, last.message);
+              return result(env, last);
+            });
           });
     wait(info.Env(), true);
     return deferred->Promise();

@@ -1,4 +1,4 @@
-// What the files of the addon share: exceptions to JavaScript errors, work on libuv threads as
+// What the files of the addon share: exceptions to JavaScript errors, work on other threads as
 // promises, arguments and results.
 #pragma once
 
@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -24,73 +26,108 @@ inline Napi::Error to_js(Napi::Env env, ErrorCode code, const std::string& messa
   return error;
 }
 
+// What a function of the core has thrown.
+struct Failure {
+  ErrorCode code;
+  std::string message;
+};
+
+// Within a catch block.
+inline Failure current_failure() {
+  try {
+    throw;
+  } catch (const bitnet::Error& error) {
+    return {error.code, error.what()};
+  } catch (const std::bad_alloc&) {
+    return {ErrorCode::kNoMemory, "out of memory"};
+  } catch (const std::exception& error) {
+    return {ErrorCode::kInternal, error.what()};
+  }
+}
+
 // Runs `body`; what it throws becomes a JavaScript exception with a code.
 template <class Body>
 auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
   try {
     return body();
-  } catch (const bitnet::Error& error) {
-    throw to_js(env, error.code, error.what());
-  } catch (const std::bad_alloc&) {
-    throw to_js(env, ErrorCode::kNoMemory, "out of memory");
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception&) {
+    const Failure failure = current_failure();
+    throw to_js(env, failure.code, failure.message);
   }
 }
 
-// Work for a libuv thread and what makes its JavaScript result, as a promise.
-class Task : public Napi::AsyncWorker {
+// Work for another thread and what makes its JavaScript result, as a promise.
+class PromisedWork {
  public:
   using Work = std::function<void()>;
   using Result = std::function<Napi::Value(Napi::Env)>;
 
-  // `finished` runs on the main thread before the promise settles, whatever the outcome.
-  static Napi::Promise start(
-      Napi::Env env, Work work, Result result, std::function<void()> finished = [] {}) {
-    Task* task = new Task(env, std::move(work), std::move(result), std::move(finished));
-    const Napi::Promise promise = task->deferred_.Promise();
+  PromisedWork(Napi::Env env, Work work, Result result)
+      : deferred_(env), work_(std::move(work)), result_(std::move(result)) {}
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+  // On any thread; keeps what the work throws.
+  void run() {
+    try {
+      work_();
+    } catch (const std::exception&) {
+      failure_ = current_failure();
+    }
+  }
+
+  // On JavaScript's thread, after run().
+  void settle(Napi::Env env) {
+    settle(env, deferred_, [&] {
+      if (failure_) throw to_js(env, failure_->code, failure_->message);
+      return result_(env);
+    });
+  }
+
+  // Resolves a promise with what `make` returns, or rejects it with what it throws.
+  template <class Make>
+  static void settle(Napi::Env env, const Napi::Promise::Deferred& deferred, Make&& make) {
+    try {
+      Napi::Value value;
+      try {
+        value = guarded(env, make);
+      } catch (const Napi::Error& error) {
+        return deferred.Reject(error.Value());
+      }
+      deferred.Resolve(value);
+    } catch (const Napi::Error&) {
+      // The environment is at its end and takes no values: nobody waits for this one any more.
+    }
+  }
+
+ private:
+  const Napi::Promise::Deferred deferred_;
+  const Work work_;
+  const Result result_;
+  std::optional<Failure> failure_;
+};
+
+// Work for a libuv thread.
+class Task : public Napi::AsyncWorker {
+ public:
+  static Napi::Promise start(Napi::Env env, PromisedWork::Work work, PromisedWork::Result result) {
+    Task* task = new Task(env, std::move(work), std::move(result));
+    const Napi::Promise promise = task->work_.promise();
     task->Queue();
     return promise;
   }
 
  protected:
-  void Execute() override {
-    try {
-      work_();
-    } catch (const bitnet::Error& error) {
-      code_ = error.code;
-      SetError(error.what());
-    } catch (const std::bad_alloc&) {
-      code_ = ErrorCode::kNoMemory;
-      SetError("out of memory");
-    } catch (const std::exception& error) {
-      SetError(error.what());
-    }
-  }
-  void OnOK() override {
-    finished_();
-    try {
-      deferred_.Resolve(guarded(Env(), [this] { return result_(Env()); }));
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    }
-  }
-  void OnError(const Napi::Error& error) override {
-    finished_();
-    deferred_.Reject(to_js(Env(), code_, error.Message()).Value());
-  }
+  void Execute() override { work_.run(); }
+  void OnOK() override { work_.settle(Env()); }
 
  private:
-  Task(Napi::Env env, Work work, Result result, std::function<void()> finished)
-      : Napi::AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
-        work_(std::move(work)),
-        result_(std::move(result)),
-        finished_(std::move(finished)) {}
+  Task(Napi::Env env, PromisedWork::Work work, PromisedWork::Result result)
+      : Napi::AsyncWorker(env), work_(env, std::move(work), std::move(result)) {}
 
-  Napi::Promise::Deferred deferred_;
-  Work work_;
-  Result result_;
-  std::function<void()> finished_;
-  ErrorCode code_ = ErrorCode::kInternal;
+  PromisedWork work_;
 };
 
 // ---- arguments

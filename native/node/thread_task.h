@@ -5,7 +5,6 @@
 #include <napi.h>
 
 #include <functional>
-#include <string>
 #include <thread>
 #include <utility>
 
@@ -15,20 +14,19 @@ namespace addon {
 
 class ThreadTask {
  public:
-  using Work = std::function<void()>;
-  using Result = std::function<Napi::Value(Napi::Env)>;
-
-  // As Task::start(). At the end of the environment `work` is waited for: see that it ends.
+  // `finished` runs on JavaScript's thread before the promise settles, whatever the outcome. At the
+  // end of the environment `work` is waited for: see that it ends.
   static Napi::Promise start(
-      Napi::Env env, Work work, Result result, std::function<void()> finished = [] {}) {
+      Napi::Env env, PromisedWork::Work work, PromisedWork::Result result,
+      std::function<void()> finished = [] {}) {
     auto* task = new ThreadTask(env, std::move(work), std::move(result), std::move(finished));
-    const Napi::Promise promise = task->deferred_.Promise();
+    const Napi::Promise promise = task->work_.promise();
     Channel channel = Channel::New(env, "bitnet", 0, 1, task, [](Napi::Env, void*, ThreadTask* t) {
       t->thread_.join();
       delete t;
     });
     task->thread_ = std::thread([task, channel]() mutable {
-      task->run();
+      task->work_.run();
       if (channel.BlockingCall() == napi_ok) channel.Release();  // else it is closed
     });
     return promise;
@@ -36,50 +34,18 @@ class ThreadTask {
 
  private:
   static void on_done(Napi::Env env, Napi::Function, ThreadTask* task, void*) {
-    if (env != nullptr) task->settle(env);
+    if (env == nullptr) return;
+    task->finished_();
+    task->work_.settle(env);
   }
   using Channel = Napi::TypedThreadSafeFunction<ThreadTask, void, on_done>;
 
-  ThreadTask(Napi::Env env, Work work, Result result, std::function<void()> finished)
-      : deferred_(Napi::Promise::Deferred::New(env)),
-        work_(std::move(work)),
-        result_(std::move(result)),
-        finished_(std::move(finished)) {}
+  ThreadTask(Napi::Env env, PromisedWork::Work work, PromisedWork::Result result,
+             std::function<void()> finished)
+      : work_(env, std::move(work), std::move(result)), finished_(std::move(finished)) {}
 
-  void run() {
-    try {
-      work_();
-    } catch (const bitnet::Error& error) {
-      fail(error.code, error.what());
-    } catch (const std::bad_alloc&) {
-      fail(ErrorCode::kNoMemory, "out of memory");
-    } catch (const std::exception& error) {
-      fail(ErrorCode::kInternal, error.what());
-    }
-  }
-  void fail(ErrorCode code, const std::string& message) {
-    has_failed_ = true;
-    code_ = code;
-    message_ = message;
-  }
-
-  void settle(Napi::Env env) {
-    finished_();
-    if (has_failed_) return deferred_.Reject(to_js(env, code_, message_).Value());
-    try {
-      deferred_.Resolve(guarded(env, [&] { return result_(env); }));
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    }
-  }
-
-  Napi::Promise::Deferred deferred_;
-  Work work_;
-  Result result_;
-  std::function<void()> finished_;
-  bool has_failed_ = false;
-  ErrorCode code_ = ErrorCode::kInternal;
-  std::string message_;
+  PromisedWork work_;
+  const std::function<void()> finished_;
   std::thread thread_;
 };
 

@@ -1,12 +1,10 @@
 // The library as its users see it, on the bundled model.
 
 import { execFile } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { BitnetError, type GenerateOptions, loadModel, type Model, type Piece } from "../../src/index.js";
-import { withFolder } from "../support/checkpoints.js";
 import { root, tinyModel } from "../support/fixtures.js";
 
 const story = "Once upon a time";
@@ -302,34 +300,6 @@ describe("stopping early", () => {
       timeout: 120_000,
     });
     expect(stdout).toBe("read one");
-  });
-
-  test("a process or a worker may end while sessions generate", async () => {
-    const script = `
-      const { Worker, isMainThread } = await import("node:worker_threads");
-      const { loadModel } = await import(${JSON.stringify(join(root, "dist", "index.js"))});
-      const generate = async (onToken) => {
-        const model = await loadModel(${JSON.stringify(tinyModel)});
-        await Promise.all([1, 2, 3].map(async (seed) => {
-          for await (const _ of model.createSession().generate("Once", { ignoreEos: true, seed })) onToken();
-        }));
-      };
-      if (isMainThread) {
-        const worker = new Worker(new URL(import.meta.url));
-        await new Promise((resolve) => worker.once("message", resolve));
-        await worker.terminate();
-        let count = 0;
-        await generate(() => ++count === 20 && process.exit(7));
-      } else {
-        const { parentPort } = await import("node:worker_threads");
-        await generate(() => parentPort.postMessage("token"));
-      }`;
-    await withFolder(async (folder) => {
-      const file = join(folder, "script.mjs");
-      writeFileSync(file, script);
-      const run = promisify(execFile)(process.execPath, [file], { timeout: 120_000 });
-      await expect(run).rejects.toMatchObject({ code: 7, signal: null, stderr: "" });
-    });
   });
 
   test("closing a session while it generates ends the generation", async () => {
