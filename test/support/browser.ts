@@ -98,8 +98,16 @@ export class Tab {
     await this.page.getByRole("button", { name: "Send" }).click();
   }
 
-  /** The texts of the shown answers, once none is being written. */
+  /** Once all is on the disk: the page would not ask before it goes. */
+  async reload(): Promise<void> {
+    const mayGo = () => this.page.evaluate('dispatchEvent(new Event("beforeunload", { cancelable: true }))');
+    await eventually(mayGo).toBe(true);
+    await this.page.reload();
+  }
+
+  /** The texts of the shown answers, once the chats are read and none is being written. */
   async answers(): Promise<string[]> {
+    await this.page.locator('.messages[aria-busy="false"]').waitFor();
     await this.page.getByRole("button", { name: "Send" }).waitFor();
     return this.page.locator(".message.assistant .text").allInnerTexts();
   }

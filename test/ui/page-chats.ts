@@ -10,6 +10,24 @@ async function open(options: TabOptions = {}): Promise<Tab> {
   return tab;
 }
 
+/** A database that opens only when release() is called, once the tab has been told to be slow. */
+const slowDatabase = `
+  const { open } = IDBFactory.prototype;
+  const gate = new Promise((resolve) => {
+    window.release = resolve;
+  });
+  IDBFactory.prototype.open = function (...given) {
+    const request = open.apply(this, given);
+    const hold = (event) => {
+      event.stopImmediatePropagation();
+      gate.then(() => request.dispatchEvent(new Event("success")));
+    };
+    if (sessionStorage.getItem("slow")) {
+      request.addEventListener("success", hold, { once: true });
+    }
+    return request;
+  };`;
+
 describe.skipIf(noBrowser !== undefined)("the page", () => {
   afterEach(() => tab.close());
 
@@ -19,10 +37,10 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.send("What colour is grass?");
     expect(await tab.answers()).toEqual(["Grass is green.\n\nin spring\nin summer"]);
     expect(await page.locator(".message.assistant strong").innerText()).toBe("green");
-    await page.reload();
+    await tab.reload();
     expect(await tab.answers()).toEqual(["Grass is green.\n\nin spring\nin summer"]);
     expect(await tab.questions()).toEqual(["What colour is grass?"]);
-    expect(await page.title()).toBe("What colour is grass? · bitnet");
+    await eventually(() => page.title()).toBe("What colour is grass? · bitnet");
     await tab.send("And straw?");
     await eventually(() => tab.answers()).toHaveLength(2);
     expect(server.requests.at(-1)?.messages).toEqual([
@@ -42,7 +60,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.see("Stopped.");
     await tab.see(/40\.0 tokens\/s · .* · 2 tokens/);
     await eventually(() => server.left).toBe(1);
-    await page.reload();
+    await tab.reload();
     expect(await tab.answers()).toEqual(["one two"]);
     await tab.press("Continue");
     await eventually(() => tab.answers()).toEqual(["one two three and four"]);
@@ -53,7 +71,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
   });
 
   test("keeps what came before the connection broke, and another try is a version beside it", async () => {
-    const { page, server } = await open();
+    const { server } = await open();
     server.answers.push({ text: "one two three", holdAfter: 2, cutAfter: 2 }, { text: "whole" });
     await tab.send("Count");
     await tab.see("one two");
@@ -64,7 +82,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await eventually(() => tab.answers()).toEqual(["whole"]);
     await tab.press("Earlier version");
     await eventually(() => tab.answers()).toEqual(["one two"]);
-    await page.reload();
+    await tab.reload();
     expect(await tab.answers()).toEqual(["one two"]);
   });
 
@@ -129,7 +147,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await page.locator(".message.user").last().getByRole("button", { name: "Delete message" }).click();
     await tab.press("Delete");
     await eventually(() => tab.questions()).toEqual(["first"]);
-    await page.reload();
+    await tab.reload();
     expect(await tab.answers()).toEqual(["You said: first"]);
     expect(await tab.exported("Export all chats")).not.toContain("second");
   });
@@ -151,7 +169,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     const { page, server } = await open();
     await tab.press("Settings of this chat");
     const temperature = page.getByRole("textbox", { name: "Temperature" });
-    expect(await temperature.getAttribute("placeholder")).toBe("0.8");
+    await eventually(() => temperature.getAttribute("placeholder")).toBe("0.8");
     await temperature.fill("200");
     await tab.see("a number from 0 to 100");
     expect(await page.getByRole("button", { name: "Save", exact: true }).isDisabled()).toBe(true);
@@ -212,7 +230,9 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.see("Reading the prompt: 30 of 120 tokens");
     server.release();
     await tab.see(/41\.5 tokens\/s · first after \d+\.\d\d s · 2 tokens/);
-    expect(await page.locator(".context meter").getAttribute("aria-label")).toBe("26 of 2,048 tokens of context");
+    await eventually(() => page.locator(".context meter").getAttribute("aria-label")).toBe(
+      "26 of 2,048 tokens of context",
+    );
   });
 
   test("finds chats by their titles and by what was said, and renames and deletes them", async () => {
@@ -239,8 +259,69 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.press("Delete Herons");
     await tab.press("Delete");
     await eventually(titles).toEqual(["About stones"]);
-    await page.reload();
+    await tab.reload();
     await eventually(titles).toEqual(["About stones"]);
+  });
+
+  test("what is typed at once after New chat is chosen is sent in the new chat", async () => {
+    const { page, server } = await open();
+    await tab.send("first");
+    await eventually(() => tab.answers()).toHaveLength(1);
+    // A busy browser may tell the page of the new address only after that.
+    await page.getByRole("link", { name: "New chat" }).evaluate(async (link: HTMLElement) => {
+      link.click();
+      await Promise.resolve();
+      const field = document.querySelector("textarea");
+      Object.assign(field ?? {}, { value: "second" });
+      field?.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+    await page.getByRole("button", { name: "Send" }).click();
+    await eventually(() => server.requests.at(-1)?.messages).toEqual([{ role: "user", content: "second" }]);
+  });
+
+  test("what is typed while the chats are being read is sent in the chat of the address", async () => {
+    const { page } = await open({ before: slowDatabase });
+    await tab.send("first");
+    await eventually(() => tab.answers()).toHaveLength(1);
+    await page.evaluate(() => sessionStorage.setItem("slow", "yes"));
+    await tab.reload();
+    const field = page.getByRole("textbox", { name: "Message", exact: true });
+    await field.fill("second");
+    await field.press("Enter");
+    expect(await field.inputValue()).toBe("second");
+    expect(await page.getByRole("button", { name: "Send" }).isDisabled()).toBe(true);
+    await page.evaluate("release()");
+    await page.getByRole("button", { name: "Send" }).click();
+    await eventually(() => tab.questions()).toEqual(["first", "second"]);
+  });
+
+  test("what is typed in one chat is never seen in another", async () => {
+    const { page } = await open();
+    const field = page.getByRole("textbox", { name: "Message", exact: true });
+    for (const text of ["one", "two"]) {
+      await page.getByRole("link", { name: "New chat" }).click();
+      await tab.send(text);
+      await eventually(() => tab.answers()).toEqual([`You said: ${text}`]);
+    }
+    await field.fill("of the second");
+    // A letter as soon as the other chat is there, before it is painted.
+    await page.evaluate(() => {
+      const title = document.querySelector("h1");
+      const type = () => {
+        const area = document.querySelector("textarea");
+        Object.assign(area ?? {}, { value: `${area?.value}x` });
+        area?.dispatchEvent(new Event("input", { bubbles: true }));
+      };
+      new MutationObserver((_, observer) => {
+        observer.disconnect();
+        type();
+      }).observe(title ?? document, { childList: true, characterData: true, subtree: true });
+    });
+    await page.getByRole("link", { name: "one" }).click();
+    await eventually(() => tab.questions()).toEqual(["one"]);
+    expect(await field.inputValue()).toBe("x");
+    await page.getByRole("link", { name: "two" }).click();
+    await eventually(() => field.inputValue()).toBe("of the second");
   });
 
   test("parses only the unfinished end of a growing answer", async () => {
@@ -367,7 +448,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.press("Colours as the system has them");
     await tab.press("Light colours");
     await eventually(ground).toBe(dark);
-    await page.reload();
+    await tab.reload();
     await eventually(ground).toBe(dark);
   });
 

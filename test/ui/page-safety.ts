@@ -162,7 +162,7 @@ describe.skipIf(noBrowser !== undefined)("nothing in a text runs, loads or looks
     await tab.see("<script>window.hacked = 1</script>");
     expect(await page.getByText("in a circle").count()).toBe(0);
     await expectHarmless(page);
-    expect(await page.locator("h1").innerText()).toBe(attacks[1]);
+    await eventually(() => page.locator("h1").innerText()).toBe(attacks[1]);
     await tab.press("Settings of this chat");
     expect(await page.getByRole("textbox", { name: "Temperature" }).inputValue()).toBe("");
     await expectHarmless(page);

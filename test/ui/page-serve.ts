@@ -9,8 +9,9 @@ describe.skipIf(noBrowser !== undefined)("the page of the server", () => {
     await using server = await startTestServer({ apiPrefix: "/model", monitorInterval: 1, alerts: { memory: 1 } });
     const tab = await Tab.open({ at: `${server.url}/` });
     await tab.press("Settings of this chat");
-    expect(await tab.page.getByRole("textbox", { name: "Temperature" }).getAttribute("placeholder")).toBe("0");
-    expect(await tab.page.getByRole("textbox", { name: "Top K" }).getAttribute("placeholder")).toBe("40");
+    const placeholder = (name: string) => tab.page.getByRole("textbox", { name }).getAttribute("placeholder");
+    await eventually(() => placeholder("Temperature")).toBe("0");
+    await eventually(() => placeholder("Top K")).toBe("40");
     await tab.page.getByRole("textbox", { name: "Longest answer" }).fill("8");
     await tab.press("Save");
     await tab.send("Once upon a time");

@@ -38,7 +38,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await page.evaluate("window.isFull = false");
     await tab.press("Try again");
     await page.locator(".banner").waitFor({ state: "detached" });
-    await page.reload();
+    await tab.reload();
     expect(await tab.answers()).toEqual(["You said: before", "You said: after"]);
   });
 
@@ -63,7 +63,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.send("second");
     await eventually(() => tab.answers()).toHaveLength(2);
     expect(await page.locator(".banner").count()).toBe(0);
-    await page.reload();
+    await tab.reload();
     await eventually(() => tab.questions()).toEqual(["second"]);
   });
 
@@ -127,7 +127,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     const kept = () => page.evaluate(async () => (await (await caches.open("bitnet-page")).keys()).length);
     await eventually(kept).toBeGreaterThan(3);
     server.isAway = true;
-    await page.reload();
+    await tab.reload();
     await tab.see("The server is away.");
     expect(await tab.answers()).toEqual(["You said: Hello"]);
   });
@@ -145,7 +145,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await tab.page.getByLabel("Key", { exact: true }).fill(key);
     await tab.press("Use key");
     await eventually(() => tab.answers()).toEqual(["You said: Hello"]);
-    await tab.page.reload();
+    await tab.reload();
     await tab.send("Still here?");
     await eventually(() => tab.answers()).toHaveLength(2);
     const stored = await tab.page.evaluate(() => [JSON.stringify(localStorage), JSON.stringify(sessionStorage)]);
@@ -190,7 +190,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     const { page } = await open();
     const field = page.getByRole("textbox", { name: "Message", exact: true });
     await field.fill("half a thou");
-    await page.reload();
+    await tab.reload();
     await eventually(() => field.inputValue()).toBe("half a thou");
   });
 });

@@ -43,9 +43,8 @@ const latest = 15_000;
 export class App {
   readonly archive = new Archive();
   readonly connection = new Connection();
-  route: Route = readRoute();
-  /** False while the chats are being read. */
-  isReady = false;
+  /** What is shown. */
+  route: Route = readRoute(location.hash);
   chats: Chat[] = [];
   info: ServerInfo | undefined;
   /** Why `info` is not there, or not whole, though the server answers. */
@@ -59,12 +58,17 @@ export class App {
   /** Text of the search, and by chat what was found. */
   search: { words: string; found: Map<string, string> } | undefined;
 
+  /** What was asked for last; where a chat has to be read first, `route` follows. */
+  private wanted: Route = this.route;
+  /** Of all chats, once. */
+  private reading: Promise<void> | undefined;
+  private hasRead = false;
   private readonly open = new Map<string, OpenChat>();
   private readonly answers = new Map<string, Answer>();
   private readonly listeners = new Set<() => void>();
   private readonly otherTabs = new BroadcastChannel("bitnet-chats");
   private timer: number | undefined;
-  private reading: Promise<void> | undefined;
+  private askingServer: Promise<void> | undefined;
   private looking: number | undefined;
   private looksAgainAfter = soonest;
 
@@ -73,7 +77,7 @@ export class App {
     this.connection.onReached = (reached) => this.setReached(reached);
     this.archive.onProblem = () => this.changed();
     this.otherTabs.onmessage = () => void this.readChats();
-    addEventListener("hashchange", () => void this.follow(readRoute()));
+    addEventListener("hashchange", () => void this.follow(readRoute(location.hash)));
     addEventListener("online", () => void this.readInfo());
     addEventListener("beforeunload", (event) => {
       if (this.archive.hasUnsaved || this.answers.size > 0) {
@@ -82,11 +86,14 @@ export class App {
     });
     addEventListener("pagehide", () => keepUnfinished([...this.answers.values()].map(({ message }) => message)));
     void this.readInfo();
-    await this.archive.open();
-    await this.readChats();
-    await this.readUnfinished();
-    this.isReady = true;
-    await this.follow(this.route);
+    this.reading = this.archive
+      .open()
+      .then(() => this.readChats())
+      .then(() => this.readUnfinished());
+    await this.follow(this.wanted);
+    await this.reading;
+    this.hasRead = true;
+    this.changed();
   }
 
   subscribe(listener: () => void): () => void {
@@ -96,33 +103,57 @@ export class App {
 
   // What is shown.
 
+  /** False while the chats, or the messages of the one in the address, are being read: nothing can be sent yet. */
+  get isReady(): boolean {
+    return this.hasRead && (this.shownChat === "" || this.current !== undefined);
+  }
+
+  /** The id of the chat that is shown; empty if it is none, or a new one. */
+  get shownChat(): string {
+    return (this.route.view === "chat" ? this.route.chat : undefined) ?? "";
+  }
+
   get current(): OpenChat | undefined {
-    return this.route.view === "chat" && this.route.chat !== undefined ? this.open.get(this.route.chat) : undefined;
+    return this.open.get(this.shownChat);
   }
 
   answerOf(chat: string): Answer | undefined {
     return this.answers.get(chat);
   }
 
+  /** At once, where nothing has to be read: what is typed next belongs to what was chosen. */
   go(route: Route): void {
-    location.hash = addressOf(route);
+    const address = addressOf(route);
+    if (address !== location.hash) {
+      history.pushState(null, "", address);
+    }
+    void this.follow(route);
   }
 
   private async follow(route: Route): Promise<void> {
-    this.route = route;
-    if (route.view === "chat" && route.chat !== undefined && !(await this.load(route.chat))) {
-      this.route = { view: "chat", chat: undefined };
-      history.replaceState(null, "", addressOf(this.route));
+    this.wanted = route;
+    const isThere = route.view !== "chat" || route.chat === undefined || (await this.load(route.chat));
+    if (this.wanted === route) {
+      this.show(isThere ? route : { view: "chat", chat: undefined });
+      if (!isThere) {
+        history.replaceState(null, "", addressOf(this.route));
+      }
     }
     for (const id of this.open.keys()) {
-      if (id !== this.current?.chat.id && !this.answers.has(id)) {
+      if (id !== this.shownChat && !this.answers.has(id)) {
         this.open.delete(id);
       }
     }
     this.changed();
   }
 
+  private show(route: Route): void {
+    this.wanted = route;
+    this.route = route;
+  }
+
   private async load(id: string): Promise<boolean> {
+    await this.reading;
     const chat = this.chats.find((one) => one.id === id);
     if (chat === undefined) {
       return false;
@@ -155,10 +186,10 @@ export class App {
 
   /** A server that is away, or loads its model, is asked again, less and less often. */
   readInfo(): Promise<void> {
-    this.reading ??= this.lookAtServer().finally(() => {
-      this.reading = undefined;
+    this.askingServer ??= this.lookAtServer().finally(() => {
+      this.askingServer = undefined;
     });
-    return this.reading;
+    return this.askingServer;
   }
 
   /** Asks the user for a key, or for another one than the one that may not do enough. */
@@ -365,7 +396,7 @@ export class App {
     const open: OpenChat = { chat, tree: new Map() };
     this.open.set(chat.id, open);
     this.setChat(open, chat);
-    this.route = { view: "chat", chat: chat.id };
+    this.show({ view: "chat", chat: chat.id });
     history.pushState(null, "", addressOf(this.route));
     void navigator.storage?.persist?.().catch(() => false);
     return open;

@@ -2,12 +2,11 @@
 
 export type Route = { view: "chat"; chat: string | undefined } | { view: "server" };
 
-export function readRoute(): Route {
-  const hash = location.hash.slice(1);
-  if (hash === "/server") {
+export function readRoute(hash: string): Route {
+  if (hash === "#/server") {
     return { view: "server" };
   }
-  return { view: "chat", chat: /^\/chat\/(\w+)$/.exec(hash)?.[1] };
+  return { view: "chat", chat: /^#\/chat\/(\w+)$/.exec(hash)?.[1] };
 }
 
 export function addressOf(route: Route): string {

@@ -35,7 +35,8 @@ export class Archive {
   }
 
   get hasUnsaved(): boolean {
-    return this.unsavedChats.size + this.unsavedMessages.size > 0;
+    const removals = this.unsavedRemovals.chats.size + this.unsavedRemovals.messages.size;
+    return this.unsavedChats.size + this.unsavedMessages.size + removals > 0;
   }
 
   async chats(): Promise<Chat[]> {

@@ -15,7 +15,7 @@ const alone: Message[] = [];
 export function ChatView() {
   const app = useApp();
   const open = app.current;
-  const id = open?.chat.id ?? "";
+  const id = app.shownChat;
   const tree = open?.tree ?? noMessages;
   const path = pathTo(tree, open?.chat.leaf ?? null);
   const children = useMemo(() => childrenOf(tree), [tree]);
@@ -24,7 +24,7 @@ export function ChatView() {
   const { isAtEnd, toEnd } = useStickyEnd(scroller, id, path.length);
   return (
     <>
-      <div class="messages" ref={scroller}>
+      <div class="messages" ref={scroller} aria-busy={!app.isReady}>
         <div class="column">
           {path.length === 0 && app.isReady && <Welcome />}
           {path.map((message, i) => (
@@ -42,12 +42,7 @@ export function ChatView() {
       </div>
       <div class="below">
         {!isAtEnd && <IconButton icon="down" label="To the end" class="to-end" onClick={toEnd} />}
-        <Composer
-          key={id === "" ? "new" : "chat"}
-          chat={id}
-          isAnswering={answer !== undefined}
-          onEditLast={() => editLast(scroller.current)}
-        />
+        <Composer chat={id} isAnswering={answer !== undefined} onEditLast={() => editLast(scroller.current)} />
       </div>
       <Announcer message={answer?.message ?? path.at(-1)} isWriting={answer !== undefined} />
     </>

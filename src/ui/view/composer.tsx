@@ -17,20 +17,21 @@ interface ComposerProps {
 export function Composer({ chat, isAnswering, onEditLast }: ComposerProps) {
   const app = useApp();
   const field = useRef<HTMLTextAreaElement>(null);
-  const [text, setText] = useState(() => readDraft(chat));
-  useEffect(() => setText(readDraft(chat)), [chat]);
+  const [typed, setTyped] = useState({ chat, text: readDraft(chat) });
+  // At the first rendering of another chat already: a key that is pressed before the next one belongs to that chat.
+  const text = typed.chat === chat ? typed.text : readDraft(chat);
   useEffect(() => {
     if (!isTouch) {
       field.current?.focus();
     }
   }, [chat]);
 
-  const type = (typed: string) => {
-    setText(typed);
-    keepDraft(chat, typed);
+  const type = (now: string) => {
+    setTyped({ chat, text: now });
+    keepDraft(chat, now);
   };
   const send = () => {
-    if (text.trim() !== "" && !isAnswering) {
+    if (text.trim() !== "" && !isAnswering && app.isReady) {
       type("");
       void app.send(text.trim());
     }
@@ -71,7 +72,13 @@ export function Composer({ chat, isAnswering, onEditLast }: ComposerProps) {
           <Icon name="stop" />
         </button>
       ) : (
-        <button type="submit" class="primary round" aria-label="Send" title="Send" disabled={text.trim() === ""}>
+        <button
+          type="submit"
+          class="primary round"
+          aria-label="Send"
+          title="Send"
+          disabled={text.trim() === "" || !app.isReady}
+        >
           <Icon name="send" />
         </button>
       )}

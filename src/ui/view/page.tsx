@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useState } from "preact/hooks";
 import type { App } from "../app/app.js";
+import { readRoute } from "../app/route.js";
 import { pathTo } from "../chats/tree.js";
 import { ChatView } from "./chat-view.js";
 import { ContextMeter } from "./context-meter.js";
@@ -31,6 +32,7 @@ export function Page({ app }: { app: App }) {
     }
   }, [isMenuOpen]);
   useClosing(closeMenu);
+  useLinks(app);
   useEffect(() => {
     document.title = `${title} · bitnet`;
   }, [title]);
@@ -82,7 +84,7 @@ function ChatFacts({ onSettings }: { onSettings: () => void }) {
           {app.info.model}
         </span>
       )}
-      <IconButton icon="settings" label="Settings of this chat" onClick={onSettings} />
+      <IconButton icon="settings" label="Settings of this chat" disabled={!app.isReady} onClick={onSettings} />
     </div>
   );
 }
@@ -184,6 +186,21 @@ function useClosing(close: () => void): void {
     addEventListener("click", click);
     return () => removeEventListener("click", click);
   }, [close]);
+}
+
+/** Links within the page: the browser would tell of the new address only after what is typed next. */
+function useLinks(app: App): void {
+  useEffect(() => {
+    const click = (event: MouseEvent) => {
+      const link = event.target instanceof Element && event.target.closest<HTMLAnchorElement>('a[href^="#/"]');
+      if (link && event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) {
+        event.preventDefault();
+        app.go(readRoute(link.hash));
+      }
+    };
+    addEventListener("click", click);
+    return () => removeEventListener("click", click);
+  }, [app]);
 }
 
 function useKeys(app: App, showHelp: () => void, setMenuOpen: (isOpen: boolean) => void): void {

@@ -1,5 +1,5 @@
 import { createContext } from "preact";
-import { useContext, useEffect, useState } from "preact/hooks";
+import { useContext, useLayoutEffect, useState } from "preact/hooks";
 import type { App } from "../app/app.js";
 
 export const AppContext = createContext<App | undefined>(undefined);
@@ -13,7 +13,8 @@ export function useApp(): App {
   return app;
 }
 
+/** From the first rendering on: an effect that waits for a picture would miss what changes before it. */
 export function useChanges(app: App): void {
   const [, setCount] = useState(0);
-  useEffect(() => app.subscribe(() => setCount((count) => count + 1)), [app]);
+  useLayoutEffect(() => app.subscribe(() => setCount((count) => count + 1)), [app]);
 }
