@@ -44,6 +44,7 @@ inline float sum_halves(vf v) {
 constexpr int kGemmRows = 4, kGemmVectors = 4;
 inline vf sqrt_vf(vf x) { return vsqrtq_f32(x); }
 #include "kernels/gemm.inl"
+#include "kernels/train_ops.inl"
 
 using vi = int32x4_t;
 constexpr int kByteVector = 16, kCodeBias = 0;

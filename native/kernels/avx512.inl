@@ -48,6 +48,7 @@ inline float sum_halves(vf v) {
 constexpr int kGemmRows = 12, kGemmVectors = 2;
 inline vf sqrt_vf(vf x) { return _mm512_sqrt_ps(x); }
 #include "kernels/gemm.inl"
+#include "kernels/train_ops.inl"
 
 using vi = __m512i;
 constexpr int kByteVector = 32, kCodeBias = 128;

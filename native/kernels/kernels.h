@@ -279,6 +279,29 @@ struct Kernels {
   void (*exp_shifted)(const float* x, float shift, float* out, int64_t n);  // e^(x - shift)
   // One step of AdamW on n elements: values, moments and gradient.
   void (*adamw)(const AdamStep& step, float* w, float* m, float* v, const float* g, int64_t n);
+  // Sums in f64 of a fixed order, and what is made of them.
+  double (*sum_f64)(const float* x, int64_t n);
+  double (*dot_f64)(const float* x, const float* y, int64_t n);
+  // The gradient by a row x of RMSNorm, from dy, that by its result: becomes dx, which may be dy,
+  // or is added to it.
+  void (*norm_backward)(const float* x, const float* weight, float eps, const float* dy, float* dx,
+                        bool adds, int64_t n);
+  // sums += the row's part of the gradient by the weight; r = 1 / sqrt(mean(x^2) + eps)
+  void (*norm_weight_backward)(const float* x, const float* dy, double r, double* sums, int64_t n);
+  // Gradients by gate and up from dy, that by silu(gate) * up or relu(gate)^2 * up. d_up may be dy.
+  void (*silu_backward)(const float* gate, const float* up, const float* dy, float* d_gate,
+                        float* d_up, int64_t n);
+  void (*relu2_backward)(const float* gate, const float* up, const float* dy, float* d_gate,
+                         float* d_up, int64_t n);
+  void (*scale)(float* x, float factor, int64_t n);
+  // x = e^(factor x - *largest) with *largest = max(factor x); n > 0. Returns their sum.
+  double (*exponentials)(float* x, float factor, int64_t n, float* largest);
+  // dp, the gradient by the softmax p of factor x, becomes that by x.
+  void (*softmax_backward)(const float* p, float factor, float* dp, int64_t n);
+  // out = round(x scale) / scale, half to even, |x scale| < 2^22
+  void (*rounded)(const float* x, float scale, float* out, int64_t n);
+  // Turns the pairs (a[i], b[i]) by angles, or back.
+  void (*rotate)(const float* cos, const float* sin, bool backward, float* a, float* b, int64_t n);
 
   // For measuring: this kernel's own int8 multiply-add on registers alone, again and again. Returns
   // the operations done, a multiply-add counting as two.

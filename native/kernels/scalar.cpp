@@ -45,6 +45,7 @@ inline float sum_halves(vf v) { return v; }
 constexpr int kGemmRows = 4, kGemmVectors = 4;
 inline vf sqrt_vf(vf x) { return __builtin_sqrtf(x); }
 #include "kernels/gemm.inl"
+#include "kernels/train_ops.inl"
 
 using vi = int32_t;
 constexpr int kByteVector = 16, kCodeBias = 0;

@@ -29,6 +29,17 @@ constexpr Kernels kernel_table(const char* name, uint32_t needs) {
   table.ternary_gemm_t = ternary_gemm_t;
   table.exp_shifted = exp_shifted;
   table.adamw = adamw;
+  table.sum_f64 = sum_f64;
+  table.dot_f64 = dot_f64;
+  table.norm_backward = norm_backward;
+  table.norm_weight_backward = norm_weight_backward;
+  table.silu_backward = silu_backward;
+  table.relu2_backward = relu2_backward;
+  table.scale = scale_floats;
+  table.exponentials = exponentials;
+  table.softmax_backward = softmax_backward;
+  table.rounded = rounded;
+  table.rotate = rotate;
   table.int8_peak = int8_peak;
   return table;
 }

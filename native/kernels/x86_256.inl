@@ -52,6 +52,7 @@ inline float sum_halves(vf v) {
 constexpr int kGemmRows = 4, kGemmVectors = 3;
 inline vf sqrt_vf(vf x) { return _mm256_sqrt_ps(x); }
 #include "kernels/gemm.inl"
+#include "kernels/train_ops.inl"
 
 using vi = __m256i;
 constexpr int kByteVector = 32, kCodeBias = 128;

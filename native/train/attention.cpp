@@ -5,8 +5,6 @@
 #include <cstring>
 #include <vector>
 
-#include "train/sums.h"
-
 namespace bitnet {
 
 namespace {
@@ -50,6 +48,7 @@ class AttentionHead {
   }
   static GemmFactor flip(const GemmFactor& f) { return {f.data, f.col_step, f.row_step}; }
 
+  const Kernels& kernels() const { return kernels_; }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)); }
 
  private:
@@ -60,11 +59,9 @@ class AttentionHead {
   }
 
   void softmax(float* row, int64_t seen, int64_t n_keys) const {
-    const float factor = scale();
-    for (int64_t j = 0; j < seen; ++j) row[j] *= factor;
-    kernels_.exp_shifted(row, largest_of(row, seen), row, seen);
-    const float inverse = static_cast<float>(1.0 / sum_of(row, seen));
-    for (int64_t j = 0; j < seen; ++j) row[j] *= inverse;
+    float largest;
+    const double sum = kernels_.exponentials(row, scale(), seen, &largest);
+    kernels_.scale(row, static_cast<float>(1.0 / sum), seen);
     std::fill(row + seen, row + n_keys, 0.0f);
   }
 
@@ -93,12 +90,12 @@ std::vector<Block> list_blocks(std::span<const int64_t> ends, int64_t n_heads) {
 }
 
 // The scores' gradient from dp [n, n_keys], that by the probabilities, in its place.
-void softmax_backward(const Block& b, const float* p, float factor, float* dp) {
+void scores_backward(const Kernels& kernels, const Block& b, const float* p, float factor,
+                     float* dp) {
   const int64_t n_keys = b.n_keys();
   for (int64_t i = 0; i < b.n; ++i, p += n_keys, dp += n_keys) {
     const int64_t seen = b.first + i + 1;
-    const float mean = static_cast<float>(dot_of(p, dp, seen));
-    for (int64_t j = 0; j < seen; ++j) dp[j] = p[j] * (dp[j] - mean) * factor;
+    kernels.softmax_backward(p, factor, dp, seen);
     std::fill(dp + seen, dp + n_keys, 0.0f);
   }
 }
@@ -116,7 +113,7 @@ void block_backward(const AttentionHead& head, const AttentionShape& shape, cons
   head.multiply({p, 1, n_keys}, by_result, n_keys, d, b.n, head_dv, cols);
   std::fill_n(dp, b.n * n_keys, 0.0f);
   head.multiply(by_result, AttentionHead::flip(head.values(b)), b.n, n_keys, d, dp, n_keys);
-  softmax_backward(b, p, head.scale(), dp);
+  scores_backward(head.kernels(), b, p, head.scale(), dp);
   head.multiply({dp, n_keys, 1}, head.keys(b), b.n, d, n_keys, out.dq + row * cols + offset, cols);
   head.multiply({dp, 1, n_keys}, head.queries(b), n_keys, d, b.n, head_dk, cols);
 }
@@ -136,6 +133,15 @@ void sum_groups(Compute& compute, const AttentionShape& shape, int64_t n, const 
   });
 }
 
+// Kernels::rotate of the pairs (x[2i], x[2i + 1]).
+void rotate_neighbours(const float* cos, const float* sin, bool backward, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i, x += 2) {
+    const float re = x[0], im = x[1], s = backward ? -sin[i] : sin[i];
+    x[0] = re * cos[i] - im * s;
+    x[1] = re * s + im * cos[i];
+  }
+}
+
 }  // namespace
 
 RopeTable::RopeTable(std::span<const double> freqs, int64_t longest)
@@ -143,9 +149,9 @@ RopeTable::RopeTable(std::span<const double> freqs, int64_t longest)
   for (int64_t position = 0; position < longest; ++position) {
     for (int64_t i = 0; i < half_; ++i) {
       const double angle = static_cast<double>(position) * freqs[static_cast<size_t>(i)];
-      float* at = values_.data() + 2 * (position * half_ + i);
+      float* at = values_.data() + 2 * position * half_ + i;
       at[0] = static_cast<float>(std::cos(angle));
-      at[1] = static_cast<float>(std::sin(angle));
+      at[half_] = static_cast<float>(std::sin(angle));
     }
   }
 }
@@ -153,19 +159,16 @@ RopeTable::RopeTable(std::span<const double> freqs, int64_t longest)
 void rope(Compute& compute, const AttentionShape& shape, std::span<const int64_t> ends,
           bool backward, int64_t n_heads, float* x) {
   const int64_t half = shape.head_dim / 2, width = n_heads * shape.head_dim;
-  const int64_t step = shape.halves ? 1 : 2, other = shape.halves ? half : 1;
   compute.each(ends.back(), kLightRows, [&](int64_t first, int64_t last, int) {
     for (int64_t t = first; t < last; ++t) {
       const auto document = std::upper_bound(ends.begin(), ends.end(), t);
       const int64_t position = document == ends.begin() ? t : t - *(document - 1);
-      for (int64_t i = 0; i < half; ++i) {
-        const float cos = shape.rope->cos(position, i);
-        const float sin = backward ? -shape.rope->sin(position, i) : shape.rope->sin(position, i);
-        for (float* head = x + t * width; head < x + (t + 1) * width; head += shape.head_dim) {
-          float *a = head + i * step, *b = a + other;
-          const float re = *a, im = *b;
-          *a = re * cos - im * sin;
-          *b = re * sin + im * cos;
+      const float *cos = shape.rope->cos(position), *sin = shape.rope->sin(position);
+      for (float* head = x + t * width; head < x + (t + 1) * width; head += shape.head_dim) {
+        if (shape.halves) {
+          compute.kernels.rotate(cos, sin, backward, head, head + half, half);
+        } else {
+          rotate_neighbours(cos, sin, backward, head, half);
         }
       }
     }

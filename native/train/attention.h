@@ -15,15 +15,13 @@ class RopeTable {
  public:
   // freqs: [head_dim / 2] radians per position; longest: positions.
   RopeTable(std::span<const double> freqs, int64_t longest);
-  float cos(int64_t position, int64_t i) const { return *at(position, i); }
-  float sin(int64_t position, int64_t i) const { return at(position, i)[1]; }
+  // [head_dim / 2] of a position
+  const float* cos(int64_t position) const { return values_.data() + 2 * position * half_; }
+  const float* sin(int64_t position) const { return cos(position) + half_; }
 
  private:
-  const float* at(int64_t position, int64_t i) const {
-    return values_.data() + 2 * (position * half_ + i);
-  }
   int64_t half_;
-  AlignedArray<float> values_;  // [longest, half, 2]
+  AlignedArray<float> values_;  // [longest, 2, half]
 };
 
 struct AttentionShape {

@@ -8,7 +8,7 @@ namespace bitnet {
 
 namespace {
 
-constexpr int64_t kColumnGrain = 64;
+constexpr int64_t kLeastColumns = 64;  // of a thread
 
 }  // namespace
 
@@ -35,7 +35,8 @@ void embed(Compute& compute, const EmbeddingRows& table, std::span<const int32_t
 void embed_backward(Compute& compute, const EmbeddingRows& table, std::span<const int32_t> ids,
                     const float* dx) {
   float* gradient = table.parameter->gradient.data();
-  compute.each(table.cols, kColumnGrain, [&](int64_t begin, int64_t end, int) {
+  const int64_t share = (table.cols + compute.pool.size() - 1) / compute.pool.size();
+  compute.each(table.cols, std::max(share, kLeastColumns), [&](int64_t begin, int64_t end, int) {
     for (size_t t = 0; t < ids.size(); ++t) {
       float* to = gradient + ids[t] * table.cols;
       const float* from = dx + static_cast<int64_t>(t) * table.cols;

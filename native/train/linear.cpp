@@ -45,8 +45,8 @@ const float* adapter_input(Compute& compute, const TrainLinear& w, const LinearI
 }
 
 void scale_rows(Compute& compute, float* x, int64_t n, float factor) {
-  compute.each(n, 4096, [=](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) x[i] *= factor;
+  compute.each(n, 4096, [=, &compute](int64_t begin, int64_t end, int) {
+    compute.kernels.scale(x + begin, factor, end - begin);
   });
 }
 
@@ -139,10 +139,8 @@ QuantizedBatch LinearInput::part(int64_t begin, int64_t n) const {
 void LinearInput::dequantize(float* out) const {
   compute_.each(n(), kLightRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      const float scale = scales_[static_cast<size_t>(t)];
-      const float* x = x_ + t * cols_;
-      for (int64_t c = 0; c < cols_; ++c)
-        out[t * cols_ + c] = rounded_half_even(x[c] * scale) / scale;
+      compute_.kernels.rounded(x_ + t * cols_, scales_[static_cast<size_t>(t)], out + t * cols_,
+                               cols_);
     }
   });
 }

@@ -6,7 +6,6 @@
 
 #include "base/float_range.h"
 #include "run/portable_math.h"
-#include "train/sums.h"
 
 namespace bitnet {
 
@@ -29,11 +28,10 @@ float cross_entropy(const Kernels& kernels, float* z, int64_t n, int32_t target,
     std::fill_n(z, n, std::numeric_limits<float>::quiet_NaN());
     return std::numeric_limits<float>::quiet_NaN();
   }
-  const float most = largest_of(z, n), of_target = z[target];
-  kernels.exp_shifted(z, most, z, n);
-  const double sum = sum_of(z, n);
-  const float factor = static_cast<float>(static_cast<double>(weight) / sum);
-  for (int64_t i = 0; i < n; ++i) z[i] *= factor;
+  const float of_target = z[target];
+  float most;
+  const double sum = kernels.exponentials(z, 1, n, &most);
+  kernels.scale(z, static_cast<float>(static_cast<double>(weight) / sum), n);
   z[target] -= weight;
   return static_cast<float>(portable_log(sum) +
                             (static_cast<double>(most) - static_cast<double>(of_target)));

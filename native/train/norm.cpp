@@ -4,17 +4,17 @@
 #include <cmath>
 #include <vector>
 
-#include "train/sums.h"
+#include "base/numbers.h"
 
 namespace bitnet {
 
 namespace {
 
-constexpr int64_t kColumnGrain = 64;  // of weights, per chunk
+constexpr int64_t kMostColumns = 512;  // of weights, per chunk
 
 // 1 / sqrt(mean(x^2) + eps)
-double inverse_rms(const float* x, float eps, int64_t cols) {
-  const double squares = dot_of(x, x, cols);
+double inverse_rms(const Kernels& kernels, const float* x, float eps, int64_t cols) {
+  const double squares = kernels.dot_f64(x, x, cols);
   return 1.0 / std::sqrt(squares / static_cast<double>(cols) + static_cast<double>(eps));
 }
 
@@ -28,51 +28,40 @@ void norm_forward(Compute& compute, const float* x, const float* weight, float e
   });
 }
 
-// With r = 1 / rms and g the weight: dx = r g dy - x r^3 mean(dy g x).
 void norm_backward(Compute& compute, const float* x, const float* weight, float eps,
                    const float* dy, float* dx, bool adds, int64_t cols, int64_t n) {
   compute.each(n, kLightRows, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      const float *xt = x + t * cols, *dt = dy + t * cols;
-      float* out = dx + t * cols;
-      const double r = inverse_rms(xt, eps, cols);
-      const double dot = sum_terms(cols, [=](int64_t i) {
-        return static_cast<double>(dt[i]) * static_cast<double>(weight[i]) *
-               static_cast<double>(xt[i]);
-      });
-      const float scale = static_cast<float>(r);
-      const float pull = static_cast<float>(r * r * r * dot / static_cast<double>(cols));
-      if (adds) {
-        for (int64_t i = 0; i < cols; ++i) out[i] += scale * weight[i] * dt[i] - pull * xt[i];
-      } else {
-        for (int64_t i = 0; i < cols; ++i) out[i] = scale * weight[i] * dt[i] - pull * xt[i];
-      }
-    }
+    for (int64_t t = begin; t < end; ++t)
+      compute.kernels.norm_backward(x + t * cols, weight, eps, dy + t * cols, dx + t * cols, adds,
+                                    cols);
   });
 }
 
 void norm_weight_gradient(Compute& compute, const float* x, float eps, const float* dy,
                           std::span<const int64_t> ends, int64_t cols, float* gradient) {
+  const Kernels& kernels = compute.kernels;
   const int64_t n = ends.empty() ? 0 : ends.back();
   std::vector<double> inverse(static_cast<size_t>(n));
   compute.each(n, kLightRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t)
-      inverse[static_cast<size_t>(t)] = inverse_rms(x + t * cols, eps, cols);
+      inverse[static_cast<size_t>(t)] = inverse_rms(kernels, x + t * cols, eps, cols);
   });
-  compute.each(cols, kColumnGrain, [&](int64_t begin, int64_t end, int) {
-    double sums[kColumnGrain];
-    for (; begin < end; begin += kColumnGrain) {
-      const int64_t width = end - begin < kColumnGrain ? end - begin : kColumnGrain;
+  // Threads share the columns out, in parts as wide as can be: memory is read row by row.
+  const int64_t share = round_up((cols + compute.pool.size() - 1) / compute.pool.size(), 16);
+  const int64_t width = std::min(share, kMostColumns);
+  compute.each((cols + width - 1) / width, 1, [&](int64_t first, int64_t last, int) {
+    double sums[kMostColumns];
+    for (; first < last; ++first) {
+      const int64_t column = first * width, n_columns = std::min(width, cols - column);
       int64_t t = 0;
-      for (const int64_t last : ends) {
-        std::fill_n(sums, width, 0.0);
-        for (; t < last; ++t) {
-          const float *xt = x + t * cols + begin, *dt = dy + t * cols + begin;
-          const double r = inverse[static_cast<size_t>(t)];
-          for (int64_t i = 0; i < width; ++i)
-            sums[i] += static_cast<double>(dt[i]) * static_cast<double>(xt[i]) * r;
+      for (const int64_t end : ends) {
+        std::fill_n(sums, n_columns, 0.0);
+        for (; t < end; ++t) {
+          const int64_t at = t * cols + column;
+          kernels.norm_weight_backward(x + at, dy + at, inverse[static_cast<size_t>(t)], sums,
+                                       n_columns);
         }
-        for (int64_t i = 0; i < width; ++i) gradient[begin + i] += static_cast<float>(sums[i]);
+        for (int64_t i = 0; i < n_columns; ++i) gradient[column + i] += static_cast<float>(sums[i]);
       }
     }
   });

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "run/portable_math.h"
-#include "train/sums.h"
 
 namespace bitnet {
 
@@ -30,7 +29,8 @@ double gradient_norm(Compute& compute, const Parameters& parameters, const Param
     const float* g = parameter->gradient.data();
     std::vector<double> sums(static_cast<size_t>((parameter->size() + kChunk - 1) / kChunk));
     for_chunks(compute, parameter->size(), [&](int64_t begin, int64_t end) {
-      sums[static_cast<size_t>(begin / kChunk)] = dot_of(g + begin, g + begin, end - begin);
+      sums[static_cast<size_t>(begin / kChunk)] =
+          compute.kernels.dot_f64(g + begin, g + begin, end - begin);
     });
     double sum = 0;
     for (const double part : sums) sum += part;
