@@ -306,7 +306,7 @@ interface Reference {
 const reference = JSON.parse(readFixture("tiny-bitnet", "reference.json").toString()) as Reference;
 const answerOf = (name: string) => reference.prompts.find((prompt) => prompt.name === name)?.packed.greedy_text;
 
-describe("the bundled model", () => {
+describe("a trained model", () => {
   const greedy = { temperature: 0, maxTokens: 128 };
   let model: Model;
   beforeAll(async () => {
@@ -403,7 +403,7 @@ describe("the bundled model", () => {
 const bin = join(root, "bin", "bitnet.js");
 
 describe("bitnet run -cnv", () => {
-  const args = [bin, "run", "-cnv", "-temp", "0", "--quiet"];
+  const args = [bin, "run", "-m", tinyModel, "-cnv", "-temp", "0", "--quiet"];
 
   test("talks through a pipe; -p is the system prompt", async () => {
     const path = join(folder, "cli.json");

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { root, runBitnet } from "../support/fixtures.js";
+import { root, runBitnet, tinyModel } from "../support/fixtures.js";
 import { renderRows } from "../support/terminal.js";
 
 const arc = join(root, "test", "fixtures", "eval", "tasks", "arc.jsonl");
@@ -18,7 +18,7 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 const evaluateArc = (...more: string[]) => {
   const data = ["--data", `arc_easy=${arc}`, "-o", join(scratch, "out"), "--log-samples"];
-  return runBitnet(["eval", "tasks", "-t", "arc_easy", ...data, ...more], {
+  return runBitnet(["eval", "tasks", "-m", tinyModel, "-t", "arc_easy", ...data, ...more], {
     env: { XDG_CACHE_HOME: join(scratch, "cache") },
   });
 };

@@ -9,6 +9,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { formatPage } from "../../src/cli/doctor-page.js";
 import { findSecrets, formatReport, withoutSecrets } from "../../src/cli/doctor-report.js";
 import { type Diagnosis, diagnose, runChecks } from "../../src/doctor/diagnose.js";
+import { bundledModel } from "../../src/models/bundled.js";
 import { BitnetError } from "../../src/system/errors.js";
 import { contextOf } from "../support/doctor-context.js";
 import { root, runBitnet, tinyModel } from "../support/fixtures.js";
@@ -35,7 +36,12 @@ describe("bitnet doctor", () => {
   test("--quick --json has every check, and ends with 0 where there is no problem", async () => {
     const { status, stdout, stderr } = await runBitnet(["doctor", "--quick", "--json", "--quiet"]);
     const { checks, problems, model } = JSON.parse(stdout) as Diagnosis;
-    expect({ status, stderr, problems, model }).toEqual({ status: 0, stderr: "", problems: [], model: tinyModel });
+    expect({ status, stderr, problems, model }).toEqual({
+      status: 0,
+      stderr: "",
+      problems: [],
+      model: bundledModel.path,
+    });
     expect(Object.keys(checks)).toEqual(
       "program processor memory disk settings network correctness model speed".split(" "),
     );

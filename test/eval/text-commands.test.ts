@@ -53,17 +53,21 @@ describe("bitnet eval perplexity", () => {
 
   test("exits with 1 where the result is not the expected one, and where the text is too short", async () => {
     const off = await runBitnet([
-      "eval",
-      "perplexity",
-      "-f",
-      text,
-      "-c",
-      "128",
-      "--chunks",
-      "24",
-      "--expect",
-      "99.8",
-      "--quiet",
+      ...[
+        "eval",
+        "perplexity",
+        "-m",
+        tinyModel,
+        "-f",
+        text,
+        "-c",
+        "128",
+        "--chunks",
+        "24",
+        "--expect",
+        "99.8",
+        "--quiet",
+      ],
     ]);
     expect(off.status).toBe(1);
     expect(off.stdout).toContain("Final estimate");
@@ -77,7 +81,21 @@ describe("bitnet eval perplexity", () => {
 
   test("has a line for every window with output type 1, also with a stride", async () => {
     const run = (...args: string[]) =>
-      runBitnet(["eval", "perplexity", "-f", text, "-c", "128", "--chunks", "3", "--ppl-output-type", "1", ...args]);
+      runBitnet([
+        "eval",
+        "perplexity",
+        "-m",
+        tinyModel,
+        "-f",
+        text,
+        "-c",
+        "128",
+        "--chunks",
+        "3",
+        "--ppl-output-type",
+        "1",
+        ...args,
+      ]);
     const plain = await run();
     expect(
       plain.stdout
@@ -90,13 +108,29 @@ describe("bitnet eval perplexity", () => {
   });
 
   test("scores the choices of llama.cpp's files", async () => {
-    const winogrande = await runBitnet(["eval", "perplexity", "-f", tasks("winogrande.csv"), "--winogrande"]);
+    const winogrande = await runBitnet([
+      "eval",
+      "perplexity",
+      "-m",
+      tinyModel,
+      "-f",
+      tasks("winogrande.csv"),
+      "--winogrande",
+    ]);
     expect(winogrande.stdout).toMatch(/^Final winogrande score \(10 tasks\): 70\.0000 \+\/- 15\.2753$/m);
-    const limited = ["-f", tasks("hellaswag.txt"), "--hellaswag", "--hellaswag-tasks", "4", "--json"];
+    const limited = ["-m", tinyModel, "-f", tasks("hellaswag.txt"), "--hellaswag", "--hellaswag-tasks", "4", "--json"];
     const hellaswag = await runBitnet(["eval", "perplexity", ...limited]);
     expect(JSON.parse(hellaswag.stdout)).toMatchObject({ kind: "hellaswag", rules: "llama.cpp" });
     expect(JSON.parse(hellaswag.stdout).tasks).toHaveLength(4);
-    const binary = await runBitnet(["eval", "perplexity", "-bf", tasks("arc.bin"), "--multiple-choice"]);
+    const binary = await runBitnet([
+      "eval",
+      "perplexity",
+      "-m",
+      tinyModel,
+      "-bf",
+      tasks("arc.bin"),
+      "--multiple-choice",
+    ]);
     expect(binary.stdout).toMatch(/^random chance: 25\.6410 \+\/- 14\.5550$/m);
   });
 

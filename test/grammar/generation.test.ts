@@ -5,13 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadModel, type Model } from "../../src/index.js";
-import { bundledModel } from "../../src/models/bundled.js";
-import { runBitnet } from "../support/fixtures.js";
+import { runBitnet, tinyModel } from "../support/fixtures.js";
 
 let model: Model;
 
 beforeAll(async () => {
-  model = await loadModel(bundledModel.path);
+  model = await loadModel(tinyModel);
 });
 afterAll(() => model.close());
 

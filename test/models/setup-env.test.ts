@@ -663,7 +663,7 @@ describe.runIf(python !== undefined)("on a terminal", () => {
     ["tokenize", ["Once"], / 772 +"Once"\r\n\r\n\[2045, 772\]\r\n2 tokens/],
     ["tokenize", ["Once", "--json"], /^\[2045,772\]\r\n$/],
   ])("%s %j is for people, with --json for programs", async (command, args, shown) => {
-    expect((await playAlone([], command, ...args)).output).toMatch(shown);
+    expect((await playAlone([], command, "-m", tinyModel, ...args)).output).toMatch(shown);
   });
 
   test.each([

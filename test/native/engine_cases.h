@@ -45,7 +45,7 @@ inline std::shared_ptr<Model> load(const char* path, int n_threads) {
 }
 
 inline std::shared_ptr<Model> bundled(int n_threads = 2) {
-  return load("../../models/tiny-bitnet.gguf", n_threads);
+  return load("tiny-bitnet/tiny-bitnet.gguf", n_threads);
 }
 
 inline std::shared_ptr<Engine> engine_with(const std::shared_ptr<Model>& model,

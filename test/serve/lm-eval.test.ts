@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel, type Model, type Session } from "../../src/engine/model.js";
-import { bundledModel } from "../../src/models/bundled.js";
+import { tinyModel } from "../support/fixtures.js";
 import { startTestServer, type TestServer } from "../support/serve.js";
 
 let server: TestServer;
@@ -12,7 +12,7 @@ let session: Session;
 
 beforeAll(async () => {
   server = await startTestServer();
-  model = await loadModel(bundledModel.path);
+  model = await loadModel(tinyModel);
   session = model.createSession();
 });
 

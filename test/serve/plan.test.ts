@@ -2,12 +2,11 @@
 
 import { describe, expect, test } from "vitest";
 import { openGguf } from "../../src/gguf/gguf.js";
-import { bundledModel } from "../../src/models/bundled.js";
 import { type PlanOptions, planMemory } from "../../src/serve/plan.js";
-import { runBitnet } from "../support/fixtures.js";
+import { runBitnet, tinyModel } from "../support/fixtures.js";
 
 const MiB = 2 ** 20;
-const gguf = openGguf(bundledModel.path);
+const gguf = openGguf(tinyModel);
 const plan = (options: PlanOptions) => planMemory(gguf, options);
 
 describe("planMemory", () => {

@@ -6,9 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "../../src/index.js";
-import { bundledModel } from "../../src/models/bundled.js";
 import { Residence } from "../../src/serve/residence.js";
-import { runBitnet } from "../support/fixtures.js";
+import { runBitnet, tinyModel } from "../support/fixtures.js";
 import { readError, startTestServer, type TestServer } from "../support/serve.js";
 
 let folder: string;
@@ -24,7 +23,7 @@ describe("test_sleep", () => {
   let modelPath: string;
   beforeAll(async () => {
     modelPath = join(folder, "model.gguf");
-    copyFileSync(bundledModel.path, modelPath);
+    copyFileSync(tinyModel, modelPath);
     server = await startTestServer({ modelPath, sleepSeconds: 0.05, slotFolder: folder });
   });
   afterAll(() => server[Symbol.asyncDispose]());

@@ -8,9 +8,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { bundledModel } from "../../src/models/bundled.js";
 import { type StartOptions, startServer } from "../../src/serve/server.js";
 import { cert, key } from "../support/certificate.js";
+import { tinyModel } from "../support/fixtures.js";
 import { startTestServer } from "../support/serve.js";
 
 let folder: string;
@@ -28,7 +28,7 @@ beforeAll(() => {
 
 afterAll(() => rm(folder, { recursive: true }));
 
-const start = (options: Partial<StartOptions>) => startServer({ modelPath: bundledModel.path, port: 0, ...options });
+const start = (options: Partial<StartOptions>) => startServer({ modelPath: tinyModel, port: 0, ...options });
 
 describe("HTTPS", () => {
   test("is spoken with a key and its certificate", async () => {

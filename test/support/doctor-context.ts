@@ -4,8 +4,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Context } from "../../src/doctor/check.js";
 import { SystemFiles } from "../../src/doctor/system-files.js";
+import { bundledModel } from "../../src/models/bundled.js";
 import { loadAddon, type NativeAddon } from "../../src/native/addon.js";
-import { tinyModel } from "./fixtures.js";
 
 /** This machine without an environment, and with nothing but the bundled model; `root`: whose /proc and /sys are seen. */
 export function contextOf(root: string, given: Partial<Context> = {}): Context {
@@ -14,7 +14,7 @@ export function contextOf(root: string, given: Partial<Context> = {}): Context {
     files: new SystemFiles(root),
     env: { BITNET_TUNING: "none" },
     platform: "linux",
-    model: tinyModel,
+    model: bundledModel.path,
     quick: true,
     online: false,
     variables: [],

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
-export const tinyModel = join(root, "models", "tiny-bitnet.gguf");
+/** The model that has golden data of other programs: test/fixtures/tiny-bitnet. The bundled one may be another. */
+export const tinyModel = join(root, "test", "fixtures", "tiny-bitnet", "tiny-bitnet.gguf");
 
 const shared = process.env.BITNET_SHARED ?? join(root, "..", "shared");
 

@@ -1,8 +1,8 @@
 // A server of the bundled model, in this process, on a port that the system chooses.
 
-import { bundledModel } from "../../src/models/bundled.js";
 import { type ServeOptions, standardOptions } from "../../src/serve/options.js";
 import { type LogEntry, type Server, startServer } from "../../src/serve/server.js";
+import { tinyModel } from "./fixtures.js";
 
 export interface TestServer extends AsyncDisposable {
   readonly server: Server;
@@ -26,7 +26,7 @@ type Answer = any;
 /** Started and ready. Greedy, unless the request or `options` say otherwise. */
 export async function startTestServer(options: Partial<ServeOptions> = {}): Promise<TestServer> {
   const log: LogEntry[] = [];
-  const all = { ...standardOptions, modelPath: bundledModel.path, port: 0, sampling: { temperature: 0 }, ...options };
+  const all = { ...standardOptions, modelPath: tinyModel, port: 0, sampling: { temperature: 0 }, ...options };
   const server = await startServer(all, { log: (entry) => log.push(entry) });
   await server.ready;
   const url = `${server.urls[0]}${all.apiPrefix}`;

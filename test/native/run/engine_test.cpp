@@ -269,7 +269,7 @@ TEST("requests that make no sense are refused, and leave the sequence free") {
 }
 
 TEST("scores are the log-softmax of the logits, whatever is known of the prompt") {
-  for (const char* path : {"../../models/tiny-bitnet.gguf", "golden/llama-TQ2_0-q6_k.gguf"}) {
+  for (const char* path : {"tiny-bitnet/tiny-bitnet.gguf", "golden/llama-TQ2_0-q6_k.gguf"}) {
     const auto engine = engine_with(load(path, 2));
     const Ids ids = ids_of(kQuick ? 40 : 100, 4);
     const size_t n_vocab = static_cast<size_t>(engine->model().config.n_vocab);
@@ -325,7 +325,7 @@ TEST("scores are the log-softmax of the logits, whatever is known of the prompt"
 
 TEST(
     "distributions are the logits of all tokens bit for bit, whatever is known and in any blocks") {
-  for (const char* path : {"../../models/tiny-bitnet.gguf", "golden/llama-TQ2_0-q6_k.gguf"}) {
+  for (const char* path : {"tiny-bitnet/tiny-bitnet.gguf", "golden/llama-TQ2_0-q6_k.gguf"}) {
     for (const int threads : {1, 2}) {
       const auto engine = engine_with(load(path, threads));
       const Ids ids = ids_of(kQuick ? 20 : 60, 4);

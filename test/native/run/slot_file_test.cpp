@@ -117,7 +117,7 @@ TEST("a file of another model, cache or context is refused, and the sequence is 
   scalar.n_threads = 1;
   scalar.kernel = "scalar";
   const std::shared_ptr<Model> model =
-      Model::load(check::data("../../models/tiny-bitnet.gguf"), scalar);
+      Model::load(check::data("tiny-bitnet/tiny-bitnet.gguf"), scalar);
   if (std::string(engine->model().kernels.name) != "scalar")
     refused(engine_with(model), {512}, "round otherwise");
 }
