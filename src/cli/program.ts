@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import { closest } from "../system/closest.js";
 import { packageVersion } from "../system/package.js";
 import { ProgramCommand, UsageError } from "./command.js";
-import { addOptions } from "./option-rows.js";
+import { addOptions, type OptionGroup } from "./option-rows.js";
 import { generalGroup } from "./options.js";
 import { insteadOf, quantizeArguments, sameCommand } from "./other-programs.js";
 import { applySettings } from "./settings.js";
@@ -284,11 +284,18 @@ async function addCommand(parent: ProgramCommand, entry: CommandEntry, isWanted:
     return;
   }
   (await load()).default(command, loadProgram);
-  addOptions(command, { general: generalGroup });
+  addOptions(command, { general: generalGroupFor(command) });
   command.on("option:color", applyColor).on("option:no-color", () => applyColor(false)); // errors come before actions
   for (const subcommand of subcommands) {
     await addCommand(command, subcommand, true);
   }
+}
+
+/** A command may mean something else by --config; its file of options is then that of the environment or the user. */
+function generalGroupFor(command: Command): OptionGroup {
+  const { config, ...rest } = generalGroup.rows;
+  const isTaken = command.options.some(({ long }) => long === new Option(config.flags).long);
+  return { ...generalGroup, rows: isTaken ? rest : generalGroup.rows };
 }
 
 function applyColor(when: unknown): void {

@@ -9,6 +9,7 @@ import { configFolder, type Variables } from "../system/folders.js";
 import { asOneSentence, type ProgramCommand, UsageError } from "./command.js";
 import { llamaVariablesOf, refusedVariables } from "./llama-variables.js";
 import { type CommandOption, optionsOf } from "./option-rows.js";
+import { generalGroup } from "./options.js";
 import { isObject, type Json, readSettingsFile, type SettingsText } from "./settings-file.js";
 
 type Section = ReadonlyMap<string, Json>;
@@ -72,8 +73,8 @@ function checkRefused(command: Command, env: Variables): void {
   }
 }
 
-function isSettable({ row, option }: CommandOption): boolean {
-  return row.ignored === undefined && option.long !== "--config";
+function isSettable({ row }: CommandOption): boolean {
+  return row.ignored === undefined && row !== generalGroup.rows.config;
 }
 
 /** The name of an option in files: its long name without dashes, which says what true means. */
@@ -173,7 +174,8 @@ function readTruth(value: Json): boolean | undefined {
 /** The file of --config or BITNET_CONFIG, which must be there, or the user's own, which may. */
 /** The file of options that is read: --config, BITNET_CONFIG, or the user's own. */
 export function findSettingsFile(command: Command, env: Variables = process.env): string | undefined {
-  const typed: unknown = command.getOptionValue("config");
+  const isOurs = optionsOf(command).some(({ row }) => row === generalGroup.rows.config);
+  const typed: unknown = isOurs ? command.getOptionValue("config") : undefined;
   const named = typeof typed === "string" ? typed : env.BITNET_CONFIG;
   if (named) {
     return named;

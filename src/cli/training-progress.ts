@@ -6,7 +6,7 @@ import type { TokenizerProgress } from "../train/tokenizer/train.js";
 import type { StepReport } from "../train/trainer.js";
 import { formatDuration } from "./terminal/bar.js";
 import { formatBytes } from "./terminal/format.js";
-import { columnsOf, log, logLine, note, writeJson, writeText } from "./terminal/output.js";
+import { columnsOf, isScreen, log, logLine, note, writeJson, writeText } from "./terminal/output.js";
 import { createProgress, type Progress } from "./terminal/progress.js";
 
 export type TrainingEvent = FinetuneEvent | PretrainEvent;
@@ -175,7 +175,11 @@ class LineView implements TrainingView {
     }
   }
 
+  /** Elsewhere than on a screen the lines tell enough. */
   #progress(name: string, done: number, total: number): void {
+    if (!isScreen(process.stderr)) {
+      return;
+    }
     if (this.#bar?.name !== name) {
       this.stop();
       this.#bar = { name, progress: createProgress(name, "steps") };

@@ -57,6 +57,8 @@ export interface ProcessOptions {
   cwd?: string;
   /** Called once, with the first output on stdout. */
   onOutput?: (kill: (signal: NodeJS.Signals) => void, closeStdout: () => void) => void;
+  /** Called with each whole line on stdout. */
+  onLine?: (line: string, kill: (signal: NodeJS.Signals) => void) => void;
 }
 
 /** Runs bin/bitnet.js as a user would. Without `input`, stdin is empty. */
@@ -74,7 +76,14 @@ export function runBitnet(args: string[], options: ProcessOptions = {}): Promise
         () => child.stdout.destroy(),
       );
     }
+    const begun = stdout.lastIndexOf("\n") + 1; // of the line that was not whole
     stdout += text;
+    for (const line of stdout
+      .slice(begun, stdout.lastIndexOf("\n") + 1)
+      .split("\n")
+      .slice(0, -1)) {
+      options.onLine?.(line, (signal) => child.kill(signal));
+    }
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;

@@ -26,10 +26,11 @@ import {
 
 const listGroups = () => ({
   model: groupOf("Model", {
-    modelConfig: {
-      flags: "--model-config <file>",
+    config: {
+      flags: "--config <file>",
       help: "config.json as Hugging Face has it, or the folder that it is in",
-      aliases: ["-m", "--model"],
+      aliases: ["-m", "--model-config"],
+      variable: false, // BITNET_CONFIG is the file of options
     },
     tokenizer: {
       flags: "--tokenizer <which>",
@@ -68,9 +69,9 @@ export default function configureTrain(command: Command): void {
 Ctrl-C saves a checkpoint; the same command with --resume goes on from there.
 
 Examples:
-  $ bitnet train --model-config config.json --data texts.txt -o model --dry-run
-  $ bitnet train --model-config config.json --tokenizer new --vocab-size 2048 --data stories.jsonl --eval-split 0.01 -o model
-  $ bitnet train --model-config config.json --data stories.jsonl -o model --resume`,
+  $ bitnet train --config config.json --data texts.txt -o model --dry-run
+  $ bitnet train --config config.json --tokenizer new --vocab-size 2048 --data stories.jsonl --eval-split 0.01 -o model
+  $ bitnet train --config config.json --data stories.jsonl -o model --resume`,
     )
     .action(async () => {
       const values = read();
@@ -83,8 +84,8 @@ Examples:
 }
 
 function findProblem({ model, data, keeping, output }: TrainValues): string | undefined {
-  if (model.modelConfig === undefined) {
-    return "expected what the model is: --model-config config.json";
+  if (model.config === undefined) {
+    return "expected what the model is: --config config.json";
   }
   if (data.data === undefined) {
     return "expected data: --data texts.jsonl";
@@ -140,7 +141,7 @@ async function readOptions(values: TrainValues, signal: AbortSignal): Promise<Pr
   const { data: names, evalData, ...reading } = data;
   return {
     ...{ ...reading, ...settings, ...keeping, ...run, signal },
-    config: model.modelConfig ?? "",
+    config: model.config ?? "",
     tokenizer: model.tokenizer,
     vocabSize: model.vocabSize,
     data: (await openSources(names, signal)) ?? [],
