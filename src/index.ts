@@ -186,3 +186,15 @@ export {
 export type { SetupOptions, SetupPlan, SetupResult, SetupStep } from "./models/setup-options.js";
 export type { CacheType } from "./native/addon.js";
 export { BitnetError, type BitnetErrorCode } from "./system/errors.js";
+export type { AdapterShape, TrainTarget } from "./train/core/trainable.js";
+export type { TrainOn } from "./train/data/render.js";
+export type { DataSource } from "./train/data/sources.js";
+export { type FinetuneEvent, type FinetuneOptions, type FinetuneResult, finetune } from "./train/finetune.js";
+export type { DataOptions, TrainingInput } from "./train/inputs.js";
+export type { Checkpointing } from "./train/memory.js";
+export type { ReportTo } from "./train/metrics.js";
+export { type PretrainEvent, type PretrainOptions, type PretrainResult, pretrain } from "./train/pretrain.js";
+export type { RunControl, RunEvent } from "./train/run.js";
+export type { SchedulerName } from "./train/schedule.js";
+export type { TrainSettings } from "./train/settings.js";
+export type { StepReport, TrainerEvent, TrainerResult } from "./train/trainer.js";

@@ -53,7 +53,7 @@ function showJson(event: TrainingEvent): void {
 }
 
 class LineView implements TrainingView {
-  #bar: { name: string; progress: Progress } | undefined;
+  #bar: { name: string; start: number; progress: Progress } | undefined;
   #stage = 0;
   #counted = Date.now(); // when a line last told a number
 
@@ -182,9 +182,9 @@ class LineView implements TrainingView {
     }
     if (this.#bar?.name !== name) {
       this.stop();
-      this.#bar = { name, progress: createProgress(name, "steps") };
+      this.#bar = { name, start: done, progress: createProgress(name, "steps") }; // a run may go on in the middle
     }
-    this.#bar.progress.update(done, total);
+    this.#bar.progress.update(done, total, { start: this.#bar.start });
     if (done === total) {
       this.stop();
     }

@@ -10,6 +10,7 @@ import { fitTraining } from "../../src/train/memory.js";
 import { ratesOf, type Schedule } from "../../src/train/schedule.js";
 import { resolveSettings, scheduleOf } from "../../src/train/settings.js";
 import { crc32c, EventFile } from "../../src/train/tensorboard.js";
+import type { StepReport } from "../../src/train/trainer.js";
 import { root } from "../support/fixtures.js";
 
 const scratch = mkdtempSync(join(tmpdir(), "bitnet-trainer-"));
@@ -138,10 +139,10 @@ it("a picture of the losses has a curve for each figure and no number that is no
 });
 
 it("a line of progress leaves out what has no room", () => {
-  const report = {
+  const report: StepReport = {
     ...{ step: 120, steps: 3000, epoch: 0.1, loss: 2.34567, gradNorm: 0.812, lr: 1.2345e-4 },
     ...{ stage: 1, tokensPerSecond: 5123.4, secondsLeft: 3671 },
-  } as const;
+  };
   expect(formatStep(report, 120)).toBe(
     "step  120/3000  loss 2.3457  lr 1.23e-4  norm 0.812  5,123 tokens/s  1:01:11 left",
   );
