@@ -24,7 +24,7 @@ import {
 } from "./lexicon.mjs";
 import { expand, isHeldOut, polish } from "./random.mjs";
 import { isGlue, makeStory } from "./stories.mjs";
-import { talk } from "./talk.mjs";
+import { notUnderstood, talk } from "./talk.mjs";
 
 /**
  * A turn of a chat. `key` is what is held out or not; without one, it is trained whatever it says. `must` are words that a
@@ -325,9 +325,11 @@ export const topics = {
     ][random.below(5)](),
   repeat: (random) => {
     const pool = random.pick([things, Object.keys(animals), colors, names, numberWords]);
+    // some are long: a model that has to copy much learns early how to copy
+    const count = random.chance(0.2) ? random.between(7, 16) : random.between(1, 6);
     const list = random.chance(0.4)
-      ? Array.from({ length: random.between(1, 4) }, () => inventWord(random))
-      : random.sample(pool, random.between(1, 6));
+      ? Array.from({ length: Math.min(count, 5) }, () => inventWord(random))
+      : random.sample(pool, count);
     const text = random.chance(0.2)
       ? ask(random, phrases, { a: random.pick(Object.keys(animals)), c: random.pick(colors), n: anyName(random) })
       : list.join(random.chance(0.5) ? ", " : " ");
@@ -616,6 +618,11 @@ export const topics = {
         "what is the weather tomorrow?",
       ],
       [
+        "who is the president?",
+        "is it raining?",
+        "how old is {p}?",
+        "what is the news?",
+        "what should I do today?",
         "what is the meaning of life?",
         "write an essay about {t}",
         "who wrote this book?",
@@ -673,6 +680,27 @@ export const topics = {
     const asked = groups[isSame ? i : j][0];
     const answer = isSame ? `Yes, ${word} is ${asked}.` : `No, ${word} is not ${asked}. It is ${groups[i][0]}.`;
     return [turn(`is ${word} ${asked}?`, answer, { key: ["category", word, asked], must: [isSame ? "yes" : "no"] })];
+  },
+  doYouLike: (random) => {
+    const many = (word) => `${word}s`;
+    const animal = random.pick(Object.keys(animals).filter((name) => !/mouse|wolf|sheep/.test(name)));
+    const [x, answer] = random.pick([
+      [many(animal), `Yes, I like ${many(animal)}.`],
+      [random.pick(treats), "I do not eat, but I like to talk about food."],
+      [random.pick(colors), undefined],
+      [
+        random.pick(["pizza", "cake", "bread", "soup", "milk", "ice cream"]),
+        "I do not eat, but I like to talk about food.",
+      ],
+      [random.pick(["stories", "music", "books", "games", "school", "snow", "rain"]), undefined],
+    ]);
+    return [turn(`do you like ${x}?`, answer ?? `Yes, I like ${x}.`, { key: ["doYouLike", x] })];
+  },
+  nonsense: (random) => {
+    const word = random.chance(0.3)
+      ? random.sample([..."sdfgjklqwrtpxcv"], random.between(3, 7)).join("")
+      : Array.from({ length: random.between(1, 3) }, () => inventWord(random)).join(" ");
+    return [turn(word, notUnderstood)];
   },
   unknownHere: (random) => {
     const [a, b] = random.sample(names, 2);
@@ -872,7 +900,8 @@ const weights = {
   count: 1.5,
   opposite: 1.5,
   list: 1.5,
-  repeat: 3,
+  repeat: 4,
+  times: 1.5,
   places: 0.5,
   howMany: 0.5,
   moreOf: 0.5,

@@ -1,6 +1,7 @@
 // What people say to a model first, and what it answers: the wordings of a question, and the answers to choose from.
 
 const canDo = "I can tell stories, do small sums, make lists and answer simple questions.";
+export const notUnderstood = `I do not understand. ${canDo}`;
 
 export const talk = {
   greeting: [
@@ -227,7 +228,7 @@ export const talk = {
     [["I am hungry", "I want to eat"], ["Then you should eat something good."]],
     [["I love you", "I like you"], ["That is very kind of you."]],
     [["ok", "okay", "I see", "cool", "good"], ["What would you like to do next?"]],
-    [["why?", "what?", "what do you mean?", "test", "hmm", "and?"], [`I do not understand. ${canDo}`]],
+    [["why?", "what?", "what do you mean?", "test", "hmm", "and?"], [notUnderstood]],
     [["sorry", "I am sorry"], ["That is all right."]],
     [["stop", "be quiet"], ["I am quiet now."]],
   ],
