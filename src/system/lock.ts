@@ -2,8 +2,8 @@
 // (killed, power cut) is taken over.
 
 import { randomUUID } from "node:crypto";
-import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { link, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { throwIfAborted, withContext } from "./errors.js";
 import { isAlive, isBusy, makeFolder, processSpace, retryIfBusy } from "./files.js";
@@ -47,6 +47,7 @@ async function runLocked<T>(path: string, holder: Holder, options: LockOptions, 
     }
     await delay(pollMs, undefined, { signal: options.signal }).catch(() => throwIfAborted(options.signal));
   }
+  await removeForgotten(path);
   const refresh = setInterval(() => {
     const now = new Date();
     utimes(path, now, now).catch(() => {}); // if it was taken over, the next holder's checks find out
@@ -58,6 +59,17 @@ async function runLocked<T>(path: string, holder: Holder, options: LockOptions, 
     clearInterval(refresh);
     if ((await readHolder(path))?.id === holder.id) {
       await retryIfBusy(() => rm(path, { force: true }));
+    }
+  }
+}
+
+/** Deletes what processes have left beside the lock that were killed while they asked for it. */
+async function removeForgotten(path: string): Promise<void> {
+  for (const name of await readdir(dirname(path)).catch(() => [])) {
+    const place = join(dirname(path), name);
+    const age = Date.now() - ((await stat(place).catch(() => undefined))?.mtimeMs ?? Date.now());
+    if (name.startsWith(`${basename(path)}.`) && age > staleMs) {
+      await rm(place, { force: true }).catch(() => {});
     }
   }
 }

@@ -1,6 +1,6 @@
 // One run of training in a folder: the plan of its memory, what it goes on from, its loop, and what is done with the result.
 
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { availableMemory } from "../native/machine.js";
 import { BitnetError } from "../system/errors.js";
 import { makeFolder, replaceFile } from "../system/files.js";
@@ -150,20 +150,25 @@ async function trainSteps(
     }
     await restoreAll(stored, trainable, parts.trained.kind);
     onEvent?.({ kind: "resumed", path: stored.path, step: stored.step });
-  } else if (!force && parts.core.mode === "lora") {
+  } else if (!force) {
     requireLiveMatrices(trainable);
   }
   const metrics = await Metrics.open(out, stored?.step ?? 0, { title, reportTo });
   try {
     const state = stored?.state ?? firstState(settings, steps);
     const schedule = scheduleOf(settings, steps);
-    const trainer = new Trainer({ ...parts, folder: resolve(out), trainable, schedule, record, metrics }, state);
+    const all = { ...parts, folder: resolve(out), trainable, schedule, record, metrics };
+    const trainer = new Trainer(all, state, stored && isIn(stored, out) ? stored.step : undefined);
     const result = await trainer.run();
     await replaceFile(join(out, stateName), encodeState(trainer.state));
     return result;
   } finally {
     metrics.close();
   }
+}
+
+function isIn({ path }: StoredCheckpoint, folder: string): boolean {
+  return dirname(resolve(path)) === resolve(folder);
 }
 
 const mostOfOneCode = 0.95;

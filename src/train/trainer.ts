@@ -108,11 +108,13 @@ export class Trainer {
   #steps = 0;
   #tokens = 0;
   #interval = { tokens: 0, begun: performance.now() };
-  #savedStep = -1;
+  #savedStep: number;
 
-  constructor(parts: TrainerParts, state: TrainerState) {
+  /** `savedStep`: of the checkpoint that has this state, if there is one. */
+  constructor(parts: TrainerParts, state: TrainerState, savedStep = -1) {
     this.#parts = parts;
     this.#state = state;
+    this.#savedStep = savedStep;
   }
 
   get state(): TrainerState {
@@ -246,6 +248,7 @@ export class Trainer {
     const loss = await evaluateRows(this.#parts.trainable, evaluation, this.#parts);
     const entry = { epoch, eval_loss: loss, step };
     log.push(entry);
+    this.#savedStep = -1; // a checkpoint of this step has not this entry
     const isBest = step > 0 && loss < (this.#state.best_metric ?? Number.POSITIVE_INFINITY);
     if (isBest) {
       this.#state.best_metric = loss;
