@@ -189,9 +189,25 @@ export { BitnetError, type BitnetErrorCode } from "./system/errors.js";
 export type { AdapterShape, TrainTarget } from "./train/core/trainable.js";
 export type { TrainOn } from "./train/data/render.js";
 export type { DataSource } from "./train/data/sources.js";
+export {
+  type ExportModelOptions,
+  exportModel,
+  type MasterWeights,
+  type ModelExport,
+  type ModelForm,
+} from "./train/export-model.js";
 export { type FinetuneEvent, type FinetuneOptions, type FinetuneResult, finetune } from "./train/finetune.js";
 export type { DataOptions, TrainingInput } from "./train/inputs.js";
 export type { Checkpointing } from "./train/memory.js";
+export {
+  type MergedAdapter,
+  type MergeMeasure,
+  type MergeOptions,
+  type MergeReport,
+  type MergeStep,
+  type MergeTarget,
+  mergeAdapter,
+} from "./train/merge.js";
 export type { ReportTo } from "./train/metrics.js";
 export { type PretrainEvent, type PretrainOptions, type PretrainResult, pretrain } from "./train/pretrain.js";
 export type { RunControl, RunEvent } from "./train/run.js";

@@ -47,7 +47,7 @@ export function formatInspection(model: string, report: InspectReport, view: Ins
 }
 
 function listSummary(model: string, report: InspectReport): string[][] {
-  const { version, fileSize, split, architecture, parameters, metadata, memory, embedding } = report;
+  const { version, fileSize, split, architecture, weights, parameters, metadata, memory, embedding } = report;
   const parts =
     split && (split.part === undefined ? ` in ${split.parts} parts` : `, part ${split.part} of ${split.parts}`);
   const number = (key: string) => {
@@ -60,6 +60,7 @@ function listSummary(model: string, report: InspectReport): string[][] {
     ["file", model],
     ["size", `${formatBytes(fileSize)}${parts ?? ""}, GGUF version ${version}`],
     ["architecture", architecture || "(none)"],
+    ["weights", weights && formatWeights(weights)],
     ["parameters", `${formatCount(parameters)} (${parameters})`],
     ["layers", layers === undefined ? undefined : `${layers}${width === undefined ? "" : ` of width ${width}`}`],
     ["context", context === undefined ? undefined : countOf(context, "token")],
@@ -71,6 +72,15 @@ function listSummary(model: string, report: InspectReport): string[][] {
     ["", memory && `${formatBytes(memory.weights)} weights, ${formatBytes(memory.kvCache)} keys and values`],
   ];
   return rows.flatMap(([label, text]) => (text === undefined ? [] : [[label, text]]));
+}
+
+/** Floats of a ternary family are a master, or what an adapter was merged into. */
+function formatWeights({ ternary, floats }: NonNullable<InspectReport["weights"]>): string {
+  const parts = [
+    ...(ternary.length > 0 ? [`ternary (${ternary.join(", ")})`] : []),
+    ...(floats.length > 0 ? [`floats (${floats.join(", ")})`] : []),
+  ];
+  return parts.join(" and ");
 }
 
 /** Their names, the default one marked. */
@@ -124,10 +134,10 @@ function formatNumber(value: number): string {
   return String(digits.find((short) => Math.fround(short) === value) ?? value);
 }
 
-function countOf(count: number, what: string): string {
+export function countOf(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
-function formatCount(parameters: number): string {
+export function formatCount(parameters: number): string {
   return parameters >= 1e9 ? `${(parameters / 1e9).toFixed(2)} B` : `${(parameters / 1e6).toFixed(2)} M`;
 }

@@ -109,6 +109,11 @@ const commands: Record<string, CommandEntry[]> = {
       description: "train a model from nothing but a config.json and texts",
       load: () => import("./commands/train.js"),
     },
+    {
+      name: "merge",
+      description: "merge an adapter into the weights of its base, and measure what that costs",
+      load: () => import("./commands/merge.js"),
+    },
   ],
   "See what is there": [
     {

@@ -3,7 +3,9 @@
 import { type CacheType, loadAddon } from "../native/addon.js";
 import { converting } from "../system/errors.js";
 import { type EmbeddingReport, embeddingOf } from "./embedding.js";
+import { isLinearTensor } from "./families.js";
 import type { Gguf, MetadataValue, TensorInfo } from "./gguf.js";
+import { isTernaryType } from "./tensor-types.js";
 
 export interface InspectReport {
   path: string;
@@ -13,6 +15,8 @@ export interface InspectReport {
   split?: { parts: number; part?: number };
   architecture: string;
   name: string;
+  /** Types of the matrices of layers; undefined: there are none. */
+  weights?: { ternary: string[]; floats: string[] };
   parameters: number;
   metadata: Record<string, MetadataValue>;
   tensors: TensorInfo[];
@@ -46,6 +50,7 @@ export function inspectGguf(gguf: Gguf, options: InspectOptions = {}): InspectRe
     split: splitOf(gguf, metadata),
     architecture: String(metadata["general.architecture"] ?? ""),
     name: String(metadata["general.name"] ?? ""),
+    weights: weightsOf(tensors),
     parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0),
     metadata,
     tensors,
@@ -61,6 +66,12 @@ function splitOf({ paths }: Gguf, metadata: Record<string, MetadataValue>): Insp
     return { parts: paths.length };
   }
   return typeof no === "number" && typeof count === "number" && count > 1 ? { parts: count, part: no + 1 } : undefined;
+}
+
+function weightsOf(tensors: TensorInfo[]): InspectReport["weights"] {
+  const types = [...new Set(tensors.filter(({ name }) => isLinearTensor(name)).map(({ type }) => type))];
+  const [ternary, floats] = [types.filter(isTernaryType), types.filter((type) => !isTernaryType(type))];
+  return types.length === 0 ? undefined : { ternary, floats };
 }
 
 function countTypes(tensors: TensorInfo[]): InspectReport["types"] {

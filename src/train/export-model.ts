@@ -76,35 +76,35 @@ export async function exportModel(
   options: ExportModelOptions,
 ): Promise<ModelExport> {
   checkOptionNames("exportModel", options, exportOptions);
-  const { forms = ["master", "packed", "gguf"], name = basename(resolve(folder)), source, signal } = options;
   return await convertingAsync(() =>
-    fillFolder(folder, async (partial) => {
-      const writer = new ModelWriter(weights, source, partial, signal);
-      const matrices = await writer.writeFloats();
-      const nudged = forms.includes("master") ? await writer.writeMaster() : 0;
-      if (forms.includes("packed")) {
-        await writer.writePacked();
-      }
-      if (forms.includes("gguf")) {
-        await writer.writeGguf(name, matrices);
-      }
-      await writer.removeFloats();
-      const place = (form: ModelForm) => (forms.includes(form) ? join(folder, formNames[form]) : undefined);
-      return {
-        folder,
-        master: place("master"),
-        packed: place("packed"),
-        gguf: place("gguf"),
-        files: await listFiles(partial, folder),
-        matrices,
-        nudged,
-      };
-    }),
+    fillFolder(folder, (partial) => writeForms(partial, { ...options, weights, folder })),
   );
 }
 
+/** The same into a folder that is to become `folder`, which is how the files are called. */
+export async function writeForms(
+  partial: string,
+  { weights, folder, source, signal, ...options }: ExportModelOptions & { weights: MasterWeights; folder: string },
+): Promise<ModelExport> {
+  const { forms = ["master", "packed", "gguf"], name = basename(resolve(folder)) } = options;
+  const writer = new ModelWriter(weights, source, partial, signal);
+  const matrices = await writer.writeFloats();
+  const nudged = forms.includes("master") ? await writer.writeMaster() : 0;
+  if (forms.includes("packed")) {
+    await writer.writePacked();
+  }
+  if (forms.includes("gguf")) {
+    await writer.writeGguf(name, matrices);
+  }
+  await writer.removeFloats();
+  const place = (form: ModelForm) => (forms.includes(form) ? join(folder, formNames[form]) : undefined);
+  const places = { master: place("master"), packed: place("packed"), gguf: place("gguf") };
+  return { folder, ...places, files: await listFiles(partial, folder), matrices, nudged };
+}
+
 const floatsName = "floats"; // while the others are made
-const formNames: Record<ModelForm, string> = { master: "master", packed: "packed", gguf: "model.gguf" };
+/** What each form is called in its folder. */
+export const formNames: Record<ModelForm, string> = { master: "master", packed: "packed", gguf: "model.gguf" };
 
 /** Writes the forms, each from the float weights. */
 class ModelWriter {
@@ -356,7 +356,8 @@ function describeConfig(
   };
 }
 
-async function listFiles(folder: string, shown: string): Promise<ModelExport["files"]> {
+/** What is in `folder`, named as if it were in `shown`. */
+export async function listFiles(folder: string, shown: string): Promise<ModelExport["files"]> {
   const files: ModelExport["files"] = [];
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     if (entry.isFile()) {

@@ -17,6 +17,7 @@ import { formatRepository, type HubReference } from "../../models/reference.js";
 import { listGgufFiles, listPublished } from "../../models/sources.js";
 import { BitnetError } from "../../system/errors.js";
 import { formatAdapter } from "../adapter-report.js";
+import { formatCheckpoint } from "../checkpoint-report.js";
 import { formatInspection } from "../inspect-report.js";
 import { modelHelp, resolveArgument } from "../model-argument.js";
 import { addOptions, groupOf } from "../option-rows.js";
@@ -52,6 +53,7 @@ Examples:
   $ bitnet inspect model.gguf
   $ bitnet inspect model.gguf --tensors
   $ bitnet inspect adapter/
+  $ bitnet inspect master/              # the folder of a checkpoint: a master, or ternary weights
   $ bitnet inspect microsoft/BitNet-b1.58-2B-4T-gguf -c 2048    # reads the head of the remote file only`,
     )
     .action(async (named: string | undefined) => {
@@ -63,6 +65,10 @@ Examples:
       const adapter = await findAdapter(name);
       if (adapter !== undefined) {
         showAdapter(adapter, output);
+        return;
+      }
+      if (isCheckpoint(name)) {
+        await showCheckpoint(name, output);
         return;
       }
       const report = inspectGguf(await openModel(name, model.file), {
@@ -88,6 +94,21 @@ async function findAdapter(path: string): Promise<AdapterFile | undefined> {
   const isPeft = there?.isDirectory() ? existsSync(join(path, configName)) : /\.safetensors$/i.test(path);
   const isOne = there !== undefined && (isPeft || (there.isFile() && isGgufAdapter(path)));
   return isOne ? await openAdapter(path) : undefined;
+}
+
+function isCheckpoint(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true && existsSync(join(path, "config.json"));
+}
+
+async function showCheckpoint(path: string, { tensors, json }: { tensors?: boolean; json?: boolean }): Promise<void> {
+  const { inspectCheckpoint } = await import("../../checkpoint/inspect.js");
+  const report = await inspectCheckpoint(path);
+  if (json) {
+    writeJson(report);
+    return;
+  }
+  const view = { tensors, width: columnsOf(process.stdout), heading: colorsOf(process.stdout).bold };
+  write(formatCheckpoint(report, view));
 }
 
 function isGgufAdapter(path: string): boolean {
