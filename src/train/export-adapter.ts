@@ -1,7 +1,7 @@
 // A trained adapter as files: a folder as PEFT has it, which `--lora` takes, with adapter.gguf beside it. Both are read back
 // and compared with what was trained before anything appears in the folder.
 
-import { readdir, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { openAdapter } from "../adapter/open.js";
 import { moduleName } from "../adapter/peft.js";
@@ -9,9 +9,10 @@ import { needsOrder, writeAdapter } from "../adapter/write.js";
 import { readWritten, type WrittenAdapter } from "../adapter/written.js";
 import { fromBf16, toBf16 } from "../checkpoint/floats.js";
 import { copyTokenizerFiles } from "../checkpoint/side-files.js";
+import { convertCheckpoint } from "../convert/convert.js";
 import { loadModel, type Model } from "../engine/model.js";
 import { at } from "../system/at.js";
-import { BitnetError, convertingAsync } from "../system/errors.js";
+import { BitnetError, convertingAsync, toBitnetError } from "../system/errors.js";
 import { fillFolder } from "../system/fill-folder.js";
 import { checkOptionNames, type OptionNames } from "../system/options.js";
 import { type AdapterCard, formatAdapterCard } from "./adapter-card.js";
@@ -20,11 +21,11 @@ import { adapterOf } from "./values.js";
 
 /** What an adapter was trained beside. */
 export interface AdapterBaseModel {
-  /** A GGUF file, which the adapter is tried on, or the folder of a checkpoint, whose tokenizer goes along. */
+  /** A GGUF file, or the folder of a checkpoint, whose tokenizer goes along. The adapter is tried on it. */
   path: string;
   /** What `base_model_name_or_path` says. Default: the path. */
   name?: string;
-  /** `Model.baseHash()`. Default: that of a GGUF file; of a checkpoint none is written. */
+  /** Default: `Model.baseHash()` of it. */
   hash?: string;
 }
 
@@ -68,30 +69,45 @@ export async function exportAdapter(
   if (trainable.info.mode !== "lora") {
     throw new BitnetError("USAGE", "exportAdapter: the training has no adapter; exportModel writes all weights");
   }
-  return await convertingAsync(async () => {
-    const isGguf = (await stat(base.path)).isFile();
-    const model = isGguf ? await loadModel(base.path, { inPlace: true, threads: 1 }) : undefined;
-    try {
-      const hash = base.hash ?? model?.baseHash();
-      const adapter = readTrained(trainable, options, hash);
-      return await fillFolder(folder, async (partial) => {
-        const readme = formatAdapterCard(adapter, card);
-        await writeAdapter(partial, adapter, { form: "peft", dtype, readme });
+  return await convertingAsync(() =>
+    fillFolder(folder, async (partial) => {
+      const { model, warnings } = await openBase(base.path, join(partial, scratchName));
+      try {
+        const adapter = readTrained(trainable, options, base.hash ?? model?.baseHash());
+        await writeAdapter(partial, adapter, { form: "peft", dtype, readme: formatAdapterCard(adapter, card) });
         const gguf = join(partial, ggufName);
         await writeAdapter(gguf, adapter, { form: "gguf", base: { architecture, headDim } });
         for (const path of [partial, gguf]) {
           await compare(path, adapter, headDim);
         }
-        const warnings = model === undefined ? [] : await tryOn(model, [partial, gguf]);
-        if (!isGguf) {
+        const warned = model === undefined ? [] : await tryOn(model, [partial, gguf]);
+        model?.close();
+        await rm(join(partial, scratchName), { force: true });
+        if ((await stat(base.path)).isDirectory()) {
           await copyTokenizerFiles(base.path, partial);
         }
-        return await describe(folder, partial, adapter, warnings);
-      });
-    } finally {
-      model?.close();
-    }
-  });
+        return await describe(folder, partial, adapter, [...warnings, ...warned]);
+      } finally {
+        model?.close();
+      }
+    }),
+  );
+}
+
+const scratchName = "base.gguf"; // of a checkpoint, while it is needed
+
+/** The base as inference has it. One that cannot be converted costs nobody an adapter: it is only not tried. */
+async function openBase(path: string, scratch: string): Promise<{ model?: Model; warnings: string[] }> {
+  const options = { inPlace: true, threads: 1 };
+  if ((await stat(path)).isFile()) {
+    return { model: await loadModel(path, options), warnings: [] };
+  }
+  try {
+    await convertCheckpoint({ source: path, outfile: scratch, outtype: "i2_s" });
+    return { model: await loadModel(scratch, options), warnings: [] };
+  } catch (error) {
+    return { warnings: [`the adapter was not tried on its base: ${toBitnetError(error).message}`] };
+  }
 }
 
 function readTrained(
@@ -103,27 +119,29 @@ function readTrained(
   return adapterOf(trainable, shape, { baseName: base.name ?? base.path, baseHash }, round);
 }
 
-/** Loads the files on their base; returns what that warns of. The core takes one for the same as the other, or this throws. */
+/** Loads the files on their base; returns what that warns of. */
 async function tryOn(model: Model, paths: readonly string[]): Promise<string[]> {
-  const [first, second] = [await model.loadAdapter(at(paths, 0)), await model.loadAdapter(at(paths, 1))];
-  try {
-    if (first.hash !== second.hash) {
-      throw new BitnetError("INTERNAL", `${ggufName} is another adapter than that of the folder`);
+  const warnings = new Set<string>();
+  for (const path of paths) {
+    const loaded = await model.loadAdapter(path);
+    loaded.close();
+    for (const warning of loaded.warnings) {
+      warnings.add(warning);
     }
-    return [...new Set([...first.warnings, ...second.warnings])];
-  } finally {
-    first.close();
-    second.close();
   }
+  return [...warnings];
 }
 
+const sameScale = 1e-6; // relative: a GGUF file has alpha in f32
+
 /** Throws INTERNAL if a file does not hold what was written. */
-async function compare(path: string, { matrices }: WrittenAdapter, headDim: number): Promise<void> {
+async function compare(path: string, { matrices, origin }: WrittenAdapter, headDim: number): Promise<void> {
   const file = await openAdapter(path);
   const read = (await readWritten(file, needsOrder(file.architecture) ? headDim : 0)).matrices;
   const same = (one: Float32Array, other: Float32Array) => one.every((value, i) => value === other[i]);
-  for (const [i, { layer, name, a, b, rank, rows, cols }] of matrices.entries()) {
+  for (const [i, { layer, name, a, b, rank, rows, cols, alpha }] of matrices.entries()) {
     const found = read[i];
+    const scale = alpha / (origin.rslora ? Math.sqrt(rank) : rank);
     const isSame =
       found?.layer === layer &&
       found.name === name &&
@@ -131,7 +149,8 @@ async function compare(path: string, { matrices }: WrittenAdapter, headDim: numb
       found.a.length === rank * cols &&
       found.b.length === rows * rank &&
       same(found.a, a) &&
-      same(found.b, b);
+      same(found.b, b) &&
+      Math.abs(at(file.matrices, i).scale / scale - 1) <= sameScale;
     if (!isSame || read.length !== matrices.length) {
       throw new BitnetError("INTERNAL", `${basename(path)}: ${moduleName(layer, name)} is not what was trained`);
     }
