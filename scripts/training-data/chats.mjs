@@ -398,7 +398,9 @@ export const topics = {
       ["things", things],
     ]);
     const count = random.between(2, 5);
-    const shown = what === "days" || what === "months" ? pool.slice(0, count) : random.sample(pool, count);
+    const isSeries = what === "days" || what === "months";
+    // in the order of the lexicon, so that the likeliest next word was not there before
+    const shown = isSeries ? pool.slice(0, count) : inOrder(random.sample(pool, count), pool);
     const isLines = random.chance(0.4);
     const wordings = isLines
       ? ["write a list of {n} {x}", "make a list of {n} {x}", "write a list with {n} {x}", "a list of {n} {x}"]
@@ -773,6 +775,10 @@ function sumTurn(random, a, b, isPlus) {
     key: [sign, a, b],
     must: [`is ${say(result)}`],
   });
+}
+
+function inOrder(words, pool) {
+  return words.sort((a, b) => pool.indexOf(a) - pool.indexOf(b));
 }
 
 function joinWords(list) {
