@@ -24,7 +24,7 @@ import { formatTable } from "../terminal/table.js";
 import { dataRows, openSources, settingRows, trainOnRow } from "../training-rows.js";
 
 const listGroups = () => {
-  const { lr, batchSize, accumulation, maxLength, seed } = settingRows("full");
+  const { lr, batchSize, accumulation, maxLength, packing, seed } = settingRows("full");
   return {
     model: groupOf("Model", {
       path: withHelp(
@@ -69,7 +69,7 @@ const listGroups = () => {
         parse: integerFrom(1, 2 ** 31 - 1),
       },
       data: withHelp(dataRows.data, "what they are trained on"),
-      ...{ lr, batchSize, accumulation, seed },
+      ...{ lr, batchSize, accumulation, packing, seed },
     }),
     output: groupOf("Output", {
       output: {
