@@ -35,7 +35,8 @@ namespace {
 
 // The CPUs of each core that this process may use: hyper-threads of one core together.
 const std::vector<cpu_set_t>& list_cores() {
-  static const std::vector<cpu_set_t> cores = [] {
+  // Never destroyed: threads may use it while the process exits.
+  static const auto& cores = *new std::vector<cpu_set_t>([] {
     std::map<std::string, cpu_set_t> by_siblings;
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
@@ -51,7 +52,7 @@ const std::vector<cpu_set_t>& list_cores() {
     std::vector<cpu_set_t> list;
     for (const auto& [siblings, cpus] : by_siblings) list.push_back(cpus);
     return list;
-  }();
+  }());
   return cores;
 }
 

@@ -216,20 +216,16 @@ std::span<const CpuFeatureName> cpu_feature_names() {
 #endif
 }
 
+// As all that a function keeps, it is never destroyed: threads may use it while the process exits.
 const std::vector<const Kernels*>& all_kernels() {
-  static const std::vector<const Kernels*> list = {
+  static const auto& list = *new std::vector<const Kernels*> {
 #if defined(__x86_64__) || defined(_M_X64)
-    &kAmx,
-    adds_cheaply() ? &kAvx512Winograd : &kAvx512Vnni,
-    adds_cheaply() ? &kAvx512Vnni : &kAvx512Winograd,
-    &kAvxVnni,
-    &kAvx2,
+    &kAmx, adds_cheaply() ? &kAvx512Winograd : &kAvx512Vnni,
+        adds_cheaply() ? &kAvx512Vnni : &kAvx512Winograd, &kAvxVnni, &kAvx2,
 #elif defined(__aarch64__)
-    &kNeonI8mm,
-    &kNeonDotprod,
-    &kNeon,
+    &kNeonI8mm, &kNeonDotprod, &kNeon,
 #endif
-    &kScalar,
+        &kScalar,
   };
   return list;
 }
@@ -244,7 +240,7 @@ const Kernels& select_kernels(const std::string& name) {
   const char* forced = std::getenv("BITNET_KERNEL");
   const Kernels& chosen = find(!name.empty() ? name : forced ? forced : "");
   static std::mutex mutex;
-  static std::set<const Kernels*> tested;
+  static auto& tested = *new std::set<const Kernels*>;  // never destroyed, as above
   std::lock_guard<std::mutex> lock(mutex);
   if (!tested.count(&chosen)) {
     if (&chosen != &kScalar && !SelfTest().passes(chosen)) {

@@ -10,6 +10,7 @@
 #include "gguf/tiles.h"
 #include "node/gguf.h"
 #include "node/support.h"
+#include "node/thread_task.h"
 
 namespace addon {
 namespace {
@@ -231,12 +232,13 @@ struct Conversion {
 Napi::Value run_conversion(const std::shared_ptr<Conversion>& conversion,
                            const Napi::CallbackInfo& info) {
   const std::string outfile = string_arg(info, 0, "the output");
-  return Task::start(
+  return ThreadTask::start(
       info.Env(),
       [=] {
         conversion->results = bitnet::convert(conversion->plan, outfile, conversion->progress);
       },
-      [=](Napi::Env env) -> Napi::Value { return results_array(env, conversion->results); });
+      [=](Napi::Env env) -> Napi::Value { return results_array(env, conversion->results); },
+      [=] { conversion->progress.abort = true; });
 }
 
 Napi::Object tiles_object(Napi::Env env, bitnet::TensorType type, const bitnet::TlConfig& tl) {

@@ -184,9 +184,6 @@ class TrainingObject : public Wrapped<TrainingObject> {
   }
 
  private:
-  // Of the environment, which waits for a pass that runs.
-  static void at_end(void* shared) { static_cast<Shared*>(shared)->stop = true; }
-
   // A pass that runs keeps the training until it ends.
   void let_go() {
     if (!shared_) return;
@@ -210,16 +207,10 @@ class TrainingObject : public Wrapped<TrainingObject> {
     const auto value = std::make_shared<Value>();
     *is_running_ = true;
     shared->stop = false;
-    const Napi::Promise promise = ThreadTask::start(
+    return ThreadTask::start(
         env, [=] { *value = work(*shared); },
         [=](Napi::Env e) -> Napi::Value { return result(e, *value); },
-        [env, shared, is_running = is_running_] {
-          napi_remove_env_cleanup_hook(env, at_end, shared.get());
-          *is_running = false;
-        });
-    // Hooks run in the reverse order: this one before the task is waited for.
-    napi_add_env_cleanup_hook(env, at_end, shared.get());
-    return promise;
+        [shared] { shared->stop = true; }, [is_running = is_running_] { *is_running = false; });
   }
 
   static Napi::Value sum_object(Napi::Env env, const bitnet::LossSum& sum) {

@@ -1,7 +1,7 @@
 // The end of a process and of a worker, whatever the native part is doing for it, and errors on the way into JavaScript.
 
 import { execFile } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
@@ -66,6 +66,27 @@ test.each(Object.entries(activities))("a process or a worker may end while %s", 
   await expect(runScript(script)).rejects.toMatchObject({ code: 7, signal: null, stderr: "" });
 });
 
+test.skipIf(process.platform === "win32")("a conversion ends with its worker", async () => {
+  const script = `
+    import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+    if (isMainThread) {
+      const worker = new Worker(new URL(import.meta.url), { workerData: process.cwd() });
+      await new Promise((resolve) => worker.once("message", resolve));
+      await worker.terminate();
+    } else {
+      const { generateDummy } = await import(${moduleOf("index.js")});
+      const onProgress = () => parentPort.postMessage("begun");
+      await generateDummy({ outfile: workerData + "/model.gguf", size: "2.7B", onProgress });
+    }`;
+  await withFolder(async (folder) => {
+    await runScript(script, folder);
+    const sizes = readdirSync(folder).flatMap((name) => (name.includes(".gguf") ? [statSync(join(folder, name))] : []));
+    expect(sizes).toHaveLength(1);
+    const [{ blocks = 0, size = 0 } = {}] = sizes;
+    expect(blocks * 512).toBeLessThan(size / 2); // the rest was never written
+  });
+});
+
 test("what a listener throws is uncaught, and the other sessions of the step have their tokens", async () => {
   const script = `
     import { loadAddon } from ${moduleOf("native/addon.js")};
@@ -84,10 +105,10 @@ test("what a listener throws is uncaught, and the other sessions of the step hav
   expect(stdout.split("\n").sort()).toEqual(["", "a fault of the listener", "length"]);
 });
 
-function runScript(script: string) {
+function runScript(script: string, cwd?: string) {
   return withFolder(async (folder) => {
     const file = join(folder, "script.mjs");
     writeFileSync(file, script);
-    return await promisify(execFile)(process.execPath, [file], { timeout: 120_000 });
+    return await promisify(execFile)(process.execPath, [file], { timeout: 120_000, cwd });
   });
 }
