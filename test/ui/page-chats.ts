@@ -383,6 +383,25 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     expect(await page.locator(".messages").evaluate((box) => box.scrollTop)).toBeLessThan(50);
   });
 
+  test("follows a text that grows before the page is told of its own scrolling", async () => {
+    const { page } = await open();
+    await tab.importFile(longChat(40));
+    await tab.see("Message 39");
+    const box = page.locator(".messages");
+    const atEnd = () => box.evaluate((it) => it.scrollHeight - it.scrollTop - it.clientHeight < 2);
+    await eventually(atEnd).toBe(true);
+    await box.evaluate(async (it) => {
+      const isTold = new Promise((resolve) => it.addEventListener("scroll", resolve, { once: true }));
+      it.scrollTop -= 20;
+      await isTold;
+      await new Promise((resolve) => setTimeout(resolve)); // between two pictures, as text comes
+      it.scrollTop += 20;
+      const column = it.querySelector<HTMLElement>(".column");
+      column?.style.setProperty("min-height", `${column.offsetHeight + 500}px`);
+    });
+    await eventually(atEnd).toBe(true);
+  });
+
   test("reads answers out sentence by sentence", async () => {
     const { page, server } = await open();
     server.answers.push({ text: "It is late. Go home now.", holdAfter: 4 });

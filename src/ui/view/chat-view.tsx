@@ -66,10 +66,12 @@ function Welcome() {
 function useStickyEnd(scroller: { current: HTMLDivElement | null }, chat: string, length: number) {
   const [isAtEnd, setAtEnd] = useState(true);
   const sticks = useRef(true);
+  const top = useRef(0); // when it was last looked at
   const shown = useRef({ chat: "", length: 0 });
   const toEnd = useCallback(() => {
     sticks.current = true;
     scroller.current?.scrollTo({ top: scroller.current.scrollHeight });
+    top.current = scroller.current?.scrollTop ?? 0;
   }, [scroller]);
   // A chat that is opened and a message that was sent are shown from their end.
   useLayoutEffect(() => {
@@ -84,19 +86,15 @@ function useStickyEnd(scroller: { current: HTMLDivElement | null }, chat: string
     if (!element || !column) {
       return;
     }
+    // Only who goes up leaves the end: text may have come since the scrolling that the page is told of.
     const look = () => {
       const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 48;
-      sticks.current = atEnd;
-      setAtEnd(atEnd);
+      sticks.current = atEnd || (sticks.current && element.scrollTop >= top.current);
+      top.current = element.scrollTop;
+      setAtEnd(sticks.current);
     };
     // Messages out of sight get their real heights only when they are scrolled to.
-    const sizes = new ResizeObserver(() => {
-      if (sticks.current) {
-        element.scrollTop = element.scrollHeight;
-      } else {
-        look();
-      }
-    });
+    const sizes = new ResizeObserver(() => (sticks.current ? toEnd() : look()));
     sizes.observe(column);
     sizes.observe(element);
     element.addEventListener("scroll", look, { passive: true });
@@ -106,7 +104,7 @@ function useStickyEnd(scroller: { current: HTMLDivElement | null }, chat: string
       element.removeEventListener("scroll", look);
       element.removeEventListener("click", copyCode);
     };
-  }, [scroller]);
+  }, [scroller, toEnd]);
   return { isAtEnd, toEnd };
 }
 
