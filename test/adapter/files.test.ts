@@ -7,9 +7,11 @@ import { afterAll, describe, expect, test } from "vitest";
 import { openAdapter } from "../../src/adapter/open.js";
 import { convertAdapter, writeAdapter } from "../../src/adapter/write.js";
 import { readWritten } from "../../src/adapter/written.js";
+import { loadModel } from "../../src/engine/model.js";
 import { BitnetError } from "../../src/system/errors.js";
 import {
   type Config,
+  convertBase,
   copyGolden,
   families,
   readTensors,
@@ -18,6 +20,7 @@ import {
   writeChanged,
 } from "../support/adapters.js";
 import { createRandom, encodeSafetensors, float32, frameSafetensors } from "../support/checkpoints.js";
+import { mutateBytes, mutateJson } from "../support/mutate.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-test-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -113,25 +116,65 @@ describe("the configuration", () => {
 });
 
 describe("hostile files", () => {
-  test.each(["adapter_model.safetensors", "adapter.gguf"])(
-    "%s, cut anywhere or with any bytes changed, is read or refused",
-    async (name) => {
-      const whole = readFileSync(trainFixture("bitnet", "adapter", name));
+  const goldenFile = (name: string) => readFileSync(trainFixture("bitnet", "adapter", name));
+  const asJson = (bytes: Uint8Array) => JSON.parse(Buffer.from(bytes).toString("utf8")) as unknown;
+
+  /** Bytes anywhere, most of them where the header is. */
+  const damaged = (name: string, random: () => number) => {
+    const whole = goldenFile(name);
+    const head = random() < 0.8 ? 4000 : whole.length;
+    return Buffer.concat([mutateBytes(whole.subarray(0, head), random), whole.subarray(head)]);
+  };
+  const changes: Record<string, [file: string, change: (random: () => number) => Buffer]> = {
+    "any bytes of a safetensors file": [
+      "adapter_model.safetensors",
+      (random) => damaged("adapter_model.safetensors", random),
+    ],
+    "any bytes of a GGUF file": ["adapter.gguf", (random) => damaged("adapter.gguf", random)],
+    "any value of a safetensors header": [
+      "adapter_model.safetensors",
+      (random) => {
+        const whole = goldenFile("adapter_model.safetensors");
+        const data = 8 + Number(whole.readBigUInt64LE(0));
+        const header = mutateJson(asJson(whole.subarray(8, data)), random);
+        return frameSafetensors(JSON.stringify(header), [whole.subarray(data)]);
+      },
+    ],
+    "any value of adapter_config.json": [
+      "adapter_config.json",
+      (random) => Buffer.from(JSON.stringify(mutateJson(asJson(goldenFile("adapter_config.json")), random))),
+    ],
+    "any bytes of adapter_config.json": [
+      "adapter_config.json",
+      (random) => mutateBytes(goldenFile("adapter_config.json"), random),
+    ],
+  };
+
+  test.each(Object.entries(changes))(
+    "%s may be changed: it is used or refused, with its name",
+    async (_, [file, change]) => {
       const random = createRandom(7);
       const home = copyGolden("bitnet", place());
-      const path = join(home, name);
+      const path = join(home, file);
+      const opened = file.endsWith(".gguf") ? path : home;
+      await using model = await loadModel(await convertBase("bitnet", home), { threads: 1 });
+      const used = { well: 0, not: 0 };
       for (let i = 0; i < 150; i++) {
-        const bytes = Buffer.from(whole);
-        for (let change = 0; change < 1 + (i % 4); change++) {
-          bytes[Math.floor(random() * 4000)] = Math.floor(random() * 256);
-        }
-        writeFileSync(path, i % 3 === 0 ? whole.subarray(0, Math.floor(random() * whole.length)) : bytes);
-        const outcome = await openAdapter(path).catch((error: unknown) => error);
-        if (outcome instanceof Error) {
-          expect(outcome).toBeInstanceOf(BitnetError);
-          expect((outcome as BitnetError).code).toMatch(/^(BAD_FILE|UNSUPPORTED|NOT_FOUND)$/);
+        writeFileSync(path, change(random));
+        try {
+          const { matrices } = await openAdapter(opened);
+          expect(matrices.length).toBeGreaterThan(0);
+          (await model.loadAdapter(opened)).close();
+          used.well++;
+        } catch (error) {
+          expect(error).toBeInstanceOf(BitnetError);
+          const { code, message } = error as BitnetError;
+          expect(code).toMatch(/^(BAD_FILE|UNSUPPORTED|NOT_FOUND|USAGE)$/); // USAGE: for another model
+          expect(message).toContain(home);
+          used.not++;
         }
       }
+      expect(Math.min(used.well, used.not)).toBeGreaterThan(0); // both ways are gone
     },
   );
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { Chalk } from "chalk";
 import { afterAll, describe, expect, it } from "vitest";
 import { modelFormat } from "../../src/chat/format.js";
@@ -13,6 +14,8 @@ import { type LoadDataOptions, loadTrainingData } from "../../src/train/data/loa
 import { ignoredLabel } from "../../src/train/data/render.js";
 import { describeData } from "../../src/train/data/report.js";
 import { root, tinyModel } from "../support/fixtures.js";
+import { mutateBytes, mutateJson } from "../support/mutate.js";
+import { createRandom } from "../support/random.js";
 
 const tokenizer = openTokenizer(tinyModel);
 const format = modelFormat(String(openGguf(tinyModel).metadata()["tokenizer.chat_template"]), tokenizer);
@@ -219,5 +222,61 @@ describe("the report about data", () => {
   it.each([60, 80, 120])("fits %i columns", async (width) => {
     const text = formatDataReport(await report(), { width, colors: new Chalk({ level: 0 }) });
     expect(text.split("\n").filter((line) => displayWidth(line) > width)).toEqual([]);
+  });
+});
+
+describe("training data of strangers", () => {
+  const forms = readFileSync(samples, "utf8")
+    .trim()
+    .split("\n")
+    .map((line): unknown => JSON.parse(line));
+  const whole = openTokenizer(tinyModel).info.vocabSize;
+
+  it("in any form, with anything in any place, is trained or refused with the file's name", async () => {
+    const random = createRandom(29);
+    const outcomes = { trained: 0, refused: 0 };
+    for (let round = 0; round < 250; round++) {
+      const rows = forms.map((form) => (random() < 0.2 ? mutateJson(form, random) : form));
+      const text = round % 2 === 0 ? JSON.stringify(rows) : rows.map((row) => JSON.stringify(row)).join("\n");
+      const bytes = round % 3 === 0 ? mutateBytes(Buffer.from(text), random) : Buffer.from(text);
+      const isPacked = round % 5 === 0;
+      const name = join(folder, isPacked ? "strange.json.gz" : round % 7 === 0 ? "strange.txt" : "strange.jsonl");
+      const packed = isPacked ? gzipSync(bytes) : bytes;
+      writeFileSync(name, isPacked && round % 10 === 0 ? mutateBytes(packed, random) : packed);
+      const trainOn = (["assistant", "last", "all"] as const)[round % 3] ?? "all";
+      const options = { maxLength: 48, skipBad: round % 4 !== 0 };
+      try {
+        const { documents } = await loadTrainingData([{ name }], { ...rendering, trainOn }, options);
+        for (let i = 0; i < documents.count; i++) {
+          const { ids, labels } = documents.read(i);
+          expect(ids.length).toBeLessThanOrEqual(48);
+          expect(ids.every((id) => id >= 0 && id < whole)).toBe(true);
+          expect(labels.every((label, t) => label === ignoredLabel || label === ids[t])).toBe(true);
+        }
+        outcomes.trained++;
+      } catch (error) {
+        expect(error).toMatchObject({ name: "BitnetError", code: "BAD_FILE", message: expect.stringContaining(name) });
+        outcomes.refused++;
+      }
+    }
+    expect(Math.min(outcomes.trained, outcomes.refused)).toBeGreaterThan(25); // both ways are gone
+  });
+
+  it.each([
+    ["a line", '{"text":"', "line 1: longer than 16 MiB"],
+    ["an item of a list", '[{"text":"', "item 1: longer than 16 MiB"],
+  ])("is never held whole, where %s unpacks to 256 MiB", async (_, begin, message) => {
+    const name = join(folder, "bomb.json.gz");
+    const mega = gzipSync(Buffer.alloc(2 ** 20, "a"));
+    writeFileSync(name, Buffer.concat([gzipSync(begin), ...Array.from({ length: 256 }, () => mega), gzipSync('"}]')]));
+    let most = 0;
+    const timer = setInterval(() => {
+      most = Math.max(most, process.memoryUsage().arrayBuffers);
+    }, 1);
+    const error = await loadTrainingData([{ name }], rendering, { maxLength: 48 }).catch((thrown: unknown) => thrown);
+    clearInterval(timer);
+    expect(error).toMatchObject({ code: "BAD_FILE", message: expect.stringContaining(message) });
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThan(128 * 2 ** 20);
   });
 });
