@@ -14,6 +14,15 @@ constexpr int kLanes = 32;
 constexpr int kVecs = kLanes / kWidth;  // vectors that make up the lanes
 constexpr int kHalf = 16 / kWidth;      // vectors in 16 floats
 
+typedef float Float8 __attribute__((vector_size(32)));
+typedef double Double8 __attribute__((vector_size(64)));
+
+BITNET_INLINE inline void load8(const float* p, Double8& out) {
+  Float8 x;
+  __builtin_memcpy(&x, p, sizeof x);
+  out = __builtin_convertvector(x, Double8);
+}
+
 float sum_lanes(float* lanes) {
   for (int n = kLanes / 2; n >= 1; n /= 2) {
     for (int i = 0; i < n; ++i) lanes[i] += lanes[i + n];
@@ -488,18 +497,26 @@ void merge_attention(float* partials, int64_t step, int n, int head_dim, int v_s
 }
 
 void rms_norm(const float* x, const float* weight, float eps, float* out, int64_t n) {
-  double lanes[kLanes] = {};  // squares of floats are exact in double
+  Double8 sums[kLanes / 8] = {};  // squares of floats are exact in double
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int j = 0; j < kLanes; ++j)
-      lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+  for (; i + kLanes <= n; i += kLanes) {
+    each<kLanes / 8>([&](auto j) BITNET_INLINE {
+      Double8 a;
+      load8(x + i + 8 * j, a);
+      sums[j] += a * a;
+    });
+  }
+  double lanes[kLanes];
+  __builtin_memcpy(lanes, sums, sizeof lanes);
   for (; i < n; ++i) lanes[i % kLanes] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   for (int half = kLanes / 2; half >= 1; half /= 2)
     for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
   const double sum = lanes[0];
   const float mean = static_cast<float>(sum / static_cast<double>(n));
   const float scale = 1.0f / __builtin_sqrtf(mean + eps);
-  for (i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
+  for (i = 0; i + kWidth <= n; i += kWidth)
+    store(out + i, load(x + i) * set1(scale) * load(weight + i));
+  for (; i < n; ++i) out[i] = x[i] * scale * weight[i];
 }
 
 // Below -87 silu is 0 to within 1.5e-36; the quotient there would grow with the gate, as exp_vf

@@ -36,6 +36,11 @@ void pack_panel(const float* p, int64_t step, int64_t depth_step, int64_t n, int
                 float* out) {
   if (n < P) __builtin_memset(out, 0, static_cast<size_t>(P * depth) * sizeof(float));
   if (step == 1) {
+    if (n == P) {  // a copy of a size that is known is a few moves
+      for (int64_t k = 0; k < depth; ++k)
+        __builtin_memcpy(out + k * P, p + k * depth_step, P * sizeof(float));
+      return;
+    }
     const size_t n_bytes = static_cast<size_t>(n) * sizeof(float);
     for (int64_t k = 0; k < depth; ++k) __builtin_memcpy(out + k * P, p + k * depth_step, n_bytes);
     return;
@@ -51,7 +56,17 @@ void pack_panel(const float* p, int64_t step, int64_t depth_step, int64_t n, int
 template <int P>
 void pack_panels(const float* p, int64_t step, int64_t depth_step, int64_t n, int64_t depth,
                  float* out) {
-  for (int64_t first = 0; first < n; first += P, out += P * depth) {
+  int64_t first = 0;
+  // Lines side by side in memory: of as many panels at a time as make up whole cache lines.
+  constexpr int kPanels = 4;
+  for (; step == 1 && first + kPanels * P <= n; first += kPanels * P, out += kPanels * P * depth) {
+    for (int64_t k = 0; k < depth; ++k) {
+      for (int i = 0; i < kPanels; ++i)
+        __builtin_memcpy(out + (i * depth + k) * P, p + first + i * P + k * depth_step,
+                         P * sizeof(float));
+    }
+  }
+  for (; first < n; first += P, out += P * depth) {
     const int64_t lines = n - first < P ? n - first : P;
     pack_panel<P>(p + first * step, step, depth_step, lines, depth, out);
   }
@@ -136,6 +151,12 @@ inline void unpack_columns(const uint8_t* row, int64_t col, int64_t cols, float*
   }
 }
 
+void scale_floats(float* x, float factor, int64_t n) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(x + i, load(x + i) * set1(factor));
+  for (; i < n; ++i) x[i] *= factor;
+}
+
 void ternary_gemm_t(const GemmFactor& a, const TernaryMatrix& w, int64_t m, int64_t begin,
                     int64_t end, float* c, int64_t c_stride, float* scratch) {
   float* panels = scratch + kGemmBlockRows * kGemmDepth;
@@ -153,11 +174,11 @@ void ternary_gemm_t(const GemmFactor& a, const TernaryMatrix& w, int64_t m, int6
       const auto pack_rows = [&](int64_t at, int64_t rows, float* out) {
         pack_panels<kGemmRows>(a.data + at * a.row_step + first * a.col_step, a.row_step,
                                a.col_step, rows, depth, out);
-        for (int64_t i = 0; i < rows; i += kGemmRows, out += kGemmRows * depth) {
-          for (int64_t k = 0; k < depth; ++k) {
-            const float scale = w.row_scales ? w.row_scales[first + k] : w.scale;
-            for (int j = 0; j < kGemmRows; ++j) out[k * kGemmRows + j] *= scale;
-          }
+        const int64_t lines = (rows + kGemmRows - 1) / kGemmRows * kGemmRows;
+        if (!w.row_scales) return scale_floats(out, w.scale, lines * depth);
+        for (const float* end = out + lines * depth; out < end;) {
+          for (int64_t k = 0; k < depth; ++k)
+            for (int j = 0; j < kGemmRows; ++j) *out++ *= w.row_scales[first + k];
         }
       };
       gemm_block(pack_rows, panels, m, cols, depth, c + (col - begin), c_stride, scratch);

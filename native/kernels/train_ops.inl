@@ -4,14 +4,6 @@
 // not depend on the width of vectors.
 
 constexpr int kSumLanes = 8;
-typedef float Float8 __attribute__((vector_size(32)));
-typedef double Double8 __attribute__((vector_size(64)));
-
-BITNET_INLINE inline void load8(const float* p, Double8& out) {
-  Float8 x;
-  __builtin_memcpy(&x, p, sizeof x);
-  out = __builtin_convertvector(x, Double8);
-}
 
 BITNET_INLINE inline double sum_in_order(const Double8& lanes) {
   double sum = 0;
@@ -121,12 +113,6 @@ void relu2_backward(const float* gate, const float* up, const float* dy, float* 
     d_gate[i] = d * up[i] * (2.0f * g);
     d_up[i] = d * (g * g);
   }
-}
-
-void scale_floats(float* x, float factor, int64_t n) {
-  int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store(x + i, load(x + i) * set1(factor));
-  for (; i < n; ++i) x[i] *= factor;
 }
 
 double exponentials(float* x, float factor, int64_t n, float* largest) {

@@ -71,6 +71,11 @@ class AttentionHead {
   float* scratch_;
 };
 
+// A head's part of rows [n, cols].
+void zero_rows(float* x, int64_t n, int64_t head_dim, int64_t cols) {
+  for (int64_t i = 0; i < n; ++i) std::fill_n(x + i * cols, head_dim, 0.0f);
+}
+
 // f(block) for the blocks of a document [begin, end) and a head.
 template <class Body>
 void for_blocks(int64_t begin, int64_t end, int64_t head, Body&& body) {
@@ -179,15 +184,15 @@ void attention_forward(Compute& compute, const AttentionShape& shape, std::span<
                        const float* q, const float* k, const float* v, float* out) {
   const std::vector<Block> blocks = list_blocks(ends, shape.n_heads);
   const int64_t cols = shape.query_cols(), d = shape.head_dim;
-  std::fill_n(out, ends.back() * cols, 0.0f);
   compute.each(static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end, int thread) {
     const AttentionHead head(compute, shape, q, k, v, thread);
     float* p = compute.attention_scratch(thread);
     for (int64_t i = begin; i < end; ++i) {
       const Block& b = blocks[static_cast<size_t>(i)];
+      float* result = out + (b.begin + b.first) * cols + b.head * d;
       head.probabilities(b, p);
-      head.multiply({p, b.n_keys(), 1}, head.values(b), b.n, d, b.n_keys(),
-                    out + (b.begin + b.first) * cols + b.head * d, cols);
+      zero_rows(result, b.n, d, cols);
+      head.multiply({p, b.n_keys(), 1}, head.values(b), b.n, d, b.n_keys(), result, cols);
     }
   });
 }
@@ -196,8 +201,7 @@ void attention_backward(Compute& compute, const AttentionShape& shape,
                         std::span<const int64_t> ends, const float* q, const float* k,
                         const float* v, const float* dy, const AttentionGradients& out) {
   const int64_t n = ends.back(), n_documents = static_cast<int64_t>(ends.size());
-  for (float* zero : {out.dq, out.head_dk, out.head_dv})
-    std::fill_n(zero, n * shape.query_cols(), 0.0f);
+  const int64_t cols = shape.query_cols(), d = shape.head_dim;
   compute.each(n_documents * shape.n_heads, 1, [&](int64_t first, int64_t last, int thread) {
     const AttentionHead head(compute, shape, q, k, v, thread);
     float* p = compute.attention_scratch(thread);
@@ -205,6 +209,8 @@ void attention_backward(Compute& compute, const AttentionShape& shape,
       const int64_t document = i / shape.n_heads;
       const int64_t begin = document == 0 ? 0 : ends[static_cast<size_t>(document - 1)];
       const int64_t end = ends[static_cast<size_t>(document)];
+      for (float* zero : {out.dq, out.head_dk, out.head_dv})
+        zero_rows(zero + begin * cols + i % shape.n_heads * d, end - begin, d, cols);
       for_blocks(begin, end, i % shape.n_heads, [&](const Block& b) {
         block_backward(head, shape, b, dy, out, p, p + kQueryBlock * b.n_keys());
       });

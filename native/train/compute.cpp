@@ -50,6 +50,11 @@ TileSize tile_size(int64_t m, int64_t n, int n_threads) {
   return best;
 }
 
+// By the thread that adds to it next.
+void zero_tile(float* c, int64_t rows, int64_t cols, int64_t c_stride) {
+  for (int64_t i = 0; i < rows; ++i) std::fill_n(c + i * c_stride, cols, 0.0f);
+}
+
 }  // namespace
 
 Compute::Compute(const Kernels& kernels_in, ThreadPool& pool_in, int64_t attention_floats)
@@ -77,8 +82,14 @@ void Compute::in_tiles(int64_t m, int64_t n, Multiply&& multiply) {
 }
 
 void Compute::multiply(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n, int64_t k,
-                       float* c, int64_t c_stride) {
-  multiply_rows(a, b, m, n, std::span(&k, 1), c, c_stride);
+                       float* c, int64_t c_stride, bool adds) {
+  in_tiles(m, n, [&](int64_t row, int64_t rows, int64_t col, int64_t cols, int thread) {
+    float* tile = c + row * c_stride + col;
+    if (!adds) zero_tile(tile, rows, cols, c_stride);
+    kernels.gemm({a.data + row * a.row_step, a.row_step, a.col_step},
+                 {b.data + col * b.col_step, b.row_step, b.col_step}, rows, cols, k, tile, c_stride,
+                 gemm_scratch(thread));
+  });
 }
 
 void Compute::multiply_rows(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n,
@@ -94,21 +105,19 @@ void Compute::multiply_rows(const GemmFactor& a, const GemmFactor& b, int64_t m,
   });
 }
 
-void Compute::multiply_transposed(const float* dy, const TernaryMatrix& w, int64_t m, float* c) {
+void Compute::multiply_transposed(const float* dy, const TernaryMatrix& w, int64_t m, float* c,
+                                  bool adds) {
   in_tiles(m, w.cols, [&](int64_t row, int64_t rows, int64_t col, int64_t cols, int thread) {
-    kernels.ternary_gemm_t({dy + row * w.rows, w.rows, 1}, w, rows, col, col + cols,
-                           c + row * w.cols + col, w.cols, gemm_scratch(thread));
+    float* tile = c + row * w.cols + col;
+    if (!adds) zero_tile(tile, rows, cols, w.cols);
+    kernels.ternary_gemm_t({dy + row * w.rows, w.rows, 1}, w, rows, col, col + cols, tile, w.cols,
+                           gemm_scratch(thread));
   });
 }
 
 void Compute::zero(float* x, int64_t n) {
   each(n, kMemoryGrain,
        [x](int64_t begin, int64_t end, int) { std::fill(x + begin, x + end, 0.0f); });
-}
-
-void Compute::copy(const float* from, int64_t n, float* to) {
-  each(n, kMemoryGrain,
-       [=](int64_t begin, int64_t end, int) { std::copy(from + begin, from + end, to + begin); });
 }
 
 }  // namespace bitnet

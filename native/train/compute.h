@@ -18,15 +18,16 @@ class Compute {
   // attention_floats: scratch of attention per thread, see attention.h.
   Compute(const Kernels& kernels, ThreadPool& pool, int64_t attention_floats);
 
-  // c [m, n] += A [m, k] B [k, n] (Kernels::gemm); rows of c are c_stride apart.
+  // c [m, n] = A [m, k] B [k, n] (Kernels::gemm), or c += it if it adds; rows of c are c_stride
+  // apart.
   void multiply(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n, int64_t k, float* c,
-                int64_t c_stride);
-  // The same with the summed dimension cut where rows of tokens end, each a sum of its own: the
-  // rows are added in their order.
+                int64_t c_stride, bool adds);
+  // c += the same with the summed dimension cut where rows of tokens end, each a sum of its own:
+  // the rows are added in their order.
   void multiply_rows(const GemmFactor& a, const GemmFactor& b, int64_t m, int64_t n,
                      std::span<const int64_t> ends, float* c, int64_t c_stride);
-  // c [m, w.cols] += dy [m, w.rows] W (Kernels::ternary_gemm_t).
-  void multiply_transposed(const float* dy, const TernaryMatrix& w, int64_t m, float* c);
+  // c [m, w.cols] = or += dy [m, w.rows] W (Kernels::ternary_gemm_t).
+  void multiply_transposed(const float* dy, const TernaryMatrix& w, int64_t m, float* c, bool adds);
 
   // f(begin, end, thread) for [0, n) in chunks.
   template <class Body>
@@ -35,7 +36,6 @@ class Compute {
   }
 
   void zero(float* x, int64_t n);
-  void copy(const float* from, int64_t n, float* to);
 
   // Of a thread: Kernels::gemm and the integer products; attention.
   float* gemm_scratch(int thread) const { return gemm_.data() + thread * kGemmScratch; }

@@ -277,10 +277,10 @@ bool TrainGraph::trains(const TrainLayer& layer, std::initializer_list<int> matr
 }
 
 void TrainGraph::multiply_backward(const TrainLinear& w, const Kept& kept, const float* dy,
-                                   float* dx) {
+                                   float* dx, bool dx_adds) {
   linear_backward(
       compute_, w, input_, key_,
-      {dy, kept.lora[w.id % kLayerMatrices].data(), dx, spare_.data(), lora_dy_.data()});
+      {dy, kept.lora[w.id % kLayerMatrices].data(), dx, dx_adds, spare_.data(), lora_dy_.data()});
 }
 
 void TrainGraph::norm_gradients(const NormWeight& weight, const float* x, const float* dy,
@@ -306,17 +306,15 @@ void TrainGraph::backward_ffn(const TrainLayer& layer, const Kept& kept, bool is
   activation_forward(compute_, config_.activation, kept.gate.data(), kept.up.data(), act,
                      n_ * wide);
   input_.set(normalize(layer.ffn_sub_norm, act, wide, d_gate), wide, is_full_);
-  if (below) compute_.zero(d, n_ * wide);
-  multiply_backward(layer.linear[kDown], kept, dx_.data(), below ? d : nullptr);
+  multiply_backward(layer.linear[kDown], kept, dx_.data(), below ? d : nullptr, false);
   if (!below) return;
   if (layer.ffn_sub_norm) norm_gradients(layer.ffn_sub_norm, act, d, d, false, wide);
   activation_backward(compute_, config_.activation, kept.gate.data(), kept.up.data(), d, d_gate, d,
                       n_ * wide);
   input_.set(normalize(layer.ffn_norm, kept.mid.data(), cols, normed_.data()), cols, is_full_);
   float* d_normed = is_wanted ? d_normed_.data() : nullptr;
-  if (d_normed) compute_.zero(d_normed, n_ * cols);
-  multiply_backward(layer.linear[kGate], kept, d_gate, d_normed);
-  multiply_backward(layer.linear[kUp], kept, d, d_normed);
+  multiply_backward(layer.linear[kGate], kept, d_gate, d_normed, false);
+  multiply_backward(layer.linear[kUp], kept, d, d_normed, true);
   if (d_normed) norm_gradients(layer.ffn_norm, kept.mid.data(), d_normed, dx_.data(), true, cols);
 }
 
@@ -328,8 +326,7 @@ void TrainGraph::backward_attention(const TrainLayer& layer, const float* x, con
   const bool below = is_wanted || trains(layer, {kQuery, kKey, kValue});
   const float* attended = kept.attended.data();
   input_.set(normalize(layer.attn_sub_norm, attended, wide, wide_[0].data()), wide, is_full_);
-  if (below) compute_.zero(d, n_ * wide);
-  multiply_backward(layer.linear[kOutput], kept, dx_.data(), below ? d : nullptr);
+  multiply_backward(layer.linear[kOutput], kept, dx_.data(), below ? d : nullptr, false);
   if (!below) return;
   if (layer.attn_sub_norm) norm_gradients(layer.attn_sub_norm, attended, d, d, false, wide);
   attention_backward(compute_, shape, ends_, kept.q.data(), kept.k.data(), kept.v.data(), d,
@@ -338,10 +335,9 @@ void TrainGraph::backward_attention(const TrainLayer& layer, const float* x, con
   rope(compute_, shape, ends_, true, shape.n_kv_heads, dk_.data());
   input_.set(normalize(layer.attn_norm, x, cols, normed_.data()), cols, is_full_);
   float* d_normed = is_wanted ? d_normed_.data() : nullptr;
-  if (d_normed) compute_.zero(d_normed, n_ * cols);
-  multiply_backward(layer.linear[kQuery], kept, dq, d_normed);
-  multiply_backward(layer.linear[kKey], kept, dk_.data(), d_normed);
-  multiply_backward(layer.linear[kValue], kept, dv_.data(), d_normed);
+  multiply_backward(layer.linear[kQuery], kept, dq, d_normed, false);
+  multiply_backward(layer.linear[kKey], kept, dk_.data(), d_normed, true);
+  multiply_backward(layer.linear[kValue], kept, dv_.data(), d_normed, true);
   if (d_normed) norm_gradients(layer.attn_norm, x, d_normed, dx_.data(), true, cols);
 }
 

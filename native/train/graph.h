@@ -65,7 +65,8 @@ class TrainGraph {
   void backward_attention(const TrainLayer& layer, const float* x, const Kept& kept,
                           bool is_wanted);
   void multiply(const TrainLinear& w, Kept& kept, float* y);
-  void multiply_backward(const TrainLinear& w, const Kept& kept, const float* dy, float* dx);
+  void multiply_backward(const TrainLinear& w, const Kept& kept, const float* dy, float* dx,
+                         bool dx_adds);
   void add_rows(const float* x, const float* y, float* out, int64_t cols);
   // out [n, cols] = the normalized rows of x; x itself without a norm.
   const float* normalize(const NormWeight& weight, const float* x, int64_t cols, float* out);

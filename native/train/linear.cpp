@@ -71,8 +71,8 @@ void adapter_backward(Compute& compute, const TrainLinear& w, const LinearInput&
   const int64_t n = input.n(), r = adapter.rank;
   float* v = arrays.lora_dy;
   const float* x = adapter_input(compute, w, input, key, arrays.spare);
-  compute.zero(v, n * r);
-  compute.multiply(plain(arrays.dy, w.rows), plain(adapter.b->value.data(), r), n, r, w.rows, v, r);
+  compute.multiply(plain(arrays.dy, w.rows), plain(adapter.b->value.data(), r), n, r, w.rows, v, r,
+                   false);
   scale_rows(compute, v, n * r, adapter.scaling);
   compute.multiply_rows(transposed(v, r), plain(x, w.cols), r, w.cols, input.row_ends(),
                         adapter.a->gradient.data(), w.cols);
@@ -81,12 +81,11 @@ void adapter_backward(Compute& compute, const TrainLinear& w, const LinearInput&
   if (!arrays.dx) return;
   if (!drops(w, key)) {
     compute.multiply(plain(v, r), plain(adapter.a->value.data(), w.cols), n, w.cols, r, arrays.dx,
-                     w.cols);
+                     w.cols, true);
     return;
   }
-  compute.zero(arrays.spare, n * w.cols);
   compute.multiply(plain(v, r), plain(adapter.a->value.data(), w.cols), n, w.cols, r, arrays.spare,
-                   w.cols);
+                   w.cols, false);
   float* dx = arrays.dx;
   const float* masked = arrays.spare;
   for_dropout(compute, w, key, input.row_ends(),
@@ -152,16 +151,17 @@ void linear_forward(Compute& compute, const TrainLinear& w, const LinearInput& i
   if (!adapter.a) return;
   const int64_t n = input.n(), r = adapter.rank;
   const float* x = adapter_input(compute, w, input, key, spare);
-  compute.zero(lora, n * r);
   compute.multiply(plain(x, w.cols), transposed(adapter.a->value.data(), w.cols), n, r, w.cols,
-                   lora, r);
+                   lora, r, false);
   scale_rows(compute, lora, n * r, adapter.scaling);
-  compute.multiply(plain(lora, r), transposed(adapter.b->value.data(), r), n, w.rows, r, y, w.rows);
+  compute.multiply(plain(lora, r), transposed(adapter.b->value.data(), r), n, w.rows, r, y, w.rows,
+                   true);
 }
 
 void linear_backward(Compute& compute, const TrainLinear& w, const LinearInput& input,
                      const DropoutKey& key, const LinearBackward& arrays) {
-  if (arrays.dx) compute.multiply_transposed(arrays.dy, w.weights, input.n(), arrays.dx);
+  if (arrays.dx)
+    compute.multiply_transposed(arrays.dy, w.weights, input.n(), arrays.dx, arrays.dx_adds);
   if (w.adapter.a) adapter_backward(compute, w, input, key, arrays);
   if (!w.master) return;
   input.dequantize(arrays.spare);

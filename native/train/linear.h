@@ -77,12 +77,13 @@ void linear_forward(Compute& compute, const TrainLinear& w, const LinearInput& i
                     const DropoutKey& key, float* y, float* lora, float* spare);
 
 // Gradients given dy [n, rows]: adds those of the adapter and of the master to theirs, and that of
-// the input to dx [n, cols] unless it is null. lora, spare: as above; the latter also holds the
-// quantized rows. lora_dy: scratch, [n, rank].
+// the input to dx [n, cols] unless it is null; or dx becomes that of the input unless dx_adds.
+// lora, spare: as above; the latter also holds the quantized rows. lora_dy: scratch, [n, rank].
 struct LinearBackward {
   const float* dy;
   const float* lora;
   float* dx;
+  bool dx_adds;
   float* spare;
   float* lora_dy;
 };

@@ -67,24 +67,22 @@ void LossHead::for_rows(Use&& use) {
 }
 
 void LossHead::logits(const float* hidden, int64_t n, float* out) {
-  compute_.zero(out, n * head_.rows);
   for_rows([&](const float* rows, int64_t first, int64_t n_rows) {
     compute_.multiply(plain(hidden, head_.cols), transposed(rows, head_.cols), n, n_rows,
-                      head_.cols, out + first, head_.rows);
+                      head_.cols, out + first, head_.rows, false);
   });
 }
 
 void LossHead::hidden_gradient(const float* z, int64_t n, float* d_hidden) {
-  compute_.zero(d_hidden, n * head_.cols);
   for_rows([&](const float* rows, int64_t first, int64_t n_rows) {
     compute_.multiply(plain(z + first, head_.rows), plain(rows, head_.cols), n, head_.cols, n_rows,
-                      d_hidden, head_.cols);
+                      d_hidden, head_.cols, first > 0);
   });
 }
 
 void LossHead::head_gradient(const float* z, const float* hidden, int64_t n) {
   compute_.multiply(transposed(z, head_.rows), plain(hidden, head_.cols), head_.rows, head_.cols, n,
-                    head_.parameter->gradient.data(), head_.cols);
+                    head_.parameter->gradient.data(), head_.cols, true);
 }
 
 void LossHead::run(const float* hidden, std::span<const int32_t> targets, float weight,
