@@ -1,5 +1,6 @@
 // Whole steps of training against golden ones of another implementation.
 #include "golden_training.h"
+#include "random_model.h"
 
 using bitnet::ParameterPart;
 using bitnet::Training;
@@ -169,6 +170,36 @@ TEST("dropout is the same for a row, whichever rows are computed beside it") {
   CHECK(trace_of(of, options, Calls::kTogether) == alone);
   options.adapter.dropout = 0;
   CHECK(!(trace_of(of, options) == alone));
+}
+
+// Rows that take several passes; the larger vocabulary is one whose logits do not wait.
+TEST("rows give the same bits one by one and as many side by side as fit") {
+  for (const int64_t n_vocab : {300, 40000}) {
+    if (bitnet::quick() && n_vocab > 300) continue;
+    const auto gradients = [&](size_t at_once) {
+      bitnet::TrainOptions options;
+      options.mode = TrainMode::kFull;
+      options.max_length = 400;
+      options.n_threads = 2;
+      const auto training =
+          Training::open(random_request({1, 64, 128, 2, 1, n_vocab}, false), options);
+      std::vector<TrainRow> rows;
+      for (const int64_t length : {400, 300, 100, 350, 2}) {
+        rows.push_back(random_row(length, n_vocab));
+        if (length == 300) rows.back().documents = {0, 130};
+        if (length == 300) rows.back().labels[130] = bitnet::kIgnoredLabel;
+      }
+      for (size_t first = 0; first < rows.size(); first += at_once) {
+        const size_t n = std::min(at_once, rows.size() - first);
+        training->backward(std::span(rows).subspan(first, n), 1000, 0, kNeverStopped);
+      }
+      Floats out;
+      for (const auto& p : training->model().parameters)
+        out.insert(out.end(), p->gradient.data(), p->gradient.data() + p->size());
+      return out;
+    };
+    CHECK(gradients(1) == gradients(5));
+  }
 }
 
 TEST("the scalar kernel gives the golden gradients, too") {
