@@ -1,7 +1,7 @@
 // Options of the commands that train, under the names of the field: those of Hugging Face's trainer and of PEFT are accepted, too.
 
-import { readFileSync } from "node:fs";
 import { InvalidArgumentError } from "commander";
+import { readTextFile } from "../system/text-file.js";
 import { type TrainTarget, trainTargets } from "../train/core/trainable.js";
 import { trainOnNames } from "../train/data/render.js";
 import type { DataSource } from "../train/data/sources.js";
@@ -284,15 +284,15 @@ export function parseLayers(text: string): number[] {
 }
 
 /** Lines of a file that are not empty. */
-export function parsePromptFile(path: string): string[] {
-  try {
-    return readFileSync(path, "utf8")
-      .split("\n")
-      .map((line) => line.trim())
-      .filter((line) => line !== "");
-  } catch {
-    throw new InvalidArgumentError("Expected a file with one prompt a line.");
+export async function readPrompts(path: string | undefined): Promise<string[] | undefined> {
+  if (path === undefined) {
+    return undefined;
   }
+  const text = await readTextFile(path);
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
 }
 
 /** Files as they are, data sets of the hub after their download. */

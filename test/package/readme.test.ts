@@ -9,6 +9,7 @@ import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { FakeHub } from "../support/fake-hub.js";
 import { root, runBitnet, tinyModel } from "../support/fixtures.js";
+import { prepareTraining, shortTraining } from "../support/training.js";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
 const shell = [...readme.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block = ""]) => block.trim().split("\n"));
@@ -22,6 +23,7 @@ beforeAll(async () => {
   hub = await FakeHub.start();
   const files = { "ggml-model-i2_s.gguf": readFileSync(tinyModel) };
   hub.repositories.set("microsoft/BitNet-b1.58-2B-4T", { files });
+  prepareTraining(folder);
 });
 afterAll(async () => {
   await hub.stop();
@@ -34,7 +36,7 @@ function words(line: string): string[] {
     if (plain.endsWith(".gguf")) {
       return tinyModel;
     }
-    return quoted ?? (plain.endsWith(".f32") ? join(folder, plain) : plain);
+    return quoted ?? (/\.(f32|jsonl|json)$|^my-/.test(plain) ? join(folder, plain) : plain);
   });
 }
 
@@ -62,6 +64,7 @@ test.each(commands)("bitnet %s", async (line) => {
     HF_HUB_CACHE: "",
     HF_HUB_OFFLINE: "",
     XDG_CACHE_HOME: folder,
+    ...shortTraining,
     no_proxy: "127.0.0.1",
   };
   // A server says that it is ready, and is told to end.

@@ -27,8 +27,8 @@ import {
   keepingRows,
   openSources,
   parseLayers,
-  parsePromptFile,
   parseTargets,
+  readPrompts,
   runRows,
   sayTo,
   settingRows,
@@ -92,7 +92,6 @@ const listGroups = () => ({
     evalPrompts: {
       flags: "--eval-prompts <file>",
       help: "questions, one a line, that are asked before and after",
-      parse: parsePromptFile,
     },
   }),
   run: groupOf("Run", runRows),
@@ -187,11 +186,13 @@ async function readOptions(values: FinetuneValues, signal: AbortSignal): Promise
   const { model, data, adapter, settings, keeping, run, output } = values;
   const { path, full, ...text } = model;
   const { dtype, ...shape } = adapter;
+  const { evalPrompts, ...kept } = keeping;
   const { data: names, evalData, ...reading } = data;
   const isFolder = path !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
   const given = Object.entries(shape).filter(([, value]) => value !== undefined);
   return {
-    ...{ ...text, ...reading, ...settings, ...keeping, ...run, signal, full },
+    ...{ ...text, ...reading, ...settings, ...kept, ...run, signal, full },
+    evalPrompts: await readPrompts(evalPrompts),
     model: isFolder ? path : ((await locateModel(path, { quiet: output.quiet })) ?? bundledModel.path),
     data: (await openSources(names, signal)) ?? [],
     evalData: await openSources(evalData, signal),
