@@ -74,7 +74,9 @@ describe("bitnet finetune", () => {
     expect(stdout).toMatch(
       /^trained +20 steps, [\d,]+ tokens \(.*\)\nloss +\d\.\d{4}\nevaluation +loss \d\.\d+ before, \d\.\d+ after/,
     );
-    expect(stdout).toContain(`bitnet run -m ${small} --lora ${out} -cnv`);
+    expect(stdout).toContain(
+      `bitnet convert ${small} --outfile base.gguf\n  bitnet run -m base.gguf --lora ${out} -cnv`,
+    );
     const run = await runBitnet(["inspect", out]);
     expect(run.stdout).toMatch(/rank +4\n/);
   });

@@ -188,12 +188,11 @@ async function readOptions(values: FinetuneValues, signal: AbortSignal): Promise
   const { dtype, ...shape } = adapter;
   const { evalPrompts, ...kept } = keeping;
   const { data: names, evalData, ...reading } = data;
-  const isFolder = path !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
   const given = Object.entries(shape).filter(([, value]) => value !== undefined);
   return {
     ...{ ...text, ...reading, ...settings, ...kept, ...run, signal, full },
     evalPrompts: await readPrompts(evalPrompts),
-    model: isFolder ? path : ((await locateModel(path, { quiet: output.quiet })) ?? bundledModel.path),
+    model: isFolder(path) ? path : ((await locateModel(path, { quiet: output.quiet })) ?? bundledModel.path),
     data: (await openSources(names, signal)) ?? [],
     evalData: await openSources(evalData, signal),
     out: output.output ?? "",
@@ -205,11 +204,20 @@ async function readOptions(values: FinetuneValues, signal: AbortSignal): Promise
 }
 
 function formatResult(result: FinetuneResult, { model }: FinetuneValues): string {
-  const base = model.path === undefined ? "" : ` -m ${model.path}`;
   const { folder, gguf, master } = result;
-  const next =
-    master === undefined
-      ? [`bitnet run${base} --lora ${folder} -cnv`, `bitnet serve${base} --lora ${folder}`]
-      : [`bitnet run -m ${gguf} -cnv`, `bitnet serve -m ${gguf}`];
-  return formatOutcome(result, next);
+  if (master !== undefined) {
+    return formatOutcome(result, [`bitnet run -m ${gguf} -cnv`, `bitnet serve -m ${gguf}`]);
+  }
+  // Models are run as GGUF files: a checkpoint becomes one first.
+  const convert = isFolder(model.path) ? [`bitnet convert ${model.path} --outfile base.gguf`] : [];
+  const base = convert.length > 0 ? " -m base.gguf" : model.path === undefined ? "" : ` -m ${model.path}`;
+  return formatOutcome(result, [
+    ...convert,
+    `bitnet run${base} --lora ${folder} -cnv`,
+    `bitnet serve${base} --lora ${folder}`,
+  ]);
+}
+
+function isFolder(path: string | undefined): path is string {
+  return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }

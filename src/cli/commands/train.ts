@@ -70,7 +70,7 @@ Ctrl-C saves a checkpoint; the same command with --resume goes on from there.
 
 Examples:
   $ bitnet train --config config.json --data texts.txt -o model --dry-run
-  $ bitnet train --config config.json --tokenizer new --vocab-size 2048 --data stories.jsonl -o model
+  $ bitnet train --config config.json --tokenizer new --data stories.jsonl -o model
   $ bitnet train --config config.json --data stories.jsonl -o model --resume`,
     )
     .action(async () => {
