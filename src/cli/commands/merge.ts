@@ -105,7 +105,7 @@ without its master (GGUF, packed) keeps its adapter beside it: bitnet run --lora
 
 Examples:
   $ bitnet merge -m master/ --lora my-adapter --eval-data unseen.jsonl -o merged
-  $ bitnet merge -m master/ --lora my-adapter --eval-data new.jsonl --recover 9 --data chats.jsonl -o m
+  $ bitnet merge -m master/ --lora adapter --eval-data new.jsonl --recover 100 --data old.jsonl -o m
   $ bitnet merge -m 2b --lora my-adapter --to f16 --eval-data unseen.jsonl -o merged`,
     )
     .action(async () => {
