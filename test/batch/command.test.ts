@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { bundledModel } from "../../src/models/bundled.js";
 import { writeRequests } from "../support/batch-requests.js";
 import { root, runBitnet } from "../support/fixtures.js";
 import { startTestServer } from "../support/serve.js";
@@ -83,7 +84,7 @@ test("lines of text are prompts", async () => {
 });
 
 test("a server gives the same bytes as the model here", async () => {
-  await using server = await startTestServer({ sampling: {} });
+  await using server = await startTestServer({ sampling: {}, modelPath: bundledModel.path });
   const input = writeRequests(at("both.jsonl"), 12, { temperature: 1 });
   expect((await batch(input, "here.jsonl", "--quiet")).status).toBe(0);
   expect((await batch(input, "there.jsonl", "--server", server.url)).status).toBe(0);

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI, { toFile } from "openai";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { root } from "../support/fixtures.js";
+import { root, tinyModel } from "../support/fixtures.js";
 import { startTestServer, type TestServer } from "../support/serve.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-batches-"));
@@ -265,7 +265,7 @@ test("without a folder the answer says what to do", async () => {
 /** bitnet serve in a process of its own, once it is ready. */
 async function startProcess(batchFolder: string) {
   const child = spawn(process.execPath, [
-    ...[join(root, "bin", "bitnet.js"), "serve", "--port", "0", "--json", "--quiet", "--no-ui"],
+    ...[join(root, "bin", "bitnet.js"), "serve", "-m", tinyModel, "--port", "0", "--json", "--quiet", "--no-ui"],
     ...["--temp", "0", "-np", "2", "--batch-dir", batchFolder],
   ]);
   const line = await new Promise<string>((resolve, reject) => {
