@@ -7,7 +7,7 @@ import { weightLayouts } from "../engine/layouts.js";
 import { loadModel } from "../engine/model.js";
 import { loadAddon } from "../native/addon.js";
 import { BitnetError, reasonOf, throwIfAborted } from "../system/errors.js";
-import { medianOf } from "./stats.js";
+import { differenceOf, medianOf, mostDifference } from "./stats.js";
 
 export interface StrategyOptions {
   /** Path of a GGUF file. */
@@ -40,8 +40,12 @@ export interface StrategyRun {
 export interface StrategyReport {
   prompt: string;
   runs: StrategyRun[];
-  /** Whether all native ones gave the same text, bit for bit. */
+  /** Whether all native ones gave the same text, bit for bit. Roundings may make another one of two words as likely as each other. */
   sameText: boolean;
+  /** How far the logits after the prompt lie from those of the first native one, relative RMS; the largest. */
+  difference: number;
+  /** Whether all native ones computed the same but for roundings. */
+  agrees: boolean;
   advice: { use: string; strategy: string; why: string }[];
 }
 
@@ -57,24 +61,29 @@ const longestOutput = 2 ** 20; // bytes
 /** Runs one after the other; takes some seconds for each. Throws what is wrong with the model. */
 export async function compareStrategies(options: StrategyOptions): Promise<StrategyReport> {
   const runs: StrategyRun[] = [];
-  for (const strategy of [...listNative(options), runBitnetCpp, runTransformers]) {
+  const logits: Float32Array[] = [];
+  for (const strategy of [...listNative(options, logits), runBitnetCpp, runTransformers]) {
     throwIfAborted(options.signal);
     runs.push(await strategy(options));
   }
   const native = runs.filter(({ kind, problem }) => kind === "native" && problem === undefined);
-  return { prompt, runs, sameText: new Set(native.map(({ text }) => text)).size === 1, advice: advise(native) };
+  const [first = new Float32Array()] = logits;
+  const difference = logits.reduce((most, values) => Math.max(most, differenceOf(values, first)), 0);
+  const sameText = new Set(native.map(({ text }) => text)).size === 1;
+  return { prompt, runs, sameText, difference, agrees: difference <= mostDifference, advice: advise(native) };
 }
 
 type Strategy = (options: StrategyOptions) => Promise<StrategyRun>;
 
-function listNative({ onRun }: StrategyOptions): Strategy[] {
+/** Each adds its logits after the prompt to `logits`. */
+function listNative({ onRun }: StrategyOptions, logits: Float32Array[]): Strategy[] {
   const kernels = loadAddon().kernels();
   return kernels
     .filter(({ supported }) => supported)
     .flatMap(({ name: kernel }) =>
       weightLayouts.map((layout) => (options: StrategyOptions) => {
         onRun?.(`${kernel}, ${layout}`);
-        return runNative(options, kernel, layout);
+        return runNative(options, kernel, layout, logits);
       }),
     );
 }
@@ -83,6 +92,7 @@ async function runNative(
   { model: path, threads, signal }: StrategyOptions,
   kernel: string,
   layout: (typeof weightLayouts)[number],
+  logits: Float32Array[],
 ): Promise<StrategyRun> {
   const head = { name: `bitnet ${kernel}, ${layout}`, kind: "native", kernel, layout } as const;
   const begun = performance.now();
@@ -98,6 +108,9 @@ async function runNative(
     speeds.push((1000 * decodedTokens) / generateMs);
     text = result.text;
   }
+  await using session = model.createSession({ sharePrompts: false });
+  await session.prefill(model.tokenizer.encode(prompt), { signal });
+  logits.push(session.logits());
   return {
     ...{ ...head, loadMs, text, weightBytes: model.info.copiedBytes },
     promptTokensPerSecond: medianOf(promptSpeeds),
@@ -257,6 +270,6 @@ function advise(native: readonly StrategyRun[]): StrategyReport["advice"] {
     { use: "many users at once", strategy: prefill.name, why: "reading many rows at once is what a busy server does" },
     { use: "little memory", strategy: small.name, why: "its weights take the least; --in-place shares them" },
     { use: "short jobs in scripts", strategy: quick.name, why: `loads fastest: ${Math.round(quick.loadMs ?? 0)} ms` },
-    { use: "research", strategy: decode.name, why: "all of them give the same bits, so the fastest one does" },
+    { use: "research", strategy: decode.name, why: "all of them compute the same, so the fastest one does" },
   ];
 }

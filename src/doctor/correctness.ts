@@ -1,6 +1,7 @@
 // The proof that this machine computes what it should: the bundled model by every kernel and layout, compared with a
 // record that another implementation has made.
 
+import { differenceOf, mostDifference } from "../bench/stats.js";
 import { weightLayouts } from "../engine/layouts.js";
 import { loadModel, type Model } from "../engine/model.js";
 import { bundledModel } from "../models/bundled.js";
@@ -8,7 +9,7 @@ import type { WeightLayout } from "../native/addon.js";
 import { throwIfAborted, toBitnetError } from "../system/errors.js";
 import { hashFiles } from "../system/hash-files.js";
 import { type Advice, adviceOf, type Context, type Finding, findingOf } from "./check.js";
-import { differenceOf, type Golden, mostDifference, readGolden } from "./golden.js";
+import { type Golden, readGolden } from "./golden.js";
 
 export interface KernelProof {
   kernel: string;

@@ -19,9 +19,6 @@ export interface Golden {
 
 export const goldenPath = join(packageRoot, "models", "tiny-bitnet.golden.json");
 
-/** How far logits may be from the record, relative RMS: a mistake gives 0.5 and more, roundings less than 0.001. */
-export const mostDifference = 0.01;
-
 export async function readGolden(path = goldenPath): Promise<Golden> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw withContext(path, error);
@@ -37,18 +34,4 @@ export async function readGolden(path = goldenPath): Promise<Golden> {
   } catch (cause) {
     throw new BitnetError("BAD_FILE", `${path} is damaged`, { hint: "install the package again", cause });
   }
-}
-
-/** RMS of the difference over that of what is expected; NaN where either has one. */
-export function differenceOf(actual: Float32Array, expected: Float32Array): number {
-  if (actual.length !== expected.length) {
-    return Number.POSITIVE_INFINITY;
-  }
-  let difference = 0;
-  let size = 0;
-  for (const [i, value] of expected.entries()) {
-    difference += ((actual[i] ?? Number.NaN) - value) ** 2;
-    size += value ** 2;
-  }
-  return Math.sqrt(difference / size);
 }

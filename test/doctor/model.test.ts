@@ -5,8 +5,9 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { differenceOf, mostDifference } from "../../src/bench/stats.js";
 import { checkCorrectness } from "../../src/doctor/correctness.js";
-import { differenceOf, mostDifference, readGolden } from "../../src/doctor/golden.js";
+import { readGolden } from "../../src/doctor/golden.js";
 import { checkModel, whyUnlikely } from "../../src/doctor/model.js";
 import { checkSpeed } from "../../src/doctor/speed.js";
 import { openGguf } from "../../src/gguf/gguf.js";

@@ -122,14 +122,14 @@ async function measureStrategies(named: string | undefined, options: DoctorOptio
   } else {
     write(`${formatMachine(describeMachine())}\n\n${describeReport(report)}\n`);
   }
-  if (!report.sameText) {
+  if (!report.agrees) {
     throw new BitnetError("INTERNAL", "kernels differ in what they compute on this machine", {
       hint: "BITNET_KERNEL=scalar is the one to trust; please report this with the output of --json",
     });
   }
 }
 
-function describeReport({ runs, advice, sameText, prompt }: StrategyReport): string {
+function describeReport({ runs, advice, sameText, agrees, prompt }: StrategyReport): string {
   const columns = [
     { header: "strategy", whole: true },
     ...["load ms", "prompt tok/s", "text tok/s"].map((header) => ({ header, numeric: true })),
@@ -142,7 +142,10 @@ function describeReport({ runs, advice, sameText, prompt }: StrategyReport): str
     rows: advice.map(({ use, strategy, why }) => [use, strategy, why]),
     width,
   });
-  const same = sameText ? "all of them wrote the same text" : "THEY WROTE DIFFERENT TEXTS";
+  const texts = sameText
+    ? "all of them wrote the same text"
+    : "all compute the same, and roundings made some texts others";
+  const same = agrees ? texts : "THEY COMPUTE DIFFERENT THINGS";
   return [table.join("\n"), `prompt ${JSON.stringify(prompt)}; of bitnet's own, ${same}`, uses.join("\n")].join("\n\n");
 }
 
