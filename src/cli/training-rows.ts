@@ -77,13 +77,13 @@ export function settingRows(kind: TrainingKind) {
     },
     batchSize: {
       flags: "--batch-size <n>",
-      help: `rows of one pass ${standard("batchSize")}`,
+      help: `rows of a step, times --accumulation-steps ${standard("batchSize")}`,
       aliases: ["-b", "--per-device-train-batch-size"],
       parse: integerFrom(1, 2 ** 16),
     },
     accumulation: {
       flags: "--accumulation-steps <n>",
-      help: `passes of one step; only the product with --batch-size changes results ${standard("accumulation")}`,
+      help: `a step has --batch-size times as many rows; only the product counts ${standard("accumulation")}`,
       aliases: ["--gradient-accumulation-steps"],
       parse: integerFrom(1, 2 ** 16),
     },

@@ -16,7 +16,7 @@ const shortestLength = 16;
 
 /**
  * The plan of a training that fits into `available` bytes. Throws NO_MEMORY, which names the longest rows that do. How many
- * rows a batch has changes nothing: they are computed one after the other.
+ * rows a batch has changes nothing: the core computes them in groups of a bounded size.
  */
 export async function fitTraining(
   source: TrainableSource,

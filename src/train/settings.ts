@@ -11,9 +11,8 @@ export interface TrainSettings {
   epochs: number;
   /** Optimizer steps, whatever the epochs; 0: as many as the epochs have. */
   maxSteps: number;
-  /** Rows of one call of the core. */
+  /** With accumulation: a step has as many rows as their product says. How they are divided is the core's. */
   batchSize: number;
-  /** Calls of one step. Results depend on batchSize * accumulation alone. */
   accumulation: number;
   lr: number;
   /** Peak of the second stage of "two-stage". Default: two thirds of lr. */

@@ -150,9 +150,7 @@ export class Trainer {
     const step = this.#state.global_step;
     const rows = batches.rowsOf(step);
     const labels = rows.reduce((sum, row) => sum + countLabels(row), 0);
-    for (let first = 0; first < rows.length; first += settings.batchSize) {
-      await trainable.backward(rows.slice(first, first + settings.batchSize), { labels, step, signal });
-    }
+    await trainable.backward(rows, { labels, step, signal }); // which divides them as its memory allows
     const rates = ratesOf(schedule, step);
     const { beta1, beta2, epsilon, clip } = settings;
     const { lr, weightDecay } = rates;
