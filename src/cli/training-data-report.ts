@@ -151,10 +151,14 @@ function formatLengths({ least, half, ninety, ninetyNine, most }: LengthQuantile
   return `${least} to ${most} tokens long; half up to ${half}, 90 % up to ${ninety}, 99 % up to ${ninetyNine}`;
 }
 
-/** What was left out, and why that may matter. */
-function formatWarnings({ sources, evalSources, duplicates }: DataReport, { width, colors }: ReportStyle): string[] {
+/** What was left out, and why that may matter: a sentence each. */
+export function listDataWarnings({
+  sources,
+  evalSources,
+  duplicates,
+}: Pick<DataReport, "sources" | "evalSources" | "duplicates">): string[] {
   const all = [...sources, ...evalSources];
-  const warnings = [
+  return [
     ...all.flatMap(({ cut, name, emptied }) =>
       cut === 0
         ? []
@@ -170,10 +174,13 @@ function formatWarnings({ sources, evalSources, duplicates }: DataReport, { widt
       ? []
       : [`${count(duplicates, "example")} of the evaluation are trained, too: its loss will look too good`]),
   ];
+}
+
+function formatWarnings(report: DataReport, { width, colors }: ReportStyle): string[] {
   const label = "note: ";
   const fitted = (text: string) =>
     width === undefined ? text : wrapWords(text, width - label.length).join(`\n${" ".repeat(label.length)}`);
-  const lines = warnings.map((text) => `${colors.cyan(label.trim())} ${fitted(withoutControls(text))}`);
+  const lines = listDataWarnings(report).map((text) => `${colors.cyan(label.trim())} ${fitted(withoutControls(text))}`);
   return lines.length === 0 ? [] : [lines.join("\n")];
 }
 

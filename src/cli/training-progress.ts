@@ -1,5 +1,6 @@
 // What a training tells while it runs: lines and a bar on stderr, or one JSON object a line on stdout.
 
+import type { SourceReport, TrainingData } from "../train/data/load.js";
 import type { FinetuneEvent } from "../train/finetune.js";
 import type { PretrainEvent } from "../train/pretrain.js";
 import type { TokenizerProgress } from "../train/tokenizer/train.js";
@@ -8,6 +9,7 @@ import { formatDuration } from "./terminal/bar.js";
 import { formatBytes } from "./terminal/format.js";
 import { columnsOf, isScreen, log, logLine, note, writeJson, writeText } from "./terminal/output.js";
 import { createProgress, type Progress } from "./terminal/progress.js";
+import { listDataWarnings } from "./training-data-report.js";
 
 export type TrainingEvent = FinetuneEvent | PretrainEvent;
 
@@ -115,6 +117,7 @@ class LineView implements TrainingView {
         writeText(`> ${event.prompt}\n${event.answer.trim()}\n`, process.stderr);
         return;
       case "data":
+        this.#showData(event.data);
         return;
     }
   }
@@ -133,6 +136,15 @@ class LineView implements TrainingView {
   }) {
     const percent = ((100 * trained) / total).toFixed(trained === total ? 0 : 4);
     this.#line(`trainable params: ${count(trained)} || all params: ${count(total)} || trainable%: ${percent}`);
+  }
+
+  #showData(data: TrainingData): void {
+    const sum = (of: (source: SourceReport) => number) => data.sources.reduce((total, source) => total + of(source), 0);
+    const [examples, tokens, learned] = [sum((s) => s.examples), sum((s) => s.tokens), sum((s) => s.trainedTokens)];
+    this.#line(`data: ${count(examples)} examples, ${count(tokens)} tokens, ${count(learned)} of them learned`);
+    for (const warning of listDataWarnings(data)) {
+      this.#note(warning);
+    }
   }
 
   #showTokenizer(progress: TokenizerProgress): void {

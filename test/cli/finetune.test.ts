@@ -67,6 +67,7 @@ describe("bitnet finetune", () => {
     ]);
     expect(status).toBe(0);
     expect(stderr).toMatch(/^note: --load-in-8bit has no effect: the weights of the base are ternary already\n/);
+    expect(stderr).toMatch(/\ndata: 24 examples, [\d,]+ tokens, [\d,]+ of them learned\n/);
     expect(stderr).toMatch(/\ntrainable params: [\d,]+ \|\| all params: [\d,]+ \|\| trainable%: \d+\.\d{4}\n/);
     expect(stderr).toMatch(
       /\nstep 10\/20 {2}loss \d\.\d{4} {2}lr \d\.\d\de-\d {2}norm [\d.]+ {2}[\d,]+ tokens\/s {2}\d:\d\d left\n/,
