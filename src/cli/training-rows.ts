@@ -295,6 +295,21 @@ export async function readPrompts(path: string | undefined): Promise<string[] | 
     .filter((line) => line !== "");
 }
 
+/** What is wrong about how a run is to be evaluated. */
+export function findEvaluationProblem(
+  { evalData, evalSplit }: { evalData?: readonly string[]; evalSplit?: number },
+  { evalSteps, loadBestAtEnd }: { evalSteps?: number; loadBestAtEnd?: boolean },
+): string | undefined {
+  if (evalData !== undefined && evalSplit !== undefined) {
+    return "expected one of --eval-data and --eval-split, not both";
+  }
+  const needing =
+    evalSteps !== undefined ? "--eval-steps" : loadBestAtEnd === true ? "--load-best-model-at-end" : undefined;
+  return needing !== undefined && evalData === undefined && evalSplit === undefined
+    ? `${needing} needs something to evaluate: --eval-data FILE or --eval-split 0.05`
+    : undefined;
+}
+
 /** Files as they are, data sets of the hub after their download. */
 export async function openSources(
   names: readonly string[] | undefined,

@@ -16,7 +16,7 @@ import { planAll } from "./data/plan.js";
 import { exportAdapter } from "./export-adapter.js";
 import { exportModel } from "./export-model.js";
 import { type DataOptions, sourcesOf, type TrainingInput } from "./inputs.js";
-import { type RunControl, type RunEvent, type RunParts, runTraining } from "./run.js";
+import { type RunControl, type RunEvent, type RunParts, runControl, runTraining } from "./run.js";
 import { hashesOfData, recordOptions } from "./run-options.js";
 import { batchOptionsOf, resolveSettings, settingsAmong, type TrainSettings, trainSettings } from "./settings.js";
 import type { TrainerResult } from "./trainer.js";
@@ -61,9 +61,9 @@ export const defaultAdapter = { rank: 32, alpha: 64, dropout: 0.1 } as const sat
 
 const finetuneOptions: OptionNames<FinetuneOptions> = {
   ...trainSettings,
+  ...runControl,
   model: true,
   data: true,
-  out: true,
   full: true,
   adapter: true,
   adapterDtype: true,
@@ -76,13 +76,6 @@ const finetuneOptions: OptionNames<FinetuneOptions> = {
   chatTemplate: true,
   tokenizerPre: true,
   kernelConfig: true,
-  resume: true,
-  force: true,
-  gradientCheckpointing: true,
-  threads: true,
-  kernel: true,
-  reportTo: true,
-  signal: true,
   onEvent: true,
 };
 

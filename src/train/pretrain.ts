@@ -20,7 +20,7 @@ import type { DataSource } from "./data/sources.js";
 import { type TokenizedData, tokenizeToShards } from "./data/tokenize.js";
 import { exportModel } from "./export-model.js";
 import { type DataOptions, sourcesOf, type TrainingInput } from "./inputs.js";
-import { type RunControl, type RunEvent, type RunParts, runTraining } from "./run.js";
+import { type RunControl, type RunEvent, type RunParts, runControl, runTraining } from "./run.js";
 import { recordOptions } from "./run-options.js";
 import { batchOptionsOf, resolveSettings, settingsAmong, type TrainSettings, trainSettings } from "./settings.js";
 import { controlTokens } from "./tokenizer/files.js";
@@ -58,22 +58,15 @@ export interface PretrainResult extends TrainerResult {
 
 const pretrainOptions: OptionNames<PretrainOptions> = {
   ...trainSettings,
+  ...runControl,
   config: true,
   data: true,
-  out: true,
   tokenizer: true,
   vocabSize: true,
   evalData: true,
   evalSplit: true,
   maxSamples: true,
   skipBad: true,
-  resume: true,
-  force: true,
-  gradientCheckpointing: true,
-  threads: true,
-  kernel: true,
-  reportTo: true,
-  signal: true,
   onEvent: true,
 };
 

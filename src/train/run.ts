@@ -5,6 +5,7 @@ import { availableMemory } from "../native/machine.js";
 import { BitnetError } from "../system/errors.js";
 import { makeFolder, replaceFile } from "../system/files.js";
 import { withLock } from "../system/lock.js";
+import type { OptionNames } from "../system/options.js";
 import { packageVersion } from "../system/package.js";
 import {
   findNewest,
@@ -55,6 +56,17 @@ export interface RunControl {
   reportTo?: ReportTo;
   signal?: AbortSignal;
 }
+
+export const runControl: OptionNames<RunControl> = {
+  out: true,
+  resume: true,
+  force: true,
+  gradientCheckpointing: true,
+  threads: true,
+  kernel: true,
+  reportTo: true,
+  signal: true,
+};
 
 export interface RunParts extends RunControl {
   title: string;

@@ -155,6 +155,14 @@ describe("bitnet train", () => {
   const train = ["train", "--config", config, "--data", texts, "--tokenizer", "new", "--vocab-size", "300", "-t", "1"];
   const steps = ["--max-steps", "20", "--lr", "1e-2", "--save-steps", "5", "--eval-split", "0.1"];
 
+  it("has nothing to evaluate by steps without data for that", async () => {
+    const { status, stderr } = await runBitnet([...train, "-o", newFolder(), "--eval-steps", "5"]);
+    expect({ status, stderr }).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("needs something to evaluate"),
+    });
+  });
+
   it("makes a tokenizer and a model whose forms run, and goes on after SIGKILL with the same bits", async () => {
     const [whole, stopped] = [newFolder(), newFolder()];
     const done = await runBitnet([...train, ...steps, "-o", whole]);

@@ -23,6 +23,7 @@ import { createTrainingView } from "../training-progress.js";
 import {
   checkpointingOf,
   dataRows,
+  findEvaluationProblem,
   ignoredGroup,
   keepingRows,
   openSources,
@@ -134,23 +135,13 @@ function findProblem({ model, data, adapter, keeping, output }: FinetuneValues):
   if (output.output === undefined && output.dryRun !== true) {
     return "expected where the result goes: -o FOLDER (or --dry-run)";
   }
-  if (data.evalData !== undefined && data.evalSplit !== undefined) {
-    return "expected one of --eval-data and --eval-split, not both";
-  }
-  const hasEvaluation = data.evalData !== undefined || data.evalSplit !== undefined;
-  if (keeping.evalSteps !== undefined && !hasEvaluation) {
-    return "--eval-steps needs something to evaluate: --eval-data FILE or --eval-split 0.05";
-  }
-  if (keeping.loadBestAtEnd === true && !hasEvaluation) {
-    return "--load-best-model-at-end needs something to evaluate: --eval-data FILE or --eval-split 0.05";
-  }
   const given = Object.entries(adapter).find(([name, value]) => name !== "dtype" && value !== undefined);
   if (model.full && given !== undefined) {
     return "--full trains all weights: it takes no option of an adapter";
   }
   return model.full && model.path === undefined
     ? "--full needs the folder of a checkpoint with float weights: -m FOLDER"
-    : undefined;
+    : findEvaluationProblem(data, keeping);
 }
 
 async function runFinetune(values: FinetuneValues): Promise<void> {

@@ -13,6 +13,7 @@ import { createTrainingView } from "../training-progress.js";
 import {
   checkpointingOf,
   dataRows,
+  findEvaluationProblem,
   ignoredGroup,
   joinRow,
   keepingRows,
@@ -93,12 +94,7 @@ function findProblem({ model, data, keeping, output }: TrainValues): string | un
   if (output.output === undefined) {
     return "expected where the model goes: -o FOLDER (with --dry-run, too: the data is made ready there)";
   }
-  if (data.evalData !== undefined && data.evalSplit !== undefined) {
-    return "expected one of --eval-data and --eval-split, not both";
-  }
-  return keeping.loadBestAtEnd === true && data.evalData === undefined && data.evalSplit === undefined
-    ? "--load-best-model-at-end needs something to evaluate: --eval-data FILE or --eval-split 0.01"
-    : undefined;
+  return findEvaluationProblem(data, keeping);
 }
 
 async function runTrain(values: TrainValues): Promise<void> {
