@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { root, runBitnet } from "../support/fixtures.js";
 
 const scratch = mkdtempSync(join(tmpdir(), "bitnet-cli-train-"));
@@ -34,23 +34,39 @@ function filesOf(folder: string): Record<string, string> {
   );
 }
 
-/** Sends a signal when the first checkpoint is there. */
+/**
+ * Sends a signal when the first checkpoint is there, once: a second one kills whatever the first one was. `args` must
+ * leave work for seconds after it, as this process may be late.
+ */
 async function killAtCheckpoint(args: string[], signal: NodeJS.Signals) {
+  let isSent = false;
   return await runBitnet([...args, "--json"], {
-    onLine: (line, kill) => line.includes('"checkpoint"') && kill(signal),
+    onLine: (line, kill) => {
+      if (!isSent && line.includes('"checkpoint"')) {
+        isSent = kill(signal);
+      }
+    },
   });
 }
 
+/** Steps that take seconds after the first checkpoint. */
+const manySteps = ["--max-steps", "800", "--save-steps", "100"];
+
 describe("bitnet finetune", () => {
+  const long = [...finetune, ...manySteps];
+  const whole = newFolder();
+  beforeAll(async () => {
+    expect(await runBitnet([...long, "-o", whole, "--quiet"])).toMatchObject({ status: 0, stderr: "" });
+  });
+
   it.each([
     ["SIGKILL", null],
     ["SIGTERM", 143],
     ["SIGINT", 130],
   ] as const)("after %s goes on with the same bits", async (signal, status) => {
-    const [whole, stopped] = [newFolder(), newFolder()];
-    expect(await runBitnet([...finetune, "-o", whole, "--quiet"])).toMatchObject({ status: 0, stderr: "" });
-    expect(await killAtCheckpoint([...finetune, "-o", stopped], signal)).toMatchObject({ status });
-    const again = await runBitnet([...finetune, "-o", stopped, "--resume", "-t", "2"]);
+    const stopped = newFolder();
+    expect(await killAtCheckpoint([...long, "-o", stopped], signal)).toMatchObject({ status });
+    const again = await runBitnet([...long, "-o", stopped, "--resume", "-t", "2"]);
     expect(again).toMatchObject({ status: 0, stderr: expect.stringContaining("going on after step ") });
     expect(filesOf(stopped)).toEqual(filesOf(whole));
   });
@@ -153,7 +169,7 @@ describe("bitnet train", () => {
   const documents = Array.from({ length: 60 }, (_, i) => ({ text: sentence(i) + sentence(i + 1) }));
   writeFileSync(texts, documents.map((line) => `${JSON.stringify(line)}\n`).join(""));
   const train = ["train", "--config", config, "--data", texts, "--tokenizer", "new", "--vocab-size", "300", "-t", "1"];
-  const steps = ["--max-steps", "20", "--lr", "1e-2", "--save-steps", "5", "--eval-split", "0.1"];
+  const steps = [...manySteps, "--lr", "1e-2", "--eval-split", "0.1"];
 
   it("has nothing to evaluate by steps without data for that", async () => {
     const { status, stderr } = await runBitnet([...train, "-o", newFolder(), "--eval-steps", "5"]);

@@ -58,7 +58,7 @@ export interface ProcessOptions {
   /** Called once, with the first output on stdout. */
   onOutput?: (kill: (signal: NodeJS.Signals) => void, closeStdout: () => void) => void;
   /** Called with each whole line on stdout. */
-  onLine?: (line: string, kill: (signal: NodeJS.Signals) => void) => void;
+  onLine?: (line: string, kill: (signal: NodeJS.Signals) => boolean) => void;
 }
 
 /** Runs bin/bitnet.js as a user would. Without `input`, stdin is empty. */
