@@ -50,10 +50,10 @@ const phrases = [
 ];
 /** A name or, often enough that names are copied and not known by heart, one that nobody has. */
 const anyName = (random) => (random.chance(0.6) ? random.pick(names) : polish(inventWord(random)));
-/** "zamiro", "grel": one to three syllables of sounds that make no bad words, but for these few. */
+/** "zamiro", "grel": one to three syllables, mostly two, of sounds that make no bad words, but for these few. */
 function inventWord(random) {
   const syllable = () => random.pick(onsets) + random.pick([..."aeiou"]);
-  const word = Array.from({ length: random.between(1, 3) }, syllable).join("") + random.pick(["", "n", "r", "l", "x"]);
+  const word = Array.from({ length: random.pick([1, 2, 2, 2, 3]) }, syllable).join("") + random.pick(["", "n", "r", "l", "x"]);
   return /moron|talib|retar|^bra$|tata|titi/.test(word) ? inventWord(random) : word;
 }
 const onsets = "b d l m r t v z br dr gr kl".split(" ");
@@ -76,7 +76,7 @@ export const topics = {
     ]),
   ),
   sum: (random) => {
-    const isPlus = random.chance(0.6);
+    const isPlus = random.chance(0.5);
     const most = random.pick([10, 20]);
     const [x, y] = [random.between(0, most), random.between(0, most)];
     const [a, b] = isPlus ? [Math.min(x, 20 - Math.min(y, 20)), y] : [Math.max(x, y), Math.min(x, y)];
@@ -901,7 +901,7 @@ const weights = {
   self: 2,
   ternary: 1.5,
   bitnet: 1,
-  sum: 10,
+  sum: 14,
   sumStory: 2,
   count: 1.5,
   opposite: 1.5,
