@@ -1,64 +1,19 @@
-// Picks the next token. Every sum and every comparison that decides a draw runs in one fixed order
-// on IEEE doubles, with exp() of our own, so a seed gives the same tokens on every platform
-// (as long as the compiler does not fuse a*b+c: build with -ffp-contract=off).
 #include "run/sampler.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <string>
 
 #include "base/error.h"
 #include "run/portable_math.h"
-#include "tokenizer/tokenizer.h"
 
 namespace bitnet {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kLargest = std::numeric_limits<float>::max();
 constexpr int64_t kEverything = std::numeric_limits<int64_t>::max();  // of tokens or candidates
-
-[[noreturn]] void fail_usage(const char* option, const std::string& expected, double got) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", got);
-  throw Error(ErrorCode::kUsage,
-              std::string(option) + " must be " + expected + ", but got " + text);
-}
-
-[[noreturn]] void fail_bounds(const SamplingParameter& p, const char* kind, double got) {
-  char text[96];
-  std::snprintf(text, sizeof text, "%s from %.16g to %.16g", kind, p.least, p.most);
-  fail_usage(p.name, text, got);
-}
-
-[[noreturn]] void fail_texts(const SamplingParameter& p, const char* unit, double got) {
-  char text[160];
-  std::snprintf(text, sizeof text, "at most %zu texts of %.16g to %.16g bytes, but got %.16g %s",
-                kMaxTexts, p.least, p.most, got, unit);
-  throw Error(ErrorCode::kUsage, std::string(p.name) + " must be " + text);
-}
-
-void check_value(const SamplingParameter& p, float value) {  // NaN is no number
-  if (value >= static_cast<float>(p.least) && value <= static_cast<float>(p.most)) return;
-  fail_bounds(p, "a number", value);
-}
-
-void check_value(const SamplingParameter& p, int32_t value) {
-  if (value < p.least || value > p.most) fail_bounds(p, "a whole number", value);
-}
-
-void check_value(const SamplingParameter&, uint64_t) {}  // the bounds are JavaScript's
-
-void check_value(const SamplingParameter& p, const std::vector<std::string>& texts) {
-  if (texts.size() > kMaxTexts) fail_texts(p, "texts", static_cast<double>(texts.size()));
-  for (const std::string& text : texts) {
-    const double size = static_cast<double>(text.size());
-    if (size < p.least || size > p.most) fail_texts(p, "bytes", size);
-  }
-}
 
 // SplitMix64 (Vigna, public domain): spreads one seed over the state of the generator.
 uint64_t split_mix(uint64_t& state) {
@@ -67,104 +22,6 @@ uint64_t split_mix(uint64_t& state) {
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);
 }
-
-// logit - best, where two equal infinities are 0 apart. best is the maximum, so the result is <= 0.
-double below_best(float logit, float best) {
-  return logit == best ? 0.0 : static_cast<double>(logit) - static_cast<double>(best);
-}
-
-// The order of every walk: a total one, so no sort depends on the standard library.
-constexpr auto likelier = [](const auto& a, const auto& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-};
-
-template <class Candidate>
-float best_logit(const std::vector<Candidate>& candidates) {
-  float best = -kInfinity;
-  for (const Candidate& c : candidates) best = std::max(best, c.logit);
-  return best;
-}
-
-// Fills `out` with the k likeliest tokens, sorted, or with all in id order when k covers the
-// vocabulary. NaN and -inf never enter. Tokens above a rising threshold are gathered in a buffer
-// that is cut back to k when full: linear time for any order of logits.
-template <class Candidate>
-void select_top(std::span<const float> logits, size_t k, std::vector<Candidate>& out) {
-  out.clear();
-  const size_t n = logits.size();
-  const size_t limit = k < n ? k + std::max<size_t>(k, 256) : n;
-  float threshold = -kInfinity;
-  for (size_t i = 0; i < n; ++i) {
-    if (!(logits[i] > threshold)) continue;  // an equal logit with a higher id loses
-    out.push_back({static_cast<int32_t>(i), logits[i], 0.0f});
-    if (out.size() < limit || k >= n) continue;
-    std::nth_element(out.begin(), out.begin() + (k - 1), out.end(), likelier);
-    out.resize(k);
-    threshold = out.back().logit;
-  }
-  if (k >= n) return;
-  std::sort(out.begin(), out.end(), likelier);
-  if (out.size() > k) out.resize(k);
-}
-
-// Sets p to exp((logit - best) / temperature) and returns the sum in the present order.
-template <class Candidate>
-double weigh(std::vector<Candidate>& candidates, double temperature) {
-  const float best = best_logit(candidates);
-  double total = 0.0;
-  for (Candidate& c : candidates) {
-    c.p = static_cast<float>(portable_exp(below_best(c.logit, best) / temperature));
-    total += c.p;
-  }
-  return total;
-}
-
-// Visits candidates in the order `before`, sorting no further than it gets, until `visit` returns
-// false. Returns how many were visited; they stand sorted at the front.
-template <class Candidate, class Before, class Visit>
-size_t walk_sorted(std::vector<Candidate>& candidates, Before before, Visit visit) {
-  const auto begin = candidates.begin();
-  size_t sorted = 0;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (i == sorted) {
-      const size_t next = std::min(candidates.size(), std::max<size_t>(256, 4 * sorted));
-      std::nth_element(begin + sorted, begin + (next - 1), candidates.end(), before);
-      std::sort(begin + sorted, begin + next, before);
-      sorted = next;
-    }
-    if (!visit(candidates[i])) return i + 1;
-  }
-  return candidates.size();
-}
-
-int32_t likeliest(std::span<const float> logits) {
-  int32_t id = -1;
-  float best = -kInfinity;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (!(logits[i] > best)) continue;
-    best = logits[i];
-    id = static_cast<int32_t>(i);
-  }
-  return id;
-}
-
-// Log-softmax of one vocabulary. All-bad logits give NaN; the caller has failed by then.
-class LogSoftmax {
- public:
-  explicit LogSoftmax(std::span<const float> logits) {
-    for (const float logit : logits) best_ = std::max(best_, logit);  // max(a, NaN) is a
-    double total = 0.0;
-    for (const float logit : logits) total += portable_exp(below_best(logit, best_));
-    log_total_ = std::log(total);
-  }
-  float operator()(float logit) const {
-    return static_cast<float>(below_best(logit, best_) - log_total_);
-  }
-
- private:
-  float best_ = -kInfinity;
-  double log_total_;
-};
 
 int64_t no_window(const SamplerParams&) { return 0; }
 
@@ -207,45 +64,12 @@ int64_t needs_of_dynatemp(const SamplerParams& p) {
   return p.dynatemp_range > 0.0f ? kEverything : 0;
 }
 
-[[noreturn]] void fail_sampler(const char* expected, const std::string& got) {
-  std::string known;
-  for (const std::string& name : SamplerParams().samplers)
-    known += (known.empty() ? "" : ", ") + name;
-  throw Error(ErrorCode::kUsage, std::string("samplers must be ") + expected + ", but got " + got +
-                                     "; there are " + known);
-}
-
 [[noreturn]] void fail_nothing_left(size_t n_vocab) {
   throw Error(ErrorCode::kUsage, "no token can be sampled: all " + std::to_string(n_vocab) +
                                      " logits are NaN or -inf after logit bias and penalties");
 }
 
 }  // namespace
-
-void check_sampling(const SamplerParams& params) {
-  for (const SamplingParameter& p : kSamplingParameters) {
-    std::visit([&](auto field) { check_value(p, params.*field); }, p.field);
-  }
-  for (size_t i = 0; i < params.samplers.size(); ++i) {
-    const std::string& name = params.samplers[i];
-    const auto place = params.samplers.begin() + static_cast<std::ptrdiff_t>(i);
-    if (Sampler::find_link(name) == nullptr) fail_sampler("names of samplers", name);
-    if (std::find(params.samplers.begin(), place, name) != place)
-      fail_sampler("each sampler once", name);
-  }
-  for (const auto& [id, bias] : params.logit_bias) {
-    if (id < 0) fail_usage("logitBias", "given for token ids from 0 on", id);
-    if (std::isnan(bias)) fail_usage("logitBias", "a number or an infinity", bias);
-  }
-}
-
-TokenTexts token_texts_of(const Tokenizer& tokenizer) {
-  return {tokenizer.n_vocab(),
-          [&](int32_t id) {
-            return tokenizer.decode({&id, 1}, true);
-          },
-          [&](std::string_view text) { return tokenizer.encode(text, false, false); }};
-}
 
 const Sampler::Link Sampler::kLinks[] = {
     {"penalties", penalty_window, &Sampler::append_penalties, needs_nothing, nullptr,
@@ -278,11 +102,10 @@ const Sampler::Link Sampler::kTopPAndMinP = {
     "top_p, min_p", no_window, nullptr, needs_of_top_p_and_min_p, &Sampler::keep_top_p_and_min_p,
     nullptr};
 
-const Sampler::Link* Sampler::find_link(const std::string& name) {
-  for (const Link& link : kLinks) {
-    if (name == link.name) return &link;
-  }
-  return nullptr;
+// Of a name that check_sampling() has let pass.
+const Sampler::Link& Sampler::find_link(const std::string& name) {
+  return *std::find_if(std::begin(kLinks), std::end(kLinks),
+                       [&](const Link& link) { return name == link.name; });
 }
 
 // What is left out of the chain gets the value that has no effect.
@@ -292,13 +115,12 @@ void Sampler::build_chain() {
     if (std::find(names.begin(), names.end(), link.name) == names.end()) link.leave_out(params_);
   }
   for (const std::string& name : params_.samplers) {
-    const Link* link = find_link(name);
     const bool fused =
         !chain_.empty() && name == "min_p" && chain_.back()->run == &Sampler::keep_top_p;
     if (fused) {
       chain_.back() = &kTopPAndMinP;
     } else {
-      chain_.push_back(link);
+      chain_.push_back(&find_link(name));
     }
   }
   while (n_leading_ < chain_.size() && chain_[n_leading_]->append != nullptr) ++n_leading_;
@@ -310,7 +132,9 @@ Sampler::Sampler(const SamplerParams& params, const TokenTexts& texts) : params_
   uint64_t seed = params_.seed;
   for (uint64_t& word : state_) word = split_mix(seed);
   for (const Link* link : chain_) window_ = std::max(window_, link->window(params_));
-  if (dry_window(params_) != 0) find_breakers(texts);
+  if (dry_window(params_) != 0) {
+    breakers_ = SequenceBreakers(params_.dry_sequence_breakers, texts);
+  }
 }
 
 // xoshiro256** (Blackman and Vigna, public domain); its upper bits are the best.
@@ -327,7 +151,10 @@ float Sampler::uniform() {
 }
 
 void Sampler::accept(int32_t id) {
-  if (id < 0) fail_usage("the accepted token id", "0 or positive", id);
+  if (id < 0) {
+    throw Error(ErrorCode::kUsage,
+                "the accepted token id must be 0 or positive, but got " + std::to_string(id));
+  }
   if (window_ == 0) return;
   history_.push_back(id);
   const int64_t n = static_cast<int64_t>(history_.size());
@@ -358,82 +185,12 @@ void Sampler::append_penalties(std::vector<Adjustment>& out) const {
   }
 }
 
-// A breaker may stand in one token's text, or begin at the end of one and go on in the next tokens.
-void Sampler::find_breakers(const TokenTexts& texts) {
-  constexpr size_t kMaxRest = 20;  // tokens
-  for (int32_t id = 0; id < texts.n; ++id) {
-    const std::string text = texts.text(id);
-    for (const std::string& breaker : params_.dry_sequence_breakers) {
-      if (text.find(breaker) != std::string::npos) {
-        breakers_.emplace(id, std::vector<int32_t>());
-        continue;
-      }
-      for (size_t at = text.find(breaker[0]); at != std::string::npos;
-           at = text.find(breaker[0], at + 1)) {
-        const size_t n = text.size() - at;
-        if (breaker.compare(0, n, text, at) != 0) continue;
-        std::vector<int32_t> rest = texts.encode(std::string_view(breaker).substr(n));
-        if (rest.size() > kMaxRest) rest.resize(kMaxRest);
-        breakers_.emplace(id, std::move(rest));
-      }
-    }
-  }
-}
-
-// How many of the last n tokens come after the last breaker.
-int64_t Sampler::tokens_since_breaker(int64_t n) const {
-  const auto last = history_.end();
-  for (int64_t i = 0; i < n; ++i) {  // i tokens follow the one that a breaker may begin in
-    int64_t longest = -1;
-    const auto [begin, end] = breakers_.equal_range(last[-1 - i]);
-    for (auto breaker = begin; breaker != end; ++breaker) {
-      const std::vector<int32_t>& rest = breaker->second;
-      const int64_t length = static_cast<int64_t>(rest.size());
-      if (length > i || !std::equal(rest.begin(), rest.end(), last - i)) continue;
-      longest = std::max(longest, length);
-    }
-    if (longest >= 0) return i - longest;
-  }
-  return n;
-}
-
-// "Don't repeat yourself": where the last tokens have stood before, a token that followed them then
-// is the less likely the more of them there are. Breakers begin anew: names and quotes may come
-// again and again.
 void Sampler::append_dry(std::vector<Adjustment>& out) const {
-  const int64_t n = std::min<int64_t>(history_.size(), dry_window(params_));
-  const int64_t allowed = params_.dry_allowed_length;
-  if (n <= allowed) return;
-  const int64_t limit = tokens_since_breaker(n);
-  if (limit < allowed) return;
-  // Z-function of the tokens from the last one back: same[k] tokens before the k last ones equal
-  // as many last ones. [from, to) is what the match that reaches furthest back covers.
-  const auto token = [&](int64_t i) { return history_[history_.size() - 1 - i]; };
-  std::vector<int64_t> same(n);
-  std::unordered_map<int32_t, int64_t> longest;  // repetition that each token would go on with
-  for (int64_t k = 1, from = 0, to = 0; k < n; ++k) {
-    int64_t length = k < to ? std::min(to - k, same[k - from]) : 0;
-    while (k + length < n && token(length) == token(k + length)) ++length;
-    if (k + length > to) {
-      from = k;
-      to = k + length;
-    }
-    same[k] = length;
-    length = std::min(length, limit);
-    if (length < allowed) continue;
-    int64_t& known = longest.try_emplace(token(k - 1), length).first->second;
-    known = std::max(known, length);
-  }
-  for (const auto& [id, length] : longest) {
-    const auto [begin, end] = breakers_.equal_range(id);
-    const auto is_whole = [](const auto& breaker) { return breaker.second.empty(); };
-    if (std::any_of(begin, end, is_whole)) continue;
-    const double penalty = params_.dry_multiplier * power(params_.dry_base, length - allowed);
-    out.push_back({id, 1.0f, -static_cast<float>(std::min<double>(penalty, kLargest))});
-  }
+  const size_t n = std::min<uint64_t>(history_.size(), dry_window(params_));
+  bitnet::append_dry(std::span(history_).last(n), params_, breakers_, out);
 }
 
-std::vector<Sampler::Adjustment> Sampler::adjustments() const {
+std::vector<Adjustment> Sampler::adjustments() const {
   std::vector<Adjustment> out;
   append_bias(out);
   for (size_t i = 0; i < n_leading_; ++i) (this->*chain_[i]->append)(out);
@@ -664,7 +421,7 @@ Sample Sampler::sample(std::span<const float> logits, const std::vector<int32_t>
   temperature_ = params_.temperature;
   total_ = 0.0;
   if (is_greedy()) {
-    sample.id = likeliest(usable);
+    sample.id = likeliest_id(usable);
   } else {
     select_top(usable, static_cast<size_t>(n_candidates()), candidates_);
     run_chain();
