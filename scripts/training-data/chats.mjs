@@ -53,7 +53,8 @@ const anyName = (random) => (random.chance(0.6) ? random.pick(names) : polish(in
 /** "zamiro", "grel": one to three syllables, mostly two, of sounds that make no bad words, but for these few. */
 function inventWord(random) {
   const syllable = () => random.pick(onsets) + random.pick([..."aeiou"]);
-  const word = Array.from({ length: random.pick([1, 2, 2, 2, 3]) }, syllable).join("") + random.pick(["", "n", "r", "l", "x"]);
+  const word =
+    Array.from({ length: random.pick([1, 2, 2, 2, 3]) }, syllable).join("") + random.pick(["", "n", "r", "l", "x"]);
   return /moron|talib|retar|^bra$|tata|titi/.test(word) ? inventWord(random) : word;
 }
 const onsets = "b d l m r t v z br dr gr kl".split(" ");
