@@ -124,6 +124,8 @@ export interface TextRequest<P extends AnsweredPrompt | EmbedPrompt = AnsweredPr
   generateSeconds?: number;
 }
 
+export type AnsweredRequest = TextRequest<AnsweredPrompt>;
+
 /** A stretch of an answer. */
 export type AnswerPiece =
   | { kind: "thinking" | "text"; text: string }
