@@ -1,6 +1,7 @@
 // Curves over a line of numbers as one SVG picture, with a second axis on the right. It follows the colours of the reader's
 // desktop, light or dark.
 
+import { colorOf, styleSheet } from "./style.js";
 import { element, formatTick, niceTicks, textElement } from "./svg.js";
 
 export interface CurvePoint {
@@ -30,10 +31,7 @@ export interface CurveLabels {
 const width = 800;
 const height = 440;
 const area = { left: 64, right: width - 72, top: 84, bottom: height - 56 };
-const colors = {
-  first: ["#0072b2", "#d55e00", "#007a5a"],
-  firstDark: ["#56b4e9", "#f4924a", "#2fc49a"],
-} as const;
+const mostColors = 3;
 const characterWidth = 6.6; // at 12 pixels, about
 const mostPoints = 2000; // of a curve: more than pixels says nothing
 
@@ -46,7 +44,7 @@ export function drawCurves(curves: readonly Curve[], { title, xLabel, yLabel, se
   const xOf = (x: number) => area.left + (x / mostX) * (area.right - area.left);
   const hasSecond = shown.some(({ isSecond }) => isSecond === true);
   const parts = [
-    element("style", {}, styleSheet()),
+    element("style", {}, styleSheet(mostColors) + ownStyles),
     element("rect", { class: "paper", width, height }),
     textElement({ class: "title", x: 24, y: 32 }, title.slice(0, 90)),
     drawLegend(shown),
@@ -59,24 +57,10 @@ export function drawCurves(curves: readonly Curve[], { title, xLabel, yLabel, se
   return `${element("svg", { xmlns: "http://www.w3.org/2000/svg", ...size }, parts.join("\n"))}\n`;
 }
 
-function styleSheet(): string {
-  const palette = (list: readonly string[]) => list.map((color, i) => `--c${i}: ${color};`).join(" ");
-  return `
-svg { font: 12px system-ui, sans-serif; --paper: #ffffff; --ink: #1f2328; --quiet: #59636e; --grid: #e3e6ea; ${palette(colors.first)} }
-@media (prefers-color-scheme: dark) {
-  svg { --paper: #14171a; --ink: #e6e9ec; --quiet: #9aa4ae; --grid: #30363d; ${palette(colors.firstDark)} }
-}
-text { fill: var(--ink); }
-.paper { fill: var(--paper); }
-.quiet { fill: var(--quiet); }
-.title { font-size: 15px; font-weight: 600; }
-.grid { stroke: var(--grid); }
-.axis { stroke: var(--quiet); }
-.curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
+const ownStyles = `.curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .faint { stroke-width: 1; opacity: 0.45; }
 .second { stroke-width: 1.5; stroke-dasharray: 6 4; }
 `;
-}
 
 interface Axis {
   ticks: readonly number[];
@@ -141,8 +125,8 @@ function drawSteps(mostX: number, xOf: (x: number) => number, label: string): st
   ];
 }
 
-function colorOf({ isSecond }: Curve, index: number): string {
-  return isSecond === true ? "var(--quiet)" : `var(--c${index % colors.first.length})`;
+function strokeOf({ isSecond }: Curve, index: number): string {
+  return isSecond === true ? "var(--quiet)" : colorOf(index % mostColors);
 }
 
 function classOf({ isFaint, isSecond }: Curve): string {
@@ -153,7 +137,7 @@ function drawLegend(curves: readonly Curve[]): string {
   let x = 24;
   return curves
     .map((curve, i) => {
-      const stroke = colorOf(curve, i);
+      const stroke = strokeOf(curve, i);
       const line = element("line", { class: classOf(curve), stroke, x1: x, x2: x + 22, y1: 50, y2: 50 });
       const text = textElement({ x: x + 28, y: 54 }, curve.label);
       x += 28 + curve.label.length * characterWidth + 20;
@@ -167,7 +151,7 @@ function drawCurve(curve: Curve, index: number, xOf: (x: number) => number, yOf:
   const every = Math.ceil(finite.length / mostPoints);
   const points = finite.filter((_, i) => i % every === 0 || i === finite.length - 1);
   const path = points.map(({ x, y }, i) => `${i === 0 ? "M" : "L"}${xOf(x).toFixed(1)} ${yOf(y).toFixed(1)}`).join("");
-  const color = colorOf(curve, index);
+  const color = strokeOf(curve, index);
   const dots =
     curve.hasDots === true || points.length === 1
       ? points.map(({ x, y }) => element("circle", { cx: xOf(x), cy: yOf(y), r: 3, style: `fill: ${color}` }))

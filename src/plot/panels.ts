@@ -2,6 +2,7 @@
 // or dark.
 
 import { BitnetError } from "../system/errors.js";
+import { colorCount, colorOf, styleSheet } from "./style.js";
 import { element, formatTick, niceTicks, spreadLabels, textElement } from "./svg.js";
 
 export interface Point {
@@ -28,31 +29,6 @@ export interface Panel {
   lines: Line[];
 }
 
-// Okabe and Ito's colours, distinct also for the colour-blind, and more of their kind; for white and for dark paper.
-const light = [
-  "#0072b2",
-  "#d55e00",
-  "#007a5a",
-  "#b0508a",
-  "#8a6d00",
-  "#5b4bb5",
-  "#1482a5",
-  "#a33b20",
-  "#5c6b00",
-  "#7a4a6a",
-];
-const dark = [
-  "#56b4e9",
-  "#f4924a",
-  "#2fc49a",
-  "#e59ac6",
-  "#e0c040",
-  "#a99cf0",
-  "#6fd0e8",
-  "#f08a70",
-  "#b9cc4a",
-  "#d0a6c4",
-];
 const dashes = ["", "7 4", "2 4", "10 4 2 4"];
 
 const panelWidth = 560;
@@ -78,7 +54,7 @@ export function drawPanels(panels: readonly Panel[], title: string, caption: str
   const panelHeight = Math.max(leastHeight, margin.top + margin.bottom + (most - 1) * labelGap);
   const height = top + Math.ceil(panels.length / columns) * (panelHeight + gap);
   const parts = [
-    element("style", {}, styleSheet(meanings.length)),
+    element("style", {}, styleSheet(meanings.length) + ownStyles),
     element("rect", { class: "paper", width, height }),
     textElement({ class: "title", x: gap, y: gap + 8 }, shorten(title, (width - 2 * gap) / titleWidth)),
     textElement({ class: "quiet", x: gap, y: gap + 28 }, shorten(caption, (width - 2 * gap) / characterWidth)),
@@ -92,27 +68,11 @@ export function drawPanels(panels: readonly Panel[], title: string, caption: str
   return `${element("svg", { xmlns: "http://www.w3.org/2000/svg", ...size }, parts.join("\n"))}\n`;
 }
 
-/** A colour has one meaning: where there are more meanings than colours, the rest is drawn in the colour of the text. */
-function styleSheet(meanings: number): string {
-  const names = Array.from({ length: Math.min(meanings, light.length) }, (_, i) => `--c${i}`);
-  const palette = (colors: readonly string[]) => names.map((name, i) => `${name}: ${colors[i]};`).join(" ");
-  return `
-svg { font: 12px system-ui, sans-serif; --paper: #ffffff; --ink: #1f2328; --quiet: #59636e; --grid: #e3e6ea; ${palette(light)} }
-@media (prefers-color-scheme: dark) {
-  svg { --paper: #14171a; --ink: #e6e9ec; --quiet: #9aa4ae; --grid: #30363d; ${palette(dark)} }
-}
-text { fill: var(--ink); }
-.paper { fill: var(--paper); }
-.quiet { fill: var(--quiet); }
-.title { font-size: 15px; font-weight: 600; }
-.panel { font-size: 13px; font-weight: 600; }
-.grid { stroke: var(--grid); }
-.axis { stroke: var(--quiet); }
+const ownStyles = `.panel { font-size: 13px; font-weight: 600; }
 .line { fill: none; stroke-width: 2; }
 .range { stroke-width: 1.5; }
 .leader { stroke-width: 0.75; opacity: 0.7; }
 `;
-}
 
 function drawPanel({ title, xLabel, yLabel, lines }: Panel, height: number, meanings: readonly string[]): string {
   const labels = lines.map(({ label }) => shorten(label, longestLabel));
@@ -152,7 +112,8 @@ function drawPanel({ title, xLabel, yLabel, lines }: Panel, height: number, mean
     ...axis,
     ...lines.map((line, i) => {
       const index = meanings.indexOf(line.meaning);
-      const color = index < light.length ? `var(--c${index})` : "var(--ink)";
+      // A colour has one meaning: where there are more meanings than colours, the rest has that of the text.
+      const color = index < colorCount ? colorOf(index) : "var(--ink)";
       const last = line.points.at(-1);
       const end = { x: last === undefined ? 0 : xOf(last.x), y: ends[i] ?? 0, label: heights[i] ?? 0 };
       const label = drawLabel(labels[i] ?? "", end, area.right, color);
