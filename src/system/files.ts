@@ -39,7 +39,7 @@ export function makeFolderSync(path: string, mode?: number): string | undefined 
     }
   }
   if (!statSync(whole).isDirectory()) {
-    throw Object.assign(new Error(`EEXIST: file already exists, mkdir '${path}'`), { code: "EEXIST" });
+    throw Object.assign(new Error(`EEXIST: file already exists, mkdir '${path}'`), { code: "EEXIST", path });
   }
   return missing[0];
 }

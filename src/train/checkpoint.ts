@@ -4,7 +4,7 @@
 
 import { existsSync } from "node:fs";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { readFloats } from "../checkpoint/floats.js";
 import { type CheckpointTensor, readSafetensors } from "../checkpoint/safetensors.js";
 import { bytesOf, type WrittenTensor, writeSafetensors } from "../checkpoint/write-safetensors.js";
@@ -34,7 +34,7 @@ export async function writeCheckpoint(
   { state, record }: { state: TrainerState; record: RunRecord },
 ): Promise<string> {
   const path = join(folder, folderOfStep(state.global_step));
-  await requireSpace(folder, sizeOf(trainable));
+  await requireCheckpointSpace(folder, trainable);
   await writeThenRename(path, async (partial) => {
     await rm(partial, { recursive: true, force: true });
     await mkdir(partial);
@@ -48,6 +48,11 @@ export async function writeCheckpoint(
     await rm(path, { recursive: true, force: true });
   });
   return path;
+}
+
+/** Throws NO_SPACE if the disk of `folder` has no room for a checkpoint. */
+export async function requireCheckpointSpace(folder: string, trainable: Trainable): Promise<void> {
+  await requireSpace(folder, sizeOf(trainable));
 }
 
 /** Values and two moments, and some room for what is beside them. */
@@ -91,10 +96,17 @@ export interface StoredCheckpoint {
 export async function openCheckpointFolder(path: string, kind: Trained["kind"]): Promise<StoredCheckpoint> {
   for (const name of [recordName, stateName, optimizerName, basename(valuesOf(path, { kind }).path)]) {
     if (!existsSync(join(path, name))) {
-      throw new BitnetError("NOT_FOUND", `${path}: no checkpoint of this kind of training: there is no ${name}`);
+      const [newest] = (await listCheckpoints(path)).slice(-1);
+      throw new BitnetError("NOT_FOUND", `${path}: no checkpoint of this kind of training: there is no ${name}`, {
+        hint: newest === undefined ? undefined : `it has checkpoints: name one, such as ${folderOfStep(newest)}`,
+      });
     }
   }
   const state = await readState(join(path, stateName));
+  const named = /^checkpoint-(\d{1,10})$/.exec(basename(resolve(path)))?.[1];
+  if (named !== undefined && Number(named) !== state.global_step) {
+    throw new BitnetError("BAD_FILE", `${join(path, stateName)}: it is of step ${state.global_step}`);
+  }
   await readSafetensors(join(path, optimizerName));
   await readSafetensors(valuesOf(path, { kind }).path);
   return { path, step: state.global_step, state, record: await readRecord(join(path, recordName)) };

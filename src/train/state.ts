@@ -44,14 +44,30 @@ const maxStateBytes = 2 ** 28;
 
 /** Throws BAD_FILE for what is none. */
 export async function readState(path: string): Promise<TrainerState> {
-  const value = (await readJsonFile(path, maxStateBytes)) as Partial<TrainerState> | null;
-  const { global_step: step, log_history: log, num_input_tokens_seen: tokens, bitnet } = Object(value) as TrainerState;
+  const value = Object(await readJsonFile(path, maxStateBytes)) as TrainerState;
+  const { global_step: step, log_history: log, best_metric: loss, best_model_checkpoint: best } = value;
   const isState =
-    Number.isSafeInteger(step) && step >= 0 && Array.isArray(log) && Number.isFinite(tokens) && isOurs(bitnet);
+    isCount(step) &&
+    [value.num_input_tokens_seen, value.epoch].every(Number.isFinite) &&
+    Array.isArray(log) &&
+    log.every(isEntry) &&
+    (loss === null || Number.isFinite(loss)) &&
+    (best === null || (typeof best === "string" && /^checkpoint-\d{1,10}$/.test(best))) &&
+    isOurs(value.bitnet);
   if (!isState) {
     throw new BitnetError("BAD_FILE", `${path}: not the state of a run of this program`);
   }
-  return value as TrainerState;
+  return value;
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/** JSON has null for a figure that is no number: that of a step that was skipped. */
+function isEntry(value: unknown): boolean {
+  const { step, epoch, loss, eval_loss: evalLoss = loss } = Object(value) as Partial<StepEntry & EvalEntry>;
+  return isCount(step) && Number.isFinite(epoch) && (evalLoss === null || Number.isFinite(evalLoss));
 }
 
 function isOurs(value: unknown): boolean {

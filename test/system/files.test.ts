@@ -96,6 +96,7 @@ describe("makeFolder", () => {
     const path = join(folder, "file");
     writeFileSync(path, "");
     await expect(makeFolder(path)).rejects.toThrow("EEXIST");
+    await expect(makeFolder(path)).rejects.toMatchObject({ path }); // so that it is told in words
     await expect(makeFolder(join(path, "below"))).rejects.toThrow("ENOTDIR");
   });
 

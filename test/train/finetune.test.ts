@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { loadChatModel } from "../../src/chat/model.js";
 import { encodeFloats } from "../../src/checkpoint/floats.js";
 import { readSafetensors } from "../../src/checkpoint/safetensors.js";
+import { openCheckpointFolder } from "../../src/train/checkpoint.js";
 import { type FinetuneEvent, type FinetuneOptions, finetune } from "../../src/train/finetune.js";
 import { encodeSafetensors } from "../support/checkpoints.js";
 import { root, tinyModel } from "../support/fixtures.js";
@@ -145,6 +146,39 @@ describe("finetune", () => {
     await finetune({ ...given, resume: true, onEvent });
     expect(notes[0]).toMatch(/^left aside: .*checkpoint-12.*optimizer\.safetensors/);
     expect(notes[1]).toBe("resumed after 8");
+  });
+
+  it("leaves a checkpoint aside whose state is not one of its runs", async () => {
+    const given = options({ maxSteps: 1 });
+    await finetune(given);
+    const folder = join(given.out, "checkpoint-1");
+    const path = join(folder, "trainer_state.json");
+    const state = JSON.parse(readFileSync(path, "utf8"));
+    await expect(openCheckpointFolder(folder, "adapter")).resolves.toMatchObject({ step: 1 });
+    for (const wrong of [
+      { log_history: [null] },
+      { log_history: [{ step: 1, epoch: 1, loss: "low" }] },
+      { best_model_checkpoint: 5 },
+      { best_model_checkpoint: "../checkpoint-1" },
+      { best_metric: "low" },
+      { epoch: null },
+      { global_step: 1e15 },
+    ]) {
+      writeFileSync(path, JSON.stringify({ ...state, ...wrong }));
+      await expect(openCheckpointFolder(folder, "adapter"), JSON.stringify(wrong)).rejects.toMatchObject({
+        code: "BAD_FILE",
+        message: expect.stringContaining("trainer_state.json"),
+      });
+    }
+  });
+
+  it("tells who names the folder of a run as its checkpoint which ones there are", async () => {
+    const given = options({ maxSteps: 2 });
+    await finetune(given);
+    await expect(finetune({ ...given, resume: given.out })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      hint: "it has checkpoints: name one, such as checkpoint-2",
+    });
   });
 
   it("skips steps whose gradients are no numbers, and stops at the third in a row with the place and the tensor", async () => {
