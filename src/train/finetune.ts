@@ -16,7 +16,7 @@ import { planAll } from "./data/plan.js";
 import { exportAdapter } from "./export-adapter.js";
 import { exportModel } from "./export-model.js";
 import { type DataOptions, sourcesOf, type TrainingInput } from "./inputs.js";
-import { type RunControl, type RunEvent, type RunParts, runControl, runTraining } from "./run.js";
+import { type RunControl, type RunEvent, type RunParts, requireFreeFolder, runControl, runTraining } from "./run.js";
 import { hashesOfData, recordOptions } from "./run-options.js";
 import { batchOptionsOf, resolveSettings, settingsAmong, type TrainSettings, trainSettings } from "./settings.js";
 import type { TrainerResult } from "./trainer.js";
@@ -154,6 +154,8 @@ function describeRun(options: FinetuneOptions, base: Base, data: TrainingData, s
  * lengths that fit; ABORTED, after what was done so far is saved as a checkpoint.
  */
 export async function finetune(options: FinetuneOptions): Promise<FinetuneResult> {
+  checkOptionNames("finetune", options, finetuneOptions);
+  await requireFreeFolder(options); // reading may take long
   return await finetunePrepared(await prepareFinetune(options), options);
 }
 

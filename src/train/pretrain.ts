@@ -20,7 +20,15 @@ import type { DataSource } from "./data/sources.js";
 import { type TokenizedData, tokenizeToShards } from "./data/tokenize.js";
 import { exportModel } from "./export-model.js";
 import { type DataOptions, sourcesOf, type TrainingInput } from "./inputs.js";
-import { type RunControl, type RunEvent, type RunParts, runControl, runTraining } from "./run.js";
+import {
+  type RunControl,
+  type RunEvent,
+  type RunParts,
+  requireFreeFolder,
+  runControl,
+  runTraining,
+  withRunFolder,
+} from "./run.js";
 import { recordOptions } from "./run-options.js";
 import { batchOptionsOf, resolveSettings, settingsAmong, type TrainSettings, trainSettings } from "./settings.js";
 import { controlTokens } from "./tokenizer/files.js";
@@ -102,6 +110,14 @@ export interface PreparedPretrain {
 /** Trains the tokenizer and writes the shards, as far as that is wanted and not done yet. */
 export async function preparePretrain(options: PretrainOptions): Promise<PreparedPretrain> {
   checkOptionNames("pretrain", options, pretrainOptions);
+  await requireFreeFolder(options); // before what that run began with is overwritten
+  return await withRunFolder(options, async () => {
+    await requireFreeFolder(options);
+    return await prepareInFolder(options);
+  });
+}
+
+async function prepareInFolder(options: PretrainOptions): Promise<PreparedPretrain> {
   const { out, signal, onEvent } = options;
   const start = join(out, startName);
   await makeFolder(start);
@@ -113,9 +129,14 @@ export async function preparePretrain(options: PretrainOptions): Promise<Prepare
   const opened = await openData(options, text, await hashTokenizer(start, signal), settings.seed);
   const { documents } = opened.training;
   onEvent?.({ kind: "shards", documents: documents.count, tokens: documents.tokens, evaluation: opened.evalCount });
-  const run = await describeRun(options, start, opened, { ...settings, maxLength });
-  const counts = { documents: documents.count, tokens: documents.tokens, evaluation: opened.evalCount };
-  return { run, text, ...counts, close: () => opened.close() };
+  try {
+    const run = await describeRun(options, start, opened, { ...settings, maxLength });
+    const counts = { documents: documents.count, tokens: documents.tokens, evaluation: opened.evalCount };
+    return { run, text, ...counts, close: () => opened.close() };
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
 }
 
 export async function pretrainPrepared({ run }: PreparedPretrain, options: PretrainOptions): Promise<PretrainResult> {
@@ -136,6 +157,7 @@ async function prepareStart(start: string, options: PretrainOptions): Promise<vo
   const { tokenizer = (await listTokenizerFiles(folder)).includes("tokenizer.json") ? folder : "new" } = options;
   const config = await readConfig(options.config);
   if (tokenizer !== "new") {
+    await requireTokenizer(tokenizer, start, options);
     await copyTokenizerFiles(tokenizer, start);
     await replaceFile(join(start, configName), config.text);
     return;
@@ -153,6 +175,27 @@ async function prepareStart(start: string, options: PretrainOptions): Promise<vo
     ...{ vocabSize, contextLength, maxSamples, skipBad, signal },
     onProgress: (progress) => onEvent?.({ kind: "tokenizer", progress }),
   });
+}
+
+/** Throws NOT_FOUND for a folder without tokenizer; USAGE where it would replace that of the run that goes on. */
+async function requireTokenizer(folder: string, start: string, options: PretrainOptions): Promise<void> {
+  const { resume, force, vocabSize, signal } = options;
+  if (vocabSize !== undefined) {
+    throw new BitnetError("USAGE", `a vocabulary of ${vocabSize} is for a new tokenizer, and ${folder} has one`, {
+      hint: "--tokenizer new trains one",
+    });
+  }
+  if ((await listTokenizerFiles(folder)).length === 0) {
+    throw new BitnetError("NOT_FOUND", `${folder}: no tokenizer: neither tokenizer.json nor tokenizer.model is there`);
+  }
+  if (resume && !force && (await listTokenizerFiles(start)).length > 0) {
+    const [given, begun] = [await hashTokenizer(folder, signal), await hashTokenizer(start, signal)];
+    if (given !== begun) {
+      throw new BitnetError("USAGE", `${folder}: not the tokenizer that the run was begun with`, {
+        hint: "give what it was begun with, or --force to go on all the same",
+      });
+    }
+  }
 }
 
 async function folderOfConfig(path: string): Promise<string> {

@@ -2,7 +2,7 @@
 
 import { dirname, join, resolve } from "node:path";
 import { availableMemory } from "../native/machine.js";
-import { BitnetError } from "../system/errors.js";
+import { BitnetError, convertingAsync } from "../system/errors.js";
 import { makeFolder, replaceFile } from "../system/files.js";
 import { withLock } from "../system/lock.js";
 import type { OptionNames } from "../system/options.js";
@@ -12,6 +12,7 @@ import {
   listCheckpoints,
   openCheckpointFolder,
   removeCheckpoints,
+  requireCheckpointSpace,
   restoreAll,
   type StoredCheckpoint,
 } from "./checkpoint.js";
@@ -107,11 +108,8 @@ export async function runTraining<T>(
   parts: RunParts,
   use: (trainable: Trainable, result: TrainerResult) => Promise<T>,
 ): Promise<T> {
-  const { out, signal, onEvent } = parts;
-  await makeFolder(out);
-  const onWait = () =>
-    onEvent?.({ kind: "note", text: `${out}: waiting for another process that trains in this folder` });
-  return await withLock(join(out, ".lock"), { signal, onWait }, async () => {
+  const { signal, onEvent } = parts;
+  return await withRunFolder(parts, async () => {
     const stored = await findStored(parts);
     const fitting = await planRun(parts);
     const steps = countRunSteps(parts.settings, parts.batches);
@@ -128,18 +126,31 @@ export async function runTraining<T>(
   });
 }
 
-/** What to go on from; a folder that has checkpoints of an earlier run is not begun over in silence. */
+/** Runs `body` while no other process of this program changes the folder of the run, which is made. */
+export async function withRunFolder<T>(
+  { out, signal, onEvent }: Pick<RunParts, "out" | "signal" | "onEvent">,
+  body: () => Promise<T>,
+): Promise<T> {
+  await convertingAsync(() => makeFolder(out));
+  const onWait = () =>
+    onEvent?.({ kind: "note", text: `${out}: waiting for another process that trains in this folder` });
+  return await withLock(join(out, ".lock"), { signal, onWait }, body);
+}
+
+/** Throws USAGE for a folder with checkpoints of an earlier run, which is not begun over in silence. */
+export async function requireFreeFolder({ out, resume = false, force = false }: RunControl): Promise<void> {
+  if (resume === false && !force && (await listCheckpoints(out)).length > 0) {
+    throw new BitnetError("USAGE", `${out}: it has checkpoints of an earlier run`, {
+      hint: "--resume goes on with it, --force begins anew",
+    });
+  }
+}
+
+/** What to go on from. */
 async function findStored(parts: RunParts): Promise<StoredCheckpoint | undefined> {
-  const { out, resume = false, force = false, trained, onEvent } = parts;
+  const { out, resume = false, trained, onEvent } = parts;
+  await requireFreeFolder(parts);
   if (resume === false) {
-    if ((await listCheckpoints(out)).length > 0) {
-      if (!force) {
-        throw new BitnetError("USAGE", `${out}: it has checkpoints of an earlier run`, {
-          hint: "--resume goes on with it, --force begins anew",
-        });
-      }
-      await removeCheckpoints(out);
-    }
     return undefined;
   }
   const onDamaged = ({ message }: BitnetError) => onEvent?.({ kind: "note", text: `left aside: ${message}` });
@@ -162,9 +173,12 @@ async function trainSteps(
     }
     await restoreAll(stored, trainable, parts.trained.kind);
     onEvent?.({ kind: "resumed", path: stored.path, step: stored.step });
-  } else if (!force) {
+  } else if (force) {
+    await removeCheckpoints(out); // not before all else has succeeded that could be refused
+  } else {
     requireLiveMatrices(trainable);
   }
+  await requireCheckpointSpace(out, trainable); // not after hours
   const metrics = await Metrics.open(out, stored?.step ?? 0, { title, reportTo });
   try {
     const state = stored?.state ?? firstState(settings, steps);
