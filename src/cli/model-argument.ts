@@ -30,12 +30,12 @@ export async function resolveArgument(text: string, options: ResolveOptions = {}
 }
 
 /** What `body` throws as USAGE about an argument ends with the status of a command line that cannot be parsed. */
-export async function asUsage<T>(body: () => T | Promise<T>): Promise<T> {
+export async function asUsage<T>(body: () => T | Promise<T>, hint = "see bitnet list"): Promise<T> {
   try {
     return await body();
   } catch (error) {
     if (error instanceof BitnetError && error.code === "USAGE") {
-      throw new UsageError(error.message, error.hint ?? "see bitnet list");
+      throw new UsageError(error.message, error.hint ?? hint);
     }
     throw error;
   }

@@ -1,6 +1,7 @@
 // How a training ended: its figures and what to type next, or how to go on with it.
 
 import { toBitnetError } from "../system/errors.js";
+import { listCheckpoints } from "../train/checkpoint.js";
 import type { TrainerResult } from "../train/trainer.js";
 import { formatDuration } from "./terminal/bar.js";
 import { note } from "./terminal/output.js";
@@ -31,9 +32,14 @@ function formatEvaluation(before: number | undefined, after: number): string {
   return `loss ${before.toFixed(4)} before, ${after.toFixed(4)} after (${perplexity})${verdict}`;
 }
 
-/** How to go on with a training that was stopped. */
-export function noteStopped(error: unknown, out: string, quiet = false): void {
-  if (toBitnetError(error).code === "ABORTED" && out !== "" && !quiet) {
-    note(`stopped; what was trained so far is saved in ${out}: the same command with --resume goes on`);
+/** How to go on with a training that was stopped, if there is something to go on from. */
+export async function noteStopped(error: unknown, out: string, quiet = false): Promise<void> {
+  if (toBitnetError(error).code !== "ABORTED" || out === "" || quiet) {
+    return;
   }
+  note(
+    (await listCheckpoints(out)).length > 0
+      ? `stopped; what was trained so far is saved in ${out}: the same command with --resume goes on`
+      : "stopped before anything was trained",
+  );
 }

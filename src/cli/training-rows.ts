@@ -320,7 +320,9 @@ export async function openSources(
   }
   const sources: DataSource[] = [];
   for (const name of names) {
-    sources.push(await asUsage(() => openTrainingSource(name, { signal })));
+    sources.push(
+      await asUsage(() => openTrainingSource(name, { signal }), "FILE or FILE:WEIGHT, such as chats.jsonl:0.3"),
+    );
   }
   return sources;
 }

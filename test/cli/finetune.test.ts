@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { withLock } from "../../src/system/lock.js";
 import { root, runBitnet } from "../support/fixtures.js";
 
 const scratch = mkdtempSync(join(tmpdir(), "bitnet-cli-train-"));
@@ -69,6 +70,20 @@ describe("bitnet finetune", () => {
     const again = await runBitnet([...long, "-o", stopped, "--resume", "-t", "2"]);
     expect(again).toMatchObject({ status: 0, stderr: expect.stringContaining("going on after step ") });
     expect(filesOf(stopped)).toEqual(filesOf(whole));
+  });
+
+  it("stopped before anything was trained does not promise that it can go on", async () => {
+    const out = newFolder();
+    const stopped = await withLock(join(out, ".lock"), {}, () =>
+      runBitnet([...finetune, "-o", out, "--json"], {
+        onLine: (line, kill) => void (line.includes("waiting for another process") && kill("SIGINT")),
+      }),
+    );
+    expect(stopped).toMatchObject({
+      status: 130,
+      stderr: expect.stringContaining("stopped before anything was trained"),
+    });
+    expect(stopped.stderr).not.toContain("--resume");
   });
 
   it("tells figures on stderr, and on stdout what came of it and what to type next", async () => {

@@ -12,6 +12,7 @@ import {
   finetunePrepared,
   prepareFinetune,
 } from "../../train/finetune.js";
+import { requireFreeFolder } from "../../train/run.js";
 import { asUsage, locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { chatRows, modelRows, withHelp } from "../options.js";
@@ -151,7 +152,12 @@ async function runFinetune(values: FinetuneValues): Promise<void> {
   const signal = terminationSignal();
   const options: FinetuneOptions = { ...(await readOptions(values, signal)), onEvent: (event) => view.show(event) };
   try {
-    const prepared = await asUsage(() => prepareFinetune(options));
+    const prepared = await asUsage(async () => {
+      if (!dryRun) {
+        await requireFreeFolder(options); // reading may take long
+      }
+      return await prepareFinetune(options);
+    }, "see bitnet finetune --help");
     if (dryRun) {
       const { data, run, base } = prepared;
       const report = describeData(data, run.batches, base.tokenizer, { rowLength: run.settings.maxLength });
@@ -168,7 +174,7 @@ async function runFinetune(values: FinetuneValues): Promise<void> {
     }
   } catch (error) {
     view.stop();
-    noteStopped(error, options.out, quiet);
+    await noteStopped(error, options.out, quiet);
     throw error;
   }
 }

@@ -104,7 +104,7 @@ async function runTrain(values: TrainValues): Promise<void> {
   const signal = terminationSignal();
   const options: PretrainOptions = { ...(await readOptions(values, signal)), onEvent: (event) => view.show(event) };
   try {
-    const prepared = await asUsage(() => preparePretrain(options));
+    const prepared = await asUsage(() => preparePretrain(options), "see bitnet train --help");
     try {
       if (dryRun) {
         const estimate = await estimateRun(prepared.run);
@@ -127,7 +127,7 @@ async function runTrain(values: TrainValues): Promise<void> {
     }
   } catch (error) {
     view.stop();
-    noteStopped(error, options.out, quiet);
+    await noteStopped(error, options.out, quiet);
     throw error;
   }
 }
