@@ -57,4 +57,3 @@ export const adaptedMatrices = [
 ] as const;
 
 export const maxRank = 4096; // of native/model/adapter.h
-export const maxLayers = 4096;

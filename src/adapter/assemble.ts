@@ -1,14 +1,8 @@
 // From the tensors of an adapter's file to its matrices: pairs of A and B whose shapes belong together.
 
+import { maxLayers } from "../checkpoint/config.js";
 import { BitnetError } from "../system/errors.js";
-import {
-  type AdapterFile,
-  type AdapterMatrix,
-  type AdapterTensor,
-  adaptedMatrices,
-  maxLayers,
-  maxRank,
-} from "./adapter.js";
+import { type AdapterFile, type AdapterMatrix, type AdapterTensor, adaptedMatrices, maxRank } from "./adapter.js";
 
 /** A tensor and whose it is. */
 export interface NamedTensor {

@@ -37,6 +37,9 @@ export interface ModelConfig {
   padTokenId?: number;
 }
 
+/** Of a model; far above those that there are. */
+export const maxLayers = 4096;
+
 type Json = Record<string, unknown>;
 
 /** Reads `directory`/config.json. Throws NOT_FOUND, BAD_FILE naming the key, UNSUPPORTED. */
@@ -63,7 +66,7 @@ export function parseModelConfig(json: Json, path: string): ModelConfig {
     hiddenAct: String(json.hidden_act ?? json.hidden_activation ?? "silu"),
     hiddenSize,
     intermediateSize: size("intermediate_size"),
-    layers: size("num_hidden_layers"),
+    layers: requireLayers(size("num_hidden_layers"), path),
     heads,
     kvHeads: optionalSize("num_key_value_heads") ?? heads,
     headDim: optionalSize("head_dim") ?? hiddenSize / heads,
@@ -128,6 +131,14 @@ function requireSize(value: unknown, key: string, path: string): number {
     return value;
   }
   throw new BitnetError("BAD_FILE", `${path}: expected a positive integer for ${key} but got ${shown(value)}`);
+}
+
+/** Each of them is a list of tensors before anything is known of the file's. */
+function requireLayers(layers: number, path: string): number {
+  if (layers > maxLayers) {
+    throw new BitnetError("BAD_FILE", `${path}: num_hidden_layers is ${layers}; at most ${maxLayers} layers expected`);
+  }
+  return layers;
 }
 
 /** As the file has it: JSON has no NaN. */

@@ -21,3 +21,21 @@ export function checkOptionNames(subject: string, options: object, names: Readon
     }
   }
 }
+
+/** USAGE if a value is none of `choices`; undefined is the default. */
+export function checkChoice(name: string, value: unknown, choices: readonly (string | boolean)[]): void {
+  if (value !== undefined && !choices.some((choice) => choice === value)) {
+    throw new BitnetError("USAGE", `${name}: expected ${choices.join(" or ")}, got ${shownOf(value)}`);
+  }
+}
+
+/** USAGE if a path that is needed is none. */
+export function checkPath(name: string, value: unknown): void {
+  if (typeof value !== "string" || value === "") {
+    throw new BitnetError("USAGE", `${name}: expected a path, got ${shownOf(value)}`);
+  }
+}
+
+function shownOf(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : typeof value;
+}

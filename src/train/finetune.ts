@@ -6,17 +6,26 @@ import { join } from "node:path";
 import type { AdapterDtype } from "../adapter/write-peft.js";
 import { convertCheckpoint } from "../convert/convert.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
-import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { checkChoice, checkOptionNames, checkPath, type OptionNames } from "../system/options.js";
 import { type AnsweredPrompt, answerPrompts } from "./answers.js";
 import { type Base, type BaseOptions, openBase } from "./base.js";
-import type { AdapterShape, Trainable } from "./core/trainable.js";
+import { type AdapterShape, adapterNames, type Trainable } from "./core/trainable.js";
 import { Batches } from "./data/batches.js";
 import { loadTrainingData, type TrainingData } from "./data/load.js";
 import { planAll } from "./data/plan.js";
+import { trainOnNames } from "./data/render.js";
 import { exportAdapter } from "./export-adapter.js";
 import { exportModel } from "./export-model.js";
 import { type DataOptions, sourcesOf, type TrainingInput } from "./inputs.js";
-import { type RunControl, type RunEvent, type RunParts, requireFreeFolder, runControl, runTraining } from "./run.js";
+import {
+  checkRunControl,
+  type RunControl,
+  type RunEvent,
+  type RunParts,
+  requireFreeFolder,
+  runControl,
+  runTraining,
+} from "./run.js";
 import { hashesOfData, recordOptions } from "./run-options.js";
 import { batchOptionsOf, resolveSettings, settingsAmong, type TrainSettings, trainSettings } from "./settings.js";
 import type { TrainerResult } from "./trainer.js";
@@ -90,6 +99,13 @@ export interface PreparedFinetune {
 export async function prepareFinetune(options: FinetuneOptions): Promise<PreparedFinetune> {
   checkOptionNames("finetune", options, finetuneOptions);
   const { full = false, signal, onEvent, adapter, trainOn = "assistant" } = options;
+  checkPath("model", options.model);
+  checkChoice("trainOn", trainOn, trainOnNames);
+  checkChoice("adapterDtype", options.adapterDtype, ["f32", "bf16"]);
+  checkRunControl(options);
+  if (adapter !== undefined) {
+    checkOptionNames("finetune: adapter", adapter, adapterNames);
+  }
   if (full && adapter !== undefined) {
     throw new BitnetError("USAGE", "finetune: full trains all weights and takes no adapter");
   }

@@ -35,9 +35,13 @@ function isRows(value: object): value is Iterable<object> | AsyncIterable<object
   return Symbol.iterator in value || Symbol.asyncIterator in value;
 }
 
+/** Examples may have a name, too. */
 function isSource(value: object): value is DataSource {
-  return "name" in value && typeof value.name === "string" && !("messages" in value) && !("text" in value);
+  const keys = Object.keys(value);
+  return "name" in value && typeof value.name === "string" && keys.every((key) => sourceKeys.has(key));
 }
+
+const sourceKeys: ReadonlySet<string> = new Set<keyof DataSource>(["name", "rows", "weight"]);
 
 function sourceOf(input: TrainingInput, name: string): DataSource {
   if (typeof input === "string") {

@@ -8,14 +8,14 @@ import { chooseFormat } from "../chat/choose-format.js";
 import { convertCheckpoint } from "../convert/convert.js";
 import type { AdapterUse } from "../engine/adapter.js";
 import { loadModel, type Model } from "../engine/model.js";
-import { BitnetError, convertingAsync } from "../system/errors.js";
+import { BitnetError, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { makeFolder } from "../system/files.js";
 import { fillFolder } from "../system/fill-folder.js";
-import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { checkChoice, checkOptionNames, checkPath, type OptionNames } from "../system/options.js";
 import { meanLoss } from "./answer-loss.js";
 import type { Documents } from "./data/documents.js";
 import { loadTrainingData } from "./data/load.js";
-import type { TrainOn } from "./data/render.js";
+import { type TrainOn, trainOnNames } from "./data/render.js";
 import type { DataSource } from "./data/sources.js";
 import {
   formNames,
@@ -131,10 +131,21 @@ const usualLength = 2048;
  */
 export async function mergeAdapter(options: MergeOptions): Promise<MergeReport> {
   checkOptionNames("mergeAdapter", options, mergeOptions);
-  const { base, adapters, out, to = "ternary", evalData, acceptLoss = usualLoss } = options;
-  if (adapters.length === 0) {
+  const { base, adapters, out, to = "ternary", evalData, recover, acceptLoss = usualLoss } = options;
+  checkPath("base", base);
+  checkPath("out", out);
+  checkChoice("to", to, ["ternary", "f16"]);
+  checkChoice("trainOn", options.trainOn, trainOnNames);
+  if (!Array.isArray(adapters) || adapters.length === 0) {
     throw new BitnetError("USAGE", "mergeAdapter: no adapter is named");
   }
+  for (const [i, adapter] of adapters.entries()) {
+    checkPath(`adapters[${i}].path`, Object(adapter).path);
+  }
+  if (recover !== undefined && !(Number.isSafeInteger(recover.steps) && recover.steps > 0)) {
+    throw new BitnetError("USAGE", `recover.steps: expected a positive integer, got ${recover.steps}`);
+  }
+  throwIfAborted(options.signal);
   if (!(acceptLoss >= 0)) {
     throw new BitnetError("USAGE", `acceptLoss: expected a share from 0 on, got ${acceptLoss}`);
   }
@@ -143,7 +154,7 @@ export async function mergeAdapter(options: MergeOptions): Promise<MergeReport> 
       hint: "--eval-data FILE, or --accept-loss inf to merge without measuring",
     });
   }
-  if (to === "f16" && options.recover !== undefined) {
+  if (to === "f16" && recover !== undefined) {
     throw new BitnetError(
       "USAGE",
       "float matrices lose nothing that training could bring back: recover is for ternary ones",

@@ -1,7 +1,7 @@
 // Training from nothing: a config.json, texts, and what tokenizer there is, become a model.
 
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { readModelConfig } from "../checkpoint/config.js";
 import { copyTokenizerFiles, listTokenizerFiles } from "../checkpoint/side-files.js";
@@ -10,7 +10,8 @@ import { BitnetError, convertingAsync } from "../system/errors.js";
 import { makeFolder, replaceFile } from "../system/files.js";
 import { hashFiles } from "../system/hash-files.js";
 import { parseJson } from "../system/json.js";
-import { checkOptionNames, type OptionNames } from "../system/options.js";
+import { checkOptionNames, checkPath, type OptionNames } from "../system/options.js";
+import { readTextFile } from "../system/text-file.js";
 import { hashTokenizer, readText, type TrainingText } from "./base.js";
 import { Batches } from "./data/batches.js";
 import { fingerprint } from "./data/fingerprint.js";
@@ -21,6 +22,7 @@ import { type TokenizedData, tokenizeToShards } from "./data/tokenize.js";
 import { exportModel } from "./export-model.js";
 import { type DataOptions, sourcesOf, type TrainingInput } from "./inputs.js";
 import {
+  checkRunControl,
   type RunControl,
   type RunEvent,
   type RunParts,
@@ -32,7 +34,7 @@ import {
 import { recordOptions } from "./run-options.js";
 import { batchOptionsOf, resolveSettings, settingsAmong, type TrainSettings, trainSettings } from "./settings.js";
 import { controlTokens } from "./tokenizer/files.js";
-import { type TokenizerProgress, trainTokenizer } from "./tokenizer/train.js";
+import { checkVocabSize, type TokenizerProgress, trainTokenizer } from "./tokenizer/train.js";
 import type { TrainerResult } from "./trainer.js";
 
 export interface PretrainOptions
@@ -110,6 +112,8 @@ export interface PreparedPretrain {
 /** Trains the tokenizer and writes the shards, as far as that is wanted and not done yet. */
 export async function preparePretrain(options: PretrainOptions): Promise<PreparedPretrain> {
   checkOptionNames("pretrain", options, pretrainOptions);
+  checkPath("config", options.config);
+  checkRunControl(options);
   await requireFreeFolder(options); // before what that run began with is overwritten
   return await withRunFolder(options, async () => {
     await requireFreeFolder(options);
@@ -157,12 +161,14 @@ async function prepareStart(start: string, options: PretrainOptions): Promise<vo
   const { tokenizer = (await listTokenizerFiles(folder)).includes("tokenizer.json") ? folder : "new" } = options;
   const config = await readConfig(options.config);
   if (tokenizer !== "new") {
+    checkPath("tokenizer", tokenizer);
     await requireTokenizer(tokenizer, start, options);
     await copyTokenizerFiles(tokenizer, start);
     await replaceFile(join(start, configName), config.text);
     return;
   }
   const vocabSize = options.vocabSize ?? Number(config.value.vocab_size);
+  checkVocabSize(vocabSize);
   const first = vocabSize - controlTokens.length;
   const ids = { vocab_size: vocabSize, bos_token_id: first, eos_token_id: first + 1, pad_token_id: first + 1 };
   await replaceFile(join(start, configName), `${JSON.stringify({ ...config.value, ...ids }, null, 2)}\n`);
@@ -204,7 +210,7 @@ async function folderOfConfig(path: string): Promise<string> {
 
 async function readConfig(path: string): Promise<{ text: string; value: Record<string, unknown> }> {
   const file = (await stat(path)).isDirectory() ? join(path, configName) : path;
-  const text = await convertingAsync(() => readFile(file, "utf8"));
+  const text = await convertingAsync(() => readTextFile(file));
   const value = parseJson(text, file);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new BitnetError("BAD_FILE", `${file}: expected a JSON object`);

@@ -5,7 +5,7 @@ import { availableMemory } from "../native/machine.js";
 import { BitnetError, convertingAsync } from "../system/errors.js";
 import { makeFolder, replaceFile } from "../system/files.js";
 import { withLock } from "../system/lock.js";
-import type { OptionNames } from "../system/options.js";
+import { checkChoice, checkPath, type OptionNames } from "../system/options.js";
 import { packageVersion } from "../system/package.js";
 import {
   findNewest,
@@ -26,8 +26,8 @@ import {
 import type { Batches } from "./data/batches.js";
 import type { Documents } from "./data/documents.js";
 import type { EpochPlan } from "./data/plan.js";
-import { type Checkpointing, type FittingPlan, fitTraining } from "./memory.js";
-import { Metrics, type ReportTo } from "./metrics.js";
+import { type Checkpointing, checkpointingNames, type FittingPlan, fitTraining } from "./memory.js";
+import { Metrics, type ReportTo, reportNames } from "./metrics.js";
 import { type RunRecord, requireSameRun } from "./run-record.js";
 import { checkSchedule } from "./schedule.js";
 import { scheduleOf, type TrainSettings } from "./settings.js";
@@ -137,8 +137,15 @@ export async function withRunFolder<T>(
   return await withLock(join(out, ".lock"), { signal, onWait }, body);
 }
 
+/** Throws USAGE for what RunControl does not allow. */
+export function checkRunControl({ gradientCheckpointing, reportTo }: Partial<RunControl>): void {
+  checkChoice("gradientCheckpointing", gradientCheckpointing, checkpointingNames);
+  checkChoice("reportTo", reportTo, reportNames);
+}
+
 /** Throws USAGE for a folder with checkpoints of an earlier run, which is not begun over in silence. */
 export async function requireFreeFolder({ out, resume = false, force = false }: RunControl): Promise<void> {
+  checkPath("out", out);
   if (resume === false && !force && (await listCheckpoints(out)).length > 0) {
     throw new BitnetError("USAGE", `${out}: it has checkpoints of an earlier run`, {
       hint: "--resume goes on with it, --force begins anew",

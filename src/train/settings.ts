@@ -1,9 +1,9 @@
 // What a run may be told, and what it does when it is not told.
 
 import { BitnetError } from "../system/errors.js";
-import type { OptionNames } from "../system/options.js";
+import { checkChoice, type OptionNames } from "../system/options.js";
 import type { BatchOptions } from "./data/batches.js";
-import type { Schedule, SchedulerName } from "./schedule.js";
+import { type Schedule, type SchedulerName, schedulerNames } from "./schedule.js";
 
 /** How a model is trained. Names are those of Hugging Face's trainer where it has them. */
 export interface TrainSettings {
@@ -131,20 +131,28 @@ export function resolveSettings(kind: TrainingKind, given: Partial<TrainSettings
   const entries = Object.entries(given).filter(([, value]) => value !== undefined);
   const settings: TrainSettings = { ...defaultSettings[kind], ...Object.fromEntries(entries) };
   for (const { name, least, most, isInteger } of ranges) {
-    const value = settings[name];
-    const isWithin = value === undefined || (Number(value) >= least && Number(value) <= most);
-    if (!isWithin || (isInteger && value !== undefined && !Number.isSafeInteger(value))) {
+    const value: unknown = settings[name];
+    const isWithin = typeof value === "number" && value >= least && value <= most;
+    if (!isWithin || (isInteger && !Number.isSafeInteger(value))) {
       const what = isInteger ? "an integer" : "a number";
       throw new BitnetError("USAGE", `${name}: expected ${what} from ${least} to ${most}, got ${String(value)}`);
     }
   }
+  for (const name of ["lr", "lr2", "split", "warmupSteps", "weightDecay"] as const) {
+    if (settings[name] !== undefined && typeof settings[name] !== "number") {
+      throw new BitnetError("USAGE", `${name}: expected a number, got ${String(settings[name])}`);
+    }
+  }
+  checkChoice("scheduler", settings.scheduler, schedulerNames);
+  checkChoice("packing", settings.packing, [true, false]);
+  checkChoice("loadBestAtEnd", settings.loadBestAtEnd, [true, false]);
   return settings;
 }
 
 const manySteps = 2 ** 31 - 1;
 type NumberName = { [K in keyof TrainSettings]-?: number extends TrainSettings[K] ? K : never }[keyof TrainSettings];
 
-/** Ranges of numbers; those of the schedule are its own. */
+/** Ranges of numbers; those of the schedule, which follow from the steps, are its own. */
 const ranges: readonly { name: NumberName; least: number; most: number; isInteger?: boolean }[] = [
   { name: "epochs", least: Number.MIN_VALUE, most: 1e6 },
   { name: "maxSteps", least: 0, most: manySteps, isInteger: true },

@@ -514,6 +514,12 @@ const failures: Failure[] = [
     make: configured({ hidden_size: undefined }),
   },
   {
+    name: "a number of layers that no list of tensors has room for",
+    code: "BAD_FILE",
+    message: /num_hidden_layers is 1000000000; at most 4096 layers expected/,
+    make: configured({ num_hidden_layers: 1e9 }),
+  },
+  {
     name: "a hidden size that the heads do not divide",
     code: "BAD_FILE",
     message: /do not fit together/,

@@ -207,6 +207,30 @@ describe("finetune", () => {
     await expect(finetune(options({ model: base, force: true, maxSteps: 1 }))).resolves.toMatchObject({ steps: 1 });
   });
 
+  it.each([
+    [{ scheduler: "cosin" }, /^scheduler: expected linear or cosine/],
+    [{ trainOn: "answers" }, /^trainOn: expected assistant or last or all, got "answers"/],
+    [{ reportTo: "wandb" }, /^reportTo: expected none or tensorboard/],
+    [{ gradientCheckpointing: true }, /^gradientCheckpointing: expected auto or on or off/],
+    [{ adapterDtype: "f16" }, /^adapterDtype: expected f32 or bf16/],
+    [{ epochs: "3" }, /^epochs: expected a number/],
+    [{ lr: "1e-3" }, /^lr: expected a number/],
+    [{ packing: "no" }, /^packing: expected true or false/],
+    [{ evalSplit: "0.5" }, /^evalSplit: expected a share/],
+    [{ adapter: null }, /^finetune: adapter: expected an object/],
+    [{ adapter: { targets: "q" } }, /^targets and layers of an adapter: expected lists/],
+    [{ model: undefined }, /^model: expected a path/],
+    [{ out: "" }, /^out: expected a path/],
+  ])("of a caller without types refuses %j", async (wrong, message) => {
+    const given = { ...options(), ...wrong } as FinetuneOptions;
+    await expect(finetune(given)).rejects.toMatchObject({ code: "USAGE", message: expect.stringMatching(message) });
+  });
+
+  it("takes examples that have a name as examples", async () => {
+    const data = [{ name: "Ada", input: "Hello", output: "Hello back" }];
+    await expect(finetune(options({ data, evalSplit: undefined, maxSteps: 1 }))).resolves.toMatchObject({ steps: 1 });
+  });
+
   it("needs float weights to train them all", async () => {
     const given = options({ model: tinyModel, full: true, adapter: undefined });
     await expect(finetune(given)).rejects.toMatchObject({ code: "UNSUPPORTED" });

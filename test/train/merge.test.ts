@@ -135,6 +135,20 @@ describe("refused is", () => {
     });
   });
 
+  test("what a caller without types may hand over", async () => {
+    const cases = [
+      [{ recover: { steps: 0, data: [{ input: "a", output: "b" }] } }, "recover.steps: expected a positive integer"],
+      [{ to: "f32" as "f16" }, "to: expected ternary or f16"],
+      [{ adapters: [{ path: "" }] }, "adapters[0].path: expected a path"],
+      [{ base: "" }, "base: expected a path"],
+    ] as const;
+    for (const [wrong, message] of cases) {
+      const expected = { code: "USAGE", message: expect.stringContaining(message) };
+      expect(await refusal(wrong)).toMatchObject(expected);
+    }
+    expect(await refusal({ signal: AbortSignal.abort() })).toMatchObject({ code: "ABORTED" });
+  });
+
   test("an adapter of another model, and one that gains nothing on the data", async () => {
     expect(await refusal({ base: trainFixture("bitnet") })).toMatchObject({ code: "USAGE" });
     const evalData = [{ prompt: "a", completion: "b" }];

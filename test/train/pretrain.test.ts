@@ -56,6 +56,34 @@ describe("pretrain", () => {
     expect(existsSync(join(given.out, "checkpoint-2"))).toBe(true);
   });
 
+  it("does not go on without evaluation where a split of the data takes none", async () => {
+    await expect(pretrain(options({ evalSplit: 1e-9 }))).rejects.toMatchObject({
+      code: "USAGE",
+      message: "a split of 1e-9 leaves none of 10 documents to evaluate",
+    });
+  });
+
+  it.each([
+    [{ data: [] }, "no training data"],
+    [{ maxSamples: -1 }, "maxSamples: expected a positive integer, got -1"],
+    [{ vocabSize: -5 }, "the size of the vocabulary: expected an integer from 260 to 1048576, got -5"],
+    [{ config: "" }, 'config: expected a path, got ""'],
+  ])("of a caller without types refuses %j", async (wrong, message) => {
+    await expect(pretrain(options(wrong))).rejects.toMatchObject({ code: "USAGE", message });
+  });
+
+  it.skipIf(process.platform === "win32")(
+    "reads devices neither as data nor without an end as config.json",
+    async () => {
+      const tokenizer = { tokenizer: join(root, "test/fixtures/train/bitnet"), vocabSize: undefined };
+      for (const over of [{}, tokenizer]) {
+        await expect(pretrain(options({ ...over, data: "/dev/zero" }))).rejects.toThrow("it is not a regular file");
+      }
+      await expect(pretrain(options({ data: "/dev/zero:0.5" }))).rejects.toThrow("it is not a regular file");
+      await expect(pretrain(options({ config: "/dev/zero" }))).rejects.toThrow("too large");
+    },
+  );
+
   it("takes no size of a vocabulary beside a tokenizer, and no folder without one", async () => {
     const tokenizer = join(root, "test/fixtures/train/bitnet");
     await expect(pretrain(options({ tokenizer }))).rejects.toMatchObject({

@@ -120,7 +120,7 @@ const trainableOptions: OptionNames<TrainableOptions> = {
   signal: true,
 };
 
-const adapterNames: OptionNames<AdapterShape> = {
+export const adapterNames: OptionNames<AdapterShape> = {
   rank: true,
   alpha: true,
   rslora: true,
@@ -183,6 +183,9 @@ function nativeOptionsOf(options: TrainableOptions, layers: number): NativeTrain
 
 function nativeAdapterOf(shape: AdapterShape, layers: number): NativeTrainOptions["adapter"] {
   const targets = shape.targets ?? trainTargets;
+  if (![targets, shape.layers ?? []].every(Array.isArray)) {
+    throw new BitnetError("USAGE", "targets and layers of an adapter: expected lists");
+  }
   const unknown = targets.find((target) => !trainTargets.includes(target));
   if (unknown !== undefined) {
     throw new BitnetError(

@@ -9,7 +9,7 @@ import { hashIds } from "./keyed.js";
 import { maxDocumentTokens } from "./limits.js";
 import type { DocumentGroup } from "./plan.js";
 import { ignoredLabel, type Rendering, renderExample, type TrainingDocument } from "./render.js";
-import { type DataSource, readExamples, type SourceTally, startTally } from "./sources.js";
+import { checkReading, checkSplit, type DataSource, readExamples, type SourceTally, startTally } from "./sources.js";
 
 export interface LoadDataOptions {
   /** Tokens of the longest document. What is longer is cut at its end, but for plain texts. */
@@ -110,18 +110,13 @@ export async function loadTrainingData(
 
 function checkOptions(sources: readonly DataSource[], options: LoadDataOptions): void {
   checkOptionNames("loadTrainingData", options, loadDataOptions);
-  const { maxLength, evalData, evalSplit, maxSamples = 1 } = options;
-  if (sources.length === 0) {
-    throw new BitnetError("USAGE", "no training data");
-  }
+  const { maxLength, evalData, evalSplit } = options;
+  checkReading(sources, options);
   if (!Number.isSafeInteger(maxLength) || maxLength < 2 || maxLength > maxDocumentTokens) {
     throw new BitnetError("USAGE", `maxLength: expected an integer from 2 to ${maxDocumentTokens}, got ${maxLength}`);
   }
-  if (!Number.isSafeInteger(maxSamples) || maxSamples < 1) {
-    throw new BitnetError("USAGE", `maxSamples: expected a positive integer, got ${maxSamples}`);
-  }
-  if (evalSplit !== undefined && !(evalSplit > 0 && evalSplit < 1)) {
-    throw new BitnetError("USAGE", `evalSplit: expected a share above 0 and below 1, got ${evalSplit}`);
+  if (evalSplit !== undefined) {
+    checkSplit(evalSplit);
   }
   if (evalSplit !== undefined && evalData !== undefined) {
     throw new BitnetError("USAGE", "evaluation data and a split of the training data exclude each other");

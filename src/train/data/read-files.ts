@@ -6,7 +6,7 @@ import { open, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { BitnetError, throwIfAborted, toBitnetError, withContext } from "../../system/errors.js";
+import { BitnetError, convertingAsync, throwIfAborted, toBitnetError, withContext } from "../../system/errors.js";
 import { parseJson } from "../../system/json.js";
 import { readStreamLines } from "../../system/line-file.js";
 import { isNestedDeeper } from "../../system/nesting.js";
@@ -68,11 +68,22 @@ async function checkFile(file: string): Promise<{ isPacked: boolean; end: string
   return { isPacked, end };
 }
 
+/** Throws BAD_FILE for a folder, and for a pipe or a device, which may have no end and cannot be read a second time. */
+export async function requireFile(path: string): Promise<void> {
+  const info = await convertingAsync(() => stat(path));
+  if (info.isDirectory()) {
+    throw new BitnetError("BAD_FILE", `${path}: it is a directory`, { hint: "name the files in it" });
+  }
+  if (!info.isFile()) {
+    throw new BitnetError("BAD_FILE", `${path}: it is not a regular file`, {
+      hint: "data is read more than once: write it to a file",
+    });
+  }
+}
+
 async function hasParquetMark(path: string): Promise<boolean> {
+  await requireFile(path);
   try {
-    if ((await stat(path)).isDirectory()) {
-      throw new BitnetError("BAD_FILE", `${path}: it is a directory`, { hint: "name the files in it" });
-    }
     const file = await open(path, "r");
     try {
       const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);

@@ -55,6 +55,23 @@ export function startTally({ name, weight = 1 }: DataSource): SourceTally {
   return { name, weight: checkWeight(weight, name), examples: 0, skipped: 0, dropped: 0 };
 }
 
+/** Throws USAGE where there is nothing to read, or no count of examples. */
+export function checkReading(sources: readonly DataSource[], { maxSamples = 1 }: ReadOptions): void {
+  if (sources.length === 0) {
+    throw new BitnetError("USAGE", "no training data");
+  }
+  if (!Number.isSafeInteger(maxSamples) || maxSamples < 1) {
+    throw new BitnetError("USAGE", `maxSamples: expected a positive integer, got ${maxSamples}`);
+  }
+}
+
+/** A share of the examples. Throws USAGE for what is none. */
+export function checkSplit(evalSplit: number): void {
+  if (!(typeof evalSplit === "number" && evalSplit > 0 && evalSplit < 1)) {
+    throw new BitnetError("USAGE", `evalSplit: expected a share above 0 and below 1, got ${evalSplit}`);
+  }
+}
+
 /**
  * The examples of a source, in its order, each with what `use` makes of it. What is wrong with an example, to `use` as
  * well, is an error with its place, or with `skipBad` counted.

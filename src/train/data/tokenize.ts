@@ -10,9 +10,18 @@ import { hashFiles } from "../../system/hash-files.js";
 import { readJsonFile } from "../../system/json.js";
 import { stringifyJson } from "../../system/write-json.js";
 import { hashIds } from "./keyed.js";
+import { requireFile } from "./read-files.js";
 import { type Rendering, renderExample } from "./render.js";
 import { ShardWriter } from "./shard-writer.js";
-import { type DataSource, type ReadOptions, readExamples, type SourceTally, startTally } from "./sources.js";
+import {
+  checkReading,
+  checkSplit,
+  type DataSource,
+  type ReadOptions,
+  readExamples,
+  type SourceTally,
+  startTally,
+} from "./sources.js";
 
 export interface TokenizeOptions extends ReadOptions {
   /** Share of the documents that evaluate, from 0 to below 1; equal ones stay together. Default: 0. */
@@ -61,9 +70,9 @@ export async function tokenizeToShards(
   { tokenizer, format }: Omit<Rendering, "trainOn">,
   options: TokenizeOptions = {},
 ): Promise<TokenizedData> {
-  const { evalSplit = 0 } = options;
-  if (!(evalSplit >= 0 && evalSplit < 1)) {
-    throw new BitnetError("USAGE", `evalSplit: expected a share from 0 to below 1, got ${evalSplit}`);
+  checkReading(sources, options);
+  if (options.evalSplit !== undefined && options.evalSplit !== 0) {
+    checkSplit(options.evalSplit);
   }
   const origin = await describeOrigin(sources, options);
   const there = await findTokenized(folder, origin);
@@ -116,7 +125,17 @@ async function writeShards(
       }
       written.push({ paths, weight });
     }
-    return { training: written, evaluation: await evaluation.finish(), ...total, sources: tallies };
+    const evaluating = await evaluation.finish();
+    if (evalSplit > 0 && evaluating.length === 0) {
+      throw new BitnetError(
+        "USAGE",
+        `a split of ${evalSplit} leaves none of ${total.documents} documents to evaluate`,
+        {
+          hint: "split more off, or name other data: --eval-data FILE",
+        },
+      );
+    }
+    return { training: written, evaluation: evaluating, ...total, sources: tallies };
   } finally {
     await Promise.all([evaluation, ...training].map((writer) => writer.abandon()));
   }
@@ -126,6 +145,9 @@ async function describeOrigin(sources: readonly DataSource[], options: TokenizeO
   const { evalSplit = 0, seed = 0, maxSamples, skipBad = false, tokenizerHash, signal } = options;
   const described: ShardOrigin["sources"] = [];
   for (const { name, rows, weight } of sources) {
+    if (rows === undefined) {
+      await requireFile(name);
+    }
     described.push(
       rows === undefined ? { file: name, sha256: await hashFiles([name], signal), weight } : { rows: name },
     );

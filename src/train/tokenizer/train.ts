@@ -2,7 +2,7 @@
 
 import { BitnetError } from "../../system/errors.js";
 import type { Example } from "../data/example.js";
-import { type DataSource, type ReadOptions, readExamples, startTally } from "../data/sources.js";
+import { checkReading, type DataSource, type ReadOptions, readExamples, startTally } from "../data/sources.js";
 import { byteCharacters, trainMerges } from "./bpe.js";
 import { controlTokens, writeTokenizerFiles } from "./files.js";
 import { WordCounts } from "./words.js";
@@ -29,6 +29,14 @@ const leastVocabSize = byteCharacters.length + controlTokens.length + 1;
 const mostVocabSize = 2 ** 20;
 const betweenReports = 1000; // texts
 
+/** Throws USAGE. */
+export function checkVocabSize(vocabSize: number): void {
+  if (!Number.isSafeInteger(vocabSize) || vocabSize < leastVocabSize || vocabSize > mostVocabSize) {
+    const expected = `an integer from ${leastVocabSize} to ${mostVocabSize}`;
+    throw new BitnetError("USAGE", `the size of the vocabulary: expected ${expected}, got ${vocabSize}`);
+  }
+}
+
 /** Trains a byte-level BPE on the texts of examples and writes it to `folder` as Hugging Face's files. */
 export async function trainTokenizer(
   folder: string,
@@ -36,10 +44,8 @@ export async function trainTokenizer(
   options: TrainTokenizerOptions,
 ): Promise<TrainedTokenizer> {
   const { vocabSize, contextLength, signal, onProgress } = options;
-  if (!Number.isSafeInteger(vocabSize) || vocabSize < leastVocabSize || vocabSize > mostVocabSize) {
-    const expected = `an integer from ${leastVocabSize} to ${mostVocabSize}`;
-    throw new BitnetError("USAGE", `the size of the vocabulary: expected ${expected}, got ${vocabSize}`);
-  }
+  checkVocabSize(vocabSize);
+  checkReading(sources, options);
   const counts = new WordCounts();
   let texts = 0;
   for (const source of sources) {
