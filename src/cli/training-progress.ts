@@ -32,9 +32,13 @@ function showJson(event: TrainingEvent): void {
     case "progress":
     case "evaluating":
     case "reading":
-    case "data":
     case "tokenizing":
       return;
+    case "data": {
+      const { sources, evalSources, duplicates } = event.data;
+      writeJson({ kind: event.kind, sources, evalSources, duplicates });
+      return;
+    }
     case "plan":
       writeJson({
         kind: event.kind,

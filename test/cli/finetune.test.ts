@@ -120,8 +120,9 @@ describe("bitnet finetune", () => {
       .split("\n")
       .map((line) => JSON.parse(line) as { kind: string });
     expect(new Set(events.map(({ kind }) => kind))).toEqual(
-      new Set(["plan", "opened", "step", "checkpoint", "exporting", "result"]),
+      new Set(["data", "plan", "opened", "step", "checkpoint", "exporting", "result"]),
     );
+    expect(events[0]).toMatchObject({ kind: "data", sources: [{ examples: 24, skipped: 0 }], duplicates: 0 });
     expect(events.at(-1)).toMatchObject({ kind: "result", steps: 20, resultStep: 20, skipped: 0 });
     expect(stderr).toBe("");
   });

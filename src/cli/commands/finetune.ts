@@ -17,6 +17,7 @@ import { asUsage, locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { chatRows, modelRows, withHelp } from "../options.js";
 import { integerFrom, numberFrom } from "../parsers.js";
+import { quoteArgument } from "../terminal/format.js";
 import { terminationSignal, write, writeJson } from "../terminal/output.js";
 import { printDryRun } from "../training-dry-run.js";
 import { formatOutcome, noteStopped } from "../training-outcome.js";
@@ -167,6 +168,9 @@ async function runFinetune(values: FinetuneValues): Promise<void> {
     }
     const result = await finetunePrepared(prepared, options);
     view.stop();
+    for (const warning of json ? [] : result.warnings) {
+      sayTo(quiet)(warning);
+    }
     if (json) {
       writeJson({ kind: "result", ...result });
     } else {
@@ -203,15 +207,18 @@ async function readOptions(values: FinetuneValues, signal: AbortSignal): Promise
 function formatResult(result: FinetuneResult, { model }: FinetuneValues): string {
   const { folder, gguf, master } = result;
   if (master !== undefined) {
-    return formatOutcome(result, [`bitnet run -m ${gguf} -cnv`, `bitnet serve -m ${gguf}`]);
+    const model = quoteArgument(gguf);
+    return formatOutcome(result, [`bitnet run -m ${model} -cnv`, `bitnet serve -m ${model}`]);
   }
   // Models are run as GGUF files: a checkpoint becomes one first.
-  const convert = isFolder(model.path) ? [`bitnet convert ${model.path} --outfile base.gguf`] : [];
-  const base = convert.length > 0 ? " -m base.gguf" : model.path === undefined ? "" : ` -m ${model.path}`;
+  const convert = isFolder(model.path) ? [`bitnet convert ${quoteArgument(model.path)} --outfile base.gguf`] : [];
+  const base =
+    convert.length > 0 ? " -m base.gguf" : model.path === undefined ? "" : ` -m ${quoteArgument(model.path)}`;
+  const lora = quoteArgument(folder);
   return formatOutcome(result, [
     ...convert,
-    `bitnet run${base} --lora ${folder} -cnv`,
-    `bitnet serve${base} --lora ${folder}`,
+    `bitnet run${base} --lora ${lora} -cnv`,
+    `bitnet serve${base} --lora ${lora}`,
   ]);
 }
 

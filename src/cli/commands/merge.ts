@@ -17,7 +17,7 @@ import { locateModel } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf } from "../option-rows.js";
 import { chatRows, modelRows, outputRows, withHelp } from "../options.js";
 import { integerFrom } from "../parsers.js";
-import { formatBytes } from "../terminal/format.js";
+import { formatBytes, quoteArgument } from "../terminal/format.js";
 import { columnsOf, interruptSignal, note, write, writeJson } from "../terminal/output.js";
 import { createSteps, type Step, type Steps } from "../terminal/steps.js";
 import { formatTable } from "../terminal/table.js";
@@ -243,6 +243,6 @@ function print(measure: MergeMeasure | MergeReport, { json, accepted }: { json?:
 function noteFiles({ folder, files, gguf, master }: MergeReport): void {
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   note(
-    `wrote ${folder}: ${formatBytes(bytes)}; bitnet run -m ${gguf}${master === undefined ? "" : `; ${master} trains on`}`,
+    `wrote ${folder}: ${formatBytes(bytes)}; bitnet run -m ${quoteArgument(gguf ?? "")}${master === undefined ? "" : `; ${master} trains on`}`,
   );
 }

@@ -22,7 +22,7 @@ import { asUsage } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored } from "../option-rows.js";
 import { folderRows, modelRows, outputRows, withHelp } from "../options.js";
 import { describeStep, showDownload, stoppedNote } from "../setup-steps.js";
-import { formatBytes, withoutControls } from "../terminal/format.js";
+import { formatBytes, quoteArgument, withoutControls } from "../terminal/format.js";
 import { columnsOf, interruptSignal, note, write, writeJson } from "../terminal/output.js";
 import { createSteps, type Steps } from "../terminal/steps.js";
 import { type Column, formatTable } from "../terminal/table.js";
@@ -273,10 +273,6 @@ async function shortestName({ path, repository, type }: SetupResult): Promise<st
     }
   }
   return undefined;
-}
-
-function quoteArgument(text: string): string {
-  return /^[\w./@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 interface Logs {

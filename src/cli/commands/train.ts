@@ -6,6 +6,7 @@ import { type PretrainOptions, preparePretrain, pretrainPrepared } from "../../t
 import { asUsage } from "../model-argument.js";
 import { addOptions, type GroupValues, groupOf, noteIgnored, refuseOptions } from "../option-rows.js";
 import { integerFrom } from "../parsers.js";
+import { quoteArgument } from "../terminal/format.js";
 import { terminationSignal, write, writeJson } from "../terminal/output.js";
 import { printDryRun } from "../training-dry-run.js";
 import { formatOutcome, noteStopped } from "../training-outcome.js";
@@ -117,8 +118,8 @@ async function runTrain(values: TrainValues): Promise<void> {
         writeJson({ kind: "result", ...result });
       } else {
         const next = [
-          `bitnet run -m ${result.gguf} -p "Once upon a time"`,
-          `bitnet finetune -m ${result.master} --full ...`,
+          `bitnet run -m ${quoteArgument(result.gguf)} -p "Once upon a time"`,
+          `bitnet finetune -m ${quoteArgument(result.master)} --full ...`,
         ];
         write(`${formatOutcome(result, next)}\n`);
       }

@@ -64,3 +64,8 @@ export function formatColumns(
     numeric.includes(column) ? text.padStart(widths[column] ?? 0) : text.padEnd(widths[column] ?? 0);
   return cells.map((row) => `${indent}${row.map(pad).join("  ")}`.trimEnd());
 }
+
+/** An argument as a shell takes it. */
+export function quoteArgument(text: string): string {
+  return /^[\w./@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
