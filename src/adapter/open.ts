@@ -1,7 +1,8 @@
 // Opens an adapter of any form.
 
 import { open, stat } from "node:fs/promises";
-import { BitnetError, convertingAsync } from "../system/errors.js";
+import { convertingAsync } from "../system/errors.js";
+import { requireFile } from "../system/files.js";
 import type { AdapterFile } from "./adapter.js";
 import { openGgufAdapter } from "./gguf.js";
 import { openPeft } from "./peft.js";
@@ -20,11 +21,9 @@ export async function openAdapter(path: string): Promise<AdapterFile> {
 }
 
 async function isGguf(path: string): Promise<boolean> {
+  await requireFile(path);
   const file = await open(path);
   try {
-    if (!(await file.stat()).isFile()) {
-      throw new BitnetError("BAD_FILE", `${path}: not a file`);
-    }
     const magic = Buffer.alloc(4);
     await file.read(magic, 0, 4, 0);
     return magic.toString("latin1") === "GGUF";

@@ -9,6 +9,7 @@ import { bundledModel } from "../models/bundled.js";
 import { weightTypeOf } from "../models/check.js";
 import { readLocalDownload, readProvenance } from "../models/provenance.js";
 import { BitnetError, throwIfAborted } from "../system/errors.js";
+import { requireFile } from "../system/files.js";
 import { hashFiles } from "../system/hash-files.js";
 import { type Advice, adviceOf, type Context, type Finding, findingOf } from "./check.js";
 import { readGolden } from "./golden.js";
@@ -84,7 +85,7 @@ export async function checkModel(context: Context): Promise<Finding<ModelFacts>>
 /** Without the native part only the first bytes are looked at. */
 async function adviseWithout(path: string): Promise<Advice[]> {
   try {
-    return (await readBeginning(path)) === "GGUF"
+    return (await readBeginning(path, 4)) === "GGUF"
       ? []
       : [{ status: "problem", what: `${path} does not begin as a GGUF file does`, next: "bitnet list shows models" }];
   } catch (error) {
@@ -92,9 +93,10 @@ async function adviseWithout(path: string): Promise<Advice[]> {
   }
 }
 
-async function readBeginning(path: string): Promise<string> {
+async function readBeginning(path: string, length: number): Promise<string> {
+  await requireFile(path);
   await using file = await open(path);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, 0);
   return buffer.toString("latin1", 0, bytesRead);
 }
 
@@ -110,9 +112,7 @@ const foreign: readonly [beginning: RegExp, what: string, hint: string][] = [
 
 async function explain(error: unknown, path: string): Promise<unknown> {
   try {
-    await using file = await open(path);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0);
-    const text = buffer.toString("latin1", 0, bytesRead);
+    const text = await readBeginning(path, 64);
     const found = foreign.find(([beginning]) => beginning.test(text));
     return text.startsWith("GGUF") || found === undefined
       ? withHint(error)
@@ -182,7 +182,8 @@ async function findExpectedHash(gguf: Gguf, provenance: Provenance): Promise<Exp
     return undefined;
   }
   if (path === bundledModel.path) {
-    return { sha256: (await readGolden()).sha256, from: "this package" };
+    const golden = await readGolden().catch(() => undefined); // that it is missing is told by the check of correctness
+    return golden && { sha256: golden.sha256, from: "this package" };
   }
   const [only, ...others] = provenance?.made === "published" ? provenance.source.files : [];
   const known = /^sha256:([0-9a-f]{64})$/.exec(only?.hash ?? "")?.[1];

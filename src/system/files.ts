@@ -19,6 +19,17 @@ export async function findTarget(path: string): Promise<string> {
   return target;
 }
 
+/** Throws NOT_FOUND if there is anything but a file: opening a pipe or reading a device may never end. */
+export async function requireFile(path: string): Promise<void> {
+  await convertingAsync(async () => {
+    const info = await stat(path);
+    if (!info.isFile()) {
+      const what = info.isDirectory() ? "it is a directory" : "it is not a regular file";
+      throw new BitnetError("NOT_FOUND", `${path}: ${what}`);
+    }
+  });
+}
+
 /**
  * Makes a folder and those above it, if they are not there; returns the first that was made. Node's own recursive calls never end
  * where the system says of every folder that the one above it is missing, as below /proc (tried with Node 20).

@@ -11,6 +11,7 @@ import { convertCheckpoint } from "../convert/convert.js";
 import { openTokenizer, type Tokenizer } from "../engine/tokenizer.js";
 import { openGguf } from "../gguf/gguf.js";
 import { convertingAsync } from "../system/errors.js";
+import { requireFile } from "../system/files.js";
 import { hashFiles } from "../system/hash-files.js";
 import type { TrainableSource } from "./core/trainable.js";
 
@@ -48,6 +49,7 @@ export async function openBase(path: string, options: BaseOptions = {}): Promise
     const hashes = { base, tokenizer: await hashTokenizer(path, options.signal) };
     return { name, source: { checkpoint: path }, hashes, ...(await readText(path, options)) };
   }
+  await requireFile(path);
   const base = await hashFiles([path], options.signal);
   const { kernelConfig } = options;
   return {

@@ -173,6 +173,18 @@ describe("several writers of one file", () => {
 });
 
 describe.skipIf(process.platform === "win32")("a named pipe", () => {
+  test.each([
+    ["doctor --quick --quiet -m", 1],
+    ["finetune --dry-run --data x -m", 1],
+    ["run -p x --lora", 1],
+  ])("is no model and no adapter: bitnet %s does not wait for it", async (command, expected) => {
+    const pipe = join(folder, `pipe-${command.split(" ")[0]}`);
+    execFileSync("mkfifo", [pipe]);
+    const { status, stdout, stderr } = await runBitnet([...command.split(" "), pipe]);
+    expect(status).toBe(expected);
+    expect(stdout + stderr).toContain(`${pipe}: it is not a regular file`);
+  });
+
   test("is not replaced by a file", async () => {
     const pipe = join(folder, "pipe");
     execFileSync("mkfifo", [pipe]);
