@@ -70,7 +70,7 @@ function withoutMarks(text: string): string {
 
 export interface Secrets {
   home: string | undefined;
-  /** Names of the user, of the machine; tokens. */
+  /** Names of the user, of the machine and of servers; tokens. */
   names: { text: string; instead: string }[];
 }
 
@@ -92,6 +92,7 @@ export function findSecrets(env: Variables = process.env): Secrets {
     add(env[name], "USER");
   }
   add(tryName(), "USER");
+  addServers(env, add);
   const host = hostname();
   add(host, "HOST");
   add(host.split(".")[0], "HOST");
@@ -100,6 +101,24 @@ export function findSecrets(env: Variables = process.env): Secrets {
   }
   names.sort((a, b) => b.text.length - a.text.length);
   return { home: env.HOME || homeFolder(), names };
+}
+
+/** A hub of one's own and proxies, which messages name, too. */
+function addServers(env: Variables, add: (text: string | undefined, instead: string) => void): void {
+  for (const name of ["HF_ENDPOINT", "http_proxy", "https_proxy", "all_proxy"]) {
+    for (const value of [env[name], env[name.toUpperCase()]]) {
+      const address = value?.includes("://") ? value : `http://${value}`;
+      if (value && URL.canParse(address)) {
+        const { protocol, host, hostname: server, pathname } = new URL(address);
+        if (server !== "huggingface.co") {
+          const instead = name === "HF_ENDPOINT" ? "(hub)" : "(proxy)";
+          add(`${protocol}//${host}${pathname.replace(/\/+$/, "")}`, instead);
+          add(host, instead);
+          add(server, instead);
+        }
+      }
+    }
+  }
 }
 
 /** Of half the world, and words of the page itself. */

@@ -1,5 +1,6 @@
 // What `bitnet doctor` tells of each check: lines of a label and a text, for the page and for the report.
 
+import { isWrong } from "../doctor/correctness.js";
 import type { CheckId, Diagnosis } from "../doctor/diagnose.js";
 import type { Place } from "../doctor/disk.js";
 import type { KernelFacts, ProcessorFacts } from "../doctor/processor.js";
@@ -233,16 +234,19 @@ function describeNetwork(facts: Facts<"network">): Row[] {
 }
 
 function describeCorrectness({ modelIntact, proofs, tokenizer }: Facts<"correctness">): Row[] {
-  const wrong = proofs.filter(({ right }) => !right);
+  const wrong = proofs.filter(isWrong);
+  const reasons = [...new Set(proofs.flatMap(({ problem }) => problem ?? []))];
   const kernels = [...new Set(proofs.map(({ kernel }) => kernel))];
-  const worst = Math.max(...proofs.map(({ difference }) => difference ?? Number.POSITIVE_INFINITY));
+  const worst = Math.max(...proofs.map(({ difference }) => difference ?? 0));
   if (!modelIntact) {
     return [["tested", "nothing: the bundled model is damaged"]];
   }
   const sum =
-    wrong.length === 0
-      ? `right: logits within ${worst.toPrecision(1)} of an independent reference, the same text`
-      : `WRONG: ${wrong.map(({ kernel, layout, problem }) => problem ?? `${kernel} with ${layout}`).join(", ")}`;
+    wrong.length > 0
+      ? `WRONG: ${wrong.map(({ kernel, layout }) => `${kernel} with ${layout}`).join(", ")}`
+      : reasons.length > 0
+        ? `NOT ALL TESTED: ${reasons.join(", ")}`
+        : `right: logits within ${worst.toPrecision(1)} of an independent reference, the same text`;
   return [
     ["tested", `${kernels.join(", ")}, each with ${proofs.length / Math.max(1, kernels.length)} layouts of weights`],
     ["result", sum],

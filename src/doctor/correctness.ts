@@ -6,7 +6,7 @@ import { weightLayouts } from "../engine/layouts.js";
 import { loadModel, type Model } from "../engine/model.js";
 import { bundledModel } from "../models/bundled.js";
 import type { WeightLayout } from "../native/addon.js";
-import { throwIfAborted, toBitnetError } from "../system/errors.js";
+import { type BitnetErrorCode, throwIfAborted, toBitnetError } from "../system/errors.js";
 import { hashFiles } from "../system/hash-files.js";
 import { type Advice, adviceOf, type Context, type Finding, findingOf } from "./check.js";
 import { type Golden, readGolden } from "./golden.js";
@@ -20,7 +20,10 @@ export interface KernelProof {
   difference: number | null;
   sameText: boolean;
   right: boolean;
+  /** Why nothing was computed. */
   problem: string | null;
+  /** Of that error. */
+  code: BitnetErrorCode | null;
 }
 
 export interface CorrectnessFacts {
@@ -79,11 +82,12 @@ async function proveKernel(
     const difference = await measureDifference(model, golden, signal);
     const sameText = await writesSameText(model, golden, signal);
     const right = head.selfTest && difference <= mostDifference && sameText;
-    return { proof: { ...head, difference, sameText, right, problem: null }, tokenizes: tokenizes(model, golden) };
+    const proof = { ...head, difference, sameText, right, problem: null, code: null };
+    return { proof, tokenizes: tokenizes(model, golden) };
   } catch (error) {
     throwIfAborted(signal);
-    const problem = toBitnetError(error).message;
-    return { proof: { ...head, difference: null, sameText: false, right: false, problem }, tokenizes: true };
+    const { message: problem, code } = toBitnetError(error);
+    return { proof: { ...head, difference: null, sameText: false, right: false, problem, code }, tokenizes: true };
   }
 }
 
@@ -108,19 +112,34 @@ function tokenizes(model: Model, { prompt, ids }: Golden): boolean {
   return isSame && back === everyKind;
 }
 
+/** What was computed and is not right. */
+export function isWrong({ right, selfTest, problem }: KernelProof): boolean {
+  return !right && (!selfTest || problem === null);
+}
+
 function adviseProofs({ proofs, tokenizer }: CorrectnessFacts): Advice[] {
-  const wrong = proofs.filter(({ right }) => !right);
+  const wrong = proofs.filter(isWrong);
+  const untried = proofs.find((proof) => !proof.right && !isWrong(proof));
   const names = [...new Set(wrong.map(({ kernel }) => kernel))];
   const next = names.includes("scalar")
     ? "the native part is damaged: install or build it again"
     : "set BITNET_KERNEL=scalar meanwhile, and report this with bitnet doctor --report";
-  const how = (proof: KernelProof) => proof.problem ?? `${proof.kernel}, ${proof.layout}`;
+  const how = ({ kernel, layout }: KernelProof) => `${kernel}, ${layout}`;
   return [
     ...(wrong[0] === undefined
       ? []
       : [{ status: "problem", what: `wrong results of ${names.join(", ")} (${how(wrong[0])})`, next } as const]),
+    ...(untried === undefined ? [] : [adviseUntried(untried)]),
     ...(tokenizer
       ? []
       : [{ status: "problem", what: "the tokenizer does not give back its texts", next: "report this" } as const]),
   ];
+}
+
+function adviseUntried({ kernel, layout, problem, code }: KernelProof): Advice {
+  const next =
+    code === "NO_MEMORY"
+      ? "end other programs, or allow this one more memory (ulimit -v, the limit of the container)"
+      : "install the package again";
+  return { status: "problem", what: `not everything could be tested: ${kernel}, ${layout}: ${problem}`, next };
 }

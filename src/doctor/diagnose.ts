@@ -108,7 +108,7 @@ export async function diagnose(options: DiagnoseOptions = {}): Promise<Diagnosis
   const { threads, quick = false, online = false, signal, onStep = () => {} } = options;
   return await runChecks({
     native: findNative(),
-    files: new SystemFiles(),
+    files: SystemFiles.of(process.platform),
     env: process.env,
     platform: process.platform,
     ...(await findModel(options.model)),

@@ -39,10 +39,11 @@ export async function checkDisk(context: Context): Promise<Finding<DiskFacts>> {
   return findingOf(facts, places.flatMap(advisePlace));
 }
 
-async function listPlaces({ env, model }: Context): Promise<[Place["what"], string | undefined][]> {
+async function listPlaces({ env, model, modelProblem }: Context): Promise<[Place["what"], string | undefined][]> {
   const downloads = await readHubEnvironment(env).catch(() => undefined);
+  const isOwn = model !== bundledModel.path && modelProblem === undefined;
   return [
-    ["model", model === bundledModel.path ? undefined : dirname(resolve(model))],
+    ["model", isOwn ? dirname(resolve(model)) : undefined],
     ["models", tryFolder(() => findModelsFolder(env))],
     ["downloads", downloads?.cacheDir],
     ["cache", cacheFolder(env)],
@@ -65,7 +66,7 @@ async function describePlace(what: Place["what"], path: string | undefined, moun
   if (path === undefined) {
     return { what, path: null, ...nothing };
   }
-  const own = await stat(path).catch((error: unknown) => error);
+  const own = await stat(path).catch((error: Error) => error);
   const exists = !(own instanceof Error);
   const isMissing = own instanceof Error && (own as NodeJS.ErrnoException).code === "ENOENT";
   const nearest = await nearestFolder(resolve(path));
@@ -73,7 +74,13 @@ async function describePlace(what: Place["what"], path: string | undefined, moun
     () => undefined,
     (error: unknown) => reasonOf(error),
   );
-  const problem = exists || isMissing ? refusal : reasonOf(own);
+  const isFolder = own instanceof Error || own.isDirectory();
+  const denied = exists || isMissing ? refusal : reasonOf(own);
+  const problem = !isFolder
+    ? "it is not a directory"
+    : what === "temporary" && !exists
+      ? "no such directory" // nobody makes it
+      : denied;
   const room = await statfs(nearest).catch(() => undefined);
   const mount = mountOf(mounts, await realpath(nearest).catch(() => nearest));
   return {

@@ -21,7 +21,8 @@ export const goldenPath = join(packageRoot, "models", "tiny-bitnet.golden.json")
 
 export async function readGolden(path = goldenPath): Promise<Golden> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw withContext(path, error);
+    const { code, message } = withContext(path, error);
+    throw new BitnetError(code, message, { hint: "install the package again", cause: error });
   });
   try {
     const { model, logits, ...record } = JSON.parse(text) as Omit<Golden, "sha256" | "logits"> & {

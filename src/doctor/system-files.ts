@@ -5,11 +5,16 @@ import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs"
 const mostBytes = 2 ** 18;
 
 export class SystemFiles {
-  readonly #root: string;
+  readonly #root: string | undefined;
 
-  /** `root` stands before every path, for tests. */
-  constructor(root = "") {
+  /** `root` stands before every path, for tests; undefined: no such file is there. */
+  constructor(root: string | undefined) {
     this.#root = root;
+  }
+
+  /** Those of this machine. Windows has none, though Wine would show it those of Linux below its own letter. */
+  static of(platform: NodeJS.Platform): SystemFiles {
+    return new SystemFiles(platform === "win32" ? undefined : "");
   }
 
   /** The text of a file, up to 256 KiB; undefined if it cannot be read. Files of /proc and /sys have no size. */
@@ -18,6 +23,9 @@ export class SystemFiles {
   }
 
   readBytes(path: string): Buffer | undefined {
+    if (this.#root === undefined) {
+      return undefined;
+    }
     try {
       const file = openSync(this.#root + path, "r");
       try {
@@ -53,12 +61,12 @@ export class SystemFiles {
   }
 
   exists(path: string): boolean {
-    return existsSync(this.#root + path);
+    return this.#root !== undefined && existsSync(this.#root + path);
   }
 
   list(path: string): string[] {
     try {
-      return readdirSync(this.#root + path);
+      return this.#root === undefined ? [] : readdirSync(this.#root + path);
     } catch {
       return [];
     }

@@ -32,6 +32,17 @@ const hostile = {
   BITNET_RUN_SYSTEM_PROMPT: "my private words",
 };
 
+/** This program in a folder of its own, without a native part. */
+function copyPackage(name: string): string {
+  const copy = join(folder, name);
+  for (const part of ["bin", "dist", "models"]) {
+    cpSync(join(root, part), join(copy, part), { recursive: true });
+  }
+  cpSync(join(root, "package.json"), join(copy, "package.json"));
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  return copy;
+}
+
 describe("bitnet doctor", () => {
   test("--quick --json has every check, and ends with 0 where there is no problem", async () => {
     const { status, stdout, stderr } = await runBitnet(["doctor", "--quick", "--json", "--quiet"]);
@@ -102,13 +113,20 @@ describe("bitnet doctor", () => {
     expect(stderr).toMatch(message);
   });
 
-  test("without a native part it says so and tells the rest", async () => {
-    const copy = join(folder, "package");
-    for (const name of ["bin", "dist", "models"]) {
-      cpSync(join(root, name), join(copy, name), { recursive: true });
+  test("--report names neither a hub of one's own nor a proxy, also where they cannot be reached", async () => {
+    const args = ["doctor", "--quick", "--report", "--quiet", "--online"];
+    const hub = { HF_ENDPOINT: "http://hub.acme.invalid:9/acme-models/" };
+    const proxy = { https_proxy: "http://gate.acme.invalid:9" };
+    for (const env of [hub, proxy]) {
+      const { status, stdout } = await runBitnet(args, { env: { NO_PROXY: "", no_proxy: "", ...env } });
+      expect(status).toBe(1);
+      expect(stdout).toMatch(/problem: .* cannot be reached/);
+      expect(stdout).not.toContain("acme");
     }
-    cpSync(join(root, "package.json"), join(copy, "package.json"));
-    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  });
+
+  test("without a native part it says so and tells the rest", async () => {
+    const copy = copyPackage("package");
     const args = [join(copy, "bin", "bitnet.js"), "doctor", "--quiet"];
     const env = { ...process.env, XDG_CACHE_HOME: join(folder, "no-cache") };
     const { status, stdout } = spawnSync(process.execPath, args, { encoding: "utf8", env });
@@ -127,6 +145,22 @@ describe("bitnet doctor", () => {
     expect(status).toBe(0);
     expect(stdout).toMatch(/models cannot be kept in .*: permission denied/);
   });
+});
+
+test("without the record of the bundled model the proof is missing, and the rest of the model is told", async () => {
+  const copy = copyPackage("no-record");
+  rmSync(join(copy, "models", "tiny-bitnet.golden.json"));
+  symlinkSync(join(root, "build"), join(copy, "build"));
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [join(copy, "bin", "bitnet.js"), "doctor", "--quick", "--quiet"],
+    {
+      encoding: "utf8",
+    },
+  );
+  expect(status).toBe(1);
+  expect(stdout).toMatch(/\n1 problem\n1\. .*tiny-bitnet\.golden\.json: no such file .*; install the package again\n$/);
+  expect(stdout).toContain("every key, tensor and the vocabulary are as a model needs them");
 });
 
 describe("the page", () => {

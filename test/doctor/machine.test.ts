@@ -1,10 +1,11 @@
 // What the doctor tells of machines, which are made of files here.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { readCgroup } from "../../src/doctor/cgroup.js";
+import { checkDisk } from "../../src/doctor/disk.js";
 import { watchLoad } from "../../src/doctor/load.js";
 import { checkMemory } from "../../src/doctor/memory.js";
 import { listMounts, mountOf } from "../../src/doctor/mounts.js";
@@ -240,6 +241,39 @@ test("what took the processor during a measurement is counted", () => {
   const end = watchLoad(new SystemFiles(root));
   writeFiles(root, { "/proc/stat": stat(25, 75), "/sys/fs/cgroup/cpu.stat": throttled(3) });
   expect(end(1)).toMatchObject({ stealShare: 0.25, throttledShare: 0.1, heatEvents: null });
+});
+
+describe("disk", () => {
+  test("a file in the place of a folder is a problem of it", async () => {
+    const file = join(folder, "a-file");
+    writeFileSync(file, "");
+    const { status, facts, advice } = await checkDisk(contextOf("", { env: { BITNET_MODELS: file } }));
+    expect(status).toBe("warning");
+    const models = facts?.places.find(({ what }) => what === "models");
+    expect(models).toMatchObject({ writable: false, problem: "it is not a directory" });
+    expect(advice[0]?.next).toContain("BITNET_MODELS");
+  });
+
+  test("a folder of temporary files that is not there is not made by anybody", async () => {
+    vi.stubEnv("TMPDIR", join(folder, "no", "tmp")).stubEnv("TEMP", join(folder, "no", "tmp"));
+    const { facts, advice } = await checkDisk(contextOf("")).finally(() => vi.unstubAllEnvs());
+    const temporary = facts?.places.find(({ what }) => what === "temporary");
+    expect(temporary).toMatchObject({ writable: false, problem: "no such directory" });
+    expect(advice.map(({ next }) => next)).toContain("set TMPDIR");
+  });
+
+  test("a name that means no file has no folder", async () => {
+    const modelProblem = new BitnetError("NOT_FOUND", "owner/name is not on this machine");
+    const { facts } = await checkDisk(contextOf("", { model: "owner/name", modelProblem }));
+    expect(facts?.places.find(({ what }) => what === "model")?.path).toBeNull();
+  });
+
+  test("on Windows the files of Linux are not looked at, whoever shows them", () => {
+    const seen = (["linux", "win32"] as const).map((platform) => SystemFiles.of(platform).exists(process.execPath));
+    expect(seen).toEqual([true, false]);
+    expect(SystemFiles.of("win32").read(process.execPath)).toBeUndefined();
+    expect(SystemFiles.of("win32").list(folder)).toEqual([]);
+  });
 });
 
 describe("settings and network", () => {

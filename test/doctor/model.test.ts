@@ -4,9 +4,12 @@ import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Chalk } from "chalk";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { differenceOf, mostDifference } from "../../src/bench/stats.js";
+import { formatPage } from "../../src/cli/doctor-page.js";
 import { checkCorrectness } from "../../src/doctor/correctness.js";
+import { runChecks } from "../../src/doctor/diagnose.js";
 import { readGolden } from "../../src/doctor/golden.js";
 import { checkModel, whyUnlikely } from "../../src/doctor/model.js";
 import { checkSpeed } from "../../src/doctor/speed.js";
@@ -176,6 +179,18 @@ describe("correctness", () => {
       expect(status).toBe("problem");
       expect(advice[0]?.next).toContain("BITNET_KERNEL=scalar");
     }
+  });
+
+  test("a kernel that has no memory to be tried is not called wrong", async () => {
+    const loadModel = () => Promise.reject(new BitnetError("NO_MEMORY", "not enough memory for keys and values"));
+    const load = vi.spyOn(loadAddon(), "loadModel").mockImplementation(loadModel);
+    const diagnosis = await runChecks(contextOf("")).finally(() => load.mockRestore());
+    const { advice } = diagnosis.checks.correctness;
+    expect(advice).toHaveLength(1);
+    expect(advice[0]?.what).toMatch(/^not everything could be tested: .*: not enough memory for keys and values$/);
+    expect(advice[0]?.next).toContain("more memory");
+    const page = formatPage(diagnosis, undefined, new Chalk({ level: 0 }));
+    expect(page).toContain("result       NOT ALL TESTED: not enough memory for keys and values\n");
   });
 
   test("logits of another model are far from the record", async () => {
