@@ -96,6 +96,12 @@ export function nothingFound(name: string, cloneAddon: string): BitnetError {
     return new BitnetError("UNSUPPORTED", message, { hint: buildHere() });
   }
   const others = otherPackages(dirname(name));
+  if (others.includes(name)) {
+    const message = `the package ${name} is damaged: it is there without its package.json`;
+    return new BitnetError("BAD_FILE", message, {
+      hint: `delete it and install it again: ${installCommand(name, version)}`,
+    });
+  }
   const why =
     others.length > 0
       ? `${others.join(", ")} ${others.length > 1 ? "are" : "is"} there, of another platform than this`

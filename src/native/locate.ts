@@ -61,7 +61,7 @@ function findInClone(): AddonOrigin | undefined {
     return undefined;
   }
   const origin = { kind: "clone", path: cloneAddon, version: packageVersion() } as const;
-  const { size } = statSync(cloneAddon);
+  const size = sizeOf(origin);
   const least = leastBytes(readHead(cloneAddon, 64));
   if (size < least) {
     throw damaged(origin, `it has ${size} bytes and says that it has ${least}`);
@@ -117,11 +117,20 @@ function findLocal(): AddonOrigin | undefined {
   return origin;
 }
 
+/** Throws if it is anything but a file: to read a pipe may never end. */
+function sizeOf(origin: AddonOrigin): number {
+  const info = statSync(origin.path);
+  if (!info.isFile()) {
+    throw damaged(origin, "it is not a regular file");
+  }
+  return info.size;
+}
+
 /** What stands beside the addon. A file that ends too early must not be mapped: reading what it lacks ends the process. */
 function checkFolder(origin: AddonOrigin): { version: string; bitnet?: { sources?: string; bytes?: number } } {
   try {
     const manifest = readManifest(dirname(origin.path));
-    const { size } = statSync(origin.path);
+    const size = sizeOf(origin);
     const { bytes = size } = manifest.bitnet ?? {};
     if (size !== bytes) {
       throw damaged(origin, `it has ${size} bytes instead of ${bytes}`);

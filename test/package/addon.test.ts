@@ -1,6 +1,6 @@
 // An installed package whose native part is missing, foreign or damaged: one line says what is wrong, one what to do.
 
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
@@ -54,6 +54,8 @@ beforeEach(() => {
   writeFileSync(join(project, "package.json"), "{}");
   writeMain({});
 });
+
+const makePipe = (path: string) => execFileSync("mkfifo", [path]);
 
 function writeMain(more: object): void {
   const manifest = { name: "bitnet-cli", version, type: "module", bitnet: { sources }, optionalDependencies, ...more };
@@ -195,6 +197,25 @@ describe("a file of that package", () => {
     rmSync(join(folder, "bitnet.node"));
     const problem = "no such file or directory";
     expect(run()).toEqual(failure(`the native part ${place}/bitnet.node is damaged: ${problem}`, again));
+  });
+
+  test("that should describe it and is not there is told, and not taken for another platform's", () => {
+    writePackage(addon);
+    rmSync(join(folder, "package.json"));
+    const hint = `delete it and install it again: ${install}`;
+    expect(run()).toEqual(failure(`the package ${name} is damaged: it is there without its package.json`, hint));
+  });
+
+  test("that is a folder or a pipe is told, and not waited for", () => {
+    const makers = [mkdirSync, ...(process.platform === "win32" ? [] : [makePipe])];
+    for (const make of makers) {
+      writePackage(addon);
+      rmSync(join(folder, "bitnet.node"));
+      make(join(folder, "bitnet.node"));
+      const why = `the native part ${place}/bitnet.node is damaged: it is not a regular file`;
+      expect(run()).toEqual(failure(why, again));
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test("that should describe it and is no JSON is told", () => {
