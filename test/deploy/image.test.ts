@@ -58,6 +58,17 @@ test("runs as nobody in particular, ends by SIGTERM, and asks /livez for its hea
   expect(instruction("HEALTHCHECK")).toMatch(/ CMD \["node", "-e", ".*127\.0\.0\.1:8080\/livez/);
 });
 
+test("downloads to the volume of the models: /tmp may be memory, and has 1 GiB on Kubernetes", () => {
+  const { BITNET_MODELS, HF_HOME } = Object.fromEntries(
+    instruction("ENV")
+      .trim()
+      .split(/\s+/)
+      .map((text) => text.split("=")),
+  );
+  expect(BITNET_MODELS).toBe(instruction("VOLUME"));
+  expect(HF_HOME).toMatch(new RegExp(`^${BITNET_MODELS}/`));
+});
+
 test("says what it is in the words of the Open Container Initiative", () => {
   const { description, license, repository } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const labels = Object.fromEntries(
