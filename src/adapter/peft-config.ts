@@ -49,7 +49,7 @@ export function parsePeftConfig(value: unknown, name: string): PeftConfig {
     rank,
     alpha,
     dropout: typeof config.lora_dropout === "number" ? config.lora_dropout : 0,
-    rslora: config.use_rslora === true,
+    rslora: flagOf(config, "use_rslora", name),
     ...(typeof base === "string" && base !== "" && { baseName: base.slice(0, maxText) }),
     rankOf: (module) => ranks(module) ?? rank,
     alphaOf: (module) => alphas(module) ?? alpha,
@@ -83,6 +83,18 @@ function numberOf(config: Record<string, unknown>, key: string, name: string): n
   const value = config[key];
   if (typeof value !== "number" || !Number.isFinite(value)) {
     throw new BitnetError("BAD_FILE", `${name}: ${key}: a number expected, got ${String(value).slice(0, maxText)}`);
+  }
+  return value;
+}
+
+/** False where it is not there. Anything else would be another scale in silence: "false" is true in Python. */
+function flagOf(config: Record<string, unknown>, key: string, name: string): boolean {
+  const value = config[key] ?? false;
+  if (typeof value !== "boolean") {
+    throw new BitnetError(
+      "BAD_FILE",
+      `${name}: ${key}: true or false expected, got ${String(value).slice(0, maxText)}`,
+    );
   }
   return value;
 }

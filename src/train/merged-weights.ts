@@ -41,6 +41,9 @@ export async function readDeltas(adapters: readonly MergedAdapter[], headDim: nu
     const { matrices } = await readWritten(file, needsOrder(file.architecture) ? headDim : 0);
     for (const [i, { layer, name, rank, rows, cols, a, b }] of matrices.entries()) {
       const module = moduleName(layer, name);
+      if (![a, b].every((values) => values.every(Number.isFinite))) {
+        throw new BitnetError("BAD_FILE", `${path}: ${module} has a number that is NaN or infinite`);
+      }
       const delta = { factor: share * scaleOf(file, i), ...{ rank, rows, cols, a, b } };
       deltas.set(module, [...(deltas.get(module) ?? []), delta]);
     }

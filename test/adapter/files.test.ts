@@ -73,6 +73,7 @@ describe("the configuration", () => {
     [{ trainable_token_indices: [1] }, /trainable_token_indices/],
     [{ rank_pattern: { "(a+)+$": 3 } }, /expression "\(a\+\)\+\$"; plain names alone/],
     [{ lora_alpha: "16" }, /lora_alpha: a number expected, got 16/],
+    [{ use_rslora: "yes" }, /use_rslora: true or false expected, got yes/],
     [{ r: 4 }, /q_proj has rank 8, by adapter_config.json it is 4/],
   ])("%j is refused", async (config, message) => {
     await expect(openAdapter(writeChanged(place(), { config }))).rejects.toThrow(message);

@@ -8,7 +8,7 @@ import { openGguf } from "../../src/gguf/gguf.js";
 import { openTrainable } from "../../src/train/core/trainable.js";
 import { exportModel } from "../../src/train/export-model.js";
 import { type MergeMeasure, type MergeOptions, mergeAdapter } from "../../src/train/merge.js";
-import { convertBase, copyGolden, families, trainFixture } from "../support/adapters.js";
+import { convertBase, copyGolden, families, trainFixture, writeChanged } from "../support/adapters.js";
 import { trainAdapter } from "../support/trained.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-merge-"));
@@ -147,6 +147,30 @@ describe("refused is", () => {
       expect(await refusal(wrong)).toMatchObject(expected);
     }
     expect(await refusal({ signal: AbortSignal.abort() })).toMatchObject({ code: "ABORTED" });
+  });
+
+  test("an adapter with a number that is none, whatever the matrices become", async () => {
+    const path = writeChanged(
+      join(folder, "nan"),
+      {
+        tensors: (all) => {
+          const [first = ""] = Object.keys(all);
+          return Object.fromEntries(
+            Object.entries(all).map(([name, { data, ...tensor }]) => [
+              name,
+              { ...tensor, data: name === first ? Buffer.alloc(data.length, 0xff) : data },
+            ]),
+          );
+        },
+      },
+      "llama",
+    );
+    for (const to of ["ternary", "f16"] as const) {
+      expect(await refusal({ to, adapters: [{ path }] })).toMatchObject({
+        code: "BAD_FILE",
+        message: expect.stringMatching(/nan.*: model\.layers\.\d\..* has a number that is NaN or infinite/),
+      });
+    }
   });
 
   test("an adapter of another model, and one that gains nothing on the data", async () => {
