@@ -226,6 +226,17 @@ describe("finetune", () => {
     await expect(finetune(given)).rejects.toMatchObject({ code: "USAGE", message: expect.stringMatching(message) });
   });
 
+  it("refuses a weight that would leave nothing of a source in silence", async () => {
+    const data = [
+      { name: "rows", rows },
+      { name: "one", rows: rows.slice(0, 1), weight: 0.3 },
+    ];
+    await expect(finetune(options({ data, evalSplit: undefined }))).rejects.toMatchObject({
+      code: "USAGE",
+      message: "source 2: a weight of 0.3 leaves none of its 1 documents in an epoch",
+    });
+  });
+
   it("takes examples that have a name as examples", async () => {
     const data = [{ name: "Ada", input: "Hello", output: "Hello back" }];
     await expect(finetune(options({ data, evalSplit: undefined, maxSteps: 1 }))).resolves.toMatchObject({ steps: 1 });

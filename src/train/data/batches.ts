@@ -25,10 +25,16 @@ export class Batches {
   #plan: { epoch: number; plan: EpochPlan } | undefined;
 
   constructor(documents: Documents, groups: readonly DocumentGroup[], options: BatchOptions) {
-    if (groups.every(({ documents, weight }) => Math.round(documents.length * weight) === 0)) {
+    if (groups.every((group) => countOf(group) === 0)) {
       throw new BitnetError("USAGE", "no documents to train on", {
         hint: "the data is empty, or its weight leaves nothing of it",
       });
+    }
+    const empty = groups.findIndex((group) => group.documents.length > 0 && countOf(group) === 0);
+    if (empty >= 0) {
+      const { documents: all, weight } = at(groups, empty);
+      const what = `source ${empty + 1}: a weight of ${weight} leaves none of its ${all.length} documents in an epoch`;
+      throw new BitnetError("USAGE", what, { hint: "give it a larger weight, or leave it out" });
     }
     this.#documents = documents;
     this.#groups = groups;
@@ -79,4 +85,9 @@ export class Batches {
     const count = Math.min(rowsPerStep, plan.rowCount - first);
     return Array.from({ length: count }, (_, i) => plan.row(first + i));
   }
+}
+
+/** Documents of an epoch, as planEpoch() takes them. */
+function countOf({ documents, weight }: DocumentGroup): number {
+  return Math.round(documents.length * weight);
 }
