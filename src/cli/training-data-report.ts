@@ -142,7 +142,8 @@ function formatFacts(report: DataReport, { width }: ReportStyle): string {
 
 const nameWidth = 12;
 
-function formatFact(name: string, text: string, width: number | undefined): string {
+/** A name and what is told of it, within `width` columns. */
+export function formatFact(name: string, text: string, width: number | undefined): string {
   const lines = width === undefined ? [text] : wrapWords(text, width - nameWidth);
   return padToWidth(name, nameWidth) + lines.join(`\n${" ".repeat(nameWidth)}`);
 }

@@ -5,7 +5,7 @@ import type { RunEstimate } from "../train/estimate.js";
 import { formatDuration } from "./terminal/bar.js";
 import { formatBytes } from "./terminal/format.js";
 import { colorsOf, columnsOf, write, writeJson } from "./terminal/output.js";
-import { formatDataReport } from "./training-data-report.js";
+import { formatDataReport, formatFact } from "./training-data-report.js";
 import { count } from "./training-progress.js";
 
 export interface DryRun {
@@ -32,5 +32,5 @@ export function printDryRun({ data, estimate }: DryRun, { json = false }: { json
       `about ${formatDuration(seconds)} at ${count(Math.round(tokensPerSecond))} tokens/s, measured on one step`,
     ],
   ];
-  write(`${rows.map(([name = "", value = ""]) => `${name.padEnd(12)}${value}`).join("\n")}\n`);
+  write(`${rows.map(([name = "", value = ""]) => formatFact(name, value, columnsOf())).join("\n")}\n`);
 }

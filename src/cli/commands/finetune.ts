@@ -149,7 +149,7 @@ function findProblem({ model, data, adapter, keeping, output }: FinetuneValues):
 async function runFinetune(values: FinetuneValues): Promise<void> {
   const { json, quiet, dryRun } = values.output;
   noteIgnored(ignoredGroup, values.ignored, sayTo(quiet));
-  const view = createTrainingView({ json, quiet });
+  const view = createTrainingView(json && dryRun ? { quiet: true } : { json, quiet }); // the report is one object
   const signal = terminationSignal();
   const options: FinetuneOptions = { ...(await readOptions(values, signal)), onEvent: (event) => view.show(event) };
   try {
