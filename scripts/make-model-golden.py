@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-PROMPT = "Once upon a time there was a little dog"
+PROMPT = "Tell me a story about a fox named Pip."
 GREEDY_TOKENS = 48
 LINE_WIDTH = 120
 F32, F16, I2_S = 0, 1, 36
