@@ -1,6 +1,7 @@
 // The first pass over a batch: everything that is wrong with its lines, before any is answered.
 
 import { createHash } from "node:crypto";
+import { countOf } from "../system/counts.js";
 import { BitnetError, throwIfAborted } from "../system/errors.js";
 import { readFileLines } from "../system/line-file.js";
 import { HashTable } from "./hash-table.js";
@@ -25,7 +26,7 @@ export class BatchFaultsError extends BitnetError {
   readonly faultCount: number;
 
   constructor(input: string, faults: readonly LineFault[], faultCount: number) {
-    const count = faultCount === 1 ? "1 fault" : `${faultCount} faults`;
+    const count = countOf(faultCount, "fault");
     super("USAGE", `${input}: ${count}; nothing was answered`);
     this.name = "BatchFaultsError";
     this.faults = faults;

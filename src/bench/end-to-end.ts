@@ -17,6 +17,7 @@ import {
   type NativeSession,
 } from "../native/addon.js";
 import { at } from "../system/at.js";
+import { countOf } from "../system/counts.js";
 import { converting, convertingAsync, throwIfAborted } from "../system/errors.js";
 import { type EnergyMeter, type EnergyReading, openEnergyMeter } from "./energy.js";
 import {
@@ -195,7 +196,7 @@ async function limitsFor(
 }
 
 function nameLimits(threads: number): string {
-  return `limits of the machine, ${threads} thread${threads === 1 ? "" : "s"}`;
+  return `limits of the machine, ${countOf(threads, "thread")}`;
 }
 
 /** Lets the machine cool down. */

@@ -2,6 +2,7 @@
 
 import { basename } from "node:path";
 import { dashOf, drawPanels, type Line, type Panel } from "../plot/panels.js";
+import { countOf } from "../system/counts.js";
 import type { BenchResult } from "./end-to-end.js";
 import { labelModel } from "./report.js";
 
@@ -10,7 +11,7 @@ const dimensions: readonly { key: string; of: (result: BenchResult) => string }[
   { key: "model", of: ({ model }) => basename(model.path).replace(/\.gguf$/i, "") },
   { key: "type", of: labelModel },
   { key: "kernel", of: ({ kernel }) => kernel },
-  { key: "threads", of: ({ threads }) => `${threads} thread${threads === 1 ? "" : "s"}` },
+  { key: "threads", of: ({ threads }) => countOf(threads, "thread") },
   { key: "prompt", of: ({ prompt }) => (prompt > 0 ? `${prompt} tokens` : "") },
   { key: "depth", of: ({ depth }) => (depth > 0 ? `after ${depth}` : "empty context") },
 ];

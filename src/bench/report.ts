@@ -3,6 +3,7 @@
 import { basename } from "node:path";
 import { formatMachine, type Machine } from "../native/machine.js";
 import { at } from "../system/at.js";
+import { countOf } from "../system/counts.js";
 import { stringifyJson } from "../system/write-json.js";
 import type { Comparison } from "./compare.js";
 import type { BenchReport, BenchResult } from "./end-to-end.js";
@@ -281,7 +282,7 @@ export function listRemarks({ limits, energy, results }: MachineReport): string[
 
 export function describeLimits(limits: Limits): string {
   const { kernel, threads } = limits;
-  return `Limits measured with ${threads} thread${threads === 1 ? "" : "s"}: ${formatLimits(limits)} (${kernel}).`;
+  return `Limits measured with ${countOf(threads, "thread")}: ${formatLimits(limits)} (${kernel}).`;
 }
 
 export function formatLimits({ readBandwidth, int8Peak }: Omit<Limits, "kernel" | "threads">): string {

@@ -2,6 +2,7 @@
 // so that a slow minute of the machine is a slow one of all.
 
 import { setMaxListeners } from "node:events";
+import { countOf } from "../system/counts.js";
 import { BitnetError, throwIfAborted } from "../system/errors.js";
 import { JoinedSignal } from "../system/signals.js";
 import { Random } from "./random.js";
@@ -222,9 +223,7 @@ function busiestTests(tests: readonly Test[]): Test[] {
 }
 
 export function nameLoad(load: Load): string {
-  return load.kind === "closed"
-    ? `${load.streams} stream${load.streams === 1 ? "" : "s"}`
-    : `${Number(load.rate.toPrecision(3))} requests/s`;
+  return load.kind === "closed" ? countOf(load.streams, "stream") : `${Number(load.rate.toPrecision(3))} requests/s`;
 }
 
 function nameTest({ subject, prompt, load }: Test): string {

@@ -18,6 +18,7 @@ import {
 } from "../bench/report.js";
 import { medianOf } from "../bench/stats.js";
 import { formatMachine, type Machine } from "../native/machine.js";
+import { countOf } from "../system/counts.js";
 import { wrapText } from "./help.js";
 import { formatColumns } from "./terminal/format.js";
 
@@ -53,7 +54,7 @@ export function formatKernelTable(
 ): string {
   const width = Math.min(columns, widest);
   const place = { width, colors };
-  const groups = groupBy(report.results, ({ kernel, threads }) => `${kernel}, ${countThreads(threads)}`);
+  const groups = groupBy(report.results, ({ kernel, threads }) => `${kernel}, ${countOf(threads, "thread")}`);
   const tables = [...groups].map(([head, results]) => {
     const isSameLayout = new Set(results.map(({ layout }) => layout)).size === 1;
     const layoutOf = (layout: string) => (isSameLayout ? [] : [layout]);
@@ -92,10 +93,6 @@ function joinParts(parts: readonly string[]): string {
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }
 
-function countThreads(threads: number): string {
-  return `${threads} thread${threads === 1 ? "" : "s"}`;
-}
-
 /** What the rows of one table share, in two lines. */
 function headOf(result: BenchResult): string {
   const { model, kernel } = result;
@@ -127,7 +124,7 @@ function formatGroup(head: string, results: readonly BenchResult[], place: Place
     ...(withEnergy ? [joulesPerToken?.toPrecision(3) ?? ""] : []),
   ]);
   const numeric = isSame ? [1, 2] : [0, 2, 3];
-  const title = isSame ? `${head}, ${countThreads([...threads][0] ?? 1)}` : head;
+  const title = isSame ? `${head}, ${countOf([...threads][0] ?? 1, "thread")}` : head;
   return [...formatTitle(title, place), ...withLimits([header, ...rows], numeric, results, place)].join("\n");
 }
 

@@ -2,7 +2,8 @@
 
 import type { CheckpointReport } from "../checkpoint/inspect.js";
 import type { WeightKind } from "../checkpoint/master.js";
-import { countOf, formatCount, type InspectView } from "./inspect-report.js";
+import { countOf } from "../system/counts.js";
+import { formatCount, type InspectView } from "./inspect-report.js";
 import { formatBytes, oneLine } from "./terminal/format.js";
 import { formatTable } from "./terminal/table.js";
 

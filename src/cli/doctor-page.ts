@@ -3,6 +3,7 @@
 import type { ChalkInstance } from "chalk";
 import type { Advice, Status } from "../doctor/check.js";
 import { type CheckId, checks, type Diagnosis } from "../doctor/diagnose.js";
+import { countOf } from "../system/counts.js";
 import { type Row, rowsOf } from "./doctor-rows.js";
 import { oneLine, wrapWords } from "./terminal/format.js";
 import { displayWidth, padToWidth, shorten } from "./terminal/width.js";
@@ -46,22 +47,19 @@ function formatVerdict(diagnosis: Diagnosis, room: number, colors: ChalkInstance
   const { problems, warnings, notes } = diagnosis;
   const found = [...problems, ...warnings];
   if (found.length === 0) {
-    const more = notes.length === 0 ? "" : ` (${notes.length} ${notes.length === 1 ? "note" : "notes"} above)`;
+    const more = notes.length === 0 ? "" : ` (${countOf(notes.length, "note")} above)`;
     return [`${colors.green("all right")}${diagnosis.quick ? ", as far as --quick looks" : ""}${more}`];
   }
-  const count = [countOf(problems.length, "problem"), countOf(warnings.length, "warning")].filter(
-    (text) => text !== "",
-  );
+  const count = [
+    ...(problems.length > 0 ? [countOf(problems.length, "problem")] : []),
+    ...(warnings.length > 0 ? [countOf(warnings.length, "warning")] : []),
+  ];
   const lines = found.flatMap(({ status, what, next }, i) => {
     const label = `${i + 1}. `;
     const text = wrap(next === undefined ? what : `${what}; ${next}`, room - label.length);
     return text.map((line, row) => (row === 0 ? colorOf(status, colors)(label) : " ".repeat(label.length)) + line);
   });
   return [colors.bold(count.join(", ")), ...lines];
-}
-
-function countOf(count: number, what: string): string {
-  return count === 0 ? "" : `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function colorOf(status: Status, colors: ChalkInstance): (text: string) => string {

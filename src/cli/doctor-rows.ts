@@ -5,6 +5,7 @@ import type { CheckId, Diagnosis } from "../doctor/diagnose.js";
 import type { Place } from "../doctor/disk.js";
 import type { KernelFacts, ProcessorFacts } from "../doctor/processor.js";
 import type { PassFacts } from "../doctor/speed.js";
+import { countOf } from "../system/counts.js";
 import { shortenHome } from "../system/folders.js";
 import { formatBytes } from "./terminal/format.js";
 
@@ -89,7 +90,7 @@ function describeProcessor(facts: Facts<"processor">): Row[] {
 function describeCores({ cores, processors, usableCores, usableProcessors, affinity, quota }: ProcessorFacts): string {
   const all = cores === null ? `${processors} processors` : `${cores} cores, ${processors} processors`;
   const usable = [
-    usableCores === null ? "" : `${usableCores} ${usableCores === 1 ? "core" : "cores"}`,
+    usableCores === null ? "" : countOf(usableCores, "core"),
     usableProcessors < processors ? `${usableProcessors} of the processors` : "",
     affinity === null ? "" : `(${affinity})`,
     quota === null ? "" : `by a quota of ${Number(quota.toFixed(2))}`,
@@ -324,7 +325,7 @@ function describeSpeed(facts: Facts<"speed">): Row[] {
   const peak = int8Peak < 1e12 ? `${Math.round(int8Peak / 1e9)} G` : `${(int8Peak / 1e12).toPrecision(3)} T`;
   const machine = `${(readBandwidth / 1e9).toPrecision(3)} GB/s from memory, ${peak} int8 operations/s`;
   return [
-    ["machine", `${machine} with ${threads} ${threads === 1 ? "thread" : "threads"} of ${kernel}`],
+    ["machine", `${machine} with ${countOf(threads, "thread")} of ${kernel}`],
     [
       "a token",
       `reads ${formatBytes(bytesPerToken)} of weights${isSmall ? ": they lie in the caches, faster than memory" : ""}`,

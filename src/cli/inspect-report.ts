@@ -2,6 +2,7 @@
 
 import type { EmbeddingReport } from "../gguf/embedding.js";
 import type { InspectReport } from "../gguf/inspect.js";
+import { countOf } from "../system/counts.js";
 import { formatBytes, oneLine } from "./terminal/format.js";
 import { formatTable } from "./terminal/table.js";
 import { cutLine, displayWidth, padToWidth, shorten } from "./terminal/width.js";
@@ -132,10 +133,6 @@ function formatNumber(value: number): string {
   }
   const digits = Array.from({ length: 9 }, (_, i) => Number(value.toPrecision(i + 1)));
   return String(digits.find((short) => Math.fround(short) === value) ?? value);
-}
-
-export function countOf(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 export function formatCount(parameters: number): string {

@@ -2,6 +2,7 @@
 // guillemets.
 
 import type { ChalkInstance } from "chalk";
+import { countOf } from "../system/counts.js";
 import type { SourceReport } from "../train/data/load.js";
 import type { DataReport, LengthQuantiles, Preview, PreviewPiece } from "../train/data/report.js";
 import { withoutControls, wrapWords } from "./terminal/format.js";
@@ -39,7 +40,7 @@ function formatPreview(
   { place, pieces, tokens, trainedTokens, hidden }: Preview,
   { width, colors }: ReportStyle,
 ): string {
-  const numbers = `: ${count(tokens, "token")}, ${trainedTokens} learned`;
+  const numbers = `: ${countOf(tokens, "token")}, ${trainedTokens} learned`;
   const name = withoutControls(place);
   const title = (width === undefined ? name : shorten(name, width - numbers.length)) + numbers;
   const columns = width === undefined ? Number.POSITIVE_INFINITY : width - indent.length;
@@ -52,7 +53,7 @@ function formatPreview(
         .join("")
         .trimEnd(),
   );
-  const rest = hidden > 0 ? [`${indent}${colors.dim(`... and ${count(hidden, "token")} more`)}`] : [];
+  const rest = hidden > 0 ? [`${indent}${colors.dim(`... and ${countOf(hidden, "token")} more`)}`] : [];
   return [colors.bold(title), ...lines, ...rest].join("\n");
 }
 
@@ -127,15 +128,18 @@ function formatFacts(report: DataReport, { width }: ReportStyle): string {
   const { documents, tokens, trainedTokens, epoch, rowLength, evaluation, fill } = report;
   const facts: [string, string][] = [
     ["documents", `${documents}, ${formatLengths(report.lengths)}`],
-    ["learned", `${trainedTokens} of ${count(tokens, "token")} (${percent(trainedTokens / tokens)})`],
+    ["learned", `${trainedTokens} of ${countOf(tokens, "token")} (${percent(trainedTokens / tokens)})`],
     [
       "an epoch",
-      `${count(epoch.tokens, "token")} in ${count(epoch.rows, "row")} of at most ${rowLength} (${percent(fill)} full, ` +
-        `no padding), ${count(epoch.steps, "step")}`,
+      `${countOf(epoch.tokens, "token")} in ${countOf(epoch.rows, "row")} of at most ${rowLength} (${percent(fill)} full, ` +
+        `no padding), ${countOf(epoch.steps, "step")}`,
     ],
   ];
   if (evaluation.documents > 0) {
-    facts.push(["evaluation", `${count(evaluation.documents, "document")} of ${count(evaluation.tokens, "token")}`]);
+    facts.push([
+      "evaluation",
+      `${countOf(evaluation.documents, "document")} of ${countOf(evaluation.tokens, "token")}`,
+    ]);
   }
   return facts.map(([name, text]) => formatFact(name, text, width)).join("\n");
 }
@@ -163,17 +167,17 @@ export function listDataWarnings({
     ...all.flatMap(({ cut, name, emptied }) =>
       cut === 0
         ? []
-        : `${name}: ${count(cut, "document")} cut at the end${emptied > 0 ? `, ${emptied} of them left out as nothing to learn remained` : ""}; a larger --max-seq-length keeps more`,
+        : `${name}: ${countOf(cut, "document")} cut at the end${emptied > 0 ? `, ${emptied} of them left out as nothing to learn remained` : ""}; a larger --max-seq-length keeps more`,
     ),
     ...all.flatMap(({ name, skipped, firstSkipped }) =>
-      skipped === 0 ? [] : `${name}: ${count(skipped, "example")} skipped; the first one: ${firstSkipped}`,
+      skipped === 0 ? [] : `${name}: ${countOf(skipped, "example")} skipped; the first one: ${firstSkipped}`,
     ),
     ...all.flatMap(({ name, dropped }) =>
-      dropped === 0 ? [] : `${name}: ${count(dropped, "example")} left out by --max-samples`,
+      dropped === 0 ? [] : `${name}: ${countOf(dropped, "example")} left out by --max-samples`,
     ),
     ...(duplicates === 0
       ? []
-      : [`${count(duplicates, "example")} of the evaluation are trained, too: its loss will look too good`]),
+      : [`${countOf(duplicates, "example")} of the evaluation are trained, too: its loss will look too good`]),
   ];
 }
 
@@ -183,10 +187,6 @@ function formatWarnings(report: DataReport, { width, colors }: ReportStyle): str
     width === undefined ? text : wrapWords(text, width - label.length).join(`\n${" ".repeat(label.length)}`);
   const lines = listDataWarnings(report).map((text) => `${colors.cyan(label.trim())} ${fitted(withoutControls(text))}`);
   return lines.length === 0 ? [] : [lines.join("\n")];
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
 function percent(share: number): string {

@@ -1,22 +1,24 @@
 // How a training ended: its figures and what to type next, or how to go on with it.
 
+import { countOf, groupDigits } from "../system/counts.js";
 import { toBitnetError } from "../system/errors.js";
 import { listCheckpoints } from "../train/checkpoint.js";
 import type { TrainerResult } from "../train/trainer.js";
 import { formatDuration } from "./terminal/bar.js";
 import { note } from "./terminal/output.js";
-import { count } from "./training-progress.js";
 
 /** `next`: commands that use the result. */
 export function formatOutcome(result: TrainerResult & { folder: string }, next: readonly string[]): string {
   const { steps, tokens, seconds, tokensPerSecond, loss, evalBefore, evalLoss, resultStep, skipped, folder } = result;
-  const time = `${formatDuration(seconds)}, ${count(Math.round(tokensPerSecond))} tokens/s`;
+  const time = `${formatDuration(seconds)}, ${groupDigits(Math.round(tokensPerSecond))} tokens/s`;
   const rows: [string, string][] = [
-    ["trained", `${count(steps)} steps, ${count(tokens)} tokens (${time})`],
+    ["trained", `${countOf(steps, "step", groupDigits)}, ${countOf(tokens, "token", groupDigits)} (${time})`],
     ["loss", `${loss.toFixed(4)}`],
     ...(evalLoss === undefined ? [] : ([["evaluation", formatEvaluation(evalBefore, evalLoss)]] as [string, string][])),
     ...(resultStep === steps ? [] : ([["result of", `step ${resultStep}`]] as [string, string][])),
-    ...(skipped === 0 ? [] : ([["skipped", `${skipped} steps without finite gradients`]] as [string, string][])),
+    ...(skipped === 0
+      ? []
+      : ([["skipped", `${countOf(skipped, "step")} without finite gradients`]] as [string, string][])),
     ["written to", folder],
   ];
   const table = rows.map(([name, value]) => `${name.padEnd(12)}${value}`).join("\n");

@@ -1,5 +1,6 @@
 // What a training tells while it runs: lines and a bar on stderr, or one JSON object a line on stdout.
 
+import { countOf, groupDigits } from "../system/counts.js";
 import type { SourceReport, TrainingData } from "../train/data/load.js";
 import type { FinetuneEvent } from "../train/finetune.js";
 import type { PretrainEvent } from "../train/pretrain.js";
@@ -66,23 +67,25 @@ class LineView implements TrainingView {
   show(event: TrainingEvent): void {
     switch (event.kind) {
       case "reading":
-        this.#count(`read ${count(event.examples)} examples`);
+        this.#count(`read ${countOf(event.examples, "example", groupDigits)}`);
         return;
       case "tokenizer":
         this.#showTokenizer(event.progress);
         return;
       case "tokenizing":
-        this.#count(`wrote ${count(event.tokens)} tokens of ${count(event.documents)} documents`);
+        this.#count(
+          `wrote ${countOf(event.tokens, "token", groupDigits)} of ${countOf(event.documents, "document", groupDigits)}`,
+        );
         return;
       case "shards":
         this.#line(
-          `data: ${count(event.tokens)} tokens in ${count(event.documents)} documents` +
-            (event.evaluation > 0 ? `, ${count(event.evaluation)} more evaluate` : ""),
+          `data: ${countOf(event.tokens, "token", groupDigits)} in ${countOf(event.documents, "document", groupDigits)}` +
+            (event.evaluation > 0 ? `, ${groupDigits(event.evaluation)} more evaluate` : ""),
         );
         return;
       case "plan":
         this.#line(
-          `${count(event.steps)} steps, ${formatBytes(event.plan.total)} of memory` +
+          `${countOf(event.steps, "step", groupDigits)}, ${formatBytes(event.plan.total)} of memory` +
             (event.checkpointing ? " with gradient checkpointing" : ""),
         );
         return;
@@ -103,7 +106,7 @@ class LineView implements TrainingView {
         return;
       case "eval":
         this.#line(
-          `evaluation after ${event.step} steps: loss ${event.loss.toFixed(4)}, perplexity ${formatFigure(Math.exp(event.loss))}${event.isBest ? ", the lowest so far" : ""}`,
+          `evaluation after ${countOf(event.step, "step")}: loss ${event.loss.toFixed(4)}, perplexity ${formatFigure(Math.exp(event.loss))}${event.isBest ? ", the lowest so far" : ""}`,
         );
         return;
       case "checkpoint":
@@ -139,13 +142,17 @@ class LineView implements TrainingView {
     totalParameters: number;
   }) {
     const percent = ((100 * trained) / total).toFixed(trained === total ? 0 : 4);
-    this.#line(`trainable params: ${count(trained)} || all params: ${count(total)} || trainable%: ${percent}`);
+    this.#line(
+      `trainable params: ${groupDigits(trained)} || all params: ${groupDigits(total)} || trainable%: ${percent}`,
+    );
   }
 
   #showData(data: TrainingData): void {
     const sum = (of: (source: SourceReport) => number) => data.sources.reduce((total, source) => total + of(source), 0);
     const [examples, tokens, learned] = [sum((s) => s.examples), sum((s) => s.tokens), sum((s) => s.trainedTokens)];
-    this.#line(`data: ${count(examples)} examples, ${count(tokens)} tokens, ${count(learned)} of them learned`);
+    this.#line(
+      `data: ${countOf(examples, "example", groupDigits)}, ${countOf(tokens, "token", groupDigits)}, ${groupDigits(learned)} of them learned`,
+    );
     for (const warning of listDataWarnings(data)) {
       this.#note(warning);
     }
@@ -153,7 +160,7 @@ class LineView implements TrainingView {
 
   #showTokenizer(progress: TokenizerProgress): void {
     if (progress.phase === "counting") {
-      this.#count(`tokenizer: counted the words of ${count(progress.texts)} texts`);
+      this.#count(`tokenizer: counted the words of ${countOf(progress.texts, "text", groupDigits)}`);
     } else {
       this.#progress("tokenizer", progress.entries, progress.vocabSize);
     }
@@ -216,7 +223,7 @@ export function formatStep(report: StepReport, width = 100): string {
     { text: `loss ${loss.toFixed(4)}`, rank: 0 },
     { text: `lr ${lr.toExponential(2)}`, rank: 2 },
     { text: `norm ${formatFigure(gradNorm)}`, rank: 3 },
-    { text: `${count(Math.round(tokensPerSecond))} tokens/s`, rank: 1 },
+    { text: `${groupDigits(Math.round(tokensPerSecond))} tokens/s`, rank: 1 },
     { text: step < steps ? `${formatDuration(secondsLeft)} left` : "", rank: 0 },
   ].filter(({ text }) => text !== "");
   for (let most = 3; most > 0; most--) {
@@ -238,8 +245,4 @@ function join(parts: readonly { text: string; rank: number }[], most: number): s
 /** Three digits. */
 function formatFigure(value: number): string {
   return value >= 1000 || value < 0.001 ? value.toExponential(1) : value.toPrecision(3);
-}
-
-export function count(n: number): string {
-  return String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 }

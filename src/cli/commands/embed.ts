@@ -8,6 +8,7 @@ import { countLines, type EmbeddingOutput, partialOf, withoutKept } from "../../
 import { type EmbeddingRanges, hasRanges, precisions, rangeWarnings } from "../../embed/quantize.js";
 import type { StoreInfo } from "../../embed/store-info.js";
 import type { Model } from "../../engine/model.js";
+import { countOf } from "../../system/counts.js";
 import { throwIfAborted } from "../../system/errors.js";
 import { withLock } from "../../system/lock.js";
 import { UsageError } from "../command.js";
@@ -255,10 +256,6 @@ function tellEnd({ options, done, signal }: Run): void {
     `${countOf(done.texts, "text")}, ${countOf(done.tokens, "token")} in ${(ms / 1000).toFixed(2)} s: ` +
       `${rate(done.texts)} texts, ${rate(done.tokens)} tokens a second${what}`,
   );
-}
-
-function countOf(count: number, what: string): string {
-  return count === 1 ? `1 ${what}` : `${count} ${what}s`;
 }
 
 async function embedToFile(run: Run, file: string, isNpy: boolean): Promise<void> {

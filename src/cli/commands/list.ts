@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import type { Command } from "commander";
 import { readHubEnvironment } from "../../hub/environment.js";
 import { listModels, longNameOf, type ModelFile } from "../../models/installed.js";
+import { countOf } from "../../system/counts.js";
 import { localModelsFolder, modelsFolders, shortenHome } from "../../system/folders.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { folderRows, outputRows, withHelp } from "../options.js";
@@ -94,7 +95,7 @@ function describeTotal(models: readonly ModelFile[]): string {
   const files = new Map(models.map(({ identity, bytes }) => [identity, bytes]));
   const bytes = [...files.values()].reduce((sum, size) => sum + size, 0);
   const shared = models.length - files.size;
-  const count = `${models.length} ${models.length === 1 ? "model" : "models"}`;
+  const count = countOf(models.length, "model");
   const sharing = shared === 1 ? "1 shares its bytes with another" : `${shared} share their bytes with others`;
   return `${count}, ${formatBytes(bytes)}${shared > 0 ? ` (${sharing})` : ""}`;
 }

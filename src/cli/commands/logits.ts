@@ -4,6 +4,7 @@ import { basename } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { loadModel, type Session } from "../../engine/model.js";
 import type { Tokenizer } from "../../engine/tokenizer.js";
+import { countOf } from "../../system/counts.js";
 import { withContext } from "../../system/errors.js";
 import { writeOutput } from "../../system/files.js";
 import { applyAdapters, loraRows } from "../lora-rows.js";
@@ -142,7 +143,7 @@ function formatLogits(
     const title = bold(oneLine(`position ${position}${after}`));
     return [title, ...formatTable({ columns, rows, width, indent: "  ", headerStyle: dim })].join("\n");
   });
-  const about = oneLine(`${basename(model)}, kernel ${kernel}, ${threads} ${threads === 1 ? "thread" : "threads"}`);
+  const about = oneLine(`${basename(model)}, kernel ${kernel}, ${countOf(threads, "thread")}`);
   return `${[...tables, dim(wrapWords(about, width).join("\n"))].join("\n\n")}\n`;
 }
 

@@ -5,6 +5,7 @@ import { readHubEnvironment } from "../../hub/environment.js";
 import { findModels, listModels, type ModelFile, removeModels } from "../../models/installed.js";
 import { findReferenced } from "../../models/resolve.js";
 import { closest } from "../../system/closest.js";
+import { countOf } from "../../system/counts.js";
 import { BitnetError } from "../../system/errors.js";
 import { shortenHome } from "../../system/folders.js";
 import { UsageError } from "../command.js";
@@ -54,7 +55,7 @@ async function remove(names: readonly string[], { folder, output }: GroupValues<
     throw new BitnetError("USAGE", "nothing was deleted");
   }
   const freed = await removeModels(models, { modelDir, cacheDir });
-  logLine(`deleted ${countFiles(files.length)}, ${formatBytes(freed)} freed`);
+  logLine(`deleted ${countOf(files.length, "file")}, ${formatBytes(freed)} freed`);
   const keptBytes = tellKept(all, models, output.cache ? [] : cached);
   if (output.json) {
     writeJson({ deleted: files, freedBytes: freed, cachedBytes: keptBytes });
@@ -110,10 +111,6 @@ function listCached(all: readonly ModelFile[], named: readonly ModelFile[]): Mod
   const isOfThese = (model: ModelFile) =>
     identities.has(model.identity) || (model.kind === "checkpoint" && commits.has(model.commit));
   return all.filter((model) => model.where === "cache" && !named.includes(model) && isOfThese(model));
-}
-
-function countFiles(count: number): string {
-  return count === 1 ? "1 file" : `${count} files`;
 }
 
 async function confirmDeletion(models: readonly ModelFile[], count: number): Promise<boolean> {

@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { openTokenizer, type Tokenizer } from "../../engine/tokenizer.js";
+import { countOf } from "../../system/counts.js";
 import { locateModel } from "../model-argument.js";
 import { addOptions, groupOf } from "../option-rows.js";
 import { modelRows, outputRows, readModel, withHelp } from "../options.js";
@@ -90,6 +91,6 @@ function formatTokens(ids: readonly number[], tokenizer: Tokenizer, width: numbe
   const rows = ids.map((id) => [String(id), JSON.stringify(tokenizer.piece(id, { special: true }))]);
   const table = formatTable({ columns, rows, width, headerStyle: bold });
   const all = wrapWords(`[${ids.join(", ")}]`, width);
-  const count = dim(ids.length === 1 ? "1 token" : `${ids.length} tokens`);
+  const count = dim(countOf(ids.length, "token"));
   return `${[...table, "", ...all, count].join("\n")}\n`;
 }

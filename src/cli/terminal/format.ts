@@ -1,5 +1,7 @@
 // Values as text for people: names from outside, bytes, speeds, columns.
 
+import { countOf } from "../../system/counts.js";
+
 /**
  * Text as a terminal may have it: control characters are gone but for tabs and line breaks, and so are the marks that turn
  * the direction of text around (U+202A to U+202E, U+2066 to U+2069). So whoever wrote it (a model, a file, a server) cannot
@@ -45,7 +47,7 @@ export function formatSpeed(tokens: number, ms: number): string {
   const perSecond = (tokens * 1000) / ms;
   const speed = ms > 0 ? ` (${perSecond.toFixed(perSecond < 999.5 ? 1 : 0)} tokens/s)` : "";
   const time = ms > 0 && ms < 9.95 ? Math.max(ms, 0.1).toFixed(1) : ms.toFixed(0);
-  return `${tokens} ${tokens === 1 ? "token" : "tokens"} in ${time} ms${speed}`;
+  return `${countOf(tokens, "token")} in ${time} ms${speed}`;
 }
 
 /** Lines of cells in columns; those of `numeric` are aligned to the right. */
