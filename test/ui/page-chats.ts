@@ -487,6 +487,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
     await page.keyboard.type("one");
     await page.keyboard.press("Shift+Enter");
     await page.keyboard.type("two");
+    await page.getByRole("button", { name: "Send", disabled: false }).waitFor(); // before it is ready, Enter sends nothing
     await page.keyboard.press("Enter");
     await eventually(() => tab.questions()).toEqual(["one\ntwo"]);
     expect(await tab.answers()).toHaveLength(1);
