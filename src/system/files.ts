@@ -19,15 +19,21 @@ export async function findTarget(path: string): Promise<string> {
   return target;
 }
 
-/** Throws NOT_FOUND if there is anything but a file: opening a pipe or reading a device may never end. */
-export async function requireFile(path: string): Promise<void> {
-  await convertingAsync(async () => {
-    const info = await stat(path);
-    if (!info.isFile()) {
-      const what = info.isDirectory() ? "it is a directory" : "it is not a regular file";
-      throw new BitnetError("NOT_FOUND", `${path}: ${what}`);
-    }
-  });
+/** What to type instead, for a folder and for a pipe or a device. */
+export interface FileHints {
+  folder?: string;
+  other?: string;
+}
+
+/** Throws BAD_FILE if there is anything but a file: opening a pipe or reading a device may never end. */
+export async function requireFile(path: string, hints: FileHints = {}): Promise<void> {
+  const info = await convertingAsync(() => stat(path));
+  if (info.isDirectory()) {
+    throw new BitnetError("BAD_FILE", `${path}: it is a directory`, { hint: hints.folder });
+  }
+  if (!info.isFile()) {
+    throw new BitnetError("BAD_FILE", `${path}: it is not a regular file`, { hint: hints.other });
+  }
 }
 
 /**

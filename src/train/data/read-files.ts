@@ -2,11 +2,12 @@
 // stream; no more than one example of it is in memory.
 
 import { createReadStream } from "node:fs";
-import { open, stat } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { extname } from "node:path";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { BitnetError, convertingAsync, throwIfAborted, toBitnetError, withContext } from "../../system/errors.js";
+import { BitnetError, throwIfAborted, toBitnetError, withContext } from "../../system/errors.js";
+import { requireFile } from "../../system/files.js";
 import { parseJson } from "../../system/json.js";
 import { readStreamLines } from "../../system/line-file.js";
 import { isNestedDeeper } from "../../system/nesting.js";
@@ -68,21 +69,16 @@ async function checkFile(file: string): Promise<{ isPacked: boolean; end: string
   return { isPacked, end };
 }
 
-/** Throws BAD_FILE for a folder, and for a pipe or a device, which may have no end and cannot be read a second time. */
-export async function requireFile(path: string): Promise<void> {
-  const info = await convertingAsync(() => stat(path));
-  if (info.isDirectory()) {
-    throw new BitnetError("BAD_FILE", `${path}: it is a directory`, { hint: "name the files in it" });
-  }
-  if (!info.isFile()) {
-    throw new BitnetError("BAD_FILE", `${path}: it is not a regular file`, {
-      hint: "data is read more than once: write it to a file",
-    });
-  }
+/** Throws BAD_FILE for anything but a file: data is read a second time, which a pipe does not allow. */
+export async function requireDataFile(path: string): Promise<void> {
+  await requireFile(path, {
+    folder: "name the files in it",
+    other: "data is read more than once: write it to a file",
+  });
 }
 
 async function hasParquetMark(path: string): Promise<boolean> {
-  await requireFile(path);
+  await requireDataFile(path);
   try {
     const file = await open(path, "r");
     try {

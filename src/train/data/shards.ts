@@ -8,7 +8,7 @@ import { BitnetError, converting, throwIfAborted, toBitnetError } from "../../sy
 import { readJsonFile } from "../../system/json.js";
 import type { Documents } from "./documents.js";
 import type { Origin } from "./example.js";
-import { requireFile } from "./read-files.js";
+import { requireDataFile } from "./read-files.js";
 import { ignoredLabel, type TrainingDocument } from "./render.js";
 import { headerBytes, maxShardTokens, readHeader, type ShardWidth } from "./shard-format.js";
 
@@ -126,7 +126,7 @@ function closeAll(shards: readonly Shard[]): void {
 }
 
 async function openShard(path: string, vocabulary: ShardVocabulary, signal?: AbortSignal): Promise<Shard> {
-  await requireFile(path);
+  await requireDataFile(path);
   const file = converting(() => openSync(path, "r"));
   try {
     const { size } = await stat(path);

@@ -10,7 +10,7 @@ import { hashFiles } from "../../system/hash-files.js";
 import { readJsonFile } from "../../system/json.js";
 import { stringifyJson } from "../../system/write-json.js";
 import { hashIds } from "./keyed.js";
-import { requireFile } from "./read-files.js";
+import { requireDataFile } from "./read-files.js";
 import { type Rendering, renderExample } from "./render.js";
 import { ShardWriter } from "./shard-writer.js";
 import {
@@ -146,7 +146,7 @@ async function describeOrigin(sources: readonly DataSource[], options: TokenizeO
   const described: ShardOrigin["sources"] = [];
   for (const { name, rows, weight } of sources) {
     if (rows === undefined) {
-      await requireFile(name);
+      await requireDataFile(name);
     }
     described.push(
       rows === undefined ? { file: name, sha256: await hashFiles([name], signal), weight } : { rows: name },
