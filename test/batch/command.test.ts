@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { bundledModel } from "../../src/models/bundled.js";
 import { writeRequests } from "../support/batch-requests.js";
-import { root, runBitnet } from "../support/fixtures.js";
+import { root, runBitnet, untilWritten } from "../support/fixtures.js";
 import { startTestServer } from "../support/serve.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-batch-command-"));
@@ -17,19 +17,22 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const batch = (input: string, output: string, ...more: string[]) =>
   runBitnet(["batch", input, "-o", at(output), "--ordered", ...more]);
 
+// So many take seconds: this process may be late with its signal.
+const lineCount = 600;
+
 test("a run that was killed is gone on with by the same command, to the bytes of one that was not", async () => {
-  const input = writeRequests(at("long.jsonl"), 60, { temperature: 1, max_tokens: 30, ignore_eos: true });
+  const input = writeRequests(at("long.jsonl"), lineCount, { temperature: 1, max_tokens: 40, ignore_eos: true });
   const whole = await batch(input, "whole.jsonl", "--json", "-np", "2");
   expect(whole).toMatchObject({ status: 0 });
-  expect(JSON.parse(whole.stdout)).toMatchObject({ total: 60, succeeded: 60, failed: 0, left: 0, isComplete: true });
+  expect(JSON.parse(whole.stdout)).toMatchObject({
+    ...{ total: lineCount, succeeded: lineCount, failed: 0, left: 0, isComplete: true },
+  });
   const partial = at("killed.jsonl.partial");
   const child = spawn(process.execPath, [
     ...[join(root, "bin", "bitnet.js"), "batch", input, "-o", at("killed.jsonl"), "--ordered", "-np", "2"],
   ]);
   const gone = new Promise((resolve) => child.once("exit", resolve));
-  while (!existsSync(partial) || statSync(partial).size === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await untilWritten(partial, child);
   child.kill("SIGKILL");
   await gone;
   expect(existsSync(at("killed.jsonl"))).toBe(false);
@@ -41,7 +44,7 @@ test("a run that was killed is gone on with by the same command, to the bytes of
 });
 
 test("Ctrl-C lets running lines end, says how to go on, and ends with 130", async () => {
-  const input = writeRequests(at("stopped.jsonl"), 500, { max_tokens: 20, ignore_eos: true });
+  const input = writeRequests(at("stopped.jsonl"), 3000, { max_tokens: 40, ignore_eos: true });
   const child = spawn(process.execPath, [
     ...[join(root, "bin", "bitnet.js"), "batch", input, "-o", at("stopped-out.jsonl"), "-np", "2"],
   ]);
@@ -51,15 +54,13 @@ test("Ctrl-C lets running lines end, says how to go on, and ends with 130", asyn
   });
   const status = new Promise((resolve) => child.once("close", resolve));
   const partial = at("stopped-out.jsonl.partial");
-  while (!existsSync(partial) || statSync(partial).size === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await untilWritten(partial, child);
   child.kill("SIGINT");
   expect(await status).toBe(130);
   expect(stderr).toMatch(/are left; the same command goes on with them/);
   const lines = readFileSync(partial, "utf8").trim().split("\n");
   expect(lines.every((line) => JSON.parse(line).error === null)).toBe(true);
-  expect(lines.length).toBeLessThan(500);
+  expect(lines.length).toBeLessThan(3000);
 });
 
 test("faults end with 2 and a line each, failures with 1", async () => {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createPrinter } from "../../src/cli/embed-print.js";
 import { NpyFile } from "../../src/embed/npy.js";
 import { loadModel } from "../../src/engine/model.js";
-import { findFixture, root, runBitnet, tinyModel } from "../support/fixtures.js";
+import { findFixture, root, runBitnet, tinyModel, untilWritten } from "../support/fixtures.js";
 
 const model = findFixture("eval/embed", "qwen3-bitnet.gguf") ?? "";
 const folder = mkdtempSync(join(tmpdir(), "bitnet-embed-command-"));
@@ -122,9 +122,7 @@ test("a run that was killed is gone on with, to the bytes of one that was not; s
     ...[join(root, "bin", "bitnet.js"), "embed", "-m", model, "-t", "1", ...args, at("killed.npy")],
   ]);
   const gone = new Promise((resolve) => child.once("exit", resolve));
-  while (!existsSync(at("killed.texts.jsonl.partial")) || readFileSync(at("killed.texts.jsonl.partial")).length === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await untilWritten(at("killed.texts.jsonl.partial"), child);
   child.kill("SIGKILL");
   await gone;
   if (!existsSync(at("killed.npy"))) {

@@ -1,8 +1,9 @@
 // Where test data lies, and the helpers that compare with it.
 
-import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -94,4 +95,12 @@ export function runBitnet(args: string[], options: ProcessOptions = {}): Promise
     child.on("error", reject);
     child.on("close", (status, signal) => resolve({ status, signal, stdout, stderr }));
   });
+}
+
+/** Resolves when a file has bytes, or the process that is to write it has ended. */
+export async function untilWritten(path: string, writer: ChildProcess): Promise<void> {
+  const isWritten = () => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  while (writer.exitCode === null && writer.signalCode === null && !isWritten()) {
+    await setTimeout(5);
+  }
 }
